@@ -1,0 +1,41 @@
+//! The nouns of Staith and their rules. No I/O, no async, no clock. A map, in reading order:
+//!
+//! 1. [`Digest`], [`Name`], ids, [`Secret`]: what other nouns are made of.
+//! 2. [`Manifest`]: what a tree of files is, by content.
+//! 3. [`Plan`]: what will be done, with nothing left to choose.
+//! 4. [`StepState`], [`StepOutcome`], [`Blame`]: the life of a step.
+//! 5. [`TestReport`] and [`Passed`]: what was found, and the proof that it is enough.
+//! 6. [`Package`]: what travels. [`Release`]: what is deployed.
+//! 7. [`DeploymentState`]: the life of a deployment.
+//! 8. [`Event`]: what happened. [`RunState`]: the fold over it.
+//! 9. [`Exit`]: what the shell is told.
+
+mod deployment;
+mod digest;
+mod event;
+mod exit;
+mod id;
+mod manifest;
+mod name;
+mod package;
+mod plan;
+mod release;
+mod report;
+mod run;
+mod secret;
+mod step;
+
+pub use deployment::{DeploymentChange, DeploymentState, ImpossibleDeploymentChange};
+pub use digest::{Digest, DigestStream, NotADigest};
+pub use event::{EVENT_VERSION, Event, EventKind, Reason, RunOutcome, Stream};
+pub use exit::Exit;
+pub use id::{DeploymentId, NotAnId, RunId};
+pub use manifest::{Entry, Manifest, NotRelative, RelPath};
+pub use name::{Name, NotAName};
+pub use package::{NotAVersion, Package, Version};
+pub use plan::{Command, Limits, Network, PackagePlan, Plan, Source, StepKind, StepPlan, Tool};
+pub use release::{HealthCheck, Process, Release};
+pub use report::{NotPassed, Passed, StepReport, TestFailure, TestReport, TestSummary};
+pub use run::{ImpossibleEvent, RunState};
+pub use secret::Secret;
+pub use step::{Blame, ImpossibleStepChange, StepChange, StepOutcome, StepState};

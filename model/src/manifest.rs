@@ -1,0 +1,146 @@
+//! What a tree of files is, by content: the common currency of layers, packages and releases.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+
+use crate::Digest;
+
+/// A relative path below some root: `/`-separated, no `.`, `..`, empty or NUL-bearing components, never absolute.
+///
+/// Whoever holds one may join it to a root without leaving that root (symbolic links aside).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RelPath(String);
+
+/// A path that would leave its root, or is empty.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not a path below a root: it is empty, absolute, or has an empty, `.` or `..` component", .0.escape_debug())]
+pub struct NotRelative(String);
+
+impl RelPath {
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The last component.
+    pub fn file_name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+
+    /// The path without its last component; `None` at the top.
+    pub fn parent(&self) -> Option<Self> {
+        self.0.rsplit_once('/').map(|(parent, _)| Self(parent.to_owned()))
+    }
+}
+
+impl TryFrom<String> for RelPath {
+    type Error = NotRelative;
+
+    fn try_from(text: String) -> Result<Self, NotRelative> {
+        let escapes = |part: &str| matches!(part, "" | "." | "..") || part.contains('\0');
+        if text.split('/').any(escapes) { Err(NotRelative(text)) } else { Ok(Self(text)) }
+    }
+}
+
+impl TryFrom<&str> for RelPath {
+    type Error = NotRelative;
+
+    fn try_from(text: &str) -> Result<Self, NotRelative> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl From<RelPath> for String {
+    fn from(path: RelPath) -> Self {
+        path.0
+    }
+}
+
+impl fmt::Display for RelPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// One thing in a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Entry {
+    /// A directory; listed so that empty ones survive.
+    Directory,
+    /// A regular file.
+    File {
+        /// Unix permission bits, `0o777` at most.
+        mode: u32,
+        /// Length in bytes.
+        size: u64,
+        /// Digest of the bytes.
+        digest: Digest,
+    },
+    /// A symbolic link.
+    Symlink {
+        /// What the link says, not followed.
+        target: String,
+    },
+}
+
+/// The content of a tree: every path with what is there. Equal trees have equal digests on every machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// Entries by path; the map's order is the canonical order.
+    pub entries: BTreeMap<RelPath, Entry>,
+}
+
+impl Manifest {
+    /// The content digest of the tree.
+    pub fn digest(&self) -> Digest {
+        Digest::of_value("staith.manifest.v1", self)
+    }
+
+    /// Number of regular files.
+    pub fn files(&self) -> usize {
+        self.entries.values().filter(|entry| matches!(entry, Entry::File { .. })).count()
+    }
+
+    /// Sum of the regular files' lengths, in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.entries.values().map(|entry| if let Entry::File { size, .. } = entry { *size } else { 0 }).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_relative_path_never_leaves_its_root(text in "[a./\\\\\0]{0,12}") {
+            if let Ok(path) = RelPath::try_from(text) {
+                let mut depth = 0i32;
+                for part in std::path::Path::new(path.as_str()).components() {
+                    depth += if matches!(part, std::path::Component::Normal(_)) { 1 } else { -100 };
+                    prop_assert!(depth > 0);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_digest_sees_path_mode_and_content() {
+        let file =
+            |mode, bytes: &[u8]| Entry::File { mode, size: bytes.len() as u64, digest: Digest::of(bytes) };
+        let tree = |path: &str, entry| Manifest { entries: [(path.try_into().unwrap(), entry)].into() };
+        let digests = [
+            tree("a", file(0o644, b"x")).digest(),
+            tree("b", file(0o644, b"x")).digest(),
+            tree("a", file(0o755, b"x")).digest(),
+            tree("a", file(0o644, b"y")).digest(),
+            tree("a", Entry::Directory).digest(),
+            tree("a", Entry::Symlink { target: "x".into() }).digest(),
+        ];
+        assert_eq!(std::collections::BTreeSet::from(digests).len(), digests.len());
+    }
+}

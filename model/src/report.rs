@@ -1,0 +1,120 @@
+//! What a run's tests said, and the proof that a run passed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, Name, Plan, RunId, StepOutcome};
+
+/// Results of the tests that one step ran.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestSummary {
+    /// Tests that passed.
+    pub passed: u32,
+    /// Tests that failed or broke.
+    pub failed: u32,
+    /// Tests that were skipped.
+    pub skipped: u32,
+    /// The failures, in the order of the report.
+    pub failures: Vec<TestFailure>,
+}
+
+impl TestSummary {
+    /// Adds another report's results to these.
+    pub fn merge(&mut self, other: Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+        self.failures.extend(other.failures);
+    }
+}
+
+/// One failed test.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestFailure {
+    /// The suite or class, as the report says.
+    pub suite: String,
+    /// The test's name.
+    pub name: String,
+    /// The first lines of what it said.
+    pub message: String,
+}
+
+/// What is known of one step at the end of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepReport {
+    /// How it ended.
+    pub outcome: StepOutcome,
+    /// What its tests said, where it reported any.
+    pub tests: Option<TestSummary>,
+    /// What it left for later steps.
+    pub layer: Option<Digest>,
+}
+
+/// The end of a run: one report for every step of its plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestReport {
+    /// The run.
+    pub run: RunId,
+    /// The plan it executed.
+    pub plan: Digest,
+    /// Reports by step.
+    pub steps: BTreeMap<Name, StepReport>,
+}
+
+/// Proof that every step of a plan succeeded. Packages are made from nothing else.
+///
+/// The only way to one is [`TestReport::into_passed`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passed(TestReport);
+
+/// Why a report is not a pass.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotPassed {
+    /// The report belongs to another plan.
+    #[error("the report is about plan {report}, not {plan}")]
+    OtherPlan {
+        /// The plan that was asked about.
+        plan: Digest,
+        /// The plan the report is about.
+        report: Digest,
+    },
+    /// A step is missing from the report.
+    #[error("the report says nothing of step `{0}`")]
+    Missing(Name),
+    /// A step did not succeed.
+    #[error("step `{step}` ended as {outcome:?}")]
+    Unsuccessful {
+        /// The step.
+        step: Name,
+        /// How it ended.
+        outcome: StepOutcome,
+    },
+}
+
+impl TestReport {
+    /// Turns the report into the proof, if it covers every step of `plan` and each succeeded.
+    ///
+    /// # Errors
+    /// The first reason why it is not a pass, in the order of the plan.
+    pub fn into_passed(self, plan: &Plan) -> Result<Passed, NotPassed> {
+        let digest = plan.digest();
+        if self.plan != digest {
+            return Err(NotPassed::OtherPlan { plan: digest, report: self.plan });
+        }
+        for step in &plan.steps {
+            let report = self.steps.get(&step.name).ok_or_else(|| NotPassed::Missing(step.name.clone()))?;
+            if !report.outcome.is_success() {
+                return Err(NotPassed::Unsuccessful { step: step.name.clone(), outcome: report.outcome });
+            }
+        }
+        Ok(Passed(self))
+    }
+}
+
+impl Passed {
+    /// The report behind the proof.
+    pub fn report(&self) -> &TestReport {
+        &self.0
+    }
+}

@@ -1,0 +1,260 @@
+//! The state of a run or deployment: a fold over its events, by the transition tables.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    DeploymentState, Digest, EVENT_VERSION, Event, EventKind, ImpossibleDeploymentChange,
+    ImpossibleStepChange, Name, Package, Plan, RunId, RunOutcome, StepChange, StepOutcome, StepReport,
+    StepState, TestReport,
+};
+
+/// A run (and the deployment that may follow it) as its events tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunState {
+    /// The run.
+    pub run: RunId,
+    /// Identity of its plan.
+    pub plan_digest: Digest,
+    /// Its plan.
+    pub plan: Plan,
+    /// Where each step is.
+    pub steps: BTreeMap<Name, StepState>,
+    /// What is known of each finished step.
+    pub reports: BTreeMap<Name, StepReport>,
+    /// The package, once made.
+    pub package: Option<Package>,
+    /// How the run ended, once it has.
+    pub outcome: Option<RunOutcome>,
+    /// Where the deployment is, if one followed.
+    pub deployment: Option<DeploymentState>,
+    /// The number of the next event.
+    pub next_seq: u64,
+}
+
+/// An event that can't follow those before it: the log is damaged, or Staith has a bug.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ImpossibleEvent {
+    /// A newer Staith wrote it.
+    #[error(
+        "event {seq} has version {v}; this Staith reads versions up to {EVENT_VERSION}: use the one that wrote it"
+    )]
+    NewerVersion {
+        /// Its number.
+        seq: u64,
+        /// Its version.
+        v: u16,
+    },
+    /// Events are missing or doubled.
+    #[error("event {found} where {expected} was due")]
+    Gap {
+        /// The number that was due.
+        expected: u64,
+        /// The number that was found.
+        found: u64,
+    },
+    /// The first event is not the start of a run, or a later one is.
+    #[error("a log begins with `run-started` and has no other; event {0} breaks that")]
+    NotAStart(u64),
+    /// It names a step that the plan has not.
+    #[error("event {seq} is about step `{step}`, which the plan has not")]
+    UnknownStep {
+        /// Its number.
+        seq: u64,
+        /// The step.
+        step: Name,
+    },
+    /// A step can't change so.
+    #[error("event {seq}: step `{step}`: {source}")]
+    Step {
+        /// Its number.
+        seq: u64,
+        /// The step.
+        step: Name,
+        /// Why not.
+        source: ImpossibleStepChange,
+    },
+    /// A deployment can't change so.
+    #[error("event {seq}: {source}")]
+    Deployment {
+        /// Its number.
+        seq: u64,
+        /// Why not.
+        source: ImpossibleDeploymentChange,
+    },
+    /// It speaks of something that has not begun or is over.
+    #[error("event {0} comes at a time when it can't have happened")]
+    Untimely(u64),
+}
+
+impl RunState {
+    /// The state after the first event.
+    ///
+    /// # Errors
+    /// The event is not the start of a run, or was written by a newer Staith.
+    pub fn begin(first: &Event) -> Result<Self, ImpossibleEvent> {
+        check_version(first)?;
+        match &first.what {
+            EventKind::RunStarted { run, plan_digest, plan } if first.seq == 0 => {
+                let mut state = Self {
+                    run: run.clone(),
+                    plan_digest: *plan_digest,
+                    plan: (**plan).clone(),
+                    steps: plan.steps.iter().map(|step| (step.name.clone(), StepState::Waiting)).collect(),
+                    reports: BTreeMap::new(),
+                    package: None,
+                    outcome: None,
+                    deployment: None,
+                    next_seq: 1,
+                };
+                state.ready_what_can_start();
+                Ok(state)
+            }
+            _ => Err(ImpossibleEvent::NotAStart(first.seq)),
+        }
+    }
+
+    /// The state after a whole log.
+    ///
+    /// # Errors
+    /// The first event that can't follow those before it; an empty log has no first event.
+    pub fn replay<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<Self, ImpossibleEvent> {
+        let mut events = events.into_iter();
+        let mut state = Self::begin(events.next().ok_or(ImpossibleEvent::NotAStart(0))?)?;
+        events.try_for_each(|event| state.apply(event))?;
+        Ok(state)
+    }
+
+    /// Takes the next event.
+    ///
+    /// # Errors
+    /// The event can't follow; the state is then as before.
+    pub fn apply(&mut self, event: &Event) -> Result<(), ImpossibleEvent> {
+        check_version(event)?;
+        if event.seq != self.next_seq {
+            return Err(ImpossibleEvent::Gap { expected: self.next_seq, found: event.seq });
+        }
+        self.take(event)?;
+        self.next_seq += 1;
+        Ok(())
+    }
+
+    fn take(&mut self, event: &Event) -> Result<(), ImpossibleEvent> {
+        let seq = event.seq;
+        match &event.what {
+            EventKind::RunStarted { .. } => return Err(ImpossibleEvent::NotAStart(seq)),
+            EventKind::StepStarted { step, .. } => self.step_changed(seq, step, StepChange::Started)?,
+            EventKind::StepOutput { step, .. } => {
+                if self.steps.get(step) != Some(&StepState::Running) {
+                    return Err(ImpossibleEvent::Untimely(seq));
+                }
+            }
+            EventKind::StepFinished { step, outcome, tests, layer, .. } => {
+                self.step_changed(seq, step, StepChange::Ended(*outcome))?;
+                let report = StepReport { outcome: *outcome, tests: tests.clone(), layer: *layer };
+                self.reports.insert(step.clone(), report);
+                self.ready_what_can_start();
+            }
+            EventKind::PackageMade { package, .. } => {
+                let all_passed = self.outcomes().all(|outcome| outcome.is_some_and(StepOutcome::is_success));
+                if self.outcome.is_some() || !all_passed {
+                    return Err(ImpossibleEvent::Untimely(seq));
+                }
+                self.package = Some(package.clone());
+            }
+            EventKind::RunFinished { outcome, .. } => {
+                if self.outcome.is_some() || self.outcomes().any(|outcome| outcome.is_none()) {
+                    return Err(ImpossibleEvent::Untimely(seq));
+                }
+                self.outcome = Some(*outcome);
+            }
+            EventKind::DeploymentPlanned { .. } => {
+                if self.outcome != Some(RunOutcome::Passed) || self.deployment.is_some() {
+                    return Err(ImpossibleEvent::Untimely(seq));
+                }
+                self.deployment = Some(DeploymentState::Planned);
+            }
+            EventKind::DeploymentOperation { .. } => {
+                self.deployment.ok_or(ImpossibleEvent::Untimely(seq))?;
+            }
+            EventKind::DeploymentChanged { change, .. } => {
+                let state = self.deployment.ok_or(ImpossibleEvent::Untimely(seq))?;
+                let next =
+                    state.after(*change).map_err(|source| ImpossibleEvent::Deployment { seq, source })?;
+                self.deployment = Some(next);
+            }
+        }
+        Ok(())
+    }
+
+    fn outcomes(&self) -> impl Iterator<Item = Option<StepOutcome>> {
+        self.steps.values().map(|state| state.outcome())
+    }
+
+    fn step_changed(&mut self, seq: u64, step: &Name, change: StepChange) -> Result<(), ImpossibleEvent> {
+        let state = self
+            .steps
+            .get_mut(step)
+            .ok_or_else(|| ImpossibleEvent::UnknownStep { seq, step: step.clone() })?;
+        *state = state.after(change).map_err(|source| ImpossibleEvent::Step {
+            seq,
+            step: step.clone(),
+            source,
+        })?;
+        Ok(())
+    }
+
+    /// A step is ready as soon as all it needs have succeeded: that follows from the other events, so no event says it.
+    fn ready_what_can_start(&mut self) {
+        for step in &self.plan.steps {
+            let succeeded = |need: &Name| {
+                self.steps.get(need).and_then(|state| state.outcome()).is_some_and(StepOutcome::is_success)
+            };
+            if self.steps.get(&step.name) == Some(&StepState::Waiting) && step.needs.iter().all(succeeded) {
+                self.steps.insert(step.name.clone(), StepState::Ready);
+            }
+        }
+    }
+
+    /// Steps that may start, in the order of the plan.
+    pub fn ready(&self) -> impl Iterator<Item = &Name> {
+        self.plan
+            .steps
+            .iter()
+            .map(|step| &step.name)
+            .filter(|name| self.steps.get(*name) == Some(&StepState::Ready))
+    }
+
+    /// Steps that wait for one that did not succeed and so can never start, in the order of the plan.
+    pub fn stranded(&self) -> impl Iterator<Item = &Name> {
+        let lost = |need: &Name| {
+            self.steps
+                .get(need)
+                .and_then(|state| state.outcome())
+                .is_some_and(|outcome| !outcome.is_success())
+        };
+        self.plan
+            .steps
+            .iter()
+            .filter(move |step| {
+                self.steps.get(&step.name) == Some(&StepState::Waiting) && step.needs.iter().any(lost)
+            })
+            .map(|step| &step.name)
+    }
+
+    /// Whether every step has ended.
+    pub fn all_finished(&self) -> bool {
+        self.outcomes().all(|outcome| outcome.is_some())
+    }
+
+    /// The report of what has ended so far.
+    pub fn report(&self) -> TestReport {
+        TestReport { run: self.run.clone(), plan: self.plan_digest, steps: self.reports.clone() }
+    }
+}
+
+fn check_version(event: &Event) -> Result<(), ImpossibleEvent> {
+    if event.v > EVENT_VERSION {
+        return Err(ImpossibleEvent::NewerVersion { seq: event.seq, v: event.v });
+    }
+    Ok(())
+}
