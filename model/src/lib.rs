@@ -5,13 +5,14 @@
 //! 3. [`Plan`]: what will be done, with nothing left to choose.
 //! 4. [`StepState`], [`StepOutcome`], [`Blame`]: the life of a step.
 //! 5. [`TestReport`] and [`Passed`]: what was found, and the proof that it is enough.
-//! 6. [`Package`]: what travels. [`Release`]: what is deployed.
+//! 6. [`Package`]: what travels. [`Release`]: what is deployed. [`LocalEnvironment`]: where to.
 //! 7. [`DeploymentState`]: the life of a deployment.
 //! 8. [`Event`]: what happened. [`RunState`]: the fold over it.
 //! 9. [`Exit`]: what the shell is told.
 
 mod deployment;
 mod digest;
+mod environment;
 mod event;
 mod exit;
 mod id;
@@ -27,6 +28,7 @@ mod step;
 
 pub use deployment::{DeploymentChange, DeploymentState, ImpossibleDeploymentChange};
 pub use digest::{Digest, DigestStream, NotADigest};
+pub use environment::LocalEnvironment;
 pub use event::{EVENT_VERSION, Event, EventKind, Reason, RunOutcome, Stream};
 pub use exit::Exit;
 pub use id::{DeploymentId, NotAnId, RunId};
