@@ -1,0 +1,99 @@
+//! A `runner.toml` is a part of somebody's repository: no text may break the parser, and no error may break a terminal.
+
+use proptest::prelude::*;
+use staith_builder::pipeline::{Pipeline, render};
+
+const GOOD: &str = r#"name = "guestbook"
+version = "1.0.0"
+tools = ["rust", { name = "jdk", path = "/opt/jdk" }]
+[steps.restore]
+run = "cargo fetch"
+outputs = ["vendor"]
+[steps.build]
+needs = ["restore"]
+run = ["cargo", "build"]
+outputs = ["target/release/x"]
+env = { A = "b" }
+timeout = "10m"
+cpu = 1.5
+[package]
+from = ["build"]
+root = "target"
+[environments.local]
+listen = "127.0.0.1:8080"
+run = "./x"
+health = { path = "/" }
+"#;
+
+/// Everything that must hold of any text, good or bad.
+fn holds(text: &str) {
+    let Err(errors) = Pipeline::parse("runner.toml", text) else { return };
+    assert!(!errors.errors().is_empty());
+    for color in [false, true] {
+        let told = render(&errors, color, 80);
+        assert!(told.len() < 300_000, "{} bytes are told", told.len());
+        let steers = |c: char| c.is_control() && c != '\n' && !(color && c == '\u{1b}');
+        assert!(!told.contains(steers), "{told:?}");
+    }
+    for error in errors.errors() {
+        assert!(error.line() <= text.matches('\n').count() + 1);
+        assert!(render(&errors, false, 80).contains(&format!(
+            "runner.toml:{}:{}",
+            error.line(),
+            error.column()
+        )));
+    }
+}
+
+#[test]
+fn the_text_that_is_broken_below_is_good() {
+    assert!(Pipeline::parse("runner.toml", GOOD).is_ok());
+}
+
+#[test]
+fn size_lines_and_nesting_are_bounded() {
+    for text in [
+        "a".repeat(2 << 20),
+        "# x\n".repeat(300_000),
+        format!("a = {}", "[".repeat(100_000)),
+        format!("a = {}", "{ a = ".repeat(300)),
+        format!("[{}x]", "a.".repeat(990)),
+        format!("{GOOD}#{}", "ä".repeat(5000)),
+        (0..5000).map(|n| format!("[steps.s{n}]\nrun = 'x'\n")).collect::<String>(),
+        (0..5000).map(|n| format!("k{n} = 1\n")).collect::<String>(),
+    ] {
+        assert!(Pipeline::parse("runner.toml", &text).is_err());
+        holds(&text);
+    }
+}
+
+#[test]
+fn two_hundred_steps_in_a_row_are_fine() {
+    let steps: String = (1..200)
+        .map(|n| format!("[steps.s{n}]\nrun = 'x'\nneeds = ['s{}']\noutputs = ['o{n}']\n", n - 1))
+        .collect();
+    let text = format!("name = 'x'\nversion = '1'\n[steps.s0]\nrun = 'x'\n{steps}");
+    assert_eq!(Pipeline::parse("runner.toml", &text).unwrap().steps().len(), 200);
+}
+
+proptest! {
+    #[test]
+    fn any_text(text in "(?s).{0,200}") {
+        holds(&text);
+    }
+
+    #[test]
+    fn a_good_text_with_a_piece_replaced(
+        start in 0..GOOD.len(), length in 0..12usize, piece in "[a-z\\[\\]{}\"'=.,\n\r\t 0-9*/\\\\\u{0}\u{1b}\u{9b}ä\u{202e}-]{0,8}",
+    ) {
+        let end = (start + length).min(GOOD.len());
+        holds(&format!("{}{piece}{}", &GOOD[..start], &GOOD[end..]));
+    }
+
+    #[test]
+    fn a_good_text_with_lines_mixed_up(order in Just((0..GOOD.lines().count()).collect::<Vec<_>>()).prop_shuffle(), kept in 1..21usize) {
+        let lines: Vec<&str> = GOOD.lines().collect();
+        let text: String = order.iter().take(kept).map(|line| format!("{}\n", lines[*line])).collect();
+        holds(&text);
+    }
+}
