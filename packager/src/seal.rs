@@ -1,0 +1,86 @@
+//! The one way from a passed run to a package in the store.
+
+use std::path::PathBuf;
+
+use staith_model::{Name, NotAVersion, Package, Passed, Version};
+
+use crate::{
+    store::{Origin, Published, Store, StoreError},
+    web_deploy::{self, Content, PROFILE, Progress, WriteError},
+};
+
+/// A package in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed {
+    /// The package.
+    pub package: Package,
+    /// Its file in the store, read-only. It is named by its digest; [`Package::file_name`] is what people expect.
+    pub path: PathBuf,
+    /// Whether it was there already, and nothing had to be packed.
+    pub cached: bool,
+}
+
+/// Why there is no package.
+#[derive(Debug, thiserror::Error)]
+pub enum SealError {
+    /// The content can't be packed.
+    #[error("can't pack {name} {version}: {source}")]
+    Write {
+        /// The package's name.
+        name: Name,
+        /// The package's version.
+        version: Version,
+        /// Why.
+        source: WriteError,
+    },
+    /// The package can't be stored.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The version leaves no room for the content's digest.
+    #[error(
+        "{0}; the version of a package ends in its content's digest, so that 80 characters at most are left for your own part"
+    )]
+    Version(#[from] NotAVersion),
+}
+
+/// Packs what a passed run left, and publishes it under `name` and `version`.
+///
+/// The version gets the content's digest as build metadata ([`Version::of_content`]), so that it never changes its meaning. If the
+/// store has that package already, nothing is packed: that takes as long as hashing the manifest and reading one record, and
+/// looks at the package's length only (what hands it on re-reads it). A package that is recorded but missing or of another
+/// length is packed again; it must come out the same, byte for byte.
+///
+/// Safe to stop at any time: the store then has the package, or does not.
+///
+/// # Errors
+/// See [`SealError`]. A version that was published with other bytes (by another [`PROFILE`]) stays what it is.
+pub fn seal(
+    passed: &Passed,
+    name: &Name,
+    version: &Version,
+    content: &Content,
+    store: &Store,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Sealed, SealError> {
+    let digest = content.manifest.digest();
+    let version = Version::try_from(String::from(version.of_content(&digest)))?;
+    if let Some(there) = store.find(name, &version)?
+        && there.package.content == digest
+        && there.profile == PROFILE
+        && let Ok(path) = store.find_blob(&there.package.digest, there.package.size)
+    {
+        return Ok(Sealed { package: there.package, path, cached: true });
+    }
+    let mut staged = store.stage()?;
+    let written = web_deploy::write(content, staged.file(), progress).map_err(|source| SealError::Write {
+        name: name.clone(),
+        version: version.clone(),
+        source,
+    })?;
+    let package =
+        Package { name: name.clone(), version, digest: written.digest, content: digest, size: written.size };
+    let report = passed.report();
+    let origin = Origin { run: report.run.clone(), plan: report.plan };
+    let Published { package, .. } = store.publish(staged, &package, PROFILE, origin)?;
+    Ok(Sealed { path: store.blob_path(&package.digest), package, cached: false })
+}

@@ -1,0 +1,30 @@
+//! Microsoft Web Deploy packages. A map, in reading order:
+//!
+//! 1. `portable`: names that Linux, Windows and IIS can all hold.
+//! 2. `rules`, `limits`: which trees can't become a package. `layout`: which entries a package has, and in which order.
+//! 3. `metadata`: `archive.xml`, `parameters.xml`, `systemInfo.xml`; `time`: the times that entries carry.
+//! 4. `sealed`: `staith.manifest.json`, which brings Unix modes and symbolic links through.
+//! 5. `deflate`, `stitch`, `source`: a file's bytes, verified and compressed, the same on every machine.
+//! 6. `container`: the zip format's headers; `pack`, `large`: everything in order, with a window; `write`: the way in.
+//! 7. `read`: a package opened, listed, verified and extracted, whoever wrote it.
+
+mod container;
+mod deflate;
+mod large;
+mod layout;
+mod limits;
+mod metadata;
+mod pack;
+pub mod portable;
+mod read;
+mod rules;
+mod sealed;
+mod source;
+mod stitch;
+mod time;
+mod write;
+
+pub use limits::{MAX_ENTRIES, MAX_FILE_BYTES, MAX_PACKAGE_BYTES};
+pub use read::{Dialect, Flaw, Listed, PackageReader, ReadError, Verified};
+pub use rules::{Refusal, Refusals, Rule};
+pub use write::{Content, PROFILE, Progress, WriteError, Written, write};

@@ -1,0 +1,57 @@
+//! Compression whose bytes are the same on every machine.
+//!
+//! By libdeflate: it makes the same bytes on every CPU, where zlib-rs and zlib-ng choose their matches by the vector
+//! instructions that they find. It is also about three times as fast as zlib. It takes a buffer as a whole; what is too
+//! large for that is compressed in pieces and stitched (see `stitch`).
+
+use std::cell::RefCell;
+
+use libdeflater::{CompressionLvl, Compressor};
+
+use super::container::Method;
+
+/// The lowest level whose packages, manifest included, are no larger than those of zlib's default 6, at under a third of its
+/// time on two cores. Part of the profile: another level is other bytes.
+const LEVEL: i32 = 7;
+
+/// A whole entry's bytes as they will lie in the package.
+pub(super) struct Packed {
+    pub(super) method: Method,
+    pub(super) crc: u32,
+    pub(super) size: u32,
+    pub(super) data: Vec<u8>,
+}
+
+/// A compressor and its output buffer; both are too dear to make anew for each small file.
+struct Scratch {
+    compressor: Compressor,
+    out: Vec<u8>,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        compressor: Compressor::new(CompressionLvl::new(LEVEL).unwrap_or_default()),
+        out: Vec::new(),
+    });
+}
+
+/// Packs an entry's bytes: compressed where that makes them smaller. `raw` is shorter than 4 GiB.
+pub(super) fn pack(raw: Vec<u8>) -> Packed {
+    let (crc, size) = (crc32fast::hash(&raw), raw.len() as u32);
+    match deflate(&raw) {
+        Some(data) if data.len() < raw.len() => Packed { method: Method::Deflate, crc, size, data },
+        _ => Packed { method: Method::Stored, crc, size, data: raw },
+    }
+}
+
+/// `raw` as one complete Deflate stream; `None` if the compressor finds no room, which its own bound rules out.
+pub(super) fn deflate(raw: &[u8]) -> Option<Vec<u8>> {
+    SCRATCH.with_borrow_mut(|Scratch { compressor, out }| {
+        let bound = compressor.deflate_compress_bound(raw.len());
+        if out.len() < bound {
+            out.resize(bound, 0);
+        }
+        let length = compressor.deflate_compress(raw, out).ok()?;
+        out.get(..length).map(<[u8]>::to_vec)
+    })
+}

@@ -1,0 +1,117 @@
+//! Files that are too large to be held: compressed in pieces, on all cores, straight into the package.
+
+use std::io::{self, Read, Seek, SeekFrom, Write};
+
+use rayon::prelude::*;
+
+use super::{
+    container::{Method, Record},
+    deflate,
+    layout::Slot,
+    limits,
+    pack::Out,
+    source::{Pieces, Source},
+    stitch,
+    write::WriteError,
+};
+
+/// Length of a piece. Part of the profile: it shows in the bytes.
+const PIECE_BYTES: u64 = 4 << 20;
+
+impl<W: Read + Write + Seek + Send> Out<'_, W> {
+    /// Writes a file that is too large to be held. Its header is written twice: its checksum and its packed length are known
+    /// only afterwards, and Web Deploy's profile has no room for them there.
+    pub(super) fn append_large(&mut self, slot: &Slot, source: Source<'_>) -> Result<(), WriteError> {
+        let mut record = self.record(slot, self.at);
+        record.size = source.size as u32;
+        self.patched = true;
+        self.put(&record.local())?;
+        let begin = self.at;
+        match self.deflate_pieces(source)? {
+            Some(crc) => (record.method, record.crc) = (Method::Deflate, crc),
+            None => {
+                self.to.seek(SeekFrom::Start(begin)).map_err(WriteError::Output)?;
+                self.at = begin;
+                record.crc = self.store_pieces(source)?;
+            }
+        }
+        record.packed = (self.at - begin) as u32;
+        self.patch(&record).map_err(WriteError::Output)?;
+        self.records.push(record);
+        self.count(slot);
+        (self.progress)(self.all);
+        Ok(())
+    }
+
+    fn patch(&mut self, record: &Record) -> io::Result<()> {
+        self.to.seek(SeekFrom::Start(u64::from(record.offset)))?;
+        self.to.write_all(&record.local())?;
+        self.to.seek(SeekFrom::Start(self.at)).map(drop)
+    }
+
+    /// Writes the file compressed and gives its checksum. `None` as soon as that is seen to be no smaller than the file, or if
+    /// it is so small that a reader would take it for a bomb; then what was written is shorter than the file, so that the file
+    /// itself covers it.
+    fn deflate_pieces(&mut self, source: Source<'_>) -> Result<Option<u32>, WriteError> {
+        let (mut pieces, mut packed, mut crc) = (Pieces::open(source)?, 0, crc32fast::Hasher::new());
+        let mut window = read_window(&mut pieces, source.size, &mut crc)?;
+        let mut left = source.size;
+        while left > 0 {
+            left -= window.iter().map(|piece| piece.len() as u64).sum::<u64>();
+            let last = left == 0;
+            let (streams, next) =
+                rayon::join(|| deflate_window(&window, last), || read_window(&mut pieces, left, &mut crc));
+            let (Some(streams), next) = (streams, next?) else { return Ok(None) };
+            for stream in streams {
+                packed += stream.len() as u64;
+                if packed >= source.size {
+                    return Ok(None);
+                }
+                self.put(&stream)?;
+            }
+            window = next;
+        }
+        pieces.finish()?;
+        Ok((!limits::is_bomb(packed, source.size)).then(|| crc.finalize()))
+    }
+
+    fn store_pieces(&mut self, source: Source<'_>) -> Result<u32, WriteError> {
+        let (mut pieces, mut left, mut crc) = (Pieces::open(source)?, source.size, crc32fast::Hasher::new());
+        while left > 0 {
+            let piece = pieces.next(PIECE_BYTES)?;
+            left -= piece.len() as u64;
+            crc.update(&piece);
+            self.put(&piece)?;
+        }
+        pieces.finish()?;
+        Ok(crc.finalize())
+    }
+}
+
+/// The pieces as Deflate streams that can be joined; only the very last of a file ends it.
+fn deflate_window(window: &[Vec<u8>], last: bool) -> Option<Vec<Vec<u8>>> {
+    window
+        .par_iter()
+        .enumerate()
+        .map(|(nth, piece)| {
+            let stream = deflate::deflate(piece)?;
+            if last && nth + 1 == window.len() { Some(stream) } else { stitch::open_end(stream) }
+        })
+        .collect()
+}
+
+/// As many pieces as there are cores to compress them.
+fn read_window(
+    pieces: &mut Pieces<'_>,
+    left: u64,
+    crc: &mut crc32fast::Hasher,
+) -> Result<Vec<Vec<u8>>, WriteError> {
+    let count = left.div_ceil(PIECE_BYTES).min(rayon::current_num_threads().clamp(1, 8) as u64);
+    (0..count)
+        .map(|_| {
+            let piece = pieces.next(PIECE_BYTES)?;
+            crc.update(&piece);
+            Ok(piece)
+        })
+        .collect()
+}

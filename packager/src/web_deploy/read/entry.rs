@@ -1,0 +1,67 @@
+//! An entry's bytes, inflated under its limits and held against its checksum and digest.
+
+use std::io::{self, BufReader, Read, Write};
+
+use staith_model::{Digest, DigestStream};
+use zip::ZipReadOptions;
+
+use super::{
+    PackageReader, ReadError,
+    flaw::Flaw,
+    structure::{At, Place},
+};
+
+impl PackageReader {
+    /// Inflates an entry to `to`. Hands on no more bytes than the entry says it has.
+    pub(super) fn inflate(
+        &self,
+        nth: usize,
+        to: &mut impl Write,
+        expected: Option<Digest>,
+    ) -> Result<(), ReadError> {
+        let unreadable = |source| ReadError::Open { path: self.path.clone(), source };
+        let said = self.listed[nth].size;
+        let Place(place) = &self.places[nth];
+        let mut file = BufReader::with_capacity(1 << 16, At::new(&self.file).map_err(unreadable)?);
+        let mut entry = place
+            .as_ref()
+            .with_reader(&mut file, ZipReadOptions::new())
+            .map_err(|why| self.refuse(nth, Flaw::Damaged(why.to_string())))?;
+        let (mut hash, mut found, mut buffer) = (DigestStream::new(), 0, [0; 1 << 15]);
+        loop {
+            let read = match entry.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // The checksum fails at the end; too few bytes are the better news then.
+                Err(error) => return Err(self.refuse(nth, Flaw::Damaged(error.to_string()))),
+            };
+            found += read as u64;
+            if found > said {
+                return Err(self.refuse(nth, Flaw::Size { said, found }));
+            }
+            hash.update(&buffer[..read]);
+            to.write_all(&buffer[..read])
+                .map_err(|source| ReadError::Output { to: self.listed[nth].name.clone().into(), source })?;
+        }
+        if found != said {
+            return Err(self.refuse(nth, Flaw::Size { said, found }));
+        }
+        let found = hash.finish();
+        match expected {
+            Some(expected) if expected != found => Err(self.refuse(nth, Flaw::Digest { expected, found })),
+            _ => Ok(()),
+        }
+    }
+
+    /// An entry that is to be held in memory.
+    pub(super) fn inflate_text(&self, nth: usize, longest: u64) -> Result<Vec<u8>, ReadError> {
+        let size = self.listed[nth].size;
+        if size > longest {
+            return Err(self.refuse(nth, Flaw::TooLong(size)));
+        }
+        let mut text = Vec::new();
+        self.inflate(nth, &mut text, None)?;
+        Ok(text)
+    }
+}
