@@ -1,0 +1,81 @@
+//! Which upstream gets requests.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use tokio::sync::watch;
+
+use super::upstream::Upstream;
+
+/// The pointer to the active upstream, and the only way to it.
+#[derive(Debug)]
+pub struct Routes {
+    active: watch::Sender<Option<Arc<Upstream>>>,
+    served: AtomicU64,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Routes {
+    /// Nothing is active.
+    pub fn new() -> Self {
+        Self { active: watch::Sender::new(None), served: AtomicU64::new(0) }
+    }
+
+    /// Makes an upstream the active one. Every claim that begins after this returns is on it.
+    pub fn switch(&self, to: Arc<Upstream>) {
+        self.active.send_replace(Some(to));
+    }
+
+    /// Claims the active upstream for one request; `None` before the first switch.
+    pub fn claim(&self) -> Option<Claim> {
+        // Counted while the pointer is locked: a switch that has returned knows of every claim on the old upstream, so
+        // a drain that follows it misses none.
+        let active = self.active.borrow();
+        active.as_ref().map(Claim::on)
+    }
+
+    /// Notices every switch.
+    pub(super) fn watch(&self) -> watch::Receiver<Option<Arc<Upstream>>> {
+        self.active.subscribe()
+    }
+
+    /// Requests that an upstream has answered.
+    pub fn served(&self) -> u64 {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count_served(&self) {
+        self.served.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// A request that is in flight on an upstream, until this is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    upstream: Arc<Upstream>,
+}
+
+impl Claim {
+    fn on(upstream: &Arc<Upstream>) -> Self {
+        upstream.begin_request();
+        Self { upstream: Arc::clone(upstream) }
+    }
+
+    /// The upstream that answers.
+    pub fn upstream(&self) -> &Arc<Upstream> {
+        &self.upstream
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.upstream.end_request();
+    }
+}
