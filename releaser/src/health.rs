@@ -1,1 +1,141 @@
-//! .
+//! A verdict that cites its observations. No data is not success.
+//!
+//! A good answer alone proves little: the port may belong to another program, or to another release of the same one.
+//! So the proof says **which release answered**: by its header where the application sends one, and always by the
+//! process that listens.
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+mod ask;
+mod explain;
+pub mod proof;
+mod watch;
+
+pub use explain::explain;
+pub use watch::{Nowhere, Question, Subject, Whereabouts, watch};
+
+/// What the observations add up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// As many consecutive good answers as were asked for, each proven to come from the release.
+    Healthy,
+    /// It answered wrongly, or nothing answered, until the deadline.
+    Unhealthy,
+    /// It can't be told: nothing was asked, or the proof could not be read. Not a success.
+    Inconclusive,
+}
+
+/// One answer, or its absence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// The release answered, with a status of 200 to 299.
+    Good {
+        /// The status.
+        status: u16,
+    },
+    /// Something answered with another status.
+    BadStatus(u16),
+    /// The answer's release header holds another value, or is missing.
+    OtherRelease {
+        /// The header's name.
+        header: String,
+        /// Its value; `None` if the answer has no such header.
+        found: Option<String>,
+    },
+    /// The process that listens on the port is not the one that was started.
+    OtherProcess(String),
+    /// Who listens can't be told.
+    Unproven(String),
+    /// Nothing listens.
+    Refused,
+    /// A connection was made, but no answer came in time.
+    NoAnswer,
+    /// The connection broke, or what came back is not HTTP.
+    Broken(String),
+    /// There is no process to ask, for now.
+    NotRunning(String),
+    /// There is none, and none will come.
+    GivenUp(String),
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Good { status } => write!(f, "status {status}"),
+            Self::BadStatus(status) => write!(f, "status {status}, where 200 to 299 was expected"),
+            Self::OtherRelease { header, found: Some(found) } => {
+                write!(f, "an answer whose header `{header}` is `{found}`, which is another release")
+            }
+            Self::OtherRelease { header, found: None } => {
+                write!(f, "an answer without the header `{header}`, which must hold the release")
+            }
+            Self::OtherProcess(who) => write!(f, "an answer from another program: {who}"),
+            Self::Unproven(why) => write!(f, "an answer, but whose it is can't be told: {why}"),
+            Self::Refused => f.write_str("connection refused"),
+            Self::NoAnswer => f.write_str("a connection, but no answer in time"),
+            Self::Broken(why) => write!(f, "a broken answer: {why}"),
+            Self::NotRunning(why) | Self::GivenUp(why) => f.write_str(why),
+        }
+    }
+}
+
+/// Equal answers in a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// What came back.
+    pub answer: Answer,
+    /// How often in a row.
+    pub times: u32,
+    /// When it came first, counted from the first question.
+    pub first: Duration,
+    /// When it came last.
+    pub last: Duration,
+}
+
+/// A verdict with what it rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    /// What the observations add up to.
+    pub verdict: Verdict,
+    /// What was asked.
+    pub url: String,
+    /// What came back, in order; equal answers in a row are one entry.
+    pub observations: Vec<Observation>,
+    /// Good answers in a row that were asked for.
+    pub needed: u32,
+    /// How long it was asked.
+    pub took: Duration,
+    /// What the application wrote, where there is a log.
+    pub log: Option<LogTail>,
+}
+
+/// The end of an application's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogTail {
+    /// The whole log.
+    pub path: PathBuf,
+    /// Its last lines; empty if it wrote none.
+    pub lines: String,
+}
+
+impl Health {
+    /// Whether the release was proven to work.
+    pub fn is_healthy(&self) -> bool {
+        self.verdict == Verdict::Healthy
+    }
+
+    /// How often it was asked.
+    pub fn asked(&self) -> u32 {
+        self.observations.iter().map(|observation| observation.times).sum()
+    }
+
+    /// The answer that came last.
+    pub fn last(&self) -> Option<&Answer> {
+        self.observations.last().map(|observation| &observation.answer)
+    }
+}
+
+/// The URL of a path at an address, as people would type it.
+pub(crate) fn url(address: SocketAddr, path: &str) -> String {
+    format!("http://{address}{path}")
+}

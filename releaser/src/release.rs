@@ -1,1 +1,157 @@
-//! .
+//! Package and configuration, frozen together, and the shelf on which frozen releases stay.
+//!
+//! A release is a value: nothing that is edited or deleted later can change what it means. It is identified by its
+//! digest, and the shelf keeps one file per release under that digest, written once.
+
+use std::{io, path::PathBuf};
+
+use staith_model::{Digest, LocalEnvironment, Package, Release};
+
+use crate::host::durable;
+
+/// Freezes a package with what its environment says about running it. Pure: the same inputs give the same digest.
+///
+/// Where the proxy listens, how long requests may drain and how many releases are kept belong to the environment, not
+/// to the release: changing them does not make another release.
+pub fn freeze(package: Package, environment: &LocalEnvironment) -> Release {
+    Release {
+        package,
+        environment: environment.name.clone(),
+        process: environment.process.clone(),
+        health: environment.health.clone(),
+    }
+}
+
+/// Why a frozen release could not be kept or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseError {
+    /// The file system said no.
+    #[error("can't {what} the record of release {release} at {path}: {source}; check the disk and the folder's permissions", path = path.display(), release = release.short())]
+    Io {
+        /// The attempt.
+        what: &'static str,
+        /// The release.
+        release: Digest,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file does not hold the release that its name promises.
+    #[error("{path} does not hold release {release}: {why}; delete the file and deploy that release's package again", path = path.display(), release = release.short())]
+    Damaged {
+        /// The release.
+        release: Digest,
+        /// The file.
+        path: PathBuf,
+        /// What was found instead.
+        why: String,
+    },
+}
+
+/// The frozen releases of an environment: `releases.json/<digest>.json` in its folder.
+///
+/// All methods block on the disk; call them where blocking is allowed.
+#[derive(Debug, Clone)]
+pub struct ReleaseShelf {
+    folder: PathBuf,
+}
+
+impl ReleaseShelf {
+    /// The shelf in the environment's folder `environment`. Nothing is touched until something is kept.
+    pub fn new(environment: impl Into<PathBuf>) -> Self {
+        Self { folder: environment.into().join("releases.json") }
+    }
+
+    fn path(&self, release: &Digest) -> PathBuf {
+        self.folder.join(format!("{}.json", release.hex()))
+    }
+
+    /// Keeps a release; says `true` if it was there already. What is there is read and checked, never overwritten
+    /// unless it is damaged.
+    ///
+    /// # Errors
+    /// The file can't be read or written.
+    pub fn keep(&self, release: &Release) -> Result<bool, ReleaseError> {
+        let digest = release.digest();
+        match self.get(&digest) {
+            Ok(Some(_)) => return Ok(true),
+            Ok(None) | Err(ReleaseError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        let path = self.path(&digest);
+        let fail = |source| ReleaseError::Io { what: "write", release: digest, path: path.clone(), source };
+        durable::create_folder(&self.folder).map_err(fail)?;
+        let json = serde_json::to_vec_pretty(release).map_err(|error| fail(error.into()))?;
+        durable::write(&path, &json).map_err(fail)?;
+        Ok(false)
+    }
+
+    /// The release of this digest; `None` if it was never kept here.
+    ///
+    /// # Errors
+    /// The file can't be read, or does not hold the release that its name promises.
+    pub fn get(&self, release: &Digest) -> Result<Option<Release>, ReleaseError> {
+        let path = self.path(release);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(ReleaseError::Io { what: "read", release: *release, path, source }),
+        };
+        let damaged = |why: String| ReleaseError::Damaged { release: *release, path: path.clone(), why };
+        let found: Release = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        if found.digest() == *release {
+            Ok(Some(found))
+        } else {
+            Err(damaged(format!("its content is release {}", found.digest().short())))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::samples;
+
+    #[test]
+    fn what_is_frozen_does_not_depend_on_the_way_to_it() {
+        let environment = samples::environment();
+        let release = freeze(samples::package("1.0.0", b"x"), &environment);
+        let elsewhere = LocalEnvironment {
+            listen: "127.0.0.1:1".parse().unwrap(),
+            drain_seconds: 7,
+            keep_releases: 9,
+            ..environment.clone()
+        };
+        assert_eq!(freeze(samples::package("1.0.0", b"x"), &elsewhere).digest(), release.digest());
+        let mut other = environment;
+        other.process.env.insert("MODE".into(), "other".into());
+        assert_ne!(freeze(samples::package("1.0.0", b"x"), &other).digest(), release.digest());
+    }
+
+    #[test]
+    fn a_release_is_kept_once_and_read_back_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = ReleaseShelf::new(dir.path());
+        let release = samples::release("1.0.0", b"x");
+        assert!(!shelf.keep(&release).unwrap());
+        assert!(shelf.keep(&release).unwrap());
+        assert_eq!(shelf.get(&release.digest()).unwrap(), Some(release));
+        assert_eq!(shelf.get(&Digest::of(b"another")).unwrap(), None);
+    }
+
+    #[test]
+    fn a_release_that_was_edited_is_not_trusted_and_is_written_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = ReleaseShelf::new(dir.path());
+        let release = samples::release("1.0.0", b"x");
+        shelf.keep(&release).unwrap();
+        let path = shelf.path(&release.digest());
+        let edited = std::fs::read_to_string(&path).unwrap().replace("/health", "/healthy");
+        std::fs::write(&path, edited).unwrap();
+        let error = shelf.get(&release.digest()).unwrap_err();
+        assert!(matches!(error, ReleaseError::Damaged { .. }), "{error}");
+        assert!(!shelf.keep(&release).unwrap());
+        assert_eq!(shelf.get(&release.digest()).unwrap(), Some(release));
+    }
+}

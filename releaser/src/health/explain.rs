@@ -1,0 +1,98 @@
+//! Tells people what was asked, what came back and what to do.
+
+use std::fmt::Write as _;
+
+use super::{Answer, Health};
+
+/// What was asked, how often, what came back last, and what the application said, as one text of a few lines.
+pub fn explain(health: &Health) -> String {
+    let mut text = format!(
+        "{url} was asked {times} within {took:.1} s and never gave {needed}",
+        url = health.url,
+        times = counted(health.asked(), "time"),
+        took = health.took.as_secs_f64(),
+        needed = if health.needed == 1 {
+            "a good answer".to_owned()
+        } else {
+            format!("{} good answers in a row", health.needed)
+        },
+    );
+    match health.last() {
+        Some(last) => {
+            let _ = write!(text, "; the last answer was: {last}");
+        }
+        None => text.push_str("; nothing could be asked"),
+    }
+    if let Some(log) = &health.log {
+        let tail = log.lines.trim_end();
+        if tail.is_empty() {
+            let _ = write!(text, "\nthe application wrote nothing to {}", log.path.display());
+        } else {
+            let _ = write!(text, "\nthe application's last lines, from {}:", log.path.display());
+            tail.lines().for_each(|line| {
+                let _ = write!(text, "\n  | {line}");
+            });
+        }
+    }
+    text
+}
+
+fn counted(number: u32, noun: &str) -> String {
+    if number == 1 { "once".into() } else { format!("{number} {noun}s") }
+}
+
+impl Health {
+    /// What to do about a release that is not healthy.
+    pub fn remedy(&self) -> String {
+        match self.last() {
+            Some(Answer::OtherRelease { header, .. }) => format!(
+                "send the value of the environment variable STAITH_RELEASE in the header `{header}`, or leave `release_header` out of runner.toml"
+            ),
+            Some(Answer::OtherProcess(_)) => {
+                "listen on the port in the environment variable PORT at 127.0.0.1, and on no other".into()
+            }
+            Some(Answer::Unproven(_)) => {
+                "deploy as the user that the application runs as, or as one that may read its /proc entries".into()
+            }
+            Some(Answer::BadStatus(_)) => {
+                "let the health path in runner.toml answer with a status of 200 to 299 once the application works"
+                    .into()
+            }
+            _ => "let the application listen on the port in the environment variable PORT at 127.0.0.1, and check the health path and its deadline in runner.toml".into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::{LogTail, Observation, Verdict};
+    use std::time::Duration;
+
+    #[test]
+    fn the_text_says_what_was_asked_how_often_and_what_the_application_said() {
+        let health = Health {
+            verdict: Verdict::Unhealthy,
+            url: "http://127.0.0.1:4711/health".into(),
+            observations: vec![Observation {
+                answer: Answer::Refused,
+                times: 17,
+                first: Duration::ZERO,
+                last: Duration::from_secs(3),
+            }],
+            needed: 2,
+            took: Duration::from_secs(3),
+            log: Some(LogTail {
+                path: "/env/green.log".into(),
+                lines: "starting\nImportError: no module\n".into(),
+            }),
+        };
+        assert_eq!(
+            explain(&health),
+            "http://127.0.0.1:4711/health was asked 17 times within 3.0 s and never gave 2 good answers in a row; \
+             the last answer was: connection refused\n\
+             the application's last lines, from /env/green.log:\n  | starting\n  | ImportError: no module"
+        );
+        assert!(health.remedy().contains("PORT"));
+    }
+}

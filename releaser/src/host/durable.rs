@@ -1,0 +1,84 @@
+//! Writing so that a reader, or a machine that lost its power, sees the old thing or the new one and nothing else.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::Path,
+};
+
+/// Makes a folder and those above it; one that exists is fine.
+pub(crate) fn create_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(path)?;
+    path.parent().map_or(Ok(()), sync_folder)
+}
+
+/// Makes names that were created, renamed or removed in a folder survive a loss of power.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    let here = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(here)?.sync_all()
+}
+
+/// Replaces the file at `path` by `bytes`. Nobody ever sees half of it.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder)?;
+    temporary.write_all(bytes)?;
+    temporary.as_file().sync_all()?;
+    temporary.persist(path).map_err(|error| error.error)?;
+    sync_folder(folder)
+}
+
+/// Points the symbolic link at `path` to `target`; whoever looks sees the old target or the new one. Says whether it
+/// pointed there already.
+pub(crate) fn point(path: &Path, target: &Path) -> io::Result<bool> {
+    if fs::read_link(path).is_ok_and(|now| now == target) {
+        return Ok(true);
+    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    // A name of its own for each attempt: a leftover of one that was killed must not be in the way.
+    let scratch = tempfile::Builder::new().prefix(".tmp-link-").tempdir_in(folder)?;
+    let link = scratch.path().join("link");
+    std::os::unix::fs::symlink(target, &link)?;
+    fs::rename(&link, path)?;
+    sync_folder(folder)?;
+    Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_leaves_nothing_beside_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        write(&path, b"one").unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_link_is_moved_and_says_when_it_need_not_be() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("current");
+        assert!(!point(&link, Path::new("releases/a")).unwrap());
+        assert!(point(&link, Path::new("releases/a")).unwrap());
+        assert!(!point(&link, Path::new("releases/b")).unwrap());
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("releases/b"));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_where_the_link_should_be_is_an_error_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("current");
+        fs::create_dir(&link).unwrap();
+        fs::write(link.join("x"), b"x").unwrap();
+        assert!(point(&link, Path::new("releases/a")).is_err());
+        assert!(link.join("x").exists());
+    }
+}
