@@ -142,7 +142,7 @@ impl Session<'_> {
             }
             Operation::Retain { keep } => Ok(host.retain(keep).await?.is_empty()),
             // These only read: `ensure` has done them.
-            Operation::Probe { .. } | Operation::Verify { .. } => Ok(true),
+            Operation::Probe { .. } | Operation::Verify { .. } => Ok(false),
         }
     }
 
@@ -178,7 +178,8 @@ impl Session<'_> {
 
 fn healthy(health: Health, pool: Pool, through_proxy: bool) -> Result<bool, Trouble> {
     if health.is_healthy() {
-        return Ok(true);
+        // Asking is never found done: it is what makes sure.
+        return Ok(false);
     }
     let told = explain(&health);
     Err(Trouble::Unhealthy { pool, through_proxy, health: health.into(), told })
