@@ -1,1 +1,256 @@
-//! .
+//! From a repository or a working directory to an exact, read-only tree. A map, in reading order:
+//!
+//! 1. [`Origin`]: what people name. [`Selection`]: which of its states.
+//! 2. `reference` and `tree`: a commit becomes a listing. `walk`, `ignores` and `snapshot`: a working directory does.
+//! 3. [`Listing`]: a project's files by git's ids; `record` keeps listings on disk.
+//! 4. `pool` and `checkout`: a listing becomes a directory.
+//! 5. [`Globs`]: which files.
+//!
+//! Repositories are read where they are, never written to, and nothing in them is run. There is no copy of a repository
+//! in the store: what is needed of it, the contents of the files that are checked out, is there in the pool.
+
+mod checkout;
+mod error;
+mod globs;
+mod ignores;
+mod listing;
+mod origin;
+mod pool;
+mod record;
+mod reference;
+mod snapshot;
+mod tree;
+mod walk;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use self::{
+    checkout::{Contents, Writing},
+    error::at,
+    pool::Pool,
+    record::Record,
+};
+pub use self::{
+    error::SourceError,
+    globs::{BadGlob, Globs},
+    listing::{FileEntry, FileMode, Listing, ObjectId},
+    origin::{Origin, WorkTree},
+};
+use crate::layers::{Workbench, is_trusted, trust};
+use staith_model::{Digest, Source};
+
+/// Which state of an origin is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// The files as they are on the screen, with what is not committed; what .gitignore lists is left out, unless git
+    /// tracks it. For a repository without a working directory this is its HEAD.
+    AsItIs,
+    /// The commit that HEAD names.
+    Head,
+    /// A branch, a tag, or a full or short commit id.
+    Reference(String),
+}
+
+/// How much there is to do. Told once, before contents are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Files of the source.
+    pub files: usize,
+    /// Those whose content has to be read, because it is not remembered. None where git's ids are known already.
+    pub files_to_read: usize,
+    /// Their length together, in bytes.
+    pub bytes_to_read: u64,
+}
+
+/// An exact source: what it is called and every file of it. Its content may be had by [`Sources::checkout`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Tree, commit and whether there are changes beside the commit.
+    pub source: Source,
+    /// Every file, sorted by path.
+    pub files: Listing,
+    /// What people should know, a sentence each.
+    pub notices: Vec<String>,
+    contents: Contents,
+}
+
+/// Sources in a store. Any number of processes may use one store at once, and each may be killed at any time. All calls
+/// block; from asynchronous code use `spawn_blocking`.
+#[derive(Debug)]
+pub struct Sources {
+    store: PathBuf,
+    owner: Option<(u32, u32)>,
+    bench: Arc<Workbench>,
+    pool: Pool,
+}
+
+impl Sources {
+    /// Opens or makes the store below `store`. Files of checkouts belong to `owner` (user and group), or to the caller.
+    ///
+    /// # Errors
+    /// The directory can't be made or read.
+    pub fn open(store: &Path, owner: Option<(u32, u32)>) -> Result<Self, SourceError> {
+        for part in ["checkouts", "trees"] {
+            let dir = store.join(part);
+            fs::create_dir_all(&dir).map_err(at("making", &dir))?;
+        }
+        let store = fs::canonicalize(store).map_err(at("opening", store))?;
+        let bench = Workbench::open(&store).map_err(at("opening", &store))?;
+        let pool = Pool::open(&store, owner, &bench).map_err(at("opening", &store))?;
+        Ok(Self { store, owner, bench, pool })
+    }
+
+    /// Finds out exactly which files are meant. A working directory is read and its new contents are kept, so that later
+    /// changes do not matter; `progress` hears how much that is.
+    ///
+    /// # Errors
+    /// See [`SourceError`]; each says what to do.
+    pub fn resolve(
+        &self,
+        origin: &Origin,
+        selection: &Selection,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Resolved, SourceError> {
+        match (origin, selection) {
+            (Origin::Directory { root, repository }, Selection::AsItIs) => {
+                self.as_it_is(root, repository.as_ref(), progress)
+            }
+            (Origin::Directory { root, repository: None }, _) => {
+                Err(SourceError::NotARepository(root.clone()))
+            }
+            (Origin::Directory { root, repository: Some(tree) }, _) => {
+                self.of_commit(&tree.git_dir, root, tree.folder.as_ref(), selection, progress)
+            }
+            (Origin::Repository { git_dir }, _) => {
+                self.of_commit(git_dir, git_dir, None, selection, progress)
+            }
+        }
+    }
+
+    /// The digest of the files that globs match: what a step that sees only these depends on. No glob means all files.
+    ///
+    /// # Errors
+    /// A glob is malformed.
+    pub fn input_digest(&self, resolved: &Resolved, globs: &[String]) -> Result<Digest, BadGlob> {
+        Ok(listing::input_digest(&resolved.files, &Globs::or_everything(globs)?))
+    }
+
+    /// A directory that holds exactly the files that globs match; no glob means all. The same directory for the same
+    /// files: never change anything in it. Directories have mode 0755, files 0644 or 0755.
+    ///
+    /// Times of modification follow from the content and lie between 2001 and 2009: older than whatever a step makes,
+    /// and different for different contents. Directories and links have one constant time.
+    ///
+    /// # Errors
+    /// A glob is malformed, a content can't be had any more, or the file system refuses.
+    pub fn checkout(&self, resolved: &Resolved, globs: &[String]) -> Result<PathBuf, SourceError> {
+        let globs = Globs::or_everything(globs)?;
+        let inputs = listing::input_digest(&resolved.files, &globs);
+        let key = Digest::of_value("staith.checkout.v1", &(inputs, self.owner));
+        let dir = self.store.join("checkouts").join(key.hex());
+        let mark = dir.with_extension("seen");
+        let files = || resolved.files.iter().filter(|(path, _)| globs.matches(path.as_str()));
+        if dir.is_dir() {
+            if is_trusted(&mark) {
+                return Ok(dir);
+            }
+            if files().all(|(path, entry)| has_its_size(&dir.join(path.as_str()), entry)) {
+                trust(&mark).map_err(at("marking", &dir))?;
+                return Ok(dir);
+            }
+            self.bench.discard(&dir).map_err(at("removing", &dir))?;
+        }
+        let new = self.bench.fresh_dir().map_err(at("making", &self.store))?;
+        let (pool, contents) = (&self.pool, &resolved.contents);
+        Writing { to: &new, files: files().collect(), pool, contents, owner: self.owner }.write()?;
+        match fs::rename(&new, &dir) {
+            // Another process made the same one at the same time.
+            Err(_) if dir.is_dir() => self.bench.discard(&new).map_err(at("removing", &new))?,
+            moved => moved.map_err(at("moving into place", &dir))?,
+        }
+        trust(&mark).map_err(at("marking", &dir))?;
+        Ok(dir)
+    }
+
+    fn as_it_is(
+        &self,
+        root: &Path,
+        tree: Option<&WorkTree>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Resolved, SourceError> {
+        let record = snapshot::snapshot(root, tree, &self.store, &self.pool, progress)?;
+        let (commit, committed) = match tree {
+            None => (None, None),
+            Some(tree) => committed(tree)?,
+        };
+        let dirty = committed != Some(record.tree);
+        let contents =
+            Contents { git_dir: tree.map(|tree| tree.git_dir.clone()), root: Some(root.to_owned()) };
+        Ok(resolved(record, commit, dirty, contents))
+    }
+
+    fn of_commit(
+        &self,
+        git_dir: &Path,
+        place: &Path,
+        folder: Option<&staith_model::RelPath>,
+        selection: &Selection,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Resolved, SourceError> {
+        let repository = tree::open(git_dir)?;
+        let commit = match selection {
+            Selection::Reference(reference) => reference::commit(&repository, reference, place)?,
+            Selection::AsItIs | Selection::Head => {
+                let head = reference::head(&repository, place)?;
+                head.ok_or_else(|| SourceError::NoCommit(place.to_owned()))?
+            }
+        };
+        let found = reference::folder_of(&repository, &commit, folder, place)?;
+        let cache = self.store.join("trees").join(found.tree.to_string());
+        let known = fs::read(&cache).ok().and_then(|bytes| Record::from_bytes(&bytes));
+        let known = known.filter(|record| record.tree == ObjectId::from(found.tree));
+        let record = match known {
+            Some(record) => record,
+            None => {
+                let record = tree::read_tree(git_dir, found.tree, found.lfs_above)?;
+                self.write(&cache, &record.to_bytes()).map_err(at("writing", &cache))?;
+                record
+            }
+        };
+        progress(Progress { files: record.files.len(), ..Progress::default() });
+        let contents = Contents { git_dir: Some(git_dir.to_owned()), root: None };
+        Ok(resolved(record, Some(found.commit.to_string()), false, contents))
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+        let new = self.bench.fresh_path();
+        fs::write(&new, bytes).and_then(|()| fs::rename(&new, path))
+    }
+}
+
+fn resolved(record: Record, commit: Option<String>, dirty: bool, contents: Contents) -> Resolved {
+    let source = Source { tree: record.tree.to_string(), commit, dirty };
+    let files = record.files.into_iter().map(|file| (file.path, file.entry)).collect();
+    Resolved { source, files, notices: record.notices, contents }
+}
+
+/// HEAD's commit and the tree that it has for the project's folder.
+fn committed(tree: &WorkTree) -> Result<(Option<String>, Option<ObjectId>), SourceError> {
+    let repository = tree::open(&tree.git_dir)?;
+    let Some(commit) = reference::head(&repository, &tree.top)? else { return Ok((None, None)) };
+    match reference::folder_of(&repository, &commit, tree.folder.as_ref(), &tree.top) {
+        Ok(found) => Ok((Some(found.commit.to_string()), Some(found.tree.into()))),
+        // The whole folder is new.
+        Err(SourceError::FolderNotInCommit { commit, .. }) => Ok((Some(commit), None)),
+        Err(error) => Err(error),
+    }
+}
+
+fn has_its_size(path: &Path, entry: &FileEntry) -> bool {
+    let found = fs::symlink_metadata(path);
+    found.is_ok_and(|found| entry.mode == FileMode::Symlink || (found.is_file() && found.len() == entry.size))
+}

@@ -1,0 +1,152 @@
+//! Writing a listing to disk: folders first, then every file as a link into the pool, on all cores.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs, io,
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, lchown, symlink},
+    },
+    path::{Path, PathBuf},
+};
+
+use git2::{Odb, Repository};
+use rayon::prelude::*;
+use rustix::fs::{AtFlags, CWD, utimensat};
+use staith_model::RelPath;
+
+use super::{
+    error::{SourceError, at, git},
+    listing::{FileEntry, FileMode, ObjectId, parents},
+    pool::{Item, PLAIN_TIME, Pool},
+    snapshot::read_again,
+    tree::open,
+};
+
+/// Where contents come from that are not in the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Contents {
+    /// A repository that may have them.
+    pub(super) git_dir: Option<PathBuf>,
+    /// A working directory that may still have them.
+    pub(super) root: Option<PathBuf>,
+}
+
+/// Files to write, and into which directory, which is there and empty.
+pub(super) struct Writing<'a> {
+    pub(super) to: &'a Path,
+    pub(super) files: Vec<&'a (RelPath, FileEntry)>,
+    pub(super) pool: &'a Pool,
+    pub(super) contents: &'a Contents,
+    pub(super) owner: Option<(u32, u32)>,
+}
+
+impl Writing<'_> {
+    /// Writes everything. The paths were checked when they were listed: none leads through a link or another file.
+    pub(super) fn write(&self) -> Result<(), SourceError> {
+        let folders: BTreeSet<&str> =
+            self.files.iter().flat_map(|(path, _)| parents(path.as_str())).collect();
+        let mut builder = fs::DirBuilder::new();
+        builder.mode(0o755);
+        for folder in &folders {
+            let path = self.to.join(folder);
+            builder.create(&path).map_err(at("making", &path))?;
+        }
+        let items = numbered(&self.files);
+        // Opening a repository costs as much as some files, so each thread gets a long run of files.
+        let run = items.len().div_ceil(rayon::current_num_threads() * 4).max(64);
+        items.par_chunks(run).try_for_each(|items| self.write_run(items))?;
+        for folder in folders.iter().map(|folder| self.to.join(folder)).chain([self.to.to_owned()]) {
+            self.finish(&folder).map_err(at("finishing", &folder))?;
+        }
+        Ok(())
+    }
+
+    fn write_run(&self, items: &[(&(RelPath, FileEntry), Item)]) -> Result<(), SourceError> {
+        let repository = OnDemand { git_dir: self.contents.git_dir.as_deref(), opened: None };
+        let mut source = Source { writing: self, repository };
+        for ((path, entry), item) in items {
+            let to = self.to.join(path.as_str());
+            if entry.mode == FileMode::Symlink {
+                let target = source.content(path, entry)?;
+                let target = std::ffi::OsStr::from_bytes(&target);
+                symlink(target, &to).and_then(|()| self.finish(&to)).map_err(at("linking", &to))?;
+                continue;
+            }
+            if self.pool.link(*item, &to).map_err(at("linking", &to))? {
+                continue;
+            }
+            let content = source.content(path, entry)?;
+            let inserted = self.pool.insert(*item, &content).and_then(|()| self.pool.link(*item, &to));
+            if !inserted.map_err(at("writing", &to))? {
+                return Err(SourceError::Changed(path.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives a folder or a link its owner and time.
+    fn finish(&self, path: &Path) -> io::Result<()> {
+        if let Some((uid, gid)) = self.owner {
+            lchown(path, Some(uid), Some(gid))?;
+        }
+        Ok(utimensat(CWD, path, &PLAIN_TIME, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+}
+
+/// Tells equal files of one tree apart, in the order of their paths.
+fn numbered<'a>(files: &[&'a (RelPath, FileEntry)]) -> Vec<(&'a (RelPath, FileEntry), Item)> {
+    let mut copies: HashMap<Item, u32> = HashMap::with_capacity(files.len());
+    let number = |file: &&'a (RelPath, FileEntry)| {
+        let first = Item::first(file.1.blob, file.1.mode);
+        let copy = copies.entry(first).or_default();
+        let item = Item { copy: *copy, ..first };
+        *copy += 1;
+        (*file, item)
+    };
+    files.iter().map(number).collect()
+}
+
+struct OnDemand<'a> {
+    git_dir: Option<&'a Path>,
+    opened: Option<Repository>,
+}
+
+impl OnDemand<'_> {
+    fn odb(&mut self) -> Result<Option<Odb<'_>>, SourceError> {
+        let Some(git_dir) = self.git_dir else { return Ok(None) };
+        let repository = match self.opened.take() {
+            Some(opened) => opened,
+            None => open(git_dir)?,
+        };
+        self.opened.insert(repository).odb().map(Some).map_err(git("opening the objects", git_dir))
+    }
+
+    fn read(&mut self, blob: ObjectId) -> Result<Option<Vec<u8>>, SourceError> {
+        let Some(odb) = self.odb()? else { return Ok(None) };
+        let object = blob.oid().and_then(|id| odb.read(id));
+        Ok(object.ok().map(|object| object.data().to_vec()))
+    }
+}
+
+struct Source<'a> {
+    writing: &'a Writing<'a>,
+    repository: OnDemand<'a>,
+}
+
+impl Source<'_> {
+    /// A content, from wherever it still is.
+    fn content(&mut self, path: &RelPath, entry: &FileEntry) -> Result<Vec<u8>, SourceError> {
+        let from_pool = self.writing.contents.root.as_ref().and_then(|_| self.writing.pool.read(entry.blob));
+        if let Some(content) = from_pool {
+            return Ok(content);
+        }
+        if let Some(content) = self.repository.read(entry.blob)? {
+            return Ok(content);
+        }
+        let again = self.writing.contents.root.as_ref().and_then(|root| read_again(root, path, entry));
+        again
+            .or_else(|| self.writing.pool.read(entry.blob))
+            .ok_or_else(|| SourceError::Changed(path.to_string()))
+    }
+}

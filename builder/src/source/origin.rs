@@ -1,0 +1,221 @@
+//! What people may name as a source. Pure but for looking at the path.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use staith_model::RelPath;
+
+use super::error::{SourceError, at};
+
+/// A place with a source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A directory with a project's files.
+    Directory {
+        /// The directory, absolute and without links.
+        root: PathBuf,
+        /// The repository whose working directory it is or is in.
+        repository: Option<WorkTree>,
+    },
+    /// A repository without a working directory, on this machine.
+    Repository {
+        /// The repository's own directory, absolute and without links.
+        git_dir: PathBuf,
+    },
+}
+
+/// The repository around a project's directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkTree {
+    /// The top of the working directory.
+    pub top: PathBuf,
+    /// Where git keeps this working directory's state; usually `.git` in `top`.
+    pub git_dir: PathBuf,
+    /// The project's folder below the top; `None` is the top itself.
+    pub folder: Option<RelPath>,
+}
+
+impl Origin {
+    /// Understands what a person wrote: a path, relative to `cwd`, or `file://`. A path to a repository is read in place,
+    /// with or without a working directory.
+    ///
+    /// # Errors
+    /// The path is not there, is no directory or can't be read; or the text names another machine, or a scheme that is
+    /// not known. Nothing is fetched from other machines: the error says what to do instead.
+    pub fn parse(text: &str, cwd: &Path) -> Result<Self, SourceError> {
+        if text.is_empty() || text.starts_with('-') || text.contains('\0') {
+            return Err(unsupported(
+                text,
+                "it is not a path",
+                "Write `./` before a path that begins with `-`.",
+            ));
+        }
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return by_scheme(text, &scheme.to_ascii_lowercase(), rest);
+        }
+        if is_remote_helper(text) {
+            return Err(unsupported(
+                text,
+                "git's remote helpers run programs",
+                "`git clone` it and give the path.",
+            ));
+        }
+        let path = cwd.join(text);
+        match text.split_once(':') {
+            Some((host, _)) if !host.contains('/') && !path.exists() => Err(elsewhere(text)),
+            _ => local(&path),
+        }
+    }
+
+    /// Where it is, for people.
+    pub fn place(&self) -> &Path {
+        match self {
+            Self::Directory { root, .. } => root,
+            Self::Repository { git_dir } => git_dir,
+        }
+    }
+}
+
+fn unsupported(text: &str, why: &str, remedy: &str) -> SourceError {
+    SourceError::UnsupportedScheme { text: text.to_owned(), why: why.to_owned(), remedy: remedy.to_owned() }
+}
+
+/// `ext::sh -c ...` and the like.
+fn is_remote_helper(text: &str) -> bool {
+    text.split_once("::").is_some_and(|(helper, _)| {
+        !helper.is_empty() && helper.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    })
+}
+
+fn by_scheme(text: &str, scheme: &str, rest: &str) -> Result<Origin, SourceError> {
+    match scheme {
+        "file" => {
+            let path = rest.strip_prefix("localhost").unwrap_or(rest);
+            match decoded(path) {
+                Some(path) if path.starts_with('/') => local(Path::new(&path)),
+                _ => Err(unsupported(
+                    text,
+                    "a file URL names an absolute path",
+                    "Write file:///absolute/path.",
+                )),
+            }
+        }
+        "http" | "https" | "git" | "ssh" | "git+ssh" | "ssh+git" => Err(elsewhere(text)),
+        _ => Err(unsupported(text, &format!("`{scheme}` is not a scheme that Staith knows"), CLONE_FIRST)),
+    }
+}
+
+const CLONE_FIRST: &str = "Run `git clone` and give the path; a path and file:// work directly.";
+
+fn elsewhere(text: &str) -> SourceError {
+    unsupported(text, "Staith does not fetch from other machines by itself", CLONE_FIRST)
+}
+
+/// Undoes `%20` and the like; `None` where that is not possible.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let digits = [rest.next()?, rest.next()?];
+            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
+}
+
+fn local(path: &Path) -> Result<Origin, SourceError> {
+    let root = match fs::canonicalize(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(SourceError::NotThere(path.to_owned()));
+        }
+        found => found.map_err(at("looking at", path))?,
+    };
+    if !root.is_dir() {
+        return Err(SourceError::NotADirectory(root));
+    }
+    for top in root.ancestors() {
+        if let Some(git_dir) = git_dir_of(top)? {
+            let folder = root.strip_prefix(top).ok().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.map(|folder| {
+                let text = folder.to_str().and_then(|text| RelPath::try_from(text).ok());
+                text.ok_or_else(|| SourceError::NotUtf8(folder.to_string_lossy().into_owned()))
+            });
+            let folder = folder.transpose()?;
+            let repository = Some(WorkTree { top: top.to_owned(), git_dir, folder });
+            return Ok(Origin::Directory { root, repository });
+        }
+        if is_repository(top) {
+            return Ok(Origin::Repository { git_dir: top.to_owned() });
+        }
+    }
+    Ok(Origin::Directory { root, repository: None })
+}
+
+/// Where the state of the working directory `top` is, if it is one. Looked up here and not by git's library, so that
+/// neither the environment nor a configuration file leads elsewhere.
+fn git_dir_of(top: &Path) -> Result<Option<PathBuf>, SourceError> {
+    let dot_git = top.join(".git");
+    let Ok(found) = fs::metadata(&dot_git) else { return Ok(None) };
+    if found.is_dir() {
+        return Ok(is_repository(&dot_git).then_some(dot_git));
+    }
+    let text = fs::read_to_string(&dot_git).map_err(at("reading", &dot_git))?;
+    let Some(target) = text.strip_prefix("gitdir:") else { return Ok(None) };
+    let git_dir = top.join(target.trim_start().trim_end_matches(['\n', '\r']));
+    Ok(Some(fs::canonicalize(&git_dir).map_err(at("looking at", &git_dir))?))
+}
+
+fn is_repository(dir: &Path) -> bool {
+    let has = |name: &str| dir.join(name).exists();
+    has("HEAD") && ((has("objects") && has("refs")) || has("commondir"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        let error = Origin::parse(text, Path::new("/")).unwrap_err();
+        format!("{error} {}", error.remedy().unwrap_or_default())
+    }
+
+    #[test]
+    fn what_runs_programs_or_is_not_built_in_is_refused() {
+        for bad in
+            ["", "-x", "--upload-pack=x", "ext::sh -c id", "fd::7", "git://h/x", "ftp://h/x", "file://h/x"]
+        {
+            assert!(refused(bad).contains("can't be built from"), "{bad}");
+        }
+        assert!(refused("https://example.org/x.git").contains("git clone"));
+        for elsewhere in ["ssh://git@host/x", "git@host:a/b.git", "host:x", "http://h/x", "SSH://h/x"] {
+            assert!(refused(elsewhere).contains("git clone"), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn paths_are_looked_at() {
+        let home = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(home.path()).unwrap();
+        fs::create_dir_all(root.join("a:b/sub")).unwrap();
+        fs::write(root.join("file"), "").unwrap();
+        let plain = Origin::Directory { root: root.join("a:b"), repository: None };
+        assert_eq!(Origin::parse("a:b", &root).unwrap(), plain);
+        assert_eq!(Origin::parse(&format!("file://{}/a%3Ab", root.display()), &root).unwrap(), plain);
+        assert!(matches!(Origin::parse("none", &root), Err(SourceError::NotThere(_))));
+        assert!(matches!(Origin::parse("file", &root), Err(SourceError::NotADirectory(_))));
+        git2::Repository::init(root.join("a:b")).unwrap();
+        let Origin::Directory { repository: Some(tree), .. } = Origin::parse("a:b/sub", &root).unwrap()
+        else {
+            panic!("a working directory")
+        };
+        assert_eq!(tree.folder.unwrap().as_str(), "sub");
+        git2::Repository::init_bare(root.join("bare.git")).unwrap();
+        let bare = Origin::Repository { git_dir: root.join("bare.git") };
+        assert_eq!(Origin::parse("bare.git", &root).unwrap(), bare);
+    }
+}

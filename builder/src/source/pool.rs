@@ -1,0 +1,198 @@
+//! Contents on disk, each once, to be hard-linked into checkouts: a checkout then costs a link per file, however large
+//! the files are, and a changed file costs one file.
+//!
+//! Two files of one checkout never share an inode: archivers would store them as links to each other, copies would stay
+//! linked, and compilers take a header with a known inode for one that they have read. So equal files of one tree have
+//! copies of their own, told apart by a number.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    os::fd::AsRawFd as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use rustix::{
+    fs::{
+        AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid, fchmod, fchown, futimens, linkat, open,
+    },
+    io::Errno,
+};
+
+use staith_model::Digest;
+
+use super::listing::{FileMode, ObjectId};
+use crate::layers::Workbench;
+
+/// 2001-01-01 and 2009-12-31, the last second of it.
+const FIRST_SECOND: i64 = 978_307_200;
+const LAST_SECOND: i64 = 1_262_303_999;
+
+/// The time that folders and links have: they have no content to derive one from.
+pub(super) const PLAIN_TIME: Timestamps = times(FIRST_SECOND);
+
+const fn times(seconds: i64) -> Timestamps {
+    let time = Timespec { tv_sec: seconds, tv_nsec: 0 };
+    Timestamps { last_access: time, last_modification: time }
+}
+
+/// A time of modification that follows from the content.
+///
+/// It lies in the past, so that tools which compare times (make, cargo) see sources as older than what earlier steps made
+/// of them, also in a checkout that was written after those steps. And it differs between contents, so that tools which
+/// trust a time and a length (python's compiled files) see a change. Seconds are whole: archives keep no more.
+pub(super) fn content_time(blob: ObjectId) -> Timestamps {
+    let head = blob.0.iter().take(8).fold(0_u64, |number, byte| (number << 8) | u64::from(*byte));
+    let span = (LAST_SECOND - FIRST_SECOND + 1).unsigned_abs();
+    times(FIRST_SECOND.saturating_add_unsigned(head % span))
+}
+
+/// One file to be had from the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Item {
+    pub(super) blob: ObjectId,
+    pub(super) executable: bool,
+    /// Counts equal files of one tree, from 0.
+    pub(super) copy: u32,
+}
+
+impl Item {
+    pub(super) fn first(blob: ObjectId, mode: FileMode) -> Self {
+        Self { blob, executable: mode == FileMode::Executable, copy: 0 }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Pool {
+    dir: PathBuf,
+    owner: Option<(u32, u32)>,
+    bench: Arc<Workbench>,
+}
+
+impl Pool {
+    /// Each start of the machine has a pool of its own: contents are not synced to the disk, so those from before a power
+    /// failure may be torn. Links that older checkouts hold stay valid.
+    pub(super) fn open(store: &Path, owner: Option<(u32, u32)>, bench: &Arc<Workbench>) -> io::Result<Self> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let (uid, gid) = owner
+            .unwrap_or_else(|| (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()));
+        let blobs = store.join("blobs");
+        let name = format!("{}-{uid}-{gid}", boot.trim());
+        let dir = blobs.join(&name);
+        // The last one is made last, so where it is, all are.
+        if !dir.join("ff").is_dir() {
+            (0..=255_u8).try_for_each(|folder| fs::create_dir_all(dir.join(format!("{folder:02x}"))))?;
+        }
+        for other in fs::read_dir(&blobs)?.flatten() {
+            if !other.file_name().to_string_lossy().starts_with(boot.trim()) {
+                bench.discard(&other.path())?;
+            }
+        }
+        Ok(Self { dir, owner, bench: Arc::clone(bench) })
+    }
+
+    /// Where it is remembered what a working directory looked like.
+    pub(super) fn notes_on(&self, root: &Path) -> PathBuf {
+        self.dir.join(format!("notes-{}", Digest::of(root.as_os_str().as_encoded_bytes()).hex()))
+    }
+
+    /// Writes notes, whole or not at all.
+    pub(super) fn note(&self, notes: &Path, bytes: &[u8]) -> io::Result<()> {
+        let new = self.bench.fresh_path();
+        fs::write(&new, bytes).and_then(|()| fs::rename(&new, notes))
+    }
+
+    fn path(&self, item: Item) -> PathBuf {
+        let id = item.blob.to_string();
+        let (folder, rest) = id.split_at(2);
+        let mode = if item.executable { 'x' } else { 'r' };
+        self.dir.join(folder).join(format!("{rest}{mode}{}", item.copy))
+    }
+
+    pub(super) fn has(&self, item: Item) -> bool {
+        self.path(item).exists()
+    }
+
+    /// Links the item to `to`. `false` when it is not in the pool.
+    pub(super) fn link(&self, item: Item, to: &Path) -> io::Result<bool> {
+        let from = self.path(item);
+        match linkat(CWD, &from, CWD, to, AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) if !from.exists() => Ok(false),
+            // An inode has a limited number of links.
+            Err(Errno::MLINK) => {
+                let bytes = fs::read(&from)?;
+                self.place(item, &bytes, to).map(|()| true)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The content, if some item with it is here.
+    pub(super) fn read(&self, blob: ObjectId) -> Option<Vec<u8>> {
+        let item = |executable| Item { blob, executable, copy: 0 };
+        [false, true].into_iter().find_map(|executable| fs::read(self.path(item(executable))).ok())
+    }
+
+    /// Puts the item's content into the pool. It is there whole or not at all.
+    pub(super) fn insert(&self, item: Item, bytes: &[u8]) -> io::Result<()> {
+        self.place(item, bytes, &self.path(item))
+    }
+
+    fn place(&self, item: Item, bytes: &[u8], to: &Path) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(0o600);
+        match open(self.dir.as_path(), flags, mode) {
+            Ok(file) => {
+                let file = File::from(file);
+                self.fill(&file, item, bytes)?;
+                let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+                accept_existing(linkat(CWD, unnamed, CWD, to, AtFlags::SYMLINK_FOLLOW))
+            }
+            // Not every file system has files without a name.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                let path = self.bench.fresh_path();
+                let file = File::create_new(&path)?;
+                self.fill(&file, item, bytes)?;
+                let linked = accept_existing(linkat(CWD, &path, CWD, to, AtFlags::empty()));
+                linked.and(fs::remove_file(&path))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn fill(&self, mut file: &File, item: Item, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)?;
+        if let Some((uid, gid)) = self.owner {
+            fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
+        }
+        fchmod(file, Mode::from_raw_mode(if item.executable { 0o755 } else { 0o644 }))?;
+        Ok(futimens(file, &content_time(item.blob))?)
+    }
+}
+
+/// Somebody else put the same content there first.
+fn accept_existing(linked: Result<(), Errno>) -> io::Result<()> {
+    match linked {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn times_are_in_the_past_and_follow_the_content(one: [u8; 20], other: [u8; 20]) {
+            let time = |id| content_time(ObjectId(id)).last_modification;
+            prop_assert!((FIRST_SECOND..=LAST_SECOND).contains(&time(one).tv_sec));
+            prop_assert_eq!(time(one).tv_nsec, 0);
+            prop_assert_eq!(time(one), time(one));
+            prop_assert!(one[..8] == other[..8] || time(one) != time(other) || one != other);
+        }
+    }
+}

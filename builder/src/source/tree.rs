@@ -1,0 +1,133 @@
+//! A commit's tree as a listing. Repositories are hostile: nothing is taken over unchecked.
+
+use std::path::Path;
+
+use git2::{ObjectType, Odb, Oid, Repository, Tree};
+use staith_model::RelPath;
+
+use super::{
+    error::{SourceError, git},
+    listing::{
+        DEEPEST, FileEntry, FileMode, LONGEST_PATH, Listing, MOST_FILES, ObjectId, case_clashes, checked,
+        is_lfs_pointer,
+    },
+    record::{Record, Recorded, Stamp},
+    snapshot::LARGEST_FILE,
+};
+
+/// Reads the tree `id` of a repository.
+pub(super) fn read_tree(git_dir: &Path, id: Oid, lfs_above: bool) -> Result<Record, SourceError> {
+    let repository = open(git_dir)?;
+    let odb = repository.odb().map_err(git("opening the objects", git_dir))?;
+    let mut reader = Reader { git_dir, repository: &repository, odb, files: Vec::new(), uses_lfs: lfs_above };
+    reader.folder(id, "", 0)?;
+    let uses_lfs = reader.uses_lfs;
+    let files = checked(std::mem::take(&mut reader.files))?;
+    if uses_lfs {
+        reader.refuse_pointers(&files)?;
+    }
+    let notices = case_clashes(&files);
+    let recorded = |(path, entry)| Recorded { path, entry, stamp: Stamp::default() };
+    Ok(Record { tree: ObjectId::from(id), files: files.into_iter().map(recorded).collect(), notices })
+}
+
+/// Opens a repository by its own directory, for reading objects and references only.
+///
+/// Opened so, git's library looks at neither a working directory nor the owner of the files: someone else's repository
+/// can be built. That is safe because nothing in it is run: no hook, no filter, no credential program.
+pub(super) fn open(git_dir: &Path) -> Result<Repository, SourceError> {
+    Repository::open_bare(git_dir).map_err(git("opening", git_dir))
+}
+
+struct Reader<'a> {
+    git_dir: &'a Path,
+    repository: &'a Repository,
+    odb: Odb<'a>,
+    files: Listing,
+    uses_lfs: bool,
+}
+
+impl Reader<'_> {
+    fn folder(&mut self, id: Oid, above: &str, depth: usize) -> Result<(), SourceError> {
+        if depth > DEEPEST {
+            return Err(SourceError::Hostile { path: above.to_owned(), why: "it is too deep" });
+        }
+        let tree: Tree<'_> = self.repository.find_tree(id).map_err(git("reading a tree", self.git_dir))?;
+        for entry in &tree {
+            let path = joined(above, entry.name_bytes())?;
+            let mode = match entry.filemode_raw() & 0o170_000 {
+                0o040_000 => {
+                    self.folder(entry.id(), &path, depth + 1)?;
+                    continue;
+                }
+                0o160_000 => return Err(SourceError::Submodule(path)),
+                0o120_000 => FileMode::Symlink,
+                0o100_000 if entry.filemode_raw() & 0o100 != 0 => FileMode::Executable,
+                0o100_000 => FileMode::Regular,
+                _ => return Err(SourceError::Hostile { path, why: "its mode is none that git gives" }),
+            };
+            self.file(&path, entry.id(), mode)?;
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &str, id: Oid, mode: FileMode) -> Result<(), SourceError> {
+        if self.files.len() >= MOST_FILES {
+            return Err(SourceError::TooMany { at: self.git_dir.to_owned(), limit: MOST_FILES });
+        }
+        let (size, kind) = self.odb.read_header(id).map_err(git("looking at a file", self.git_dir))?;
+        if kind != ObjectType::Blob {
+            return Err(SourceError::Hostile {
+                path: path.to_owned(),
+                why: "it is no file in the repository",
+            });
+        }
+        let size = size as u64;
+        if size > LARGEST_FILE {
+            return Err(SourceError::TooLarge { path: path.to_owned(), bytes: size, limit: LARGEST_FILE });
+        }
+        if path.rsplit('/').next() == Some(".gitattributes") && size < 1 << 20 {
+            self.uses_lfs |= mentions_lfs(&self.content(id)?);
+        }
+        let hostile = |_| SourceError::Hostile { path: path.to_owned(), why: "it is not a path" };
+        let entry = FileEntry { blob: id.into(), mode, size };
+        self.files.push((RelPath::try_from(path).map_err(hostile)?, entry));
+        Ok(())
+    }
+
+    fn refuse_pointers(&self, files: &Listing) -> Result<(), SourceError> {
+        for (path, entry) in files {
+            let may_be = entry.mode != FileMode::Symlink && (100..=1024).contains(&entry.size);
+            let id = entry.blob.oid().map_err(git("reading a file", self.git_dir))?;
+            if may_be && is_lfs_pointer(&self.content(id)?) {
+                return Err(SourceError::LfsPointer(path.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    fn content(&self, id: Oid) -> Result<Vec<u8>, SourceError> {
+        let object = self.odb.read(id).map_err(git("reading a file", self.git_dir))?;
+        Ok(object.data().to_vec())
+    }
+}
+
+/// Whether a .gitattributes file hands some files to git-lfs.
+pub(super) fn mentions_lfs(attributes: &[u8]) -> bool {
+    String::from_utf8_lossy(attributes).contains("filter=lfs")
+}
+
+fn joined(above: &str, name: &[u8]) -> Result<String, SourceError> {
+    let hostile = |why| Err(SourceError::Hostile { path: format!("{above}/{}", name.escape_ascii()), why });
+    let Ok(text) = std::str::from_utf8(name) else {
+        return Err(SourceError::NotUtf8(format!("{above}/{}", name.escape_ascii())));
+    };
+    if text.is_empty() || text.contains(['/', '\0']) || matches!(text, "." | "..") {
+        return hostile("this is not a name");
+    }
+    if text.eq_ignore_ascii_case(".git") {
+        return hostile("a repository must not hold another one's state");
+    }
+    let path = if above.is_empty() { text.to_owned() } else { format!("{above}/{text}") };
+    if path.len() > LONGEST_PATH { hostile("its path is too long") } else { Ok(path) }
+}
