@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+"""Runs commands in turn (A B C, A B C, ...) and prints medians and the ratio of the first to each of the others.
+
+    pairs.py LABEL [--rounds N] [--warmup N] SIDE SIDE...
+
+A SIDE is `--side NAME COMMAND`, followed by what belongs to it:
+
+    --prepare COMMAND   runs before each measured run of this side and is not measured; may be given again
+    --in DIRECTORY      where the command runs
+    --also WHAT         another figure of the same runs, read from the events that `staith --json` prints:
+                        `EVENT` the sum of `millis` of these events; `until:EVENT` from the command's start to the first one
+                        (or to the first change of a deployment that has this name)
+    --goal TEXT         said beside the figure before it, for the reader; nothing is asserted
+
+Commands are split as a shell would split them, but no shell runs them: what is measured is one posix_spawn and all that the
+command does until it has been waited for. Comparing neighbours in time cancels most of what else the machine does, so the
+ratio is the median of the ratios of each round, and the middle half of these ratios is printed with it.
+"""
+
+import json
+import os
+import shlex
+import statistics
+import sys
+import tempfile
+import time
+
+
+class Side:
+    def __init__(self, name, command):
+        self.name, self.command = name, shlex.split(command)
+        self.prepares, self.directory = [], None
+        self.figures = ["wall"]
+        self.goals = {}
+        self.values = {}
+
+
+def stop(message):
+    sys.exit(f"pairs.py: {message}")
+
+
+def parse(arguments):
+    if not arguments:
+        stop("what is measured? Give a label and at least one --side")
+    label, rounds, warmup, sides = arguments[0], 15, 2, []
+    rest = iter(arguments[1:])
+
+    def value(option):
+        try:
+            return next(rest)
+        except StopIteration:
+            stop(f"{option} needs a value")
+
+    for option in rest:
+        if option == "--rounds":
+            rounds = int(value(option))
+        elif option == "--warmup":
+            warmup = int(value(option))
+        elif option == "--side":
+            sides.append(Side(value(option), value(option)))
+        elif not sides:
+            stop(f"{option} belongs to a side; give --side first")
+        elif option == "--prepare":
+            sides[-1].prepares.append(shlex.split(value(option)))
+        elif option == "--in":
+            sides[-1].directory = value(option)
+        elif option == "--also":
+            sides[-1].figures.append(value(option))
+        elif option == "--goal":
+            sides[-1].goals[sides[-1].figures[-1]] = value(option)
+        else:
+            stop(f"{option} is not known")
+    if not sides:
+        stop("there is nothing to run; give --side")
+    return label, rounds, warmup, sides
+
+
+def spawn(argv, output, directory):
+    """Runs a command to its end; its exit status, milliseconds, and the clock time at which it was started."""
+    actions = [(os.POSIX_SPAWN_DUP2, output.fileno(), 1), (os.POSIX_SPAWN_DUP2, output.fileno(), 2)]
+    if directory:
+        os.chdir(directory)
+    at, began = time.time(), time.perf_counter()
+    child = os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions)
+    _, status = os.waitpid(child, 0)
+    took = (time.perf_counter() - began) * 1000
+    return os.waitstatus_to_exitcode(status), took, at * 1000
+
+
+def run(argv, directory):
+    with tempfile.TemporaryFile() as output:
+        code, took, at = spawn(argv, output, directory)
+        output.seek(0)
+        said = output.read().decode(errors="replace")
+    if code != 0:
+        stop(f"`{shlex.join(argv)}` ended with {code}, so there is nothing to measure:\n{said}")
+    return took, at, said
+
+
+def figure(what, took, at, events):
+    if what == "wall":
+        return took
+    if what.startswith("until:"):
+        kind = what.removeprefix("until:")
+        for event in events:
+            if kind in (event["event"], event.get("change")):
+                return event["at"] - at
+        stop(f"no `{kind}` among the events")
+    found = [event["millis"] for event in events if event["event"] == what]
+    if not found:
+        stop(f"no `{what}` among the events")
+    return sum(found)
+
+
+def measure(side, keep):
+    for prepare in side.prepares:
+        run(prepare, side.directory)
+    took, at, said = run(side.command, side.directory)
+    events = []
+    if len(side.figures) > 1:
+        lines = (json.loads(line) for line in said.splitlines() if line.startswith("{"))
+        events = [line for line in lines if "event" in line]
+    for what in side.figures:
+        value = figure(what, took, at, events)
+        if keep:
+            side.values.setdefault(what, []).append(value)
+
+
+def milliseconds(values):
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{low:8.1f} {middle:8.1f} {high:8.1f} ms"
+
+
+def ratio(ours, theirs):
+    ratios = sorted(a / b for a, b in zip(ours, theirs) if b)
+    quarter = len(ratios) // 4
+    return f"{statistics.median(ratios):7.2f} x [{ratios[quarter]:.2f} to {ratios[-1 - quarter]:.2f}]"
+
+
+def named(side, what):
+    return side.name if what == "wall" else f"{side.name}, {what}"
+
+
+def main():
+    label, rounds, warmup, sides = parse(sys.argv[1:])
+    for turn in range(warmup + rounds):
+        for side in sides:
+            measure(side, keep=turn >= warmup)
+    first, *peers = sides
+    for side in sides:
+        for what in side.figures:
+            goal = f"   goal: {side.goals[what]}" if what in side.goals else ""
+            print(f"{label:10} {named(side, what):36} {milliseconds(side.values[what])}{goal}")
+    for what in first.figures:
+        for peer in peers:
+            pair = f"{named(first, what)} / {peer.name}"
+            print(f"{label:10} {pair:56} {ratio(first.values[what], peer.values['wall'])}", flush=True)
+
+
+main()
