@@ -1,0 +1,81 @@
+//! The command line: one command, one file; its doc comment is its help text.
+
+mod place;
+mod rollback;
+mod run;
+mod status;
+mod stop;
+
+use std::{
+    io::{self, IsTerminal as _},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+use staith_model::Exit;
+
+use crate::output::{self, OutputMode, Problem};
+
+/// Takes a commit to a running release: isolated steps, a content-hashed package, a blue-green swap, instant undo.
+#[derive(Debug, Parser)]
+#[command(name = "staith", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// Say it as JSON, one value a line, for programs.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 passed, 10 a step or a test failed, 20 the configuration can't work, 30 the environment can't do it,
+40 the deployment failed and was rolled back, 41 the deployment needs a decision, 64 the command line is wrong,
+70 a bug in Staith, 130 interrupted.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Arguments),
+    Rollback(rollback::Arguments),
+    Status(status::Arguments),
+    Stop(stop::Arguments),
+}
+
+/// Reads the command line, does what it says, and tells how it went.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(told) => {
+            // Help and version are no mistakes.
+            let exit = if told.use_stderr() { Exit::Usage } else { Exit::Passed };
+            let _ = told.print();
+            return ExitCode::from(exit.code());
+        }
+    };
+    let mode = OutputMode::choose(cli.json, io::stdout().is_terminal(), |name| std::env::var(name).ok());
+    let ended = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(cli.command.obey(mode)),
+        Err(refused) => Err(Problem {
+            what: "this process can't start its threads".into(),
+            place: None,
+            why: Some(refused.to_string()),
+            remedy: Some("see `ulimit -u` and the memory that is left".into()),
+            exit: Exit::Environment,
+        }),
+    };
+    let exit = ended.unwrap_or_else(|problem| {
+        output::error(&problem, mode.is_json());
+        problem.exit
+    });
+    ExitCode::from(exit.code())
+}
+
+impl Command {
+    async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        match self {
+            Self::Run(arguments) => arguments.obey(mode).await,
+            Self::Rollback(arguments) => arguments.obey(mode).await,
+            Self::Status(arguments) => arguments.obey(mode).await,
+            Self::Stop(arguments) => arguments.obey(mode).await,
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! Where Staith keeps what it knows on this machine.
+
+use std::{env, path::PathBuf};
+
+use staith_model::Name;
+
+/// The directory below which everything is kept: `STAITH_HOME`, or `staith` in the user's data directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Home(PathBuf);
+
+/// There is no place to keep anything.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "there is no place to keep anything: neither STAITH_HOME, XDG_DATA_HOME nor HOME is set to an absolute path"
+)]
+pub(crate) struct NoHome;
+
+impl Home {
+    /// Finds the directory; makes nothing.
+    pub(crate) fn find() -> Result<Self, NoHome> {
+        let absolute =
+            |variable: &str| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+        absolute("STAITH_HOME")
+            .or_else(|| absolute("XDG_DATA_HOME").map(|data| data.join("staith")))
+            .or_else(|| absolute("HOME").map(|home| home.join(".local/share/staith")))
+            .map(Self)
+            .ok_or(NoHome)
+    }
+
+    /// Mirrors, checkouts and layers: everything that steps are shown.
+    pub(crate) fn store(&self) -> PathBuf {
+        self.0.join("store")
+    }
+
+    /// Records of steps that passed.
+    pub(crate) fn step_cache(&self) -> PathBuf {
+        self.0.join("steps")
+    }
+
+    /// What the built-in sandbox remembers of this host.
+    pub(crate) fn sandbox(&self) -> PathBuf {
+        self.0.join("sandbox")
+    }
+
+    /// Packages by content and by name and version.
+    pub(crate) fn packages(&self) -> PathBuf {
+        self.0.join("packages")
+    }
+
+    /// Event logs, one directory for each run.
+    pub(crate) fn runs(&self) -> PathBuf {
+        self.0.join("runs")
+    }
+
+    /// All environments of all projects.
+    pub(crate) fn environments(&self) -> PathBuf {
+        self.0.join("environments")
+    }
+
+    /// One environment of one project.
+    pub(crate) fn environment(&self, project: &Name, environment: &Name) -> PathBuf {
+        self.environments().join(project.as_str()).join(environment.as_str())
+    }
+}

@@ -1,0 +1,29 @@
+//! Ctrl-C and SIGTERM: the first asks, the second insists.
+
+use std::io;
+
+use staith_builder::execute::Stop;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// From now on, signals stop what holds the returned [`Stop`] instead of ending this process.
+///
+/// # Errors
+/// The system refused to hand over signals.
+pub(crate) fn listen() -> io::Result<Stop> {
+    let stop = Stop::default();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let listener = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+            }
+            if listener.cancel.is_cancelled() {
+                listener.kill.cancel();
+            }
+            listener.cancel.cancel();
+        }
+    });
+    Ok(stop)
+}

@@ -1,0 +1,64 @@
+//! The room that talks to people. Whatever Staith shows is shown from here, and nothing here decides anything: each way
+//! of showing a run reads the same events.
+//!
+//! A map, in reading order:
+//!
+//! 1. [`clean`]: makes hostile text safe to show. `human`: numbers as people read them. `words`: what happened, in words.
+//! 2. `look`: colours and marks. `sink`: a reader that may go away.
+//! 3. [`Watch`], the seam, and what fills it: `json`, `plain` and `live`. `mode` chooses.
+//! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. `notice`: what short commands did.
+
+mod clean;
+mod human;
+mod json;
+mod live;
+mod look;
+mod mode;
+mod notice;
+mod plain;
+mod problem;
+mod sink;
+mod status;
+#[cfg(test)]
+mod stories;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use staith_model::{Event, Exit, RunState};
+
+pub(crate) use self::{
+    mode::OutputMode,
+    notice::{deployment_event, rolled_back, stopped},
+    problem::{Place, Problem, error},
+    status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
+};
+
+/// Somebody who watches a run and the deployment that may follow it.
+///
+/// A watcher never fails and never panics for want of a reader. It may block while whoever reads is slow, so call it
+/// from a thread of its own or through a channel, not from where steps are run.
+pub(crate) trait Watch: Send {
+    /// Takes the next event; `state` is the run after it. Events come in order and without gaps.
+    fn event(&mut self, event: &Event, state: &RunState);
+
+    /// Says the last word. Nothing may follow.
+    fn finish(&mut self, summary: &Summary);
+
+    /// Whether nobody reads any more. Once true, it stays true, and nothing more is written; whether the run goes on is
+    /// for the caller to say.
+    fn is_gone(&self) -> bool;
+}
+
+/// What the events of a run don't say about its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Summary {
+    /// What the shell will be told.
+    pub(crate) exit: Exit,
+    /// How long the whole command took, in milliseconds.
+    pub(crate) millis: u64,
+    /// Where the release that was deployed now answers.
+    pub(crate) url: Option<String>,
+    /// How to see all that was written: a command or a file.
+    pub(crate) log: Option<String>,
+}

@@ -1,0 +1,218 @@
+//! A run as lines of text: for pipes, logs of other systems, and terminals that can't do more.
+//!
+//! Every line begins with the name of what it is about. `|` sets off what a step wrote, `>` what Staith says.
+
+use std::io::Write;
+
+use staith_model::{
+    DeploymentChange, Digest, Event, EventKind, Exit, Name, Package, Plan, Reason, RunId, RunOutcome,
+    RunState, StepOutcome, StepState, TestSummary,
+};
+
+use super::{
+    Summary, Watch,
+    clean::{clean, clean_lines, clean_word},
+    human,
+    look::{Look, Tone},
+    sink::Sink,
+    words,
+};
+
+/// A longer name than this pushes its own lines to the right, not everybody's.
+const WIDEST_NAME: usize = 24;
+
+/// Shows a run line by line. Nothing moves, nothing is taken back.
+pub(crate) struct Plain<W> {
+    out: Sink<W>,
+    look: Look,
+    name_width: usize,
+}
+
+impl<W: Write> Plain<W> {
+    /// Writes to `out`.
+    pub(crate) fn new(out: W, look: Look) -> Self {
+        Self { out: Sink::new(out), look, name_width: 0 }
+    }
+
+    /// Staith's own words about `name`.
+    fn say(&mut self, name: &str, tone: Tone, text: &str) {
+        let line = format!("{name:width$} > {}", self.look.tint(tone, text), width = self.name_width);
+        self.out.line(&line);
+    }
+
+    /// A text of several lines about `name`, the second and later ones indented.
+    fn say_lines(&mut self, name: &str, tone: Tone, text: &str) {
+        for (place, line) in clean_lines(text).enumerate() {
+            let indent = if place == 0 { "" } else { "  " };
+            self.say(name, tone, &format!("{indent}{line}"));
+        }
+    }
+
+    fn run_started(&mut self, run: &RunId, plan_digest: &Digest, plan: &Plan) {
+        let names = plan.steps.iter().map(|step| step.name.as_str().len()).chain(["package".len()]);
+        self.name_width = names.filter(|width| *width <= WIDEST_NAME).max().unwrap_or_default();
+        let subject = words::subject(plan).join(", ");
+        self.say("run", Tone::Strong, &subject);
+        let tree = clean_word(&plan.source.tree);
+        self.say("run", Tone::Plain, &format!("source tree {}", human::short_id(&tree)));
+        let steps = human::count(plan.steps.len(), "step");
+        self.say("run", Tone::Plain, &format!("plan {}, {steps}, run {run}", plan_digest.short()));
+    }
+
+    fn step_output(&mut self, step: &Name, line: &str) {
+        let (shown, more) = human::clip(line);
+        let shown = clean(shown, self.look.colours);
+        let more = self.look.tint(Tone::Quiet, &human::more_bytes(more));
+        let bar = self.look.tint(Tone::Quiet, "|");
+        let line = format!("{step:width$} {bar} {shown}{more}", width = self.name_width);
+        // Empty lines would otherwise end in a space, which editors and diffs mark as a mistake.
+        self.out.line(line.trim_end_matches(' '));
+    }
+
+    fn step_finished(&mut self, step: &Name, end: &StepEnd<'_>) {
+        let mut text = words::outcome(end.outcome).to_owned();
+        match end.outcome {
+            StepOutcome::Cached | StepOutcome::Skipped => {}
+            // It was never started.
+            StepOutcome::Cancelled if end.millis == 0 => {}
+            StepOutcome::Passed => text.push_str(&format!(" in {}", human::millis(end.millis))),
+            _ => text.push_str(&format!(" after {}", human::millis(end.millis))),
+        }
+        if let Some(tests) = end.tests.map(words::tests).filter(|tests| !tests.is_empty()) {
+            text.push_str(&format!(", tests: {tests}"));
+        }
+        let tone = match end.outcome {
+            outcome if words::needs_explaining(outcome) => Tone::Bad,
+            outcome if outcome.is_success() => Tone::Good,
+            _ => Tone::Quiet,
+        };
+        self.say(step.as_str(), tone, &text);
+        for failure in end.tests.iter().flat_map(|tests| &tests.failures) {
+            let title = format!("failed test: {}: {}", clean_word(&failure.suite), clean_word(&failure.name));
+            self.say(step.as_str(), Tone::Plain, &title);
+            for line in clean_lines(&failure.message) {
+                self.say(step.as_str(), Tone::Plain, &format!("  {line}"));
+            }
+        }
+        self.explain(step.as_str(), end.reason);
+    }
+
+    fn explain(&mut self, name: &str, reason: Option<&Reason>) {
+        let Some(reason) = reason else { return };
+        self.say_lines(name, Tone::Plain, &format!("why: {}", reason.what));
+        if let Some(remedy) = &reason.remedy {
+            self.say_lines(name, Tone::Plain, &format!("do: {remedy}"));
+        }
+    }
+
+    fn package_made(&mut self, package: &Package, path: &str, cached: bool, millis: u64) {
+        let how = if cached { "cached".to_owned() } else { format!("made in {}", human::millis(millis)) };
+        let text = format!("{how}: {}", words::package(package).join(", "));
+        self.say("package", Tone::Good, &text);
+        self.say("package", Tone::Plain, &format!("file {}", clean_word(path)));
+    }
+
+    fn run_finished(&mut self, outcome: RunOutcome, millis: u64, state: &RunState) {
+        let took = human::millis(millis);
+        let (tone, text) = match outcome {
+            RunOutcome::Passed => (Tone::Good, format!("passed in {took}")),
+            _ => (Tone::Bad, format!("{} after {took}{}", words::run_outcome(outcome), culprits(state))),
+        };
+        self.say("run", tone, &text);
+    }
+
+    fn deployment_planned(&mut self, environment: &Name, release: &Digest, previous: Option<&Digest>) {
+        let text = match previous {
+            Some(previous) if previous == release => {
+                format!("to {environment}: release {} serves already", release.short())
+            }
+            Some(previous) => format!(
+                "to {environment}: release {}; release {} serves now",
+                release.short(),
+                previous.short()
+            ),
+            None => format!("to {environment}: release {}; nothing serves now", release.short()),
+        };
+        self.say("deploy", Tone::Strong, &text);
+    }
+
+    fn deployment_changed(&mut self, change: DeploymentChange, reason: Option<&Reason>) {
+        if let Some(text) = words::deployment_change(change) {
+            let tone = match change {
+                DeploymentChange::Finalized => Tone::Good,
+                DeploymentChange::Aborted
+                | DeploymentChange::RestoreFailed
+                | DeploymentChange::Undecidable => Tone::Bad,
+                DeploymentChange::RollbackBegan | DeploymentChange::Restored => Tone::Odd,
+                _ => Tone::Plain,
+            };
+            self.say("deploy", tone, text);
+        }
+        self.explain("deploy", reason);
+    }
+}
+
+/// How a step ended, as its event says.
+struct StepEnd<'a> {
+    outcome: StepOutcome,
+    millis: u64,
+    reason: Option<&'a Reason>,
+    tests: Option<&'a TestSummary>,
+}
+
+/// Which steps a run failed by.
+fn culprits(state: &RunState) -> String {
+    let explained = |name: &&Name| matches!(state.steps.get(*name), Some(StepState::Finished(outcome)) if words::needs_explaining(*outcome));
+    let names: Vec<&str> =
+        state.plan.steps.iter().map(|step| &step.name).filter(explained).map(Name::as_str).collect();
+    if names.is_empty() { String::new() } else { format!(" by {}", names.join(", ")) }
+}
+
+impl<W: Write + Send> Watch for Plain<W> {
+    fn event(&mut self, event: &Event, state: &RunState) {
+        match &event.what {
+            EventKind::RunStarted { run, plan_digest, plan } => self.run_started(run, plan_digest, plan),
+            EventKind::StepStarted { step, attempt: 1 } => self.say(step.as_str(), Tone::Plain, "started"),
+            EventKind::StepStarted { step, attempt } => {
+                self.say(step.as_str(), Tone::Plain, &format!("started, attempt {attempt}"));
+            }
+            EventKind::StepOutput { step, line, .. } => self.step_output(step, line),
+            EventKind::StepFinished { step, outcome, millis, reason, tests, .. } => {
+                let (reason, tests) = (reason.as_ref(), tests.as_ref());
+                self.step_finished(step, &StepEnd { outcome: *outcome, millis: *millis, reason, tests });
+            }
+            EventKind::PackageMade { package, path, cached, millis } => {
+                self.package_made(package, path, *cached, *millis);
+            }
+            EventKind::RunFinished { outcome, millis } => self.run_finished(*outcome, *millis, state),
+            EventKind::DeploymentPlanned { environment, release, previous, .. } => {
+                self.deployment_planned(environment, release, previous.as_ref());
+            }
+            EventKind::DeploymentOperation { operation, already: true, .. } => {
+                self.say("deploy", Tone::Plain, &format!("already done: {}", clean_word(operation)));
+            }
+            EventKind::DeploymentOperation { operation, millis, .. } => {
+                let text = format!("done in {}: {}", human::millis(*millis), clean_word(operation));
+                self.say("deploy", Tone::Plain, &text);
+            }
+            EventKind::DeploymentChanged { change, reason, .. } => {
+                self.deployment_changed(*change, reason.as_ref());
+            }
+        }
+    }
+
+    fn finish(&mut self, summary: &Summary) {
+        if let Some(url) = &summary.url {
+            self.say("serving", Tone::Good, &clean_word(url));
+        }
+        if let Some(log) = &summary.log {
+            self.say("log", Tone::Plain, &clean_word(log));
+        }
+        let tone = if summary.exit == Exit::Passed { Tone::Good } else { Tone::Bad };
+        self.say("staith", tone, &words::verdict(summary.exit, summary.millis).join(", "));
+    }
+
+    fn is_gone(&self) -> bool {
+        self.out.is_gone()
+    }
+}

@@ -1,0 +1,141 @@
+//! What happened, in words: one wording for every way of showing it. Pure.
+
+use staith_model::{
+    DeploymentChange, DeploymentState, Exit, Package, Plan, RunOutcome, StepOutcome, TestSummary,
+};
+
+use super::{clean::clean_word, human};
+
+/// How a step ended.
+pub(crate) const fn outcome(outcome: StepOutcome) -> &'static str {
+    match outcome {
+        StepOutcome::Passed => "passed",
+        StepOutcome::Cached => "cached",
+        StepOutcome::Failed => "failed",
+        StepOutcome::TimedOut => "timed out",
+        StepOutcome::OutOfMemory => "out of memory",
+        StepOutcome::Cancelled => "cancelled",
+        StepOutcome::Skipped => "skipped",
+        StepOutcome::Lost => "lost",
+        StepOutcome::EngineBroken => "could not run",
+    }
+}
+
+/// Whether a step's ending has to be explained: it neither went well nor follows from something else.
+pub(crate) const fn needs_explaining(outcome: StepOutcome) -> bool {
+    outcome.blame().is_some()
+}
+
+/// How a run ended.
+pub(crate) const fn run_outcome(outcome: RunOutcome) -> &'static str {
+    match outcome {
+        RunOutcome::Passed => "passed",
+        RunOutcome::Failed => "failed",
+        RunOutcome::Cancelled => "cancelled",
+    }
+}
+
+/// Results of tests, what is bad first: `1 failed, 11 passed`. Empty if no test ran.
+pub(crate) fn tests(tests: &TestSummary) -> String {
+    let parts = [(tests.failed, "failed"), (tests.passed, "passed"), (tests.skipped, "skipped")];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(many, _)| *many > 0)
+        .map(|(many, what)| format!("{} {what}", human::number(u64::from(*many))))
+        .collect();
+    parts.join(", ")
+}
+
+/// Said of a source that no commit holds.
+pub(crate) const UNCOMMITTED: &str = "with uncommitted changes";
+
+/// What is built, one thing each: project and version, commit, uncommitted changes.
+pub(crate) fn subject(plan: &Plan) -> Vec<String> {
+    let mut parts = vec![format!("{} {}", plan.project, clean_word(&plan.version))];
+    match &plan.source.commit {
+        Some(commit) => parts.push(format!("commit {}", human::short_id(&clean_word(commit)))),
+        None => parts.push("no commit yet".to_owned()),
+    }
+    if plan.source.dirty {
+        parts.push(UNCOMMITTED.to_owned());
+    }
+    parts
+}
+
+/// A package: name, version, size, digest.
+pub(crate) fn package(package: &Package) -> Vec<String> {
+    vec![format!("{} {}", package.name, package.version), human::size(package.size), package.digest.short()]
+}
+
+/// Where a deployment is.
+pub(crate) const fn deployment(state: DeploymentState) -> &'static str {
+    match state {
+        DeploymentState::Planned => "planned",
+        DeploymentState::AwaitingGates => "waiting for its gates",
+        DeploymentState::Acquiring => "waiting for its turn",
+        DeploymentState::Staging => "putting files in place",
+        DeploymentState::Staged => "all files in place",
+        DeploymentState::Switching { .. } => "moving traffic",
+        DeploymentState::Soaking { .. } => "watching",
+        DeploymentState::Finalizing => "parking the old release",
+        DeploymentState::Succeeded => "succeeded",
+        DeploymentState::Halting => "stopping",
+        DeploymentState::RollingBack => "rolling back",
+        DeploymentState::RolledBack => "rolled back",
+        DeploymentState::RollbackFailed => "rollback failed",
+        DeploymentState::NeedsDecision => "needs a decision",
+    }
+}
+
+/// A deployment's change, where a log should hold a line of it.
+pub(crate) const fn deployment_change(change: DeploymentChange) -> Option<&'static str> {
+    match change {
+        // What follows at once says as much.
+        DeploymentChange::Submitted
+        | DeploymentChange::GatesPassed
+        | DeploymentChange::Acquired
+        | DeploymentChange::AllWavesHeld => None,
+        DeploymentChange::StagedEverywhere => Some("all files are in place; nothing shows yet"),
+        DeploymentChange::SwitchBegan | DeploymentChange::NextWave => Some("moving traffic"),
+        DeploymentChange::WaveSwitched => Some("the new release has the traffic and is watched"),
+        DeploymentChange::Finalized => Some("succeeded: the new release serves"),
+        DeploymentChange::Aborted => Some("stopping"),
+        DeploymentChange::RollbackBegan => Some("rolling back"),
+        DeploymentChange::Restored => Some("rolled back: what served before serves"),
+        DeploymentChange::RestoreFailed => Some("rollback failed"),
+        DeploymentChange::Undecidable => Some("needs a person's decision"),
+    }
+}
+
+/// The last word of a command, and what explains it: how it ended and after how long; what that means; the exit code.
+pub(crate) fn verdict(exit: Exit, millis: u64) -> Vec<String> {
+    let took = human::millis(millis);
+    match exit {
+        Exit::Passed => vec![format!("passed in {took}")],
+        Exit::Interrupted => vec![format!("interrupted after {took}"), exit_code(exit)],
+        _ => vec![format!("failed after {took}"), exit.meaning().to_owned(), exit_code(exit)],
+    }
+}
+
+fn exit_code(exit: Exit) -> String {
+    format!("exit code {}", exit.code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_say_what_is_bad_first() {
+        let summary = |passed, failed, skipped| TestSummary { passed, failed, skipped, failures: Vec::new() };
+        assert_eq!(tests(&summary(11, 1, 2)), "1 failed, 11 passed, 2 skipped");
+        assert_eq!(tests(&summary(1200, 0, 0)), "1,200 passed");
+        assert_eq!(tests(&summary(0, 0, 0)), "");
+    }
+
+    #[test]
+    fn every_outcome_has_a_word_of_its_own() {
+        let words: std::collections::BTreeSet<&str> = StepOutcome::ALL.into_iter().map(outcome).collect();
+        assert_eq!(words.len(), StepOutcome::ALL.len());
+    }
+}

@@ -1,0 +1,159 @@
+//! From the errors of the rooms to the one form in which people see them, each with its exit code.
+
+use staith_builder::{
+    engine::EngineError,
+    execute::ExecuteError,
+    layers::LayerError,
+    pipeline::{PipelineErrors, render},
+    plan::MissingProgram,
+    source::SourceError,
+};
+use staith_model::{Exit, ImpossibleEvent};
+use staith_packager::{seal::SealError, store::StoreError, web_deploy::WriteError};
+use staith_releaser::{
+    drive::DriveError,
+    keeper::{KeeperError, PortTaken},
+};
+
+use crate::{
+    home::NoHome,
+    output::{Place, Problem},
+};
+
+impl Problem {
+    /// A problem that needs no more words than these.
+    pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
+        Self { what: what.into(), place: None, why: None, remedy: None, exit }
+    }
+
+    /// This problem with what to do about it.
+    pub(crate) fn with_remedy(self, remedy: impl Into<String>) -> Self {
+        Self { remedy: Some(remedy.into()), ..self }
+    }
+
+    /// This problem with why it is one.
+    pub(crate) fn with_why(self, why: impl Into<String>) -> Self {
+        Self { why: Some(why.into()), ..self }
+    }
+
+    /// Several programs that steps need and this host lacks.
+    pub(crate) fn missing(programs: &[MissingProgram]) -> Self {
+        let line = |one: &MissingProgram| format!("step `{}` runs `{}`", one.step, one.program);
+        let why: Vec<String> = programs.iter().map(line).collect();
+        let mut remedies: Vec<&str> = programs.iter().map(|one| one.remedy.as_str()).collect();
+        remedies.dedup();
+        let what = "steps run programs that are not in the sandbox; nothing was run";
+        Self::new(Exit::Environment, what).with_why(why.join("\n")).with_remedy(remedies.join("\n"))
+    }
+
+    /// Mistakes in a pipeline, as they are shown in the file.
+    pub(crate) fn pipeline(errors: &PipelineErrors, color: bool, width: usize) -> Self {
+        let many = errors.errors().len() + errors.more();
+        let what = format!(
+            "{} can't work, nothing was run: {many} mistake{}",
+            errors.file(),
+            if many == 1 { "" } else { "s" }
+        );
+        let place = errors.errors().first().map(|first| Place {
+            file: errors.file().to_owned(),
+            line: Some(first.line()),
+            column: Some(first.column()),
+            ..Place::default()
+        });
+        Self { place, ..Self::new(Exit::Configuration, what).with_why(render(errors, color, width)) }
+    }
+
+    /// A bug in Staith.
+    pub(crate) fn bug(what: impl Into<String>) -> Self {
+        Self::new(Exit::Bug, what).with_remedy("please report this, with the run's events.jsonl")
+    }
+}
+
+impl From<NoHome> for Problem {
+    fn from(error: NoHome) -> Self {
+        Self::new(Exit::Environment, error.to_string())
+            .with_remedy("set STAITH_HOME to a directory of your own")
+    }
+}
+
+impl From<SourceError> for Problem {
+    fn from(error: SourceError) -> Self {
+        Self { remedy: error.remedy(), ..Self::new(Exit::Environment, error.to_string()) }
+    }
+}
+
+impl From<LayerError> for Problem {
+    fn from(error: LayerError) -> Self {
+        Self { remedy: error.remedy(), ..Self::new(Exit::Environment, error.to_string()) }
+    }
+}
+
+impl From<EngineError> for Problem {
+    fn from(error: EngineError) -> Self {
+        let remedy = match &error {
+            EngineError::Unsupported { remedy, .. } | EngineError::ToolMissing { remedy, .. } => {
+                Some(remedy.clone())
+            }
+            EngineError::Setup { .. } | EngineError::Lost(_) => None,
+        };
+        Self { remedy, ..Self::new(Exit::Environment, error.to_string()) }
+    }
+}
+
+impl From<ImpossibleEvent> for Problem {
+    fn from(error: ImpossibleEvent) -> Self {
+        Self::bug(format!("the run's events contradict each other: {error}"))
+    }
+}
+
+impl From<ExecuteError> for Problem {
+    fn from(error: ExecuteError) -> Self {
+        match error {
+            ExecuteError::Engine(error) => error.into(),
+            ExecuteError::Impossible(error) => error.into(),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        Self::new(Exit::Environment, error.to_string())
+    }
+}
+
+impl From<SealError> for Problem {
+    fn from(error: SealError) -> Self {
+        let exit = match &error {
+            SealError::Write { source: WriteError::Refused(_), .. } | SealError::Version(_) => {
+                Exit::Configuration
+            }
+            SealError::Write { .. } | SealError::Store(_) => Exit::Environment,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
+impl From<PortTaken> for Problem {
+    fn from(error: PortTaken) -> Self {
+        let what = format!("the environment's proxy can't listen on {}", error.addr);
+        Self::new(Exit::Environment, what)
+            .with_why(error.why)
+            .with_remedy(format!("{}: `listen` of the environment in runner.toml says which", error.remedy))
+    }
+}
+
+impl From<KeeperError> for Problem {
+    fn from(error: KeeperError) -> Self {
+        match error {
+            KeeperError::PortTaken(taken) => taken.into(),
+            error => Self::new(Exit::Environment, error.to_string()),
+        }
+    }
+}
+
+impl From<DriveError> for Problem {
+    fn from(error: DriveError) -> Self {
+        let reason = error.reason();
+        Self { remedy: reason.remedy, ..Self::new(error.exit(), error.to_string()) }
+    }
+}
