@@ -1,1 +1,14 @@
-//! .
+//! End-to-end tests of Staith: scenarios through the command line, on real sandboxes, processes and sockets.
+//!
+//! 1. [`world`]: a place of its own for one scenario: a home, a project, a port.
+//! 2. [`load`]: clients that never stop asking, and what they saw.
+//! 3. [`app`]: a project with a small server, for scenarios about releasing.
+//! 4. [`wait`]: the one way to wait in a test: for a condition, never for a time.
+
+// Tests say what went wrong by panicking, and scenarios print what they measured.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
+
+pub mod app;
+pub mod load;
+pub mod wait;
+pub mod world;

@@ -1,0 +1,124 @@
+//! The house holds to its plan: who may use what, and a map at each door. The table is that of docs/architecture.md.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Each crate with the crates of ours that it may use.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("model", &[]),
+    ("builder", &["model"]),
+    ("packager", &["model"]),
+    ("releaser", &["model", "packager"]),
+    ("runner", &["model", "builder", "packager", "releaser"]),
+];
+
+/// What the model must not know: the outside world.
+const OUTSIDE_WORLD: &[&str] = &[
+    "tokio",
+    "std::fs",
+    "std::process",
+    "std::net",
+    "std::env",
+    "std::io",
+    "std::thread",
+    "SystemTime",
+    "Instant",
+];
+
+fn house() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn sources(room: &str) -> Vec<(PathBuf, String)> {
+    fn walk(directory: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = vec![];
+    walk(&house().join(room).join("src"), &mut found);
+    found.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+#[test]
+fn each_crate_uses_only_what_the_plan_allows() {
+    for (room, allowed) in MAY_USE {
+        let manifest = fs::read_to_string(house().join(room).join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = manifest.parse().unwrap();
+        for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let Some(dependencies) = manifest.get(section).and_then(|section| section.as_table()) else {
+                continue;
+            };
+            for ours in dependencies.keys().filter_map(|name| name.strip_prefix("staith-")) {
+                assert!(allowed.contains(&ours), "{room} must not use {ours} ({section})");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_model_knows_nothing_of_the_outside_world() {
+    for (path, text) in sources("model") {
+        for (number, line) in
+            text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"))
+        {
+            for word in OUTSIDE_WORLD {
+                assert!(!line.contains(word), "{}:{}: {word}", path.display(), number + 1);
+            }
+        }
+    }
+}
+
+#[test]
+fn each_library_opens_with_a_map_of_its_rooms() {
+    for (room, _) in MAY_USE.iter().filter(|(room, _)| *room != "runner") {
+        let door = fs::read_to_string(house().join(room).join("src/lib.rs")).unwrap();
+        let map: String = door.lines().take_while(|line| line.starts_with("//!")).collect();
+        for public in door.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';')) {
+            assert!(map.contains(&format!("[`{public}`]")), "{room}'s map does not show {public}");
+        }
+    }
+}
+
+#[test]
+fn system_calls_without_a_net_are_made_in_one_room() {
+    for (room, _) in MAY_USE {
+        for (path, text) in sources(room) {
+            let place = path.strip_prefix(house()).unwrap().to_string_lossy().into_owned();
+            let in_the_room = place.starts_with("builder/src/sandbox/sys");
+            let has_unsafe =
+                text.lines().any(|line| !line.trim_start().starts_with("//") && line.contains("unsafe {"));
+            assert!(in_the_room || !has_unsafe, "{place} has an unsafe block");
+            assert!(in_the_room || !text.contains("allow(unsafe_code)"), "{place} allows unsafe code");
+        }
+    }
+}
+
+#[test]
+fn every_dependency_says_why_it_is_there() {
+    let manifest = fs::read_to_string(house().join("Cargo.toml")).unwrap();
+    let dependencies =
+        manifest.split("[workspace.dependencies]").nth(1).unwrap().split("\n[").next().unwrap();
+    let unexplained: BTreeSet<&str> = dependencies
+        .lines()
+        .filter(|line| line.contains('=') && !line.starts_with("staith-") && !line.contains(" # "))
+        .collect();
+    assert!(unexplained.is_empty(), "without a reason: {unexplained:#?}");
+}
+
+#[test]
+fn the_table_of_exit_codes_is_the_codes() {
+    let table = fs::read_to_string(house().join("docs/exit-codes.md")).unwrap();
+    let rows = staith_model::Exit::ALL.map(|exit| format!("| {} | {} |", exit.code(), exit.meaning()));
+    let written: Vec<&str> =
+        table.lines().filter(|line| line.starts_with("| ") && !line.contains("code")).collect();
+    assert_eq!(written, rows);
+}
