@@ -1,1 +1,150 @@
-//! .
+//! The built-in sandbox: steps in namespaces of this machine's kernel, without a daemon and without anything to install.
+//! A map, in reading order:
+//!
+//! 1. [`supervise`]: the engine's side of one step: starts the helper, keeps time, pumps output, tells how it ended.
+//! 2. [`protocol`]: what engine and sandbox say to each other.
+//! 3. [`helper`]: a process of its own that makes the namespaces; [`staging`]: what it gathers before; [`init`]: process 1.
+//! 4. [`rootfs`]: what a step sees; [`mounts`]: how it gets there.
+//! 5. [`step`]: from a copy of process 1 to the program; [`confinement`], [`seccomp`]: what it must not have.
+//! 6. [`cgroup`]: limits. [`egress`]: the only way out. [`host`]: the image and the toolchains.
+//! 7. [`probe`]: whether all this works here, and what to do if not.
+//!
+//! Only [`sys`] has `unsafe` code.
+//!
+//! Honest limits: the kernel is shared, so this is for one's own and for semi-trusted code. Without root a step's
+//! processes are the caller's user on the host and, until they are in the sandbox, have the caller's groups.
+
+mod cgroup;
+mod confinement;
+mod egress;
+mod helper;
+mod host;
+mod init;
+mod mounts;
+mod probe;
+mod protocol;
+mod rootfs;
+mod seccomp;
+mod staging;
+mod step;
+mod supervise;
+mod sys;
+
+use std::{ffi::OsString, path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use staith_model::Tool;
+use tokio::sync::{OnceCell, mpsc};
+use tokio_util::sync::CancellationToken;
+
+pub use self::{helper::helper_main, host::find_program};
+use crate::engine::{Capabilities, Engine, EngineError, Image, OutputChunk, StepExit, StepSpec};
+
+/// The home directory in the sandbox.
+const HOME: &str = "/home/builder";
+/// As root, the host's user and group that a step's processes are. No user of a usual host has this id; like the ids of
+/// container engines it is taken from the range that `/etc/subuid` hands out to nobody by default.
+const UNPRIVILEGED_ID: u32 = 200_000;
+
+/// The engine that needs nothing but the kernel.
+///
+/// Steps run in namespaces of their own, as a user without any privilege, on a root file system made of the host's
+/// read-only `/usr`. Works as root and as an ordinary user.
+#[derive(Debug, Clone)]
+pub struct BuiltInSandbox {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    helper: Vec<OsString>,
+    state: PathBuf,
+    as_root: bool,
+    /// Outside user and group of every step.
+    outside: (u32, u32),
+    cgroups: OnceCell<cgroup::Cgroups>,
+    filters: OnceCell<seccomp::Filters>,
+    verdict: OnceCell<Capabilities>,
+}
+
+impl BuiltInSandbox {
+    /// An engine that starts `helper` (a program and its arguments, which must do no more than call [`helper_main`]) for
+    /// each step, and keeps what it wants to remember in the directory `state`, which it makes when needed.
+    pub fn new(helper: Vec<OsString>, state: PathBuf) -> Self {
+        let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+        let as_root = user.is_root();
+        let outside =
+            if as_root { (UNPRIVILEGED_ID, UNPRIVILEGED_ID) } else { (user.as_raw(), group.as_raw()) };
+        let (cgroups, filters, verdict) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        Self { shared: Arc::new(Shared { helper, state, as_root, outside, cgroups, filters, verdict }) }
+    }
+
+    /// The outside user and group of what steps write, known without trying anything; `None` is the caller's own. The same
+    /// as [`Capabilities::file_owner`].
+    pub fn file_owner(&self) -> Option<(u32, u32)> {
+        self.shared.as_root.then_some(self.shared.outside)
+    }
+}
+
+impl Shared {
+    async fn cgroups(&self) -> Result<&cgroup::Cgroups, EngineError> {
+        let find = || async {
+            tokio::task::spawn_blocking(cgroup::Cgroups::find).await.map_err(|error| EngineError::Setup {
+                doing: "looking at control groups".to_owned(),
+                why: error.to_string(),
+            })
+        };
+        self.cgroups.get_or_try_init(find).await
+    }
+
+    async fn filters(&self) -> Result<&seccomp::Filters, EngineError> {
+        let compile = || async {
+            seccomp::compile().map_err(|error| EngineError::Unsupported {
+                what: format!("the seccomp filters can't be made for this processor: {error}"),
+                remedy: "use x86-64 or aarch64".to_owned(),
+            })
+        };
+        self.filters.get_or_try_init(compile).await
+    }
+}
+
+#[async_trait]
+impl Engine for BuiltInSandbox {
+    async fn probe(&self) -> Result<Capabilities, EngineError> {
+        let verdict = self.shared.verdict.get_or_try_init(|| probe::probe(&self.shared)).await?;
+        Ok(verdict.clone())
+    }
+
+    async fn image(&self, tools: &[Tool]) -> Result<Image, EngineError> {
+        let (tools, state) = (tools.to_vec(), self.shared.state.clone());
+        let resolved = tokio::task::spawn_blocking(move || host::image(&tools, &state)).await;
+        resolved.map_err(|error| EngineError::Setup {
+            doing: "looking at the host's programs".to_owned(),
+            why: error.to_string(),
+        })?
+    }
+
+    async fn run(
+        &self,
+        step: StepSpec,
+        output: mpsc::Sender<OutputChunk>,
+        cancel: CancellationToken,
+    ) -> Result<StepExit, EngineError> {
+        // The step is watched by a task of its own, so that all is cleaned up even when this future is dropped.
+        let abandoned = CancellationToken::new();
+        let guard = abandoned.clone().drop_guard();
+        let watching =
+            tokio::spawn(supervise::supervise(Arc::clone(&self.shared), step, output, cancel, abandoned));
+        let ended = watching.await;
+        guard.disarm();
+        ended.unwrap_or_else(|error| Err(EngineError::Lost(format!("its watcher ended: {error}"))))
+    }
+
+    async fn reap(&self) -> Result<usize, EngineError> {
+        let cgroups = self.shared.cgroups().await?;
+        cgroups.reap().map_err(|error| EngineError::Setup {
+            doing: "removing control groups that a killed Staith left".to_owned(),
+            why: error.to_string(),
+        })
+    }
+}

@@ -1,0 +1,75 @@
+//! What is taken from a step: privileges, limits beyond reason, and, with Landlock, writing anywhere but where it may.
+
+use std::io;
+
+use caps::CapSet;
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
+    path_beneath_rules,
+};
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
+
+use super::{
+    HOME,
+    protocol::{Doing, SetupError, Stage},
+};
+use crate::engine::WORKSPACE;
+
+/// Confines this process and all that it will start.
+pub(super) fn confine(processes: u64) -> Result<(), SetupError> {
+    limits(processes).doing(Stage::Confinement, || "setting resource limits".to_owned())?;
+    no_capabilities().doing(Stage::Confinement, || "dropping capabilities".to_owned())?;
+    rustix::thread::set_no_new_privs(true)
+        .doing(Stage::Confinement, || "giving up new privileges".to_owned())?;
+    second_wall().doing(Stage::Confinement, || "restricting files with Landlock".to_owned())
+}
+
+/// Resource limits that hold on every host, whatever control groups it has. The number of processes is counted per user
+/// namespace, so it is the step's own.
+fn limits(processes: u64) -> nix::Result<()> {
+    // Descriptors are a number many programs loop over; beyond this they get slow.
+    const DESCRIPTORS: u64 = 65_536;
+    const LOCKED_BYTES: u64 = 64 << 10;
+    for (resource, wanted) in [
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_NOFILE, DESCRIPTORS),
+        (Resource::RLIMIT_MEMLOCK, LOCKED_BYTES),
+        (Resource::RLIMIT_NICE, 0),
+        (Resource::RLIMIT_RTPRIO, 0),
+        (Resource::RLIMIT_NPROC, processes),
+    ] {
+        let (_, hard) = getrlimit(resource)?;
+        let most = if hard == RLIM_INFINITY { wanted } else { wanted.min(hard) };
+        setrlimit(resource, most, most)?;
+    }
+    Ok(())
+}
+
+fn no_capabilities() -> io::Result<()> {
+    // The bounding set first: emptying it needs a capability.
+    for set in [CapSet::Bounding, CapSet::Ambient, CapSet::Inheritable, CapSet::Effective, CapSet::Permitted]
+    {
+        caps::clear(None, set).map_err(io::Error::other)?;
+    }
+    Ok(())
+}
+
+/// Landlock, where the kernel has it. It would still hold if a mount were writable by mistake.
+fn second_wall() -> io::Result<()> {
+    // Rights of this version are known to suit the step; a kernel that has fewer restricts what it can.
+    let all = AccessFs::from_all(ABI::V5);
+    let reading = AccessFs::from_read(ABI::V5);
+    let writable = [WORKSPACE, HOME, "/tmp", "/run", "/var/tmp", "/dev"];
+    let restrict = || -> Result<(), landlock::RulesetError> {
+        Ruleset::default()
+            .set_compatibility(CompatLevel::BestEffort)
+            .handle_access(all)?
+            .scope(Scope::from_all(ABI::V6))?
+            .create()?
+            .add_rules(path_beneath_rules(["/"], reading))?
+            .add_rules(path_beneath_rules(writable, all))?
+            .restrict_self()?;
+        Ok(())
+    };
+    restrict().map_err(io::Error::other)
+}

@@ -1,0 +1,233 @@
+//! The sandbox's first process: builds what the step will see, starts it, and ends everything.
+//!
+//! As process 1 of its namespace it inherits every orphan, so it can reap the whole tree, and `kill(-1)` reaches every
+//! process but itself, whatever sessions they made and signals they ignore.
+
+use std::{
+    io::{self, IoSlice, Read},
+    mem::MaybeUninit,
+    net::TcpListener,
+    os::fd::{AsFd, OwnedFd},
+    os::unix::net::UnixStream,
+};
+
+use nix::{
+    errno::Errno,
+    sys::{
+        signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask},
+        signalfd::{SfdFlags, SignalFd},
+        wait::{WaitPidFlag, WaitStatus, waitpid},
+    },
+    unistd::{ForkResult, Pid},
+};
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
+    process::DumpableBehavior,
+};
+use staith_model::Network;
+
+use super::{
+    helper::INSIDE_ID,
+    protocol::{Command, Doing, PROXY_PORT, Report, Request, SetupError, Stage, frame, send_report},
+    rootfs,
+    seccomp::Filters,
+    staging, step, sys,
+};
+
+/// Everything that this process does. `parent` gives one byte when the identities are mapped, and then stays open for as
+/// long as the helper lives.
+pub(super) fn run(request: &Request, filters: &Filters, control: &mut UnixStream, parent: OwnedFd) -> ! {
+    let report = match prepare(request, control, &parent) {
+        Ok(()) => start_and_watch(request, filters, control, &parent),
+        Err(error) => Err(error),
+    };
+    let report = report.unwrap_or_else(Report::Failed);
+    // The engine may be gone; then nobody is left to be told.
+    let _ = send_report(control, &report);
+    // Not through `main`: what the helper's half of the program registered for its exit is not ours to run.
+    std::process::exit(0)
+}
+
+fn prepare(request: &Request, control: &mut UnixStream, parent: &OwnedFd) -> Result<(), SetupError> {
+    await_mapping(parent).doing(Stage::Identity, || "waiting for the helper".to_owned())?;
+    become_inside_user().doing(Stage::Identity, || "becoming the sandbox's user".to_owned())?;
+    nix::unistd::sethostname("staith").doing(Stage::Root, || "naming the sandbox".to_owned())?;
+    network(request.network, control)?;
+    staging::private_mounts().doing(Stage::Root, || "separating mounts from the host's".to_owned())?;
+    if !request.as_root {
+        staging::stage(request)?;
+    }
+    rootfs::enter(request)
+}
+
+fn await_mapping(parent: &OwnedFd) -> io::Result<()> {
+    let mut byte = [0];
+    match rustix::io::read(parent, &mut byte)? {
+        1 => Ok(()),
+        _ => Err(io::Error::other("the helper ended")),
+    }
+}
+
+fn become_inside_user() -> io::Result<()> {
+    let (user, group) =
+        (rustix::process::Uid::from_raw(INSIDE_ID), rustix::process::Gid::from_raw(INSIDE_ID));
+    rustix::thread::set_thread_res_gid(group, group, group)?;
+    rustix::thread::set_thread_res_uid(user, user, user)?;
+    // Processes of the step have the same user. What can't be dumped can't be traced, and its memory, descriptors and
+    // program can't be opened either.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    // After the change of user, which would clear it.
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    Ok(())
+}
+
+fn network(network: Network, control: &UnixStream) -> Result<(), SetupError> {
+    if network == Network::None {
+        return Ok(());
+    }
+    sys::loopback_up().doing(Stage::Network, || "bringing loopback up".to_owned())?;
+    if network == Network::Outbound {
+        TcpListener::bind(("127.0.0.1", PROXY_PORT))
+            .and_then(|listener| hand_over(control, &listener))
+            .doing(Stage::Network, || "making the proxy's socket".to_owned())?;
+    }
+    Ok(())
+}
+
+/// Gives the engine a socket that listens in here; the engine's own network stays out there.
+fn hand_over(control: &UnixStream, listener: &TcpListener) -> io::Result<()> {
+    let bytes = frame(&Report::Listening)?;
+    let descriptors = [listener.as_fd()];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let sent = sendmsg(control, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    if sent == bytes.len() { Ok(()) } else { Err(io::Error::other("the socket took a part of a frame only")) }
+}
+
+fn start_and_watch(
+    request: &Request,
+    filters: &Filters,
+    control: &mut UnixStream,
+    parent: &OwnedFd,
+) -> Result<Report, SetupError> {
+    // Before the step starts, so that its end can't be missed.
+    let children = watch_children().doing(Stage::Other, || "watching for ended processes".to_owned())?;
+    let (mut failure, fails) = io::pipe().doing(Stage::Other, || "making a pipe".to_owned())?;
+    let main = match sys::fork().doing(Stage::Other, || "starting the step's process".to_owned())? {
+        ForkResult::Child => step::become_program(request, filters, fails.into()),
+        ForkResult::Parent { child } => child,
+    };
+    drop(fails);
+    let let_go = || -> io::Result<()> {
+        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+        nix::unistd::dup2_stdout(&null)?;
+        Ok(nix::unistd::dup2_stderr(&null)?)
+    };
+    let_go().doing(Stage::Other, || "closing the step's pipes".to_owned())?;
+    let mut why = Vec::new();
+    failure.read_to_end(&mut why).doing(Stage::Other, || "waiting for the program to start".to_owned())?;
+    if !why.is_empty() {
+        end_everything(main);
+        return step::Failure::from_bytes(&why).into_report(request);
+    }
+    send_report(control, &Report::Started).doing(Stage::Other, || "telling the engine".to_owned())?;
+    watch(main, control, parent, &children).doing(Stage::Other, || "waiting for the step".to_owned())
+}
+
+fn watch_children() -> io::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGCHLD);
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)?;
+    Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}
+
+/// Obeys the engine until the step's own process ends; then ends the rest. An engine or a helper that is gone means the
+/// end at once.
+fn watch(main: Pid, control: &mut UnixStream, parent: &OwnedFd, children: &SignalFd) -> io::Result<Report> {
+    loop {
+        let mut sources = [
+            PollFd::new(&*control, PollFlags::IN),
+            PollFd::new(children, PollFlags::IN),
+            PollFd::new(parent, PollFlags::IN),
+        ];
+        match poll(&mut sources, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let [engine, ended, helper] = sources.map(|source| !source.revents().is_empty());
+        if ended {
+            while let Ok(Some(_)) = children.read_signal() {}
+            if let Some(status) = reap(main) {
+                end_everything(main);
+                return Ok(status);
+            }
+        }
+        if helper {
+            return Ok(end_everything(main).unwrap_or(Report::Signalled(libc::SIGKILL)));
+        }
+        if engine {
+            obey(control)?;
+        }
+    }
+}
+
+fn obey(control: &mut UnixStream) -> io::Result<()> {
+    let mut byte = [0];
+    let command = match control.read(&mut byte) {
+        Ok(1) => Command::from_byte(byte[0]),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+        Ok(_) | Err(_) => Some(Command::Kill),
+    };
+    match command {
+        Some(Command::Terminate) => {
+            signal_all(Signal::SIGTERM);
+            // A stopped process would sleep through it.
+            signal_all(Signal::SIGCONT);
+        }
+        Some(Command::Kill) => signal_all(Signal::SIGKILL),
+        None => {}
+    }
+    Ok(())
+}
+
+/// Every process of the sandbox but this one. That there is none is fine.
+fn signal_all(signal: Signal) {
+    let _ = kill(Pid::from_raw(-1), signal);
+}
+
+/// Takes the status of all that have ended; the report when `main` is among them.
+fn reap(main: Pid) -> Option<Report> {
+    let mut report = None;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(pid, code)) if pid == main => report = Some(Report::Exited(code)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == main => {
+                report = Some(Report::Signalled(signal as i32));
+            }
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return report,
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(_) => return report,
+        }
+    }
+}
+
+/// Kills and reaps until nobody is left. The kernel signals and forks under one lock, so nobody slips through.
+fn end_everything(main: Pid) -> Option<Report> {
+    let mut report = None;
+    signal_all(Signal::SIGKILL);
+    loop {
+        match waitpid(None, None) {
+            Ok(WaitStatus::Exited(pid, code)) if pid == main => report = Some(Report::Exited(code)),
+            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == main => {
+                report = Some(Report::Signalled(signal as i32));
+            }
+            Ok(_) | Err(Errno::EINTR) => signal_all(Signal::SIGKILL),
+            Err(_) => break,
+        }
+    }
+    // While this process still sees it, so that nothing of the workspace is mounted any more when the engine hears.
+    let _ = rustix::mount::unmount(crate::engine::WORKSPACE, rustix::mount::UnmountFlags::empty());
+    report
+}

@@ -1,0 +1,265 @@
+//! What the engine and its helper process say to each other, over one socket that only they hold.
+//!
+//! The engine sends a [`Request`], the seccomp filters, and then single [`Command`] bytes. The helper, and later the
+//! sandbox's first process, answer with [`Report`]s. Frames are a length of four bytes (little endian) and that many
+//! bytes of JSON. End of file in either direction means that the other side is gone, and then the step has to end.
+
+use std::{
+    ffi::OsString,
+    io::{self, Read, Write},
+    path::PathBuf,
+};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use staith_model::Network;
+
+use super::seccomp::Filters;
+
+/// No frame is longer. A request's biggest part is a script, which the kernel bounds to 128 KiB per argument.
+const MAX_FRAME: usize = 64 << 20;
+
+/// Where the proxy of a step with outbound network listens, in the sandbox.
+pub(super) const PROXY_PORT: u16 = 3128;
+
+/// All that the helper needs to know to make one sandbox and run one step in it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Request {
+    /// User and group on the host that the sandbox's only user and group stand for.
+    pub(super) outside: (u32, u32),
+    /// Whether the helper runs as the host's root and so has to give that up.
+    pub(super) as_root: bool,
+    /// Files of cgroup v1 into which the helper writes itself.
+    pub(super) cgroup_v1_tasks: Vec<PathBuf>,
+    /// The group of cgroup v2 in which the sandbox's first process starts.
+    pub(super) cgroup_v2: Option<PathBuf>,
+    /// Read-only binds.
+    pub(super) binds: Vec<(PathBuf, PathBuf)>,
+    /// Lower layers of the workspace, lowest first.
+    pub(super) lowers: Vec<PathBuf>,
+    /// Upper layer of the workspace.
+    pub(super) upper: PathBuf,
+    /// Overlay's own directory.
+    pub(super) work: PathBuf,
+    /// Bytes that `/tmp`, `/run`, `/var/tmp`, `/dev/shm` and the home directory may hold together.
+    pub(super) scratch_bytes: u64,
+    /// What the step may reach.
+    pub(super) network: Network,
+    /// Processes and threads of the step.
+    pub(super) processes: u64,
+    /// Where the step starts, absolute, in the sandbox.
+    pub(super) workdir: PathBuf,
+    /// Program and arguments.
+    pub(super) argv: Vec<OsString>,
+    /// Where the program is looked for, in the sandbox.
+    pub(super) path: Vec<PathBuf>,
+    /// The whole environment, as `NAME=value`.
+    pub(super) env: Vec<OsString>,
+}
+
+/// What the engine says once the step runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Command {
+    /// SIGTERM to every process of the step.
+    Terminate,
+    /// SIGKILL to every process of the step.
+    Kill,
+}
+
+impl Command {
+    pub(super) const fn byte(self) -> u8 {
+        match self {
+            Self::Terminate => b'T',
+            Self::Kill => b'K',
+        }
+    }
+
+    pub(super) const fn from_byte(byte: u8) -> Option<Self> {
+        match byte {
+            b'T' => Some(Self::Terminate),
+            b'K' => Some(Self::Kill),
+            _ => None,
+        }
+    }
+}
+
+/// What the helper's side says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Report {
+    /// The socket that comes with this frame listens in the sandbox; whoever connects wants the proxy.
+    Listening,
+    /// The program runs.
+    Started,
+    /// The program could not be started.
+    NotStarted {
+        /// What was to be started.
+        program: String,
+        /// Why it could not.
+        why: String,
+    },
+    /// The program ended by itself, and all else in the sandbox has ended.
+    Exited(i32),
+    /// A signal ended the program, and all else in the sandbox has ended.
+    Signalled(i32),
+    /// The sandbox could not be made.
+    Failed(SetupError),
+}
+
+/// The part of making a sandbox at which something failed; decides which remedy is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Stage {
+    /// New namespaces.
+    Namespaces,
+    /// Who is who in the user namespace.
+    Identity,
+    /// A control group.
+    Cgroup,
+    /// Mounting the root file system.
+    Root,
+    /// Mounting `/proc`.
+    Proc,
+    /// Mounting the workspace.
+    Workspace,
+    /// Network.
+    Network,
+    /// What is taken away from the step before its program starts.
+    Confinement,
+    /// Anything else, such as a broken socket.
+    Other,
+}
+
+/// Why a sandbox could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{doing}: {why}")]
+pub(super) struct SetupError {
+    pub(super) stage: Stage,
+    pub(super) doing: String,
+    pub(super) why: String,
+    /// The system's error number, 0 where there is none.
+    pub(super) errno: i32,
+}
+
+/// Says what was being done when a system call failed.
+pub(super) trait Doing<T> {
+    fn doing(self, stage: Stage, what: impl FnOnce() -> String) -> Result<T, SetupError>;
+}
+
+impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
+    fn doing(self, stage: Stage, what: impl FnOnce() -> String) -> Result<T, SetupError> {
+        self.map_err(|error| {
+            let error = error.into();
+            SetupError {
+                stage,
+                doing: what(),
+                why: error.to_string(),
+                errno: error.raw_os_error().unwrap_or(0),
+            }
+        })
+    }
+}
+
+/// One frame, ready to be sent.
+pub(super) fn frame<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; 4];
+    serde_json::to_writer(&mut bytes, value)?;
+    let length = u32::try_from(bytes.len() - 4).map_err(io::Error::other)?;
+    bytes[..4].copy_from_slice(&length.to_le_bytes());
+    Ok(bytes)
+}
+
+/// The request and the filters, ready to be sent.
+pub(super) fn opening(request: &Request, filters: &Filters) -> io::Result<Vec<u8>> {
+    let mut bytes = frame(request)?;
+    for filter in [&filters.allow, &filters.refuse] {
+        let length = u32::try_from(filter.len()).map_err(io::Error::other)?;
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(filter);
+    }
+    Ok(bytes)
+}
+
+/// Reads what [`opening`] made.
+pub(super) fn read_opening(from: &mut impl Read) -> io::Result<(Request, Filters)> {
+    let request = serde_json::from_slice(&read_block(from)?)?;
+    Ok((request, Filters { allow: read_block(from)?, refuse: read_block(from)? }))
+}
+
+fn read_block(from: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut length = [0; 4];
+    from.read_exact(&mut length)?;
+    let length = checked_length(length)?;
+    let mut bytes = vec![0; length];
+    from.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn checked_length(length: [u8; 4]) -> io::Result<usize> {
+    let length = u32::from_le_bytes(length) as usize;
+    if length > MAX_FRAME {
+        return Err(io::Error::other(format!("a frame of {length} bytes is longer than {MAX_FRAME}")));
+    }
+    Ok(length)
+}
+
+/// Sends one report.
+pub(super) fn send_report(to: &mut impl Write, report: &Report) -> io::Result<()> {
+    to.write_all(&frame(report)?)
+}
+
+/// Cuts frames out of bytes that arrive in pieces.
+#[derive(Debug, Default)]
+pub(super) struct Frames(Vec<u8>);
+
+impl Frames {
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// The next whole frame, if it has arrived.
+    pub(super) fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
+        let Some(length) = self.0.first_chunk::<4>() else { return Ok(None) };
+        let end = 4 + checked_length(*length)?;
+        if self.0.len() < end {
+            return Ok(None);
+        }
+        let value = serde_json::from_slice(&self.0[4..end])?;
+        self.0.drain(..end);
+        Ok(Some(value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn frames_survive_being_torn(codes in prop::collection::vec(any::<i32>(), 1..8), cut in 1usize..16) {
+            let sent: Vec<Report> = codes.into_iter().map(Report::Exited).collect();
+            let bytes: Vec<u8> = sent.iter().flat_map(|report| frame(report).unwrap()).collect();
+            let (mut frames, mut got) = (Frames::default(), Vec::new());
+            for piece in bytes.chunks(cut) {
+                frames.feed(piece);
+                while let Some(report) = frames.next::<Report>().unwrap() {
+                    got.push(report);
+                }
+            }
+            prop_assert_eq!(got, sent);
+        }
+
+        #[test]
+        fn garbage_is_an_error_or_incomplete_never_a_panic(bytes: Vec<u8>) {
+            let mut frames = Frames::default();
+            frames.feed(&bytes);
+            let _ = frames.next::<Report>();
+            let _ = read_opening(&mut &bytes[..]);
+        }
+    }
+
+    #[test]
+    fn an_overlong_frame_is_refused_before_it_is_read() {
+        let mut frames = Frames::default();
+        frames.feed(&u32::MAX.to_le_bytes());
+        assert!(frames.next::<Report>().is_err());
+    }
+}

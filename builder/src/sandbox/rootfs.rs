@@ -1,0 +1,136 @@
+//! The root file system that a step sees, built by an allow-list: what is not named here is not there.
+//!
+//! * `/usr` of the host, read-only, with `/bin`, `/sbin` and `/lib*` as they are on the host
+//! * a short list of `/etc`, and `/etc/passwd` and its like made up ([`etc`])
+//! * `/dev` with harmless devices only, and a new `/proc` with what concerns the host masked ([`kernel`])
+//! * `/tmp`, `/run`, `/var/tmp`, `/dev/shm` and the home directory: empty, in memory, limited in size together
+//! * the image's binds, read-only, and the workspace
+
+pub(super) mod etc;
+pub(super) mod kernel;
+
+use std::{
+    fs, io,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+};
+
+use nix::mount::MsFlags;
+
+use super::{
+    HOME,
+    mounts::{Attributes, Detached, bind, restrict},
+    protocol::{Doing, Request, SetupError, Stage},
+    staging,
+};
+use crate::engine::WORKSPACE;
+
+/// Directories for what a step writes outside its workspace, with their modes.
+const SCRATCH: [(&str, u32); 5] =
+    [("tmp", 0o1777), ("run", 0o755), ("var/tmp", 0o1777), ("dev/shm", 0o1777), ("home/builder", 0o755)];
+
+/// Builds the root file system and makes it this process's own. Nothing of the host's is left reachable.
+pub(super) fn enter(request: &Request) -> Result<(), SetupError> {
+    let root = staging::new_root();
+    mount_root(&root).doing(Stage::Root, || "mounting the new root".to_owned())?;
+    system_directories(&root).doing(Stage::Root, || "showing the host's /usr".to_owned())?;
+    etc::fill(&root.join("etc")).doing(Stage::Root, || "filling /etc".to_owned())?;
+    kernel::devices(&root.join("dev")).doing(Stage::Root, || "filling /dev".to_owned())?;
+    scratch(&root, request.scratch_bytes).doing(Stage::Root, || "mounting /tmp and its like".to_owned())?;
+    kernel::processes(&root.join("proc")).doing(Stage::Proc, || "mounting /proc".to_owned())?;
+    image_binds(&root, request)?;
+    workspace(&root, request.lowers.len())?;
+    pivot(&root).doing(Stage::Root, || "changing the root".to_owned())
+}
+
+fn mount_root(root: &Path) -> io::Result<()> {
+    let limits = [("size", "16m"), ("nr_inodes", "16k"), ("mode", "0755")];
+    Detached::new_of("tmpfs", &limits, Attributes::WRITABLE)?.attach(root)
+}
+
+fn system_directories(root: &Path) -> io::Result<()> {
+    fs::create_dir(root.join("usr"))?;
+    bind(Path::new("/usr"), &root.join("usr"), Attributes::READ_ONLY)?;
+    for name in ["bin", "sbin", "lib", "lib32", "lib64", "libx32"] {
+        let (host, inside) = (Path::new("/").join(name), root.join(name));
+        let Ok(found) = fs::symlink_metadata(&host) else { continue };
+        if found.is_symlink() {
+            symlink(fs::read_link(&host)?, inside)?;
+        } else {
+            fs::create_dir(&inside)?;
+            bind(&host, &inside, Attributes::READ_ONLY)?;
+        }
+    }
+    Ok(())
+}
+
+fn scratch(root: &Path, bytes: u64) -> io::Result<()> {
+    let size = bytes.to_string();
+    let limits = [("size", size.as_str()), ("nr_inodes", "1m"), ("mode", "0755")];
+    let shared = Detached::new_of("tmpfs", &limits, Attributes::WRITABLE)?;
+    // Mounted where the workspace comes later: it is out of sight once that covers it.
+    let hidden = root.join(&WORKSPACE[1..]);
+    fs::create_dir(&hidden)?;
+    shared.attach(&hidden)?;
+    for (name, mode) in SCRATCH {
+        let (source, target) = (hidden.join(name.replace('/', "-")), root.join(name));
+        fs::create_dir(&source)?;
+        fs::set_permissions(&source, fs::Permissions::from_mode(mode))?;
+        fs::create_dir_all(&target)?;
+        bind(&source, &target, Attributes::WRITABLE)?;
+    }
+    // The binds keep the file system alive.
+    nix::mount::umount2(&hidden, nix::mount::MntFlags::MNT_DETACH)?;
+    debug_assert!(Path::new("/").join(SCRATCH[4].0) == Path::new(HOME));
+    Ok(())
+}
+
+fn image_binds(root: &Path, request: &Request) -> Result<(), SetupError> {
+    let mut binds: Vec<(usize, &PathBuf)> =
+        request.binds.iter().map(|(_, inside)| inside).enumerate().collect();
+    // A directory before what is bound inside it.
+    binds.sort_by_key(|(_, inside)| inside.components().count());
+    for (number, inside) in binds {
+        let put = || {
+            let target = root.join(inside.strip_prefix("/").map_err(io::Error::other)?);
+            let staged = Detached::copy_of(&staging::staged_bind(number))?;
+            if staged.is_directory()? {
+                fs::create_dir_all(&target)?;
+            } else {
+                target.parent().map_or(Ok(()), fs::create_dir_all)?;
+                fs::OpenOptions::new().create(true).append(true).open(&target)?;
+            }
+            staged.with(Attributes::READ_ONLY)?.attach(&target)
+        };
+        put().doing(Stage::Root, || format!("binding {}", inside.display()))?;
+    }
+    Ok(())
+}
+
+fn workspace(root: &Path, lowers: usize) -> Result<(), SetupError> {
+    let target = root.join(&WORKSPACE[1..]);
+    let options = staging::overlay_options(lowers);
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    nix::mount::mount(Some("workspace"), &target, Some("overlay"), flags, Some(options.as_str()))
+        .doing(Stage::Workspace, || "mounting the workspace's overlay".to_owned())?;
+    // Where overlay can't use its work directory it does not fail, it mounts read-only.
+    let mounted =
+        rustix::fs::statvfs(&target).doing(Stage::Workspace, || "looking at the workspace".to_owned())?;
+    if mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+        return Err(io::Error::other(
+            "the kernel mounted it read-only; the upper and work directories must belong to the sandbox's user",
+        ))
+        .doing(Stage::Workspace, || "mounting the workspace's overlay".to_owned());
+    }
+    Ok(())
+}
+
+/// Makes `root` the root, and drops the old one with all its mounts.
+fn pivot(root: &Path) -> io::Result<()> {
+    restrict(root, Attributes::READ_ONLY)?;
+    rustix::process::chdir(root)?;
+    // The old root ends up on top of the new one, from where it is taken away: no directory for it is needed.
+    rustix::process::pivot_root(".", ".")?;
+    rustix::mount::unmount(".", rustix::mount::UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir("/")?)
+}

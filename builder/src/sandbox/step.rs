@@ -1,0 +1,163 @@
+//! From a copy of the sandbox's first process to the step's program: everything that a step must not have is taken away,
+//! for good, in an order in which each taking away is still possible.
+
+use std::{
+    ffi::{CString, OsStr},
+    io::{self, Write},
+    os::fd::OwnedFd,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::PathBuf,
+};
+
+use nix::{
+    errno::Errno,
+    sys::signal::{SigSet, SigmaskHow, sigprocmask},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    confinement,
+    protocol::{Doing, Report, Request, SetupError, Stage},
+    seccomp::{self, Filters},
+    sys,
+};
+
+/// Why the program did not start, as it travels from the process that failed to the first one.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Failure {
+    /// Taking something away failed: ours or the host's fault.
+    Setup(SetupError),
+    /// The kernel did not execute it: the project's fault.
+    NotStarted(String),
+}
+
+impl Failure {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
+        serde_json::from_slice(bytes).unwrap_or_else(|error| Self::NotStarted(error.to_string()))
+    }
+
+    pub(super) fn into_report(self, request: &Request) -> Result<Report, SetupError> {
+        match self {
+            Self::Setup(error) => Err(error),
+            Self::NotStarted(why) => {
+                let program = request.argv.first().map(|program| program.to_string_lossy().into_owned());
+                Ok(Report::NotStarted { program: program.unwrap_or_default(), why })
+            }
+        }
+    }
+}
+
+/// Becomes the step's program. `fails` closes by itself when that succeeds.
+pub(super) fn become_program(request: &Request, filters: &Filters, fails: OwnedFd) -> ! {
+    let failure = match confine(request, filters) {
+        Ok(()) => execute(request),
+        Err(failure) => failure,
+    };
+    if let Ok(bytes) = serde_json::to_vec(&failure) {
+        let _ = std::fs::File::from(fails).write_all(&bytes);
+    }
+    std::process::exit(127)
+}
+
+fn confine(request: &Request, filters: &Filters) -> Result<(), Failure> {
+    nix::unistd::setsid()
+        .doing(Stage::Confinement, || "making a session".to_owned())
+        .map_err(Failure::Setup)?;
+    default_signals().doing(Stage::Confinement, || "resetting signals".to_owned()).map_err(Failure::Setup)?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    rustix::process::chdir(&request.workdir).map_err(|error| {
+        let error = io::Error::from(error);
+        Failure::NotStarted(format!(
+            "its directory {} can't be entered: {error}; an earlier step or the source has to make it",
+            request.workdir.display()
+        ))
+    })?;
+    confinement::confine(request.processes).map_err(Failure::Setup)?;
+    sys::close_on_exec_from(3)
+        .doing(Stage::Confinement, || "closing descriptors".to_owned())
+        .map_err(Failure::Setup)?;
+    seccomp::install(filters)
+        .doing(Stage::Confinement, || "installing the seccomp filters".to_owned())
+        .map_err(Failure::Setup)
+}
+
+/// What the helper's runtime ignores (SIGPIPE) or the first process blocks (SIGCHLD) would stay so in the program.
+fn default_signals() -> io::Result<()> {
+    sys::default_signals()?;
+    Ok(sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
+}
+
+/// Returns only on failure.
+fn execute(request: &Request) -> Failure {
+    let texts = |texts: &[std::ffi::OsString]| -> Result<Vec<CString>, Failure> {
+        let text = |text: &std::ffi::OsString| {
+            CString::new(text.clone().into_vec())
+                .map_err(|_| Failure::NotStarted("an argument or a variable holds a NUL byte".to_owned()))
+        };
+        texts.iter().map(text).collect()
+    };
+    let (argv, env) = match (texts(&request.argv), texts(&request.env)) {
+        (Ok(argv), Ok(env)) => (argv, env),
+        (Err(failure), _) | (_, Err(failure)) => return failure,
+    };
+    let Some(program) = request.argv.first() else {
+        return Failure::NotStarted("no program is named".to_owned());
+    };
+    let mut worst = Errno::ENOENT;
+    for candidate in candidates(program, &request.path) {
+        let Ok(path) = CString::new(candidate.into_os_string().into_vec()) else { continue };
+        match nix::unistd::execve(&path, &argv, &env) {
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            // As a shell does: look further, but remember that it was there.
+            Err(Errno::EACCES) => worst = Errno::EACCES,
+            Err(error) => return Failure::NotStarted(explain(error, program, &request.path)),
+            Ok(never) => match never {},
+        }
+    }
+    Failure::NotStarted(explain(worst, program, &request.path))
+}
+
+/// A program with a slash is a path; any other is looked for.
+fn candidates(program: &OsStr, path: &[PathBuf]) -> Vec<PathBuf> {
+    if program.as_bytes().contains(&b'/') {
+        return vec![PathBuf::from(program)];
+    }
+    path.iter().map(|directory| directory.join(program)).collect()
+}
+
+fn explain(error: Errno, program: &OsStr, path: &[PathBuf]) -> String {
+    let searched = || {
+        let path: Vec<_> = path.iter().map(|directory| directory.display().to_string()).collect();
+        path.join(":")
+    };
+    match error {
+        Errno::ENOENT if program.as_bytes().contains(&b'/') => {
+            "there is no such file in the sandbox, or the interpreter that it names is not there".to_owned()
+        }
+        Errno::ENOENT => {
+            format!(
+                "it is in none of {}; install it on the host, or name its toolchain under `tools`",
+                searched()
+            )
+        }
+        Errno::EACCES => "it is there, but is not executable for the sandbox's user".to_owned(),
+        Errno::ENOEXEC => {
+            "it is no program that this kernel can run; a script has to begin with `#!` and its interpreter"
+                .to_owned()
+        }
+        Errno::E2BIG => "its arguments and environment are longer than the kernel takes".to_owned(),
+        other => other.desc().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_not_searched() {
+        let path = [PathBuf::from("/a"), PathBuf::from("/b")];
+        assert_eq!(candidates(OsStr::new("./x"), &path), [PathBuf::from("./x")]);
+        assert_eq!(candidates(OsStr::new("x"), &path), [PathBuf::from("/a/x"), PathBuf::from("/b/x")]);
+    }
+}

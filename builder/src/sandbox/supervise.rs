@@ -1,0 +1,211 @@
+//! The engine's side of one step, from the helper's start to the last byte of output.
+
+mod connection;
+mod plan;
+
+use std::{fs, future::pending, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::Child,
+    sync::mpsc,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use self::connection::Connection;
+use super::{
+    Shared, egress, probe,
+    protocol::{Command, Report},
+};
+use crate::engine::{EngineError, OutputChunk, StepExit, StepSpec, Stream};
+
+/// How long a cancelled step may take to end by itself after SIGTERM.
+const GRACE_AFTER_CANCEL: Duration = Duration::from_secs(10);
+/// How long a step whose time is over may. Shorter: it had its time.
+const GRACE_AFTER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the sandbox may take to obey SIGKILL before its processes are ended from outside.
+const GRACE_AFTER_KILL: Duration = Duration::from_secs(5);
+/// Bytes read from a step's stream at once; as much as a pipe holds by default.
+const CHUNK: usize = 64 << 10;
+
+/// Runs one step. Ends it when `abandoned` is cancelled, and cleans up all the same.
+pub(super) async fn supervise(
+    shared: Arc<Shared>,
+    step: StepSpec,
+    output: mpsc::Sender<OutputChunk>,
+    cancel: CancellationToken,
+    abandoned: CancellationToken,
+) -> Result<StepExit, EngineError> {
+    plan::check_fresh(&step)?;
+    let (limits, processes) = plan::limits(shared.cgroups().await?, &step.limits)?;
+    let group = shared.cgroups().await?.make(&step.label, limits).map_err(|error| EngineError::Setup {
+        doing: "making the step's control group".to_owned(),
+        why: error.to_string(),
+    })?;
+    let mut request = plan::request(&shared, &step, processes);
+    group.enter_by(&mut request);
+    let (mut connection, mut child) = connection::open(&shared.helper)?;
+    let pumps = start_pumps(&mut child, &output);
+    // The channel has to close when the pumps are done.
+    drop(output);
+    let mut watch =
+        Watch { deadline: Instant::now() + step.timeout, cancel, abandoned, verdict: None, kill_at: None };
+    connection.send_opening(&request, shared.filters().await?).await?;
+    let ended = watch.until_ended(&mut connection, &mut child).await;
+    drop(connection);
+    // The sandbox is gone when its helper is.
+    let _ = child.wait().await;
+    finish_pumps(pumps, &watch.abandoned).await;
+    let out_of_memory = group.killed_for_memory() > 0;
+    group.remove().await;
+    make_removable(&step.work);
+    conclude(ended?, watch.verdict, out_of_memory)
+}
+
+/// Overlay leaves directories in its own that not even their owner may enter, and so remove.
+fn make_removable(work: &Path) {
+    for left in ["work", "work/incompat", "work/incompat/volatile"] {
+        // Where overlay was never mounted there is none.
+        let _ = fs::set_permissions(work.join(left), fs::Permissions::from_mode(0o700));
+    }
+}
+
+/// Why we ended a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    TimedOut,
+    Cancelled,
+    Abandoned,
+}
+
+struct Watch {
+    deadline: Instant,
+    cancel: CancellationToken,
+    abandoned: CancellationToken,
+    verdict: Option<Verdict>,
+    kill_at: Option<Instant>,
+}
+
+impl Watch {
+    /// The last report, or none when the sandbox vanished without one.
+    async fn until_ended(
+        &mut self,
+        connection: &mut Connection,
+        child: &mut Child,
+    ) -> Result<Option<Report>, EngineError> {
+        // Its tasks end when it is dropped.
+        let mut proxy = egress::Proxy::default();
+        loop {
+            tokio::select! {
+                report = connection.next() => match report? {
+                    Some(Report::Started) => {}
+                    Some(Report::Listening) => proxy.serve(connection.take_listener()?),
+                    other => return Ok(other),
+                },
+                () = sleep_until(self.deadline), if self.verdict.is_none() => {
+                    self.end(Verdict::TimedOut, GRACE_AFTER_TIMEOUT, connection).await;
+                }
+                () = self.cancel.cancelled(), if self.verdict.is_none() => {
+                    self.end(Verdict::Cancelled, GRACE_AFTER_CANCEL, connection).await;
+                }
+                () = self.abandoned.cancelled(), if self.verdict != Some(Verdict::Abandoned) => {
+                    self.end(Verdict::Abandoned, Duration::ZERO, connection).await;
+                }
+                () = at(self.kill_at) => {
+                    connection.tell(Command::Kill).await;
+                    self.kill_at = None;
+                    // A sandbox that does not answer any more is ended by its parent's end.
+                    if tokio::time::timeout(GRACE_AFTER_KILL, connection.wait_readable()).await.is_err() {
+                        let _ = child.start_kill();
+                    }
+                }
+            }
+        }
+    }
+
+    async fn end(&mut self, verdict: Verdict, grace: Duration, connection: &mut Connection) {
+        self.verdict = Some(verdict);
+        self.kill_at = Some(Instant::now() + grace);
+        connection.tell(Command::Terminate).await;
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => sleep_until(moment).await,
+        None => pending().await,
+    }
+}
+
+/// How the step ended, from facts: the kernel's counter, our own timer, and only then the program's status.
+fn conclude(
+    ended: Option<Report>,
+    verdict: Option<Verdict>,
+    out_of_memory: bool,
+) -> Result<StepExit, EngineError> {
+    if let Some(Report::Failed(error)) = &ended
+        && verdict.is_none()
+        && !out_of_memory
+    {
+        return Err(probe::diagnose(error));
+    }
+    match (verdict, out_of_memory, ended) {
+        (Some(Verdict::Cancelled | Verdict::Abandoned), _, _) => Ok(StepExit::Cancelled),
+        (_, true, _) => Ok(StepExit::OutOfMemory),
+        (Some(Verdict::TimedOut), false, _) => Ok(StepExit::TimedOut),
+        (None, false, Some(Report::Exited(code))) => Ok(StepExit::Code(code)),
+        (None, false, Some(Report::Signalled(signal))) => Ok(StepExit::Signal(signal)),
+        (None, false, Some(Report::NotStarted { program, why })) => Ok(StepExit::NotStarted { program, why }),
+        (None, false, other) => Err(EngineError::Lost(match other {
+            Some(report) => format!("it said {report:?} out of turn"),
+            None => {
+                "its first process ended without a word; somebody killed it, or the host ran out of memory"
+                    .to_owned()
+            }
+        })),
+    }
+}
+
+fn start_pumps(child: &mut Child, output: &mpsc::Sender<OutputChunk>) -> Vec<JoinHandle<()>> {
+    let stdout = child.stdout.take().map(|from| tokio::spawn(pump(from, Stream::Stdout, output.clone())));
+    let stderr = child.stderr.take().map(|from| tokio::spawn(pump(from, Stream::Stderr, output.clone())));
+    [stdout, stderr].into_iter().flatten().collect()
+}
+
+/// Passes on what a stream brings until its last writer is gone. A slow receiver slows the step down; one that is gone
+/// does not.
+async fn pump(mut from: impl AsyncRead + Unpin, stream: Stream, to: mpsc::Sender<OutputChunk>) {
+    let mut buffer = vec![0; CHUNK];
+    while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        let chunk = OutputChunk { stream, bytes: buffer[..length].to_vec() };
+        let _ = to.send(chunk).await;
+    }
+}
+
+async fn finish_pumps(pumps: Vec<JoinHandle<()>>, abandoned: &CancellationToken) {
+    for mut pump in pumps {
+        tokio::select! {
+            _ = &mut pump => {}
+            // Nobody will take what is left.
+            () = abandoned.cancelled() => pump.abort(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_come_before_exit_codes() {
+        let ended = |report, verdict, oom| conclude(Some(report), verdict, oom).unwrap();
+        assert_eq!(ended(Report::Exited(0), None, true), StepExit::OutOfMemory);
+        assert_eq!(ended(Report::Exited(0), Some(Verdict::TimedOut), false), StepExit::TimedOut);
+        assert_eq!(ended(Report::Exited(137), None, false), StepExit::Code(137));
+        assert_eq!(ended(Report::Signalled(9), Some(Verdict::Cancelled), true), StepExit::Cancelled);
+        assert_eq!(conclude(None, None, true).unwrap(), StepExit::OutOfMemory);
+        assert!(matches!(conclude(None, None, false), Err(EngineError::Lost(_))));
+    }
+}

@@ -1,0 +1,126 @@
+//! From what a step asks for to what its sandbox is told. Pure, but for looking at the machine's memory.
+
+use std::{collections::BTreeMap, ffi::OsString, path::Path};
+
+use staith_model::{Limits, Network};
+
+use super::super::{
+    HOME, Shared,
+    cgroup::{Cgroups, GroupLimits},
+    protocol::{PROXY_PORT, Request},
+};
+use crate::engine::{EngineError, StepSpec, Support, WORKSPACE};
+
+/// Processes and threads of a step that says nothing else: more than any build needs, fewer than harm the host.
+const DEFAULT_PROCESSES: u64 = 4096;
+/// Of the machine's memory, what a step that says nothing else may have, in hundredths: the machine stays usable.
+const DEFAULT_MEMORY_SHARE: u64 = 80;
+/// Of the machine's memory, what temporary files may take, in hundredths.
+const SCRATCH_SHARE: u64 = 50;
+
+/// The limits of the step's control group, and the number of its processes.
+///
+/// # Errors
+/// A limit that the step names can't be enforced. Defaults that can't be are left out: `probe` says so.
+pub(super) fn limits(cgroups: &Cgroups, asked: &Limits) -> Result<(GroupLimits, u64), EngineError> {
+    let memory = match (&cgroups.memory, asked.memory) {
+        (Support::Enforced, bytes) => Some(bytes.unwrap_or_else(|| share_of_memory(DEFAULT_MEMORY_SHARE))),
+        (Support::Absent(_), None) => None,
+        (Support::Absent(why), Some(_)) => return Err(unenforceable("memory", why)),
+    };
+    let cpu_milli = match (&cgroups.cpu, asked.cpu_milli) {
+        (Support::Absent(why), Some(_)) => return Err(unenforceable("processor time", why)),
+        (_, asked) => asked,
+    };
+    let processes = asked.processes.unwrap_or(DEFAULT_PROCESSES).max(1);
+    // The kernel's limit per user holds without any control group; with one it is one more wall.
+    let group = (cgroups.processes == Support::Enforced).then_some(processes);
+    Ok((GroupLimits { memory, processes: group, cpu_milli }, processes))
+}
+
+/// Overlay's answer to left-overs of another mount is the same "invalid argument" as to so much else.
+///
+/// # Errors
+/// The upper or the work directory is not there or not empty.
+pub(super) fn check_fresh(step: &StepSpec) -> Result<(), EngineError> {
+    for directory in [&step.upper, &step.work] {
+        let doing =
+            || format!("looking at {}, in which the step's changes are to be kept", directory.display());
+        let first = std::fs::read_dir(directory)
+            .map_err(|error| EngineError::Setup { doing: doing(), why: error.to_string() })?
+            .next();
+        if first.is_some() {
+            let why = "it is not empty; each step needs a fresh one".to_owned();
+            return Err(EngineError::Setup { doing: doing(), why });
+        }
+    }
+    Ok(())
+}
+
+fn unenforceable(limit: &str, why: &str) -> EngineError {
+    EngineError::Unsupported {
+        what: format!("the step names a limit on {limit}, and it can't be enforced here: {why}"),
+        remedy: "run Staith as root or in a delegated cgroup v2 group \
+                 (`systemd-run --user --scope -p Delegate=yes staith ...`), or leave the limit out"
+            .to_owned(),
+    }
+}
+
+fn share_of_memory(hundredths: u64) -> u64 {
+    // Without /proc/meminfo nothing else would work either; 1 GiB keeps this total.
+    let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.split_ascii_whitespace().next()?.parse::<u64>().ok()
+    });
+    total.unwrap_or(1 << 20) * 1024 / 100 * hundredths
+}
+
+/// What the sandbox is told, but for its control group.
+pub(super) fn request(shared: &Shared, step: &StepSpec, processes: u64) -> Request {
+    let scratch = share_of_memory(SCRATCH_SHARE);
+    Request {
+        outside: shared.outside,
+        as_root: shared.as_root,
+        cgroup_v1_tasks: Vec::new(),
+        cgroup_v2: None,
+        binds: step.image.binds.iter().map(|bind| (bind.host.clone(), bind.inside.clone())).collect(),
+        lowers: step.lowers.clone(),
+        upper: step.upper.clone(),
+        work: step.work.clone(),
+        scratch_bytes: step.limits.memory.map_or(scratch, |memory| memory.min(scratch)),
+        network: step.network,
+        processes,
+        workdir: step.workdir.as_ref().map_or_else(
+            || Path::new(WORKSPACE).to_path_buf(),
+            |workdir| Path::new(WORKSPACE).join(workdir.as_str()),
+        ),
+        argv: step.argv.clone(),
+        path: step.image.path.clone(),
+        env: environment(step),
+    }
+}
+
+/// The step's whole environment. What the step says wins over what the tools need, and that over what holds for all.
+fn environment(step: &StepSpec) -> Vec<OsString> {
+    let path: Vec<&str> = step.image.path.iter().filter_map(|directory| directory.to_str()).collect();
+    let mut all = BTreeMap::from([
+        ("HOME", HOME.to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("PATH", path.join(":")),
+        ("TMPDIR", "/tmp".to_owned()),
+        ("USER", "builder".to_owned()),
+    ]);
+    let proxy = format!("http://127.0.0.1:{PROXY_PORT}");
+    if step.network == Network::Outbound {
+        // Programs disagree on the spelling.
+        for name in ["http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"] {
+            all.insert(name, proxy.clone());
+        }
+        for name in ["no_proxy", "NO_PROXY"] {
+            all.insert(name, "localhost,127.0.0.1,::1".to_owned());
+        }
+    }
+    let said = step.image.env.iter().chain(&step.env);
+    all.extend(said.map(|(name, value)| (name.as_str(), value.clone())));
+    all.into_iter().map(|(name, value)| OsString::from(format!("{name}={value}"))).collect()
+}

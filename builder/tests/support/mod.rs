@@ -1,0 +1,7 @@
+//! What the sandbox's tests share.
+// Each test program uses a part of it, and clippy takes none of it for a test.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+
+pub mod bench;
+pub mod engine_contract;
+pub mod ordinary_user;
