@@ -31,7 +31,7 @@ tree() { python3 "$benches/data.py" "$@"; } # DIRECTORY FILES BYTES
 commit() { # DIRECTORY
     git -C "$1" init -q -b main
     git -C "$1" add -A
-    git -C "$1" -c user.name=bench -c user.email=bench@localhost commit -q -m "everything"
+    git -C "$1" -c gc.auto=0 -c user.name=bench -c user.email=bench@localhost commit -q -m "everything"
     git -C "$1" -c pack.window=0 gc -q
 }
 

@@ -9,12 +9,13 @@ A SIDE is `--side NAME COMMAND`, followed by what belongs to it:
     --in DIRECTORY      where the command runs
     --also WHAT         another figure of the same runs, read from the events that `staith --json` prints:
                         `EVENT` the sum of `millis` of these events; `until:EVENT` from the command's start to the first one
-                        (or to the first change of a deployment that has this name)
+                        (or to the first change of a deployment that has this name). Ratios are to a peer's last figure
     --goal TEXT         said beside the figure before it, for the reader; nothing is asserted
 
 Commands are split as a shell would split them, but no shell runs them: what is measured is one posix_spawn and all that the
 command does until it has been waited for. Comparing neighbours in time cancels most of what else the machine does, so the
-ratio is the median of the ratios of each round, and the middle half of these ratios is printed with it.
+ratio is the median of the ratios of each round, and the middle half of these ratios is printed with it. Processor time is the
+command's and that of all it waited for; it says what a busy machine hides.
 """
 
 import json
@@ -30,8 +31,7 @@ class Side:
     def __init__(self, name, command):
         self.name, self.command = name, shlex.split(command)
         self.prepares, self.directory = [], None
-        self.figures = ["wall"]
-        self.goals = {}
+        self.events, self.goals = [], {}
         self.values = {}
 
 
@@ -65,9 +65,9 @@ def parse(arguments):
         elif option == "--in":
             sides[-1].directory = value(option)
         elif option == "--also":
-            sides[-1].figures.append(value(option))
+            sides[-1].events.append(value(option))
         elif option == "--goal":
-            sides[-1].goals[sides[-1].figures[-1]] = value(option)
+            sides[-1].goals[["wall", *sides[-1].events][-1]] = value(option)
         else:
             stop(f"{option} is not known")
     if not sides:
@@ -76,37 +76,36 @@ def parse(arguments):
 
 
 def spawn(argv, output, directory):
-    """Runs a command to its end; its exit status, milliseconds, and the clock time at which it was started."""
+    """Runs a command to its end: its exit status, its milliseconds of time and of processors, the time of its start."""
     actions = [(os.POSIX_SPAWN_DUP2, output.fileno(), 1), (os.POSIX_SPAWN_DUP2, output.fileno(), 2)]
     if directory:
         os.chdir(directory)
     at, began = time.time(), time.perf_counter()
     child = os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions)
-    _, status = os.waitpid(child, 0)
+    _, status, used = os.wait4(child, 0)
     took = (time.perf_counter() - began) * 1000
-    return os.waitstatus_to_exitcode(status), took, at * 1000
+    cpu = (used.ru_utime + used.ru_stime) * 1000
+    return os.waitstatus_to_exitcode(status), took, cpu, at * 1000
 
 
 def run(argv, directory):
     with tempfile.TemporaryFile() as output:
-        code, took, at = spawn(argv, output, directory)
+        code, took, cpu, at = spawn(argv, output, directory)
         output.seek(0)
         said = output.read().decode(errors="replace")
     if code != 0:
         stop(f"`{shlex.join(argv)}` ended with {code}, so there is nothing to measure:\n{said}")
-    return took, at, said
+    return took, cpu, at, said
 
 
-def figure(what, took, at, events):
-    if what == "wall":
-        return took
+def figure(what, at, events):
     if what.startswith("until:"):
         kind = what.removeprefix("until:")
         for event in events:
-            if kind in (event["event"], event.get("change")):
+            if "at" in event and kind in (event.get("event"), event.get("change")):
                 return event["at"] - at
         stop(f"no `{kind}` among the events")
-    found = [event["millis"] for event in events if event["event"] == what]
+    found = [event["millis"] for event in events if event.get("event") == what]
     if not found:
         stop(f"no `{what}` among the events")
     return sum(found)
@@ -115,14 +114,11 @@ def figure(what, took, at, events):
 def measure(side, keep):
     for prepare in side.prepares:
         run(prepare, side.directory)
-    took, at, said = run(side.command, side.directory)
-    events = []
-    if len(side.figures) > 1:
-        lines = (json.loads(line) for line in said.splitlines() if line.startswith("{"))
-        events = [line for line in lines if "event" in line]
-    for what in side.figures:
-        value = figure(what, took, at, events)
-        if keep:
+    took, cpu, at, said = run(side.command, side.directory)
+    events = [json.loads(line) for line in said.splitlines() if line.startswith("{")] if side.events else []
+    values = {"wall": took, "cpu": cpu} | {what: figure(what, at, events) for what in side.events}
+    if keep:
+        for what, value in values.items():
             side.values.setdefault(what, []).append(value)
 
 
@@ -141,20 +137,26 @@ def named(side, what):
     return side.name if what == "wall" else f"{side.name}, {what}"
 
 
+def report(label, sides):
+    first, *peers = sides
+    for side in sides:
+        for what in ["wall", *side.events]:
+            cpu = f" cpu {statistics.median(side.values['cpu']):7.1f} ms" if what == "wall" else ""
+            goal = f"   goal: {side.goals[what]}" if what in side.goals else ""
+            print(f"{label:12} {named(side, what):36} {milliseconds(side.values[what])}{cpu}{goal}")
+    for what in ["wall", *first.events]:
+        for peer in peers:
+            against = ["wall", *peer.events][-1]
+            pair = f"{named(first, what)} / {named(peer, against)}"
+            print(f"{label:12} {pair:60} {ratio(first.values[what], peer.values[against])}", flush=True)
+
+
 def main():
     label, rounds, warmup, sides = parse(sys.argv[1:])
     for turn in range(warmup + rounds):
         for side in sides:
             measure(side, keep=turn >= warmup)
-    first, *peers = sides
-    for side in sides:
-        for what in side.figures:
-            goal = f"   goal: {side.goals[what]}" if what in side.goals else ""
-            print(f"{label:10} {named(side, what):36} {milliseconds(side.values[what])}{goal}")
-    for what in first.figures:
-        for peer in peers:
-            pair = f"{named(first, what)} / {peer.name}"
-            print(f"{label:10} {pair:56} {ratio(first.values[what], peer.values['wall'])}", flush=True)
+    report(label, sides)
 
 
 main()

@@ -137,7 +137,13 @@ impl Engine for BuiltInSandbox {
             tokio::spawn(supervise::supervise(Arc::clone(&self.shared), step, output, cancel, abandoned));
         let ended = watching.await;
         guard.disarm();
-        ended.unwrap_or_else(|error| Err(EngineError::Lost(format!("its watcher ended: {error}"))))
+        let ended =
+            ended.unwrap_or_else(|error| Err(EngineError::Lost(format!("its watcher ended: {error}"))));
+        if ended.is_err() {
+            // The next run shall try again rather than believe an old trial.
+            let _ = probe::forget_marks(&self.shared.state);
+        }
+        ended
     }
 
     async fn reap(&self) -> Result<usize, EngineError> {

@@ -1,5 +1,8 @@
 //! Every mistake in `tests/pipeline_errors/*.toml` is told as the `.expected` file beside it says, to the character.
 
+// A test says what went wrong by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::{fs, path::PathBuf};
 
 use staith_builder::pipeline::{Pipeline, render};

@@ -1,5 +1,8 @@
 //! A `runner.toml` is a part of somebody's repository: no text may break the parser, and no error may break a terminal.
 
+// A test says what went wrong by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use proptest::prelude::*;
 use staith_builder::pipeline::{Pipeline, render};
 

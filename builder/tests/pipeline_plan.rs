@@ -1,5 +1,8 @@
 //! What holds of every plan.
 
+// A test says what went wrong by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::{cell::RefCell, collections::BTreeSet};
 
 use proptest::prelude::*;

@@ -1,5 +1,8 @@
 //! What a good `runner.toml` means.
 
+// A test says what went wrong by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::{fs, path::PathBuf};
 
 use staith_builder::pipeline::{Pipeline, Step, render};

@@ -77,14 +77,14 @@ fn a_checkout_holds_exactly_the_files() {
     let resolved = place.resolve(&sources);
     let dir = sources.checkout(&resolved, &[]).unwrap();
     let (expected, _) = merged(&[place.root()]).unwrap();
-    let (found, _) = merged(&[dir.clone()]).unwrap();
+    let (found, _) = merged(std::slice::from_ref(&dir)).unwrap();
     assert_eq!(found.entries.keys().collect::<Vec<_>>(), expected.entries.keys().collect::<Vec<_>>());
     let mode = |path: &str| fs::symlink_metadata(dir.join(path)).unwrap().mode() & 0o7777;
     assert_eq!((mode("src/run"), mode("src/a/x.rs"), mode("src"), mode("")), (0o755, 0o644, 0o755, 0o755));
     assert_eq!(fs::read_link(dir.join("src/link")).unwrap(), Path::new("../docs/y.md"));
 
     let part = sources.checkout(&resolved, &globs(&["src/**/*.rs", "docs"])).unwrap();
-    let (found, _) = merged(&[part.clone()]).unwrap();
+    let (found, _) = merged(std::slice::from_ref(&part)).unwrap();
     let paths: Vec<_> = found.entries.keys().map(ToString::to_string).collect();
     assert_eq!(paths, ["docs", "docs/y.md", "src", "src/a", "src/a/x.rs"]);
     assert_eq!(

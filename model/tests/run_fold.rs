@@ -1,5 +1,8 @@
 //! The fold over events holds for all plans and all orders in which things may happen.
 
+// A test says what went wrong by panicking.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;

@@ -51,6 +51,7 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(exit.code());
         }
     };
+    listen_to_diagnostics();
     let mode = OutputMode::choose(cli.json, io::stdout().is_terminal(), |name| std::env::var(name).ok());
     let ended = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(cli.command.obey(mode)),
@@ -67,6 +68,14 @@ pub(crate) fn main() -> ExitCode {
         problem.exit
     });
     ExitCode::from(exit.code())
+}
+
+/// With `STAITH_LOG` set to a level (`error` to `trace`), Staith says on standard error what it is doing.
+fn listen_to_diagnostics() {
+    let level = std::env::var("STAITH_LOG").ok().and_then(|level| level.parse::<tracing::Level>().ok());
+    if let Some(level) = level {
+        tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
+    }
 }
 
 impl Command {

@@ -1,6 +1,12 @@
 //! Where Staith keeps what it knows on this machine.
 
-use std::{env, path::PathBuf};
+use std::{
+    env,
+    fs::DirBuilder,
+    io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
 
 use staith_model::Name;
 
@@ -25,6 +31,19 @@ impl Home {
             .or_else(|| absolute("HOME").map(|home| home.join(".local/share/staith")))
             .map(Self)
             .ok_or(NoHome)
+    }
+
+    /// Makes the directory where it is not there, for its owner only: what projects are made of is nobody else's business.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub(crate) fn make(&self) -> io::Result<()> {
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)
+    }
+
+    /// The directory itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     /// Mirrors, checkouts and layers: everything that steps are shown.

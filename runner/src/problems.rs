@@ -54,11 +54,9 @@ impl Problem {
             errors.file(),
             if many == 1 { "" } else { "s" }
         );
-        let place = errors.errors().first().map(|first| Place {
-            file: errors.file().to_owned(),
-            line: Some(first.line()),
-            column: Some(first.column()),
-            ..Place::default()
+        let place = errors.errors().first().map(|first| {
+            let (line, column) = (Some(first.line()), Some(first.column()));
+            Box::new(Place { file: errors.file().to_owned(), line, column, ..Place::default() })
         });
         Self { place, ..Self::new(Exit::Configuration, what).with_why(render(errors, color, width)) }
     }

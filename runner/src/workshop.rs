@@ -1,10 +1,10 @@
 //! The stores and the engine of this machine, and what a command line finds in them.
 
-use std::{env, num::NonZeroUsize, path::Path, sync::Arc, thread};
+use std::{cell::RefCell, collections::BTreeMap, env, num::NonZeroUsize, path::Path, sync::Arc, thread};
 
 use staith_builder::{
     cache::StepCache,
-    engine::{Engine as _, Image},
+    engine::{Capabilities, Engine as _, Image, Support},
     execute::Workbench,
     layers::LayerStore,
     pipeline::Pipeline,
@@ -12,7 +12,7 @@ use staith_builder::{
     sandbox::{BuiltInSandbox, find_program},
     source::{Origin, Resolved, Selection, Sources},
 };
-use staith_model::{Exit, Plan};
+use staith_model::{Digest, Exit, Plan};
 
 use crate::{home::Home, inner, output::Problem};
 
@@ -30,6 +30,11 @@ pub(crate) struct Workshop {
 impl Workshop {
     /// Opens the stores below a home, and makes them where they are not there.
     pub(crate) fn open(home: &Home) -> Result<Self, Problem> {
+        home.make().map_err(|refused| {
+            Problem::new(Exit::Environment, format!("{} can't be made", home.path().display()))
+                .with_why(refused.to_string())
+                .with_remedy("set STAITH_HOME to a directory of your own")
+        })?;
         let engine = BuiltInSandbox::new(inner::sandbox_command(), home.sandbox());
         let owner = engine.file_owner();
         Ok(Self {
@@ -62,9 +67,13 @@ impl Workshop {
 
     /// The plan for a source and its pipeline.
     pub(crate) fn plan(&self, pipeline: &Pipeline, source: &Resolved) -> Plan {
-        // The globs were checked when the pipeline was read.
+        // Steps often see the same files, and a source may have very many.
+        let known = RefCell::new(BTreeMap::<Vec<String>, Digest>::new());
         let digest = |globs: &[String]| {
-            self.sources.input_digest(source, globs).unwrap_or(staith_model::Digest::of(b"unreadable globs"))
+            *known.borrow_mut().entry(globs.to_vec()).or_insert_with(|| {
+                // The globs were checked when the pipeline was read.
+                self.sources.input_digest(source, globs).unwrap_or(Digest::of(b"unreadable globs"))
+            })
         };
         plan::plan(pipeline, source.source.clone(), &digest)
     }
@@ -72,26 +81,57 @@ impl Workshop {
     /// The root file system that the plan's steps will see.
     ///
     /// # Errors
-    /// A toolchain is missing, or a program that a step surely runs.
+    /// A toolchain is missing, or a program that a step surely runs; or the host can't isolate steps as the plan asks.
     pub(crate) async fn image(&self, plan: &Plan) -> Result<Image, Problem> {
         let image = self.engine.image(&plan.tools).await?;
+        if let Some(unenforced) = unenforced_limit(plan, &self.engine.probe().await?) {
+            return Err(unenforced);
+        }
         let missing = plan::missing_programs(plan, &|program| find_program(&image, program));
         if missing.is_empty() { Ok(image) } else { Err(Problem::missing(&missing)) }
     }
 
     /// The bench for a run.
     pub(crate) fn bench(self, image: Image, jobs: Option<NonZeroUsize>) -> Arc<Workbench> {
+        let engine = Arc::new(self.engine);
+        // What killed runs have left is removed while this one goes on; nobody waits for it.
+        let sweeper = Arc::clone(&engine);
+        tokio::spawn(async move {
+            if let Err(refused) = sweeper.reap().await {
+                tracing::warn!(%refused, "what a killed run left behind could not be removed");
+            }
+        });
         let jobs = jobs
             .map_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get), NonZeroUsize::get);
         Arc::new(Workbench {
             sources: self.sources,
             layers: self.layers,
             cache: self.cache,
-            engine: Arc::new(self.engine),
+            engine,
             image,
             jobs,
         })
     }
+}
+
+/// A limit that a step asks for and this host does not enforce: isolation is never silently dropped.
+fn unenforced_limit(plan: &Plan, host: &Capabilities) -> Option<Problem> {
+    plan.steps.iter().find_map(|step| {
+        let asked = [
+            ("memory", step.limits.memory.is_some(), &host.memory_limit),
+            ("cpu", step.limits.cpu_milli.is_some(), &host.cpu_limit),
+            ("processes", step.limits.processes.is_some(), &host.process_limit),
+        ];
+        asked.into_iter().find_map(|(key, is_asked, support)| match support {
+            Support::Absent(why) if is_asked => {
+                let what =
+                    format!("this host can't enforce `{key}` of step `{}`; nothing was run", step.name);
+                let remedy = format!("run as root, or remove `{key}` from [steps.{}]", step.name);
+                Some(Problem::new(Exit::Environment, what).with_why(why.as_str()).with_remedy(remedy))
+            }
+            _ => None,
+        })
+    })
 }
 
 fn read_pipeline(path: &Path) -> Result<String, Problem> {

@@ -5,9 +5,6 @@
 //! 3. [`app`]: a project with a small server, for scenarios about releasing.
 //! 4. [`wait`]: the one way to wait in a test: for a condition, never for a time.
 
-// Tests say what went wrong by panicking, and scenarios print what they measured.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
-
 pub mod app;
 pub mod load;
 pub mod wait;

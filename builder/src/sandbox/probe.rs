@@ -1,9 +1,16 @@
 //! Whether this host can isolate a step: found out by isolating one, not by reading settings. Settings are read only to
 //! tell people what to change.
 
-use std::{ffi::OsString, fs, io, os::unix::fs::chown, path::Path, sync::Arc, time::Duration};
+use std::{
+    ffi::OsString,
+    fs, io,
+    os::unix::fs::{MetadataExt as _, chown},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
-use staith_model::{Limits, Network};
+use staith_model::{Digest, Limits, Network};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -17,9 +24,57 @@ use crate::engine::{Capabilities, EngineError, StepExit, StepSpec, Support};
 /// Far longer than a sandbox takes on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Runs `true` in a sandbox with all that steps can ask for.
+/// What this host gives. A trial that succeeded is remembered until something changes that it depended on: each step's own
+/// sandbox is made in full or not at all, so the memory saves time and weakens nothing.
 pub(super) async fn probe(shared: &Arc<Shared>) -> Result<Capabilities, EngineError> {
     let cgroups = shared.cgroups().await?;
+    // Its identity is part of the circumstances; if it can't be made, the trial says so.
+    let _ = fs::create_dir_all(&shared.state);
+    let mark = shared.state.join(format!("tried-{}", circumstances(shared).hex()));
+    if !mark.exists() {
+        try_one(shared).await?;
+        // Without the mark the next run tries again: slower, not wrong.
+        let _ = forget_marks(&shared.state).and_then(|()| fs::write(mark, ""));
+    }
+    Ok(Capabilities {
+        file_owner: shared.as_root.then_some(shared.outside),
+        memory_limit: cgroups.memory.clone(),
+        // The kernel's limit per user namespace holds on every host.
+        process_limit: Support::Enforced,
+        cpu_limit: cgroups.cpu.clone(),
+        landlock_abi: sys::landlock_abi(),
+    })
+}
+
+/// All that a trial's outcome depends on, as far as it can be seen: the boot, the kernel and its settings, this program, who
+/// runs it, where its state is, and the control group that it is in.
+fn circumstances(shared: &Shared) -> Digest {
+    let file = |path: &Path| {
+        let found = fs::metadata(path).ok()?;
+        Some((found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec()))
+    };
+    let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let kernel =
+        ["/proc/sys/kernel/random/boot_id", "/proc/version", "/proc/self/cgroup", "/proc/self/uid_map"]
+            .map(text);
+    let facts = format!("{:?}", Facts::of_this_host());
+    let program = shared.helper.first().and_then(|program| file(Path::new(program)));
+    let place = fs::metadata(&shared.state).ok().map(|found| (found.dev(), found.ino()));
+    Digest::of_value("staith.trial.v1", &(kernel, facts, program, place, shared.outside))
+}
+
+/// Forgets that a trial succeeded: before another is remembered, and when a sandbox could not be made all the same.
+pub(super) fn forget_marks(state: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(state)?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with("tried-") {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Runs a small step in a sandbox with all that steps can ask for.
+async fn try_one(shared: &Arc<Shared>) -> Result<(), EngineError> {
     let scratch = scratch(shared).map_err(|error| EngineError::Setup {
         doing: format!("making a directory to try the sandbox in, below {}", shared.state.display()),
         why: error.to_string(),
@@ -41,22 +96,12 @@ pub(super) async fn probe(shared: &Arc<Shared>) -> Result<Capabilities, EngineEr
     };
     let (exit, ()) = tokio::join!(watched, listen);
     match exit? {
-        StepExit::Code(0) => {}
-        other => {
-            return Err(EngineError::Unsupported {
-                what: format!("a trial step ended with {other:?}: {}", String::from_utf8_lossy(&heard)),
-                remedy: "run it by hand with STAITH_LOG=debug, and report this".to_owned(),
-            });
-        }
+        StepExit::Code(0) => Ok(()),
+        other => Err(EngineError::Unsupported {
+            what: format!("a trial step ended with {other:?}: {}", String::from_utf8_lossy(&heard)),
+            remedy: "run it by hand with STAITH_LOG=debug, and report this".to_owned(),
+        }),
     }
-    Ok(Capabilities {
-        file_owner: shared.as_root.then_some(shared.outside),
-        memory_limit: cgroups.memory.clone(),
-        // The kernel's limit per user namespace holds on every host.
-        process_limit: Support::Enforced,
-        cpu_limit: cgroups.cpu.clone(),
-        landlock_abi: sys::landlock_abi(),
-    })
 }
 
 /// Layers for the trial, in the state directory because that is where steps have theirs.

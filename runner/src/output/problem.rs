@@ -17,7 +17,7 @@ pub(crate) struct Problem {
     /// What is wrong, in one sentence.
     pub(crate) what: String,
     /// Where it is.
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<Box<Place>>,
     /// Why it is wrong, or what caused it.
     pub(crate) why: Option<String>,
     /// What to do about it.
@@ -78,7 +78,7 @@ impl Problem {
     fn json(&self) -> String {
         let told = Told {
             what: &self.what,
-            place: self.place.as_ref(),
+            place: self.place.as_deref(),
             why: self.why.as_deref(),
             remedy: self.remedy.as_deref(),
             exit: self.exit.code(),
@@ -151,13 +151,13 @@ mod tests {
     fn problem() -> Problem {
         Problem {
             what: "step `unit-test` can't have a timeout of -3".to_owned(),
-            place: Some(Place {
+            place: Some(Box::new(Place {
                 file: "runner.toml".to_owned(),
                 line: Some(14),
                 column: Some(11),
                 text: Some("timeout = -3".to_owned()),
                 length: Some(2),
-            }),
+            })),
             why: Some("a timeout is a positive number of seconds".to_owned()),
             remedy: Some("write `timeout = 600`,\nor leave it out for the default".to_owned()),
             exit: Exit::Configuration,

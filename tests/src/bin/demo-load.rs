@@ -2,8 +2,6 @@
 //!
 //! `tests/demo-load` runs this. It ends with 1 if a request failed, or if a client saw an older release after a newer one.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
-
 use std::{
     fs,
     process::ExitCode,
