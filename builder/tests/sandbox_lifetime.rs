@@ -3,7 +3,7 @@
 mod support;
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -109,13 +109,33 @@ async fn killing_a_helper_ends_its_step_at_once() {
     drop(upper);
 }
 
+fn state_of(place: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(place.join("state")).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn probing_leaves_nothing_in_the_state_directory() {
+async fn probing_leaves_nothing_but_the_memory_of_its_success() {
     let place = tempfile::tempdir().unwrap();
     built_in(place.path()).probe().await.unwrap();
-    let left: Vec<_> = std::fs::read_dir(place.path().join("state")).unwrap().flatten().collect();
-    let tree = Command::new("find").arg(place.path()).arg("-ls").output().unwrap();
-    assert!(left.is_empty(), "{left:?} {}", String::from_utf8_lossy(&tree.stdout));
+    let left = state_of(place.path());
+    assert!(left.len() == 1 && left[0].starts_with("tried-"), "{left:?}");
+    built_in(place.path()).probe().await.unwrap();
+    assert_eq!(state_of(place.path()), left, "the same circumstances are not tried again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sandbox_that_can_not_be_made_takes_the_memory_away() {
+    let place = tempfile::tempdir().unwrap();
+    let engine = built_in(place.path());
+    let bench = Bench::new(&engine).await;
+    engine.probe().await.unwrap();
+    assert_eq!(state_of(place.path()).iter().filter(|name| name.starts_with("tried-")).count(), 1);
+    let mut step = bench.shell("true");
+    step.lowers = vec![place.path().join("not-there")];
+    let (output, _said) = mpsc::channel(1);
+    engine.run(step, output, CancellationToken::new()).await.unwrap_err();
+    assert_eq!(state_of(place.path()).iter().filter(|name| name.starts_with("tried-")).count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -19,14 +19,17 @@ use staith_builder::source::Reach;
 /// `me:hunter2`
 pub(crate) const AUTHORIZATION: &str = "Basic bWU6aHVudGVyMg==";
 
+/// Method, path and credentials of each request.
+pub(crate) type Seen = Arc<Mutex<Vec<(String, String, Option<String>)>>>;
+
 /// Paths below the first folder of a URL behave differently:
 /// `private` wants credentials, `moved` redirects, `evil` redirects to where there is no encryption, `login` shows a page,
 /// `cut` sends half a pack and ends, `to/PORT` redirects to another server; anything else is served as it is.
 pub(crate) struct HttpsServer {
     pub(crate) port: u16,
     pub(crate) certificate: PathBuf,
-    /// Method, path and credentials of each request.
-    pub(crate) seen: Arc<Mutex<Vec<(String, String, Option<String>)>>>,
+    /// What was asked.
+    pub(crate) seen: Seen,
     /// While it is set, packs are sent by half, and then nothing more.
     pub(crate) hold: Arc<AtomicBool>,
     /// Told when half a pack is on its way and the rest is held back.
@@ -36,7 +39,7 @@ pub(crate) struct HttpsServer {
 struct Service {
     root: PathBuf,
     port: u16,
-    seen: Arc<Mutex<Vec<(String, String, Option<String>)>>>,
+    seen: Seen,
     hold: Arc<AtomicBool>,
     held: Sender<()>,
 }
@@ -44,20 +47,23 @@ struct Service {
 impl HttpsServer {
     /// Serves `root` on loopback, with a certificate for `localhost` that stands for its own authority.
     pub(crate) fn start(root: &Path, scratch: &Path) -> Self {
-        let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut named = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        // Authorities are known by their names, so no two servers may share one.
+        named.distinguished_name.push(rcgen::DnType::CommonName, format!("test {port}"));
+        let signing_key = rcgen::KeyPair::generate().unwrap();
+        let signed = named.self_signed(&signing_key).unwrap();
         let certificate = scratch.join("authority.pem");
-        std::fs::write(&certificate, certified.cert.pem()).unwrap();
-        let key = PrivateKeyDer::try_from(certified.signing_key.serialize_der()).unwrap();
+        std::fs::write(&certificate, signed.pem()).unwrap();
+        let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config =
             ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config =
-            config.with_no_client_auth().with_single_cert(vec![certified.cert.der().clone()], key).unwrap();
+        let config = config.with_no_client_auth().with_single_cert(vec![signed.der().clone()], key).unwrap();
         let config = Arc::new(config);
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
-        let port = listener.local_addr().unwrap().port();
         let (tell, held) = channel();
-        let (seen, hold) = (Arc::default(), Arc::<AtomicBool>::default());
+        let (seen, hold) = (Seen::default(), Arc::<AtomicBool>::default());
         let service = Service {
             root: root.to_owned(),
             port,
@@ -119,7 +125,7 @@ impl Service {
             "evil" => redirect(stream, &format!("http://localhost:{}/{rest}?{query}", self.port))?,
             "loop" => redirect(stream, &format!("{path}?{query}"))?,
             "login" => answer(stream, "200 OK", "text/html", b"please log in")?,
-            "to" => redirect(stream, &format!("https://localhost:{}?{query}", rest))?,
+            "to" => redirect(stream, &format!("https://localhost:{rest}?{query}"))?,
             _ => {
                 let path = if matches!(folder, "private" | "cut") { &path[folder.len() + 1..] } else { path };
                 let found = self.backend(method, path, query, header("content-type"), &question);

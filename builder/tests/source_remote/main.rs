@@ -8,6 +8,7 @@ mod upstream;
 
 use std::{
     env, fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::Ordering,
@@ -74,20 +75,20 @@ fn later_fetches_bring_only_what_is_new() {
 fn what_is_deleted_or_moved_upstream_is_so_here() {
     let (upstream, server) = place();
     let first = upstream.commit("main", "one");
-    upstream.set("refs/heads/a", &first);
+    upstream.set("refs/heads/topic", &first);
     upstream.set("refs/tags/moving", &first);
     let (reach, url) = (server.reach(), server.url("x.git"));
-    assert_eq!(upstream.commit_of(&reach, &url, "a"), first);
+    assert_eq!(upstream.commit_of(&reach, &url, "topic"), first);
     // A folder of references where there was a reference, a tag that moved, and history that was written anew.
-    upstream.delete("refs/heads/a");
-    let below = upstream.commit("a/b", "two");
+    upstream.delete("refs/heads/topic");
+    let below = upstream.commit("topic/b", "two");
     upstream.set("refs/tags/moving", &below);
     upstream.delete("refs/heads/main");
     let anew = upstream.commit("main", "anew");
-    assert_eq!(upstream.commit_of(&reach, &url, "a/b"), below);
+    assert_eq!(upstream.commit_of(&reach, &url, "topic/b"), below);
     assert_eq!(upstream.commit_of(&reach, &url, "moving"), below);
     assert_eq!(upstream.commit_of(&reach, &url, "main"), anew);
-    let gone = upstream.fetch(&reach, &url, &Selection::Reference("a".into())).unwrap_err();
+    let gone = upstream.fetch(&reach, &url, &Selection::Reference("topic".into())).unwrap_err();
     assert!(matches!(gone, SourceError::NoSuchReference { .. }), "{gone}");
     // The commit is still known by its id, here as on any clone.
     assert_eq!(upstream.commit_of(&reach, &url, &first), first);
@@ -158,7 +159,9 @@ fn two_at_once_share_a_mirror() {
             assert_eq!(fetched.join().unwrap(), first);
         }
     });
-    upstream.mirror();
+    // Others on this machine, and steps, do not see what may be private.
+    let mirrors = upstream.mirror().parent().unwrap().metadata().unwrap();
+    assert_eq!(mirrors.permissions().mode() & 0o777, 0o700);
 }
 
 #[test]
@@ -280,6 +283,10 @@ fn a_fetch_that_is_killed_is_done_again() {
         child.kill().unwrap();
         child.wait().unwrap();
         server.hold.store(false, Ordering::SeqCst);
+        if content == "two" {
+            // What a pack is called while it comes; how much of it there is by now is a matter of chance.
+            fs::write(upstream.mirror().join("objects/pack/pack_git2_left"), "half").unwrap();
+        }
         assert_eq!(upstream.commit_of(&server.reach(), &url, "main"), newest);
         let packs = entries(&upstream.mirror().join("objects/pack"));
         let is_whole = |path: &PathBuf| path.extension().is_some_and(|end| end == "pack" || end == "idx");
