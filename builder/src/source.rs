@@ -1,13 +1,14 @@
 //! From a repository or a working directory to an exact, read-only tree. A map, in reading order:
 //!
-//! 1. [`Origin`]: what people name. [`Selection`]: which of its states.
+//! 1. [`Origin`]: what people name. [`Selection`]: which of its states. `remote`: origins on other machines are mirrored.
 //! 2. `reference` and `tree`: a commit becomes a listing. `walk`, `ignores` and `snapshot`: a working directory does.
 //! 3. [`Listing`]: a project's files by git's ids; `record` keeps listings on disk.
 //! 4. `pool` and `checkout`: a listing becomes a directory.
 //! 5. [`Globs`]: which files.
 //!
-//! Repositories are read where they are, never written to, and nothing in them is run. There is no copy of a repository
-//! in the store: what is needed of it, the contents of the files that are checked out, is there in the pool.
+//! Repositories on this machine are read where they are, never written to, and nothing in them is run. There is no copy of
+//! them in the store: what is needed of them, the contents of the files that are checked out, is there in the pool.
+//! Repositories on other machines are fetched into mirrors, which are read in the same way.
 
 mod checkout;
 mod error;
@@ -18,12 +19,14 @@ mod origin;
 mod pool;
 mod record;
 mod reference;
+mod remote;
 mod snapshot;
 mod tree;
 mod walk;
 
 use std::{
     fs,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -33,12 +36,14 @@ use self::{
     error::at,
     pool::Pool,
     record::Record,
+    remote::Mirror,
 };
 pub use self::{
     error::SourceError,
     globs::{BadGlob, Globs},
     listing::{FileEntry, FileMode, Listing, ObjectId},
     origin::{Origin, WorkTree},
+    remote::{FetchFailure, Reach, RemoteRepository},
 };
 use crate::layers::{Workbench, is_trusted, trust};
 use staith_model::{Digest, Source};
@@ -47,7 +52,7 @@ use staith_model::{Digest, Source};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Selection {
     /// The files as they are on the screen, with what is not committed; what .gitignore lists is left out, unless git
-    /// tracks it. For a repository without a working directory this is its HEAD.
+    /// tracks it. For a repository without a working directory, and for one on another machine, this is its HEAD.
     AsItIs,
     /// The commit that HEAD names.
     Head,
@@ -55,7 +60,7 @@ pub enum Selection {
     Reference(String),
 }
 
-/// How much there is to do. Told once, before contents are read.
+/// How much there is to do. Told once, before contents are read, and meanwhile whenever something was fetched.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Files of the source.
@@ -64,6 +69,25 @@ pub struct Progress {
     pub files_to_read: usize,
     /// Their length together, in bytes.
     pub bytes_to_read: u64,
+    /// What has come so far from another machine, while it comes; the other numbers are then not known yet.
+    pub fetched: Option<Fetched>,
+}
+
+/// How far a fetch is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Objects that have come.
+    pub objects: usize,
+    /// Objects that will come.
+    pub of: usize,
+    /// Bytes that have come.
+    pub bytes: usize,
+}
+
+impl From<&git2::Progress<'_>> for Fetched {
+    fn from(seen: &git2::Progress<'_>) -> Self {
+        Self { objects: seen.received_objects(), of: seen.total_objects(), bytes: seen.received_bytes() }
+    }
 }
 
 /// An exact source: what it is called and every file of it. Its content may be had by [`Sources::checkout`].
@@ -86,6 +110,7 @@ pub struct Sources {
     owner: Option<(u32, u32)>,
     bench: Arc<Workbench>,
     pool: Pool,
+    reach: Reach,
 }
 
 impl Sources {
@@ -94,18 +119,30 @@ impl Sources {
     /// # Errors
     /// The directory can't be made or read.
     pub fn open(store: &Path, owner: Option<(u32, u32)>) -> Result<Self, SourceError> {
-        for part in ["checkouts", "trees"] {
+        // What is checked out is for steps to read. Whole repositories of others, which may be private, are not.
+        for (part, mode) in [("checkouts", 0o777), ("trees", 0o777), ("mirrors", 0o700)] {
             let dir = store.join(part);
-            fs::create_dir_all(&dir).map_err(at("making", &dir))?;
+            let made = fs::create_dir_all(store)
+                .and_then(|()| fs::DirBuilder::new().recursive(true).mode(mode).create(&dir));
+            made.map_err(at("making", &dir))?;
         }
         let store = fs::canonicalize(store).map_err(at("opening", store))?;
         let bench = Workbench::open(&store).map_err(at("opening", &store))?;
         let pool = Pool::open(&store, owner, &bench).map_err(at("opening", &store))?;
-        Ok(Self { store, owner, bench, pool })
+        Ok(Self { store, owner, bench, pool, reach: Reach::from_environment() })
+    }
+
+    /// Reaches other machines in another way than the environment says.
+    #[must_use]
+    pub fn reaching(self, reach: Reach) -> Self {
+        Self { reach, ..self }
     }
 
     /// Finds out exactly which files are meant. A working directory is read and its new contents are kept, so that later
-    /// changes do not matter; `progress` hears how much that is.
+    /// changes do not matter; `progress` hears how much that is. A repository on another machine is fetched, what of it
+    /// has not come before; not so when a full commit id is asked for that has.
+    ///
+    /// A fetch is given up when nothing comes for a minute. Killed at any time, it leaves nothing that is used.
     ///
     /// # Errors
     /// See [`SourceError`]; each says what to do.
@@ -127,6 +164,11 @@ impl Sources {
             }
             (Origin::Repository { git_dir }, _) => {
                 self.of_commit(git_dir, git_dir, None, selection, progress)
+            }
+            (Origin::Remote(remote), _) => {
+                let mirror = Mirror::new(&self.store, &self.bench, &self.reach, remote);
+                let git_dir = mirror.with(selection, progress)?;
+                self.of_commit(&git_dir, remote.place(), None, selection, progress)
             }
         }
     }

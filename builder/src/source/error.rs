@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::BadGlob;
+use super::{BadGlob, FetchFailure};
 
 /// Why a source could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,14 @@ pub enum SourceError {
         why: String,
         /// What to do instead.
         remedy: String,
+    },
+    /// A repository on another machine could not be fetched.
+    #[error("`{url}` could not be fetched: {why}")]
+    Fetch {
+        /// Its address, without credentials.
+        url: String,
+        /// Why.
+        why: FetchFailure,
     },
     /// There is nothing at this path.
     #[error("there is nothing at `{}`", .0.display())]
@@ -126,6 +134,7 @@ impl SourceError {
     pub fn remedy(&self) -> Option<String> {
         let text = match self {
             Self::UnsupportedScheme { remedy, .. } => remedy.clone(),
+            Self::Fetch { why, .. } => why.remedy(),
             Self::NotThere(_) => "Check the path, or leave it out to build the current directory.".into(),
             Self::NotADirectory(path) => {
                 let parent = path.parent().unwrap_or(Path::new("."));
@@ -136,7 +145,9 @@ impl SourceError {
                     .into()
             }
             Self::NoCommit(_) => {
-                "Commit something, or leave out --clean to build the working directory as it is.".into()
+                "Commit something, name a branch with --ref, or leave out --clean to build the working directory as \
+                 it is."
+                    .into()
             }
             Self::NoSuchReference { near, .. } if near.is_empty() => {
                 "The repository has no branches and no tags; name a commit by its id.".into()

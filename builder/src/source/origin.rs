@@ -7,7 +7,10 @@ use std::{
 
 use staith_model::RelPath;
 
-use super::error::{SourceError, at};
+use super::{
+    error::{SourceError, at},
+    remote::{RemoteRepository, percent_decoded, without_credentials},
+};
 
 /// A place with a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub enum Origin {
         /// The repository's own directory, absolute and without links.
         git_dir: PathBuf,
     },
+    /// A repository on another machine.
+    Remote(RemoteRepository),
 }
 
 /// The repository around a project's directory.
@@ -38,12 +43,14 @@ pub struct WorkTree {
 }
 
 impl Origin {
-    /// Understands what a person wrote: a path, relative to `cwd`, or `file://`. A path to a repository is read in place,
-    /// with or without a working directory.
+    /// Understands what a person wrote: a path, relative to `cwd`, or an address. A path to a repository, or `file://`, is
+    /// read in place, with or without a working directory. `https://`, `ssh://` and `[user@]host:path` name another
+    /// machine; `http://` and `git://` are taken for this machine only. What is there as a path is a path. Nothing is
+    /// fetched yet.
     ///
     /// # Errors
-    /// The path is not there, is no directory or can't be read; or the text names another machine, or a scheme that is
-    /// not known. Nothing is fetched from other machines: the error says what to do instead.
+    /// The path is not there, is no directory or can't be read; or the address is malformed, or of a scheme that is not
+    /// known.
     pub fn parse(text: &str, cwd: &Path) -> Result<Self, SourceError> {
         if text.is_empty() || text.starts_with('-') || text.contains('\0') {
             return Err(unsupported(
@@ -64,7 +71,9 @@ impl Origin {
         }
         let path = cwd.join(text);
         match text.split_once(':') {
-            Some((host, _)) if !host.contains('/') && !path.exists() => Err(elsewhere(text)),
+            Some((host, _)) if !host.contains('/') && !path.exists() => {
+                Ok(Self::Remote(RemoteRepository::parse(text)?))
+            }
             _ => local(&path),
         }
     }
@@ -74,12 +83,17 @@ impl Origin {
         match self {
             Self::Directory { root, .. } => root,
             Self::Repository { git_dir } => git_dir,
+            Self::Remote(remote) => remote.place(),
         }
     }
 }
 
 fn unsupported(text: &str, why: &str, remedy: &str) -> SourceError {
-    SourceError::UnsupportedScheme { text: text.to_owned(), why: why.to_owned(), remedy: remedy.to_owned() }
+    SourceError::UnsupportedScheme {
+        text: without_credentials(text),
+        why: why.to_owned(),
+        remedy: remedy.to_owned(),
+    }
 }
 
 /// `ext::sh -c ...` and the like.
@@ -93,7 +107,7 @@ fn by_scheme(text: &str, scheme: &str, rest: &str) -> Result<Origin, SourceError
     match scheme {
         "file" => {
             let path = rest.strip_prefix("localhost").unwrap_or(rest);
-            match decoded(path) {
+            match percent_decoded(path) {
                 Some(path) if path.starts_with('/') => local(Path::new(&path)),
                 _ => Err(unsupported(
                     text,
@@ -102,30 +116,8 @@ fn by_scheme(text: &str, scheme: &str, rest: &str) -> Result<Origin, SourceError
                 )),
             }
         }
-        "http" | "https" | "git" | "ssh" | "git+ssh" | "ssh+git" => Err(elsewhere(text)),
-        _ => Err(unsupported(text, &format!("`{scheme}` is not a scheme that Staith knows"), CLONE_FIRST)),
+        _ => Ok(Origin::Remote(RemoteRepository::parse(text)?)),
     }
-}
-
-const CLONE_FIRST: &str = "Run `git clone` and give the path; a path and file:// work directly.";
-
-fn elsewhere(text: &str) -> SourceError {
-    unsupported(text, "Staith does not fetch from other machines by itself", CLONE_FIRST)
-}
-
-/// Undoes `%20` and the like; `None` where that is not possible.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digits = [rest.next()?, rest.next()?];
-            bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok().filter(|text| !text.contains('\0'))
 }
 
 fn local(path: &Path) -> Result<Origin, SourceError> {
@@ -191,9 +183,20 @@ mod tests {
         {
             assert!(refused(bad).contains("can't be built from"), "{bad}");
         }
-        assert!(refused("https://example.org/x.git").contains("git clone"));
-        for elsewhere in ["ssh://git@host/x", "git@host:a/b.git", "host:x", "http://h/x", "SSH://h/x"] {
-            assert!(refused(elsewhere).contains("git clone"), "{elsewhere}");
+    }
+
+    #[test]
+    fn other_machines_are_understood() {
+        for remote in ["https://host/x.git", "ssh://git@host/x", "git@host:a/b.git", "host:x", "SSH://h/x"] {
+            let origin = Origin::parse(remote, Path::new("/")).unwrap();
+            assert!(matches!(origin, Origin::Remote(_)), "{remote}");
+        }
+        assert_eq!(
+            Origin::parse("https://me:pw@host/x", Path::new("/")).unwrap().place(),
+            Path::new("https://host/x")
+        );
+        for changeable in ["http://h/x", "git://h/x"] {
+            assert!(refused(changeable).contains("instead"), "{changeable}");
         }
     }
 

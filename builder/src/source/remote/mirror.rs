@@ -1,0 +1,264 @@
+//! The mirror of one repository: all of its branches and tags, in a bare repository that only Staith writes to.
+//!
+//! A new mirror is made beside its place and moved there when it is complete. Later fetches add packs, which appear by a
+//! rename and are on the disk before a reference names what is in them. So a mirror can be read at any time, and a fetch
+//! that was killed is simply done again. One process at a time fetches.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use git2::{
+    AutotagOption, Direction, FetchOptions, Oid, RemoteCallbacks, RemoteUpdateFlags, Repository,
+    RepositoryInitOptions,
+};
+use rustix::fs::{FlockOperation, flock};
+
+use super::{FetchFailure, Reach, RemoteRepository, bridge::Bridge, failure::tamed};
+use crate::{
+    layers::{Workbench, is_trusted, trust},
+    source::{
+        Fetched, Progress, Selection, SourceError,
+        error::{at, git},
+    },
+};
+
+/// Where the remote's own HEAD is kept: it may name a commit that is on no branch.
+const REMOTE_HEAD: &str = "refs/staith/head";
+/// Where a commit is kept that was asked for by its id and is on no branch.
+const WANTED: &str = "refs/staith/wanted";
+
+/// A place for a mirror, and what it is a mirror of.
+pub(in crate::source) struct Mirror<'a> {
+    remote: &'a RemoteRepository,
+    reach: &'a Reach,
+    bench: &'a Arc<Workbench>,
+    dir: PathBuf,
+}
+
+impl<'a> Mirror<'a> {
+    /// The mirror in a store. Nothing is looked at yet.
+    pub(in crate::source) fn new(
+        store: &Path,
+        bench: &'a Arc<Workbench>,
+        reach: &'a Reach,
+        remote: &'a RemoteRepository,
+    ) -> Self {
+        let dir = store.join("mirrors").join(format!("{}.git", remote.key()));
+        Self { remote, reach, bench, dir }
+    }
+
+    /// Makes sure that the mirror holds what is selected, as the remote has it now. A commit that is asked for by its full
+    /// id, and is there already, needs no network.
+    pub(in crate::source) fn with(
+        &self,
+        selection: &Selection,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<PathBuf, SourceError> {
+        let wanted = match selection {
+            Selection::Reference(reference) => full_id(reference),
+            Selection::AsItIs | Selection::Head => None,
+        };
+        if wanted.is_some_and(|id| self.is_sound() && self.has(id)) {
+            return Ok(self.dir.clone());
+        }
+        let _held = self.lock().map_err(at("locking", &self.dir))?;
+        // Whoever held the lock may have brought it.
+        if wanted.is_some_and(|id| self.is_sound() && self.has(id)) {
+            return Ok(self.dir.clone());
+        }
+        self.bring_up_to_date(selection, wanted, progress)?;
+        Ok(self.dir.clone())
+    }
+
+    fn bring_up_to_date(
+        &self,
+        selection: &Selection,
+        wanted: Option<Oid>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), SourceError> {
+        let is_new = !self.is_sound();
+        if is_new {
+            self.bench.discard(&self.dir).map_err(at("removing", &self.dir))?;
+        }
+        let place = if is_new { self.bench.fresh_path() } else { self.dir.clone() };
+        let repository = if is_new { made(&place) } else { Repository::open_bare(&place) };
+        let repository = repository.map_err(git("opening the mirror", &place))?;
+        remove_leftovers(&place).map_err(at("cleaning", &place))?;
+        let mut refspecs = vec![
+            "+refs/heads/*:refs/heads/*".to_owned(),
+            "+refs/tags/*:refs/tags/*".to_owned(),
+            format!("+HEAD:{REMOTE_HEAD}"),
+        ];
+        if let Selection::Reference(name) = selection
+            && name.starts_with("refs/")
+            && git2::Reference::is_valid_name(name)
+        {
+            // Servers keep more than branches and tags: `refs/pull/12/head`.
+            refspecs.push(format!("+{name}:{name}"));
+        }
+        self.fetch(&repository, &refspecs, progress)?;
+        if let Some(id) = wanted.filter(|id| !has_commit(&repository, *id)) {
+            // Where the server does not give it, it is unknown, and that is said when it is looked up.
+            if let Err(error) = self.fetch(&repository, &[format!("+{id}:{WANTED}/{id}")], progress) {
+                tracing::debug!(%error, %id, "the commit is on no branch, and not given by itself");
+            }
+        }
+        if is_new {
+            // Nothing can be there: the lock is held.
+            fs::rename(&place, &self.dir).map_err(at("moving into place", &self.dir))?;
+            File::open(self.mirrors()).and_then(|dir| dir.sync_all()).map_err(at("syncing", &self.dir))?;
+        }
+        trust(&self.mark()).map_err(at("marking", &self.dir))
+    }
+
+    fn fetch(
+        &self,
+        repository: &Repository,
+        refspecs: &[String],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), SourceError> {
+        let failed = |why| SourceError::Fetch { url: self.remote.to_string(), why };
+        let far = self.reach.to(self.remote).map_err(failed)?;
+        let bridge = Bridge::open(far).map_err(at("opening a port for", self.remote.place()))?;
+        let fetched = fetch_through(&bridge.url(), repository, refspecs, progress);
+        let Err(error) = fetched else { return Ok(()) };
+        match error {
+            // The library knows only that the connection ended; the door knows why.
+            Failed::Library(error) => Err(failed(
+                bridge.failure().unwrap_or_else(|| FetchFailure::NotUnderstood(tamed(error.message()))),
+            )),
+            Failed::Disk(error) => Err(at("syncing", &self.dir)(error)),
+        }
+    }
+
+    /// Whether the mirror is there and, after a power failure, whole: no reference may name what is not there.
+    fn is_sound(&self) -> bool {
+        if !self.dir.is_dir() {
+            return false;
+        }
+        if is_trusted(&self.mark()) {
+            return true;
+        }
+        let looked_over = Repository::open_bare(&self.dir).and_then(|repository| {
+            let odb = repository.odb()?;
+            let mut sound = true;
+            for reference in repository.references()? {
+                sound &= reference?.target().is_none_or(|id| odb.exists(id));
+            }
+            Ok(sound)
+        });
+        matches!(looked_over, Ok(true)) && trust(&self.mark()).is_ok()
+    }
+
+    fn has(&self, id: Oid) -> bool {
+        Repository::open_bare(&self.dir).is_ok_and(|repository| has_commit(&repository, id))
+    }
+
+    /// Waits until nobody else fetches into this mirror. Who fetches gives up when nothing comes, so the wait ends.
+    fn lock(&self) -> io::Result<File> {
+        let path = self.dir.with_extension("lock");
+        let lock = File::options().create(true).append(true).open(path)?;
+        loop {
+            match flock(&lock, FlockOperation::LockExclusive) {
+                Err(rustix::io::Errno::INTR) => {}
+                locked => return locked.map(|()| lock).map_err(io::Error::from),
+            }
+        }
+    }
+
+    fn mark(&self) -> PathBuf {
+        self.dir.with_extension("seen")
+    }
+
+    fn mirrors(&self) -> &Path {
+        self.dir.parent().unwrap_or(&self.dir)
+    }
+}
+
+enum Failed {
+    Library(git2::Error),
+    Disk(io::Error),
+}
+
+impl From<git2::Error> for Failed {
+    fn from(error: git2::Error) -> Self {
+        Self::Library(error)
+    }
+}
+
+fn fetch_through(
+    url: &str,
+    repository: &Repository,
+    refspecs: &[String],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), Failed> {
+    let mut remote = repository.remote_anonymous(url)?;
+    remote.connect(Direction::Fetch)?;
+    let default = remote.default_branch().ok();
+    let mut callbacks = RemoteCallbacks::new();
+    callbacks.transfer_progress(|seen| {
+        progress(Progress { fetched: Some(Fetched::from(&seen)), ..Progress::default() });
+        true
+    });
+    let mut options = FetchOptions::new();
+    options.remote_callbacks(callbacks).download_tags(AutotagOption::None).update_fetchhead(false);
+    remote.download(refspecs, Some(&mut options))?;
+    remote.disconnect()?;
+    sync_packs(repository.path()).map_err(Failed::Disk)?;
+    // First what is gone: `a` has to make room for `a/b`.
+    remote.prune(None)?;
+    remote.update_tips(None, RemoteUpdateFlags::empty(), AutotagOption::None, Some("fetch"))?;
+    let default = default.as_ref().and_then(|name| name.as_str().ok());
+    // Without a branch, HEAD is the remote's commit, or names nothing where the remote's names nothing.
+    let head = default.filter(|name| name.starts_with("refs/heads/")).unwrap_or(REMOTE_HEAD);
+    repository.reference_symbolic("HEAD", head, true, "fetch")?;
+    Ok(())
+}
+
+/// A new bare repository whose own configuration keeps the user's from rewriting the addresses of doors.
+fn made(place: &Path) -> Result<Repository, git2::Error> {
+    let mut options = RepositoryInitOptions::new();
+    let repository =
+        Repository::init_opts(place, options.bare(true).no_reinit(true).external_template(false))?;
+    let mut config = repository.config()?.open_level(git2::ConfigLevel::Local)?;
+    for scheme in ["git", "http"] {
+        let door = format!("{scheme}://127.0.0.1:");
+        config.set_str(&format!("url.{door}.insteadOf"), &door)?;
+    }
+    Ok(repository)
+}
+
+/// Removes what fetches that were killed left. Nobody else fetches into the mirror now.
+fn remove_leftovers(repository: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(repository.join("objects/pack"))? {
+        let path = entry?.path();
+        let is_whole = path.extension().is_some_and(|end| end == "pack" || end == "idx");
+        if !is_whole {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts the packs that came on the disk, before references name what is in them.
+fn sync_packs(repository: &Path) -> io::Result<()> {
+    let packs = repository.join("objects/pack");
+    for entry in fs::read_dir(&packs)? {
+        // Those that are there already cost nothing.
+        File::open(entry?.path())?.sync_all()?;
+    }
+    File::open(packs)?.sync_all()
+}
+
+fn full_id(reference: &str) -> Option<Oid> {
+    let is_full = reference.len() == 40 && reference.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_full.then(|| Oid::from_str(reference).ok()).flatten()
+}
+
+fn has_commit(repository: &Repository, id: Oid) -> bool {
+    repository.find_object(id, None).and_then(|object| object.peel_to_commit()).is_ok()
+}
