@@ -91,8 +91,8 @@ impl LayerStore {
     /// with the removal of what they match; the rest is dropped. Without outputs the layer is empty.
     ///
     /// The step has ended and the overlay is unmounted. A removed or replaced directory is kept as such only where a
-    /// glob takes the whole of it: `dist` or `dist/**`, not `dist/*.js`. Set-user-id bits and extended attributes are
-    /// removed, all directories get mode 0755. Modification times stay; they are not part of the layer's identity.
+    /// glob takes the whole of it: `dist` or `dist/**`, not `dist/*.js`. Set-user-id bits, writing by others than
+    /// the owner, and extended attributes are removed; all directories get mode 0755. Modification times stay; they are not part of the layer's identity.
     ///
     /// # Errors
     /// [`LayerError::NothingMatched`] when a glob matches nothing, a name is not UTF-8, the outputs are too large, or the

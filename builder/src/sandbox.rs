@@ -42,9 +42,11 @@ use crate::engine::{Capabilities, Engine, EngineError, Image, OutputChunk, StepE
 
 /// The home directory in the sandbox.
 const HOME: &str = "/home/builder";
-/// As root, the host's user and group that a step's processes are. No user of a usual host has this id; like the ids of
-/// container engines it is taken from the range that `/etc/subuid` hands out to nobody by default.
-const UNPRIVILEGED_ID: u32 = 200_000;
+/// As root, the host's user and group that a step's processes are. No user of a usual host has this id: it lies above what
+/// `useradd` hands out as subordinate ids by default (`SUB_UID_MAX`, 600100000) and above what systemd gives to containers
+/// (to 1879048191), so it is in no other user's `/etc/subuid` either.
+const UNPRIVILEGED_ID: u32 = 1_900_200_000;
+const _: () = assert!(UNPRIVILEGED_ID > 1_879_048_191 && UNPRIVILEGED_ID < i32::MAX as u32);
 
 /// The engine that needs nothing but the kernel.
 ///
@@ -53,6 +55,8 @@ const UNPRIVILEGED_ID: u32 = 200_000;
 #[derive(Debug, Clone)]
 pub struct BuiltInSandbox {
     shared: Arc<Shared>,
+    /// Where folders that projects name as tools may be, besides `/opt`.
+    tool_roots: Vec<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -76,7 +80,18 @@ impl BuiltInSandbox {
         let outside =
             if as_root { (UNPRIVILEGED_ID, UNPRIVILEGED_ID) } else { (user.as_raw(), group.as_raw()) };
         let (cgroups, filters, verdict) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        Self { shared: Arc::new(Shared { helper, state, as_root, outside, cgroups, filters, verdict }) }
+        Self {
+            shared: Arc::new(Shared { helper, state, as_root, outside, cgroups, filters, verdict }),
+            tool_roots: host::allowed_roots(),
+        }
+    }
+
+    /// The same engine, which shows folders that projects name as tools when they are below `/opt` or below one of `roots`.
+    /// Without this, the roots are those of the environment variable `STAITH_TOOL_ROOTS` when the engine was made: absolute
+    /// paths with `:` between them. Never give it what a pipeline says.
+    #[must_use]
+    pub fn allowing_tools_below(self, roots: Vec<PathBuf>) -> Self {
+        Self { tool_roots: roots, ..self }
     }
 
     /// The outside user and group of what steps write, known without trying anything; `None` is the caller's own. The same
@@ -116,8 +131,8 @@ impl Engine for BuiltInSandbox {
     }
 
     async fn image(&self, tools: &[Tool]) -> Result<Image, EngineError> {
-        let (tools, state) = (tools.to_vec(), self.shared.state.clone());
-        let resolved = tokio::task::spawn_blocking(move || host::image(&tools, &state)).await;
+        let (tools, state, roots) = (tools.to_vec(), self.shared.state.clone(), self.tool_roots.clone());
+        let resolved = tokio::task::spawn_blocking(move || host::image(&tools, &state, &roots)).await;
         resolved.map_err(|error| EngineError::Setup {
             doing: "looking at the host's programs".to_owned(),
             why: error.to_string(),

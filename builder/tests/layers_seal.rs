@@ -361,3 +361,26 @@ fn files_belong_to_the_owner_of_the_store() {
         assert_eq!((stat.uid(), stat.gid()), (65534, 65534), "{path}");
     }
 }
+
+#[test]
+fn nobody_else_may_write_what_was_sealed() {
+    let place = place();
+    let modes =
+        [("open", 0o666, 0o644), ("tool", 0o6777, 0o755), ("shared", 0o775, 0o755), ("mine", 0o600, 0o600)];
+    let sealed = place
+        .seal(&["**"], |upper| {
+            for (path, mode, _) in modes {
+                write(upper, path, path);
+                fs::set_permissions(upper.join(path), fs::Permissions::from_mode(mode)).unwrap();
+            }
+        })
+        .unwrap();
+    let dir = place.store.path(&sealed.digest).unwrap();
+    for (path, _, plain) in modes {
+        assert_eq!(fs::metadata(dir.join(path)).unwrap().mode() & 0o7777, plain, "{path}");
+        assert!(
+            matches!(place.entry(&sealed, path), LayerEntry::File { mode, .. } if mode == plain),
+            "{path}"
+        );
+    }
+}

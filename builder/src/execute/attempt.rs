@@ -179,20 +179,29 @@ impl Attempt {
 
     async fn forward(&self, mut chunks: mpsc::Receiver<OutputChunk>) {
         let (mut out, mut err) = (LineSplitter::default(), LineSplitter::default());
+        let mut kept = Kept::default();
         while let Some(chunk) = chunks.recv().await {
             let splitter = if chunk.stream == Stream::Stdout { &mut out } else { &mut err };
             let mut lines = Vec::new();
             splitter.push(&chunk.bytes, |line| lines.push(line));
             for line in lines {
-                self.say(Message::Line(chunk.stream, line)).await;
+                self.pass_on(&mut kept, chunk.stream, line).await;
             }
         }
         for (stream, splitter) in [(Stream::Stdout, &mut out), (Stream::Stderr, &mut err)] {
             let mut last = None;
             splitter.finish(|line| last = Some(line));
             if let Some(line) = last {
-                self.say(Message::Line(stream, line)).await;
+                self.pass_on(&mut kept, stream, line).await;
             }
+        }
+    }
+
+    async fn pass_on(&self, kept: &mut Kept, stream: Stream, line: String) {
+        match kept.take(&line) {
+            Take::Line => self.say(Message::Line(stream, line)).await,
+            Take::Notice => self.say(Message::Line(Stream::Stderr, TOO_MUCH.to_owned())).await,
+            Take::Nothing => {}
         }
     }
 
@@ -227,7 +236,43 @@ impl Attempt {
         }
         let (bench, outputs) = (Arc::clone(&self.bench), self.step.outputs.clone());
         let sealed = blocking(move || bench.layers.seal(&upper, &outputs)).await?;
-        sealed.map(|sealed| Some(sealed.digest)).map_err(|refused| of_layer_error(&refused))
+        let sealed = sealed.map_err(|refused| of_layer_error(&refused))?;
+        for notice in sealed.notices {
+            self.say(Message::Line(Stream::Stderr, format!("staith: {notice}"))).await;
+        }
+        Ok(Some(sealed.digest))
+    }
+}
+
+/// What of a step's output is kept. A step that writes without end would otherwise fill the disk with its log.
+#[derive(Debug, Default)]
+struct Kept {
+    bytes: usize,
+    told: bool,
+}
+
+enum Take {
+    Line,
+    Notice,
+    Nothing,
+}
+
+/// As much as anybody will read, and as much as a log of events holds well.
+const MOST_OUTPUT: usize = 64 << 20;
+/// What an event costs beside its line.
+const COST_OF_A_LINE: usize = 100;
+const TOO_MUCH: &str = "staith: the step has written 64 MiB; what it writes from here on is not kept";
+
+impl Kept {
+    fn take(&mut self, line: &str) -> Take {
+        self.bytes = self.bytes.saturating_add(line.len() + COST_OF_A_LINE);
+        if self.bytes <= MOST_OUTPUT {
+            Take::Line
+        } else if std::mem::replace(&mut self.told, true) {
+            Take::Nothing
+        } else {
+            Take::Notice
+        }
     }
 }
 

@@ -8,9 +8,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, chmodat, openat, renameat, unlinkat},
+    fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, renameat, unlinkat},
     io::Errno,
 };
+
+use super::upper::chmod_below;
 
 /// Directories deeper than this are first moved up, so that neither the stack nor the open files run out.
 const DEEP: usize = 48;
@@ -77,7 +79,7 @@ fn open_for_removal(directory: BorrowedFd<'_>, name: &std::ffi::OsStr) -> io::Re
     let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     if is_directory && stat.st_mode & 0o700 != 0o700 {
         // As root this is not needed; as someone else's file it fails. What counts is whether opening works then.
-        let _ = chmodat(directory, name, Mode::RWXU, AtFlags::empty());
+        let _ = chmod_below(directory, Path::new(name), Mode::RWXU);
     }
     Ok(openat(directory, name, DIRECTORY, Mode::empty())?)
 }

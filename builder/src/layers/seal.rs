@@ -10,8 +10,8 @@ use std::{
 use rayon::prelude::*;
 use rustix::{
     fs::{
-        AtFlags, Gid, Mode, OFlags, Uid, XattrFlags, chmodat, chownat, fchmod, fchown, flistxattr,
-        flistxattr_query, fremovexattr, fsetxattr, fstat,
+        AtFlags, Gid, Mode, OFlags, Uid, XattrFlags, chownat, fchmod, fchown, flistxattr, flistxattr_query,
+        fremovexattr, fsetxattr, fstat,
     },
     io::Errno,
 };
@@ -21,10 +21,13 @@ use super::{
     choice::Choice,
     error::{LayerError, at},
     manifest::{LayerEntry, LayerManifest},
-    upper::{Found, OPAQUE, Seen, escaped, open_below, open_root, walk},
+    upper::{Found, OPAQUE, Seen, chmod_below, escaped, open_below, open_root, walk},
     workbench::Workbench,
 };
 use crate::source::Globs;
+
+/// What of a file's mode is kept: whether it can be executed and who may read it, never writing by others.
+const PLAIN_MODE: u32 = 0o755;
 
 /// Moves away what is not kept. Whole directories go by one rename.
 pub(super) fn cut_away(
@@ -81,8 +84,9 @@ fn plain_entry(
             Ok(LayerEntry::Directory { replaced })
         }
         Found::File { mode, .. } => {
-            // A file that its owner can't read could be restored but never packed.
-            let mode = mode | 0o400;
+            // A file that its owner can't read could be restored but never packed. One that others can write, on a machine
+            // where anybody may reach the store, would be theirs to change under its digest.
+            let mode = mode & PLAIN_MODE | 0o400;
             let file = open_file(root, &thing.path)?;
             strip_attributes(&file)?;
             give(&file, owner)?;
@@ -101,7 +105,7 @@ fn plain_entry(
 fn open_file(root: BorrowedFd<'_>, path: &Path) -> std::io::Result<OwnedFd> {
     match open_below(root, path, OFlags::RDONLY) {
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            chmodat(root, path, Mode::RUSR | Mode::WUSR, AtFlags::empty())?;
+            chmod_below(root, path, Mode::RUSR | Mode::WUSR)?;
             open_below(root, path, OFlags::RDONLY)
         }
         opened => opened,

@@ -5,7 +5,7 @@ use std::{
     ffi::{OsStr, OsString},
     io,
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
         unix::ffi::{OsStrExt as _, OsStringExt as _},
     },
     path::{Path, PathBuf},
@@ -13,7 +13,7 @@ use std::{
 
 use rustix::{
     fs::{
-        AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, chmodat, fgetxattr, openat, openat2,
+        AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, openat, openat2,
         readlinkat, statat,
     },
     io::Errno,
@@ -139,7 +139,7 @@ fn open_directory(directory: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> io::R
     if stat.st_mode & 0o700 != 0o700 {
         // Where this fails, opening decides: root needs no mode, and someone else's directory stays shut.
         let opened_up = Mode::from_raw_mode(stat.st_mode & 0o777) | Mode::RWXU;
-        let _ = chmodat(directory, name, opened_up, AtFlags::empty());
+        let _ = chmod_below(directory, Path::new(name), opened_up);
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(directory, name, flags, Mode::empty())?)
@@ -158,13 +158,22 @@ fn is_opaque(directory: &OwnedFd) -> bool {
 
 /// Opens something below `root` without passing any link.
 pub(super) fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
-    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    // Opening a pipe would wait for its other end; a mere path opens nothing and takes no such flag.
+    let waiting = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NONBLOCK };
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | waiting;
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match openat2(root, path, flags, Mode::empty(), resolve) {
         // Old filters of system calls do not know this one.
         Err(Errno::NOSYS | Errno::PERM) => open_by_components(root, path, flags),
         opened => Ok(opened?),
     }
+}
+
+/// Changes the mode of something below `root` without passing any link; a link itself has no mode and is refused. The
+/// system call for this is younger than many kernels, so it goes through a descriptor of the thing itself.
+pub(super) fn chmod_below(root: BorrowedFd<'_>, path: &Path, mode: Mode) -> io::Result<()> {
+    let thing = open_below(root, path, OFlags::PATH)?;
+    Ok(rustix::fs::chmod(format!("/proc/self/fd/{}", thing.as_raw_fd()), mode)?)
 }
 
 fn open_by_components(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
@@ -186,5 +195,32 @@ pub(super) fn escaped(path: &Path) -> String {
     match path.to_str() {
         Some(text) => text.escape_debug().to_string(),
         None => path.as_os_str().as_bytes().escape_ascii().to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
+    #[test]
+    fn modes_are_never_changed_through_links() {
+        let place = tempfile::tempdir().unwrap();
+        let mode = |name: &str| fs::metadata(place.path().join(name)).unwrap().permissions().mode() & 0o7777;
+        for name in ["upper", "precious"] {
+            fs::create_dir(place.path().join(name)).unwrap();
+            fs::write(place.path().join(name).join("file"), "x").unwrap();
+            fs::set_permissions(place.path().join(name).join("file"), fs::Permissions::from_mode(0o640))
+                .unwrap();
+        }
+        std::os::unix::fs::symlink("../precious/file", place.path().join("upper/link")).unwrap();
+        std::os::unix::fs::symlink("../precious", place.path().join("upper/folder")).unwrap();
+        let root = open_root(&place.path().join("upper")).unwrap();
+        for link in ["link", "folder/file", "folder"] {
+            assert!(chmod_below(root.as_fd(), Path::new(link), Mode::RWXU).is_err(), "{link}");
+        }
+        assert_eq!(mode("precious/file"), 0o640);
+        chmod_below(root.as_fd(), Path::new("file"), Mode::RWXU).unwrap();
+        assert_eq!(mode("upper/file"), 0o700);
     }
 }

@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -33,6 +33,9 @@ impl Workbench {
     pub(crate) fn open(store: &Path) -> io::Result<Arc<Self>> {
         let tmp = store.join("tmp");
         fs::create_dir_all(&tmp)?;
+        // Half-made things are nobody else's business. As root, steps need no way through here: the helper opens what
+        // they see before it gives up being root. Where the folder is another user's, its owner decides.
+        let _ = fs::set_permissions(&tmp, fs::Permissions::from_mode(0o700));
         let bench = Arc::new(loop {
             if let Some(bench) = Self::try_new(&tmp)? {
                 break bench;
@@ -55,7 +58,7 @@ impl Workbench {
             return Ok(None);
         }
         let dir = lock.with_extension("");
-        fs::DirBuilder::new().mode(0o755).create(&dir)?;
+        fs::DirBuilder::new().mode(0o700).create(&dir)?;
         Ok(Some(Self { dir, lock, next: AtomicU64::new(0), _held: held }))
     }
 
@@ -166,6 +169,17 @@ mod tests {
         assert!(!left.iter().any(|name| name.starts_with("dead") || name == "nobodys"), "{left:?}");
         assert!(kept.exists());
         drop((living, other));
+    }
+
+    #[test]
+    fn unfinished_things_are_for_their_owner_alone() {
+        let store = tempfile::tempdir().unwrap();
+        fs::create_dir(store.path().join("tmp")).unwrap();
+        fs::set_permissions(store.path().join("tmp"), fs::Permissions::from_mode(0o755)).unwrap();
+        let bench = Workbench::open(store.path()).unwrap();
+        for dir in [store.path().join("tmp"), bench.dir.clone()] {
+            assert_eq!(fs::metadata(&dir).unwrap().mode() & 0o7777, 0o700, "{}", dir.display());
+        }
     }
 
     #[test]

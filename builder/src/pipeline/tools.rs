@@ -16,10 +16,11 @@ pub const KNOWN_TOOLS: [&str; 3] = ["rust", "python", "node"];
 const KEYS: Keys = Keys { known: &["name", "path"], elsewhere: &[("dir", "path"), ("folder", "path")] };
 
 /// Folders of the host that hold its state or its secrets, never a toolchain. What a pipeline names is shown to steps, and a
-/// pipeline is part of the repository.
+/// pipeline is part of the repository. Which of the other folders may be shown, the machine's owner decides; the sandbox
+/// knows, and this file's reader may be on another machine.
 const NEVER_BELOW: [&str; 6] = ["/proc", "/sys", "/dev", "/run", "/etc", "/boot"];
-const NEVER_WHOLE: [&str; 7] = ["/", "/root", "/home", "/var", "/tmp", "/srv", "/mnt"];
-const NEVER_INSIDE: [&str; 5] = [".ssh", ".gnupg", ".aws", ".kube", ".docker"];
+const NEVER_WHOLE: [&str; 8] = ["/", "/opt", "/root", "/home", "/var", "/tmp", "/srv", "/mnt"];
+const NEVER_INSIDE: [&str; 6] = [".ssh", ".cargo", ".gnupg", ".aws", ".kube", ".docker"];
 
 /// The declared tools, in the order of the file.
 pub(super) fn read(file: &Table<'_>) -> Vec<Tool> {
@@ -140,7 +141,7 @@ mod tests {
 
     #[test]
     fn only_folders_of_toolchains_are_shown_to_steps() {
-        for good in ["/opt/jdk", "/opt/jdk/", "/home/me/sdk/go", "/usr/local/go", "/home/me/.cargo"] {
+        for good in ["/opt/jdk", "/opt/jdk/", "/home/me/sdk/go", "/usr/local/go"] {
             assert!(host_folder(good).is_ok(), "{good}");
         }
         for bad in [
@@ -149,6 +150,8 @@ mod tests {
             "/",
             "/opt/../etc",
             "/opt//x",
+            "/opt",
+            "/home/me/.cargo",
             "/etc",
             "/etc/ssl",
             "/proc/1/root",

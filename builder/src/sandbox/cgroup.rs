@@ -7,6 +7,7 @@ mod hierarchy;
 
 use std::{
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -109,28 +110,37 @@ fn reap_below(directory: &Path) -> io::Result<usize> {
     Ok(removed)
 }
 
-/// Who made a group: a process id and when that process started, because ids are used again.
+/// Who made a group: a process id, when that process started, because ids are used again, and in which namespace of process
+/// ids, because in another one (a container's) the same id is somebody else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Owner {
     pid: u32,
     started: u64,
+    /// The namespace's inode.
+    namespace: u64,
 }
 
 impl Owner {
     fn this_process() -> io::Result<Self> {
         let pid = std::process::id();
         let started = start_time(pid).ok_or_else(|| io::Error::other("/proc/self/stat is unreadable"))?;
-        Ok(Self { pid, started })
+        Ok(Self { pid, started, namespace: own_namespace()? })
     }
 
     fn of_group(name: &str) -> Option<Self> {
-        let mut parts = name.strip_prefix(PREFIX)?.splitn(3, '-');
-        Some(Self { pid: parts.next()?.parse().ok()?, started: parts.next()?.parse().ok()? })
+        let mut parts = name.strip_prefix(PREFIX)?.splitn(4, '-');
+        let mut number = || parts.next()?.parse::<u64>().ok();
+        Some(Self { pid: number()?.try_into().ok()?, started: number()?, namespace: number()? })
     }
 
+    /// Whoever can't be seen from here counts as alive.
     fn is_alive(self) -> bool {
-        start_time(self.pid) == Some(self.started)
+        own_namespace().ok() != Some(self.namespace) || start_time(self.pid) == Some(self.started)
     }
+}
+
+fn own_namespace() -> io::Result<u64> {
+    Ok(fs::metadata("/proc/self/ns/pid")?.ino())
 }
 
 /// Clock ticks between the machine's start and the process's. The program's name before it may hold anything, even `)`.
@@ -150,12 +160,12 @@ pub(super) struct Group {
 impl Group {
     fn make(layout: &Layout, label: &str, limits: GroupLimits) -> io::Result<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let Owner { pid, started } = Owner::this_process()?;
+        let Owner { pid, started, namespace } = Owner::this_process()?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // A file name has at most 255 bytes.
         let label: String =
             label.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(100).collect();
-        let name = format!("{PREFIX}{pid}-{started}-{number}-{label}");
+        let name = format!("{PREFIX}{pid}-{started}-{namespace}-{number}-{label}");
         let mut group = Self { directories: Vec::new(), v2: layout.is_v2(), memory: None };
         // From here on dropping the group removes what was made.
         for (controller, settings) in settings(limits, layout.is_v2()) {
@@ -307,7 +317,10 @@ mod tests {
         let owner = Owner::this_process().unwrap();
         assert!(owner.is_alive());
         assert!(!Owner { started: owner.started + 1, ..owner }.is_alive());
-        assert_eq!(Owner::of_group("staith-12-345-0-run-step"), Some(Owner { pid: 12, started: 345 }));
+        // The same process id in another container says nothing of the one that made the group.
+        assert!(Owner { started: owner.started + 1, namespace: owner.namespace + 1, ..owner }.is_alive());
+        let expected = Owner { pid: 12, started: 345, namespace: 4_026_531_836 };
+        assert_eq!(Owner::of_group("staith-12-345-4026531836-0-run-step"), Some(expected));
         for foreign in ["staith-", "staith-x-1-2", "docker-12-345-0-run", "staith.slice"] {
             assert_eq!(Owner::of_group(foreign), None, "{foreign}");
         }

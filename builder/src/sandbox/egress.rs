@@ -31,6 +31,8 @@ const MAX_CONNECTIONS: usize = 256;
 const PATIENCE_FOR_HEAD: Duration = Duration::from_secs(30);
 /// How long one address may take to answer.
 const PATIENCE_FOR_CONNECT: Duration = Duration::from_secs(20);
+/// How long to wait when no connection can be accepted, for want of descriptors for example.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 
 /// Serves one step; ends with all its connections when dropped.
 #[derive(Debug, Default)]
@@ -39,7 +41,7 @@ pub(super) struct Proxy(Option<JoinHandle<()>>);
 impl Proxy {
     /// Starts to serve whoever connects to `listener`.
     pub(super) fn serve(&mut self, listener: TcpListener) {
-        self.0 = Some(tokio::spawn(accept(listener, judge::judge)));
+        self.0 = Some(tokio::spawn(accept(listener, Rules { judge: judge::judge, own: own_addresses })));
     }
 }
 
@@ -52,33 +54,40 @@ impl Drop for Proxy {
 }
 
 /// Which addresses may be reached; a parameter because tests can reach this host only.
-type Judge = fn(IpAddr, &[IpAddr]) -> Result<IpAddr, &'static str>;
+#[derive(Debug, Clone, Copy)]
+struct Rules {
+    judge: fn(IpAddr, &[IpAddr]) -> Result<IpAddr, &'static str>,
+    own: fn() -> io::Result<Vec<IpAddr>>,
+}
 
-async fn accept(listener: TcpListener, judge: Judge) {
+async fn accept(listener: TcpListener, rules: Rules) {
     let ready = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
     let Ok(listener) = ready else { return };
     let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     // Dropped with this task, and with it all connections.
     let mut connections = JoinSet::new();
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
-        // An error here is the client's (it went away) or a passing lack of descriptors.
-        if let Ok((client, _)) = listener.accept().await {
-            connections.spawn(async move {
-                let _ = serve(client, judge).await;
-                drop(place);
-            });
+        match listener.accept().await {
+            Ok((client, _)) => {
+                connections.spawn(async move {
+                    let _ = serve(client, rules).await;
+                    drop(place);
+                });
+            }
+            // The client's (it went away) or a passing lack of descriptors, which would only be made worse in a hurry.
+            Err(_) => tokio::time::sleep(PAUSE_AFTER_FAILURE).await,
         }
         while connections.try_join_next().is_some() {}
     }
 }
 
-async fn serve(mut client: TcpStream, judge: Judge) -> io::Result<()> {
+async fn serve(mut client: TcpStream, rules: Rules) -> io::Result<()> {
     let (head, rest) = match timeout(PATIENCE_FOR_HEAD, read_head(&mut client)).await {
         Ok(Ok(read)) => read,
         Ok(Err(refusal)) => return refuse(&mut client, refusal).await,
         Err(_) => return refuse(&mut client, Refusal::new(408, "no request came")).await,
     };
-    let mut server = match connect(&head, judge).await {
+    let mut server = match connect(&head, rules).await {
         Ok(server) => server,
         Err(refusal) => return refuse(&mut client, refusal).await,
     };
@@ -141,7 +150,7 @@ async fn read_head(client: &mut TcpStream) -> Result<(Head, Vec<u8>), Refusal> {
     }
 }
 
-async fn connect(head: &Head, judge: Judge) -> Result<TcpStream, Refusal> {
+async fn connect(head: &Head, rules: Rules) -> Result<TcpStream, Refusal> {
     let unreachable = |error: io::Error| {
         Refusal::new(502, format!("{}:{} can't be reached: {error}", head.host, head.port))
     };
@@ -149,14 +158,24 @@ async fn connect(head: &Head, judge: Judge) -> Result<TcpStream, Refusal> {
         .await
         .map_err(|_| unreachable(io::ErrorKind::TimedOut.into()))?
         .map_err(unreachable)?;
-    let own = own_addresses();
+    // Without knowing them nothing can be judged, so nothing is reached.
+    let own = (rules.own)().map_err(|error| {
+        Refusal::new(
+            502,
+            format!("this host's own addresses can't be listed, so nothing may be reached: {error}"),
+        )
+    })?;
     let mut last = Refusal::new(502, format!("{} has no address", head.host));
     for address in found {
-        match judge(address.ip(), &own) {
+        match (rules.judge)(address.ip(), &own) {
             Err(why) => last = Refusal::new(403, format!("{} is {}, {why}", head.host, address.ip())),
             Ok(judged) => {
                 let address = SocketAddr::new(judged, address.port());
                 match timeout(PATIENCE_FOR_CONNECT, TcpStream::connect(address)).await {
+                    Ok(Ok(server)) if leads_back(&server) => {
+                        let why = "an address of this host; steps can't reach the host";
+                        last = Refusal::new(403, format!("{} is {judged}, {why}", head.host));
+                    }
                     Ok(Ok(server)) => return Ok(server),
                     Ok(Err(error)) => last = unreachable(error),
                     Err(_) => last = unreachable(io::ErrorKind::TimedOut.into()),
@@ -167,15 +186,23 @@ async fn connect(head: &Head, judge: Judge) -> Result<TcpStream, Refusal> {
     Err(last)
 }
 
+/// Whether both ends are this host, for example by an address that it got a moment ago. One that can't be told counts as so.
+fn leads_back(server: &TcpStream) -> bool {
+    match (server.local_addr(), server.peer_addr()) {
+        (Ok(local), Ok(peer)) => local.ip() == peer.ip(),
+        _ => true,
+    }
+}
+
 /// Looked up anew for each connection: a laptop changes its addresses.
-fn own_addresses() -> Vec<IpAddr> {
-    let Ok(interfaces) = nix::ifaddrs::getifaddrs() else { return Vec::new() };
+fn own_addresses() -> io::Result<Vec<IpAddr>> {
+    let interfaces = nix::ifaddrs::getifaddrs()?;
     let address = |interface: nix::ifaddrs::InterfaceAddress| {
         let address = interface.address?;
         let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
         v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
     };
-    interfaces.filter_map(address).collect()
+    Ok(interfaces.filter_map(address).collect())
 }
 
 #[cfg(test)]
@@ -184,8 +211,13 @@ mod tests {
 
     /// A proxy with a judge of the test's, a server that answers with what it got up to an empty line, and what a client
     /// hears that says `ask`, in which `{server}` stands for the server's address.
-    async fn heard(judge: Judge, ask: &str) -> String {
-        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    async fn heard(rules: Rules, ask: &str) -> String {
+        // Connections to this address come from another one, as those to other hosts do.
+        heard_at("127.0.0.2:0", rules, ask).await
+    }
+
+    async fn heard_at(place: &str, rules: Rules, ask: &str) -> String {
+        let server = tokio::net::TcpListener::bind(place).await.unwrap();
         let address = server.local_addr().unwrap();
         let serving = tokio::spawn(async move {
             while let Ok((mut client, _)) = server.accept().await {
@@ -200,7 +232,7 @@ mod tests {
         });
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = listener.local_addr().unwrap();
-        let proxying = tokio::spawn(accept(listener, judge));
+        let proxying = tokio::spawn(accept(listener, rules));
         let mut client = TcpStream::connect(proxy).await.unwrap();
         client.write_all(ask.replace("{server}", &address.to_string()).as_bytes()).await.unwrap();
         client.shutdown().await.unwrap();
@@ -211,21 +243,34 @@ mod tests {
         answer
     }
 
-    fn anything(address: IpAddr, _own: &[IpAddr]) -> Result<IpAddr, &'static str> {
-        Ok(address)
+    const ANYTHING: Rules = Rules { judge: |address, _own| Ok(address), own: own_addresses };
+    const AS_IT_IS: Rules = Rules { judge: judge::judge, own: own_addresses };
+
+    #[tokio::test]
+    async fn without_a_list_of_own_addresses_nothing_is_reached() {
+        let blind = Rules { own: || Err(io::ErrorKind::OutOfMemory.into()), ..ANYTHING };
+        let answer = heard(blind, "CONNECT {server} HTTP/1.1\r\n\r\nhello\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("own addresses"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_leads_back_is_refused_whatever_was_judged() {
+        let answer =
+            heard_at("127.0.0.1:0", ANYTHING, "CONNECT {server} HTTP/1.1\r\n\r\nhello\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("this host"), "{answer}");
     }
 
     #[tokio::test]
     async fn a_tunnel_carries_bytes_both_ways() {
-        let answer = heard(anything, "CONNECT {server} HTTP/1.1\r\n\r\nhello\r\n\r\n").await;
+        let answer = heard(ANYTHING, "CONNECT {server} HTTP/1.1\r\n\r\nhello\r\n\r\n").await;
         assert_eq!(answer, "HTTP/1.1 200 Connection established\r\n\r\ngot hello\r\n\r\n");
     }
 
     #[tokio::test]
     async fn a_request_reaches_its_server_as_one_to_that_server() {
         let answer =
-            heard(anything, "GET http://{server}/x HTTP/1.1\r\nProxy-Connection: x\r\nA: b\r\n\r\n").await;
-        assert!(answer.starts_with("got GET /x HTTP/1.1\r\nhost: 127.0.0.1:"), "{answer}");
+            heard(ANYTHING, "GET http://{server}/x HTTP/1.1\r\nProxy-Connection: x\r\nA: b\r\n\r\n").await;
+        assert!(answer.starts_with("got GET /x HTTP/1.1\r\nhost: 127.0.0.2:"), "{answer}");
         assert!(answer.contains("A: b") && !answer.contains("Proxy-Connection"), "{answer}");
     }
 
@@ -237,15 +282,15 @@ mod tests {
             "GET http://localhost:1/ HTTP/1.1\r\n\r\n",
             "CONNECT [::ffff:127.0.0.1]:80 HTTP/1.1\r\n\r\n",
         ] {
-            let answer = heard(judge::judge, ask).await;
+            let answer = heard(AS_IT_IS, ask).await;
             assert!(
                 answer.starts_with("HTTP/1.1 403 Forbidden: ") && answer.contains("loopback"),
                 "{answer}"
             );
         }
         // By its address on a network, if it has one.
-        for own in own_addresses().into_iter().filter(|own| !own.is_loopback() && own.is_ipv4()) {
-            let answer = heard(judge::judge, &format!("CONNECT {own}:80 HTTP/1.1\r\n\r\n")).await;
+        for own in own_addresses().unwrap().into_iter().filter(|own| !own.is_loopback() && own.is_ipv4()) {
+            let answer = heard(AS_IT_IS, &format!("CONNECT {own}:80 HTTP/1.1\r\n\r\n")).await;
             assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
         }
     }
@@ -256,7 +301,7 @@ mod tests {
         for (ask, status) in
             [("hello\r\n\r\n", "400"), (long.as_str(), "431"), ("GET http://{server}/", "400")]
         {
-            let answer = heard(anything, ask).await;
+            let answer = heard(ANYTHING, ask).await;
             assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
         }
     }

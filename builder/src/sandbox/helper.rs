@@ -61,7 +61,6 @@ fn null() -> io::Result<fs::File> {
 }
 
 fn launch(request: &Request, filters: &Filters, control: &mut UnixStream) -> Result<(), SetupError> {
-    prefer_as_victim();
     join_cgroups(request)?;
     let cgroup = open_cgroup(request)?;
     if request.as_root {
@@ -96,12 +95,6 @@ fn namespaces() -> libc::c_int {
         | libc::CLONE_NEWIPC
         | libc::CLONE_NEWUTS
         | libc::CLONE_NEWCGROUP
-}
-
-/// When the whole host runs out of memory, a sandbox goes before the engine and the host's services.
-fn prefer_as_victim() {
-    // Where the host forbids even that, the step's own memory limit still holds.
-    let _ = fs::write("/proc/self/oom_score_adj", "500");
 }
 
 /// On v1 a thread that moves itself needs no lock that others hold; moving a process by its id can take ten milliseconds.

@@ -21,6 +21,7 @@ use std::{
 use serde::Serialize;
 use staith_model::{Digest, Name, Tool};
 
+pub(super) use self::directory::allowed_roots;
 use self::memory::Memory;
 use crate::engine::{Bind, EngineError, Image};
 
@@ -50,17 +51,17 @@ pub(super) fn bare_image() -> Image {
     Image { digest: Digest::of(b""), binds: Vec::new(), path, env: BTreeMap::new() }
 }
 
-/// Resolves the host image with the toolchains.
+/// Resolves the host image with the toolchains. Folders that a project names have to be below `/opt` or one of `roots`.
 ///
 /// # Errors
 /// A toolchain is missing, or must not be shown.
-pub(super) fn image(tools: &[Tool], state: &Path) -> Result<Image, EngineError> {
+pub(super) fn image(tools: &[Tool], state: &Path, roots: &[PathBuf]) -> Result<Image, EngineError> {
     let memory = Memory::below(state);
     let mut image = bare_image();
     let mut path = Vec::new();
     let mut found = Vec::new();
     for tool in tools {
-        let (name, tool) = resolve(tool, &memory, state)?;
+        let (name, tool) = resolve(tool, &memory, state, roots)?;
         path.extend(tool.path.iter().cloned());
         image.binds.extend(tool.binds.iter().cloned());
         image.env.extend(tool.env.clone());
@@ -72,7 +73,12 @@ pub(super) fn image(tools: &[Tool], state: &Path) -> Result<Image, EngineError> 
     Ok(image)
 }
 
-fn resolve(tool: &Tool, memory: &Memory, state: &Path) -> Result<(Name, Found), EngineError> {
+fn resolve(
+    tool: &Tool,
+    memory: &Memory,
+    state: &Path,
+    roots: &[PathBuf],
+) -> Result<(Name, Found), EngineError> {
     match tool {
         Tool::Known(name) => {
             let found = match name.as_str() {
@@ -88,7 +94,9 @@ fn resolve(tool: &Tool, memory: &Memory, state: &Path) -> Result<(Name, Found), 
             };
             Ok((name.clone(), found?))
         }
-        Tool::Directory { name, path } => Ok((name.clone(), directory::show(name, Path::new(path), state)?)),
+        Tool::Directory { name, path } => {
+            Ok((name.clone(), directory::show(name, Path::new(path), state, roots)?))
+        }
     }
 }
 
@@ -142,7 +150,7 @@ mod tests {
     fn an_unknown_tool_says_what_is_known() {
         let state = tempfile::tempdir().unwrap();
         let tool = Tool::Known("cobol".parse().unwrap());
-        let Err(EngineError::ToolMissing { why, .. }) = image(&[tool], state.path()) else { panic!() };
+        let Err(EngineError::ToolMissing { why, .. }) = image(&[tool], state.path(), &[]) else { panic!() };
         assert!(why.contains("`rust`"));
     }
 }

@@ -4,7 +4,7 @@
 //! process but itself, whatever sessions they made and signals they ignore.
 
 use std::{
-    io::{self, IoSlice, Read},
+    io::{self, IoSlice, Read, Write},
     mem::MaybeUninit,
     net::TcpListener,
     os::fd::{AsFd, OwnedFd},
@@ -39,7 +39,7 @@ use super::{
 /// long as the helper lives.
 pub(super) fn run(request: &Request, filters: &Filters, control: &mut UnixStream, parent: OwnedFd) -> ! {
     let report = match prepare(request, control, &parent) {
-        Ok(()) => start_and_watch(request, filters, control, &parent),
+        Ok(victim) => start_and_watch(request, filters, control, &parent, &victim),
         Err(error) => Err(error),
     };
     let report = report.unwrap_or_else(Report::Failed);
@@ -49,16 +49,80 @@ pub(super) fn run(request: &Request, filters: &Filters, control: &mut UnixStream
     std::process::exit(0)
 }
 
-fn prepare(request: &Request, control: &mut UnixStream, parent: &OwnedFd) -> Result<(), SetupError> {
+fn prepare(request: &Request, control: &mut UnixStream, parent: &OwnedFd) -> Result<Victim, SetupError> {
+    // While this process may still open its own file.
+    let victim = Victim::open();
     await_mapping(parent).doing(Stage::Identity, || "waiting for the helper".to_owned())?;
     become_inside_user().doing(Stage::Identity, || "becoming the sandbox's user".to_owned())?;
+    let limits = fewer_namespaces_and_watches();
     nix::unistd::sethostname("staith").doing(Stage::Root, || "naming the sandbox".to_owned())?;
     network(request.network, control)?;
     staging::private_mounts().doing(Stage::Root, || "separating mounts from the host's".to_owned())?;
     if !request.as_root {
         staging::stage(request)?;
     }
-    rootfs::enter(request)
+    rootfs::enter(request)?;
+    // Only now: each mount that is not yet anywhere has a namespace of its own.
+    for (mut file, limit) in limits {
+        let _ = file.write_all(limit.as_bytes());
+    }
+    Ok(victim)
+}
+
+/// Limits of the new user namespace: no namespaces below it, as a second wall behind the filters, and no more watches of
+/// files than a build needs, because the host's other users share the memory that they take. A kernel that lacks one of
+/// them, or a container in which they can't be written, leaves the first wall. The files are opened, to be written when the
+/// root file system is made.
+fn fewer_namespaces_and_watches() -> Vec<(std::fs::File, &'static str)> {
+    let limits = std::path::Path::new("/proc/sys/user");
+    let names = std::fs::read_dir(limits).into_iter().flatten().flatten();
+    let mut opened = Vec::new();
+    for name in names.filter_map(|entry| entry.file_name().into_string().ok()) {
+        let limit = match name.as_str() {
+            "max_inotify_instances" => "64",
+            "max_inotify_watches" => "65536",
+            name if name.starts_with("max_") && name.ends_with("_namespaces") => "0",
+            _ => continue,
+        };
+        if let Ok(file) = std::fs::File::options().write(true).open(limits.join(name)) {
+            opened.push((file, limit));
+        }
+    }
+    opened
+}
+
+/// When memory runs out the kernel shall pick a process of the step, neither this one nor the helper nor the engine. The
+/// step can't mark itself: it inherits that its files in `/proc` are not its own. So this process marks itself for as long
+/// as it copies itself.
+struct Victim(Option<(std::fs::File, i32)>);
+
+impl Victim {
+    /// How much likelier a victim the step is.
+    const MARK: i32 = 500;
+
+    /// Where the host forbids even that, the step's own memory limit still holds.
+    fn open() -> Self {
+        let open = || -> Option<(std::fs::File, i32)> {
+            let path = "/proc/self/oom_score_adj";
+            let before = std::fs::read_to_string(path).ok()?.trim().parse().ok()?;
+            Some((std::fs::File::options().write(true).open(path).ok()?, before))
+        };
+        Self(open())
+    }
+
+    fn mark(&self) {
+        self.write(|before| before.max(Self::MARK));
+    }
+
+    fn unmark(&self) {
+        self.write(|before| before);
+    }
+
+    fn write(&self, value: impl FnOnce(i32) -> i32) {
+        if let Some((file, before)) = &self.0 {
+            let _ = std::os::unix::fs::FileExt::write_at(file, value(*before).to_string().as_bytes(), 0);
+        }
+    }
 }
 
 fn await_mapping(parent: &OwnedFd) -> io::Result<()> {
@@ -111,11 +175,17 @@ fn start_and_watch(
     filters: &Filters,
     control: &mut UnixStream,
     parent: &OwnedFd,
+    victim: &Victim,
 ) -> Result<Report, SetupError> {
     // Before the step starts, so that its end can't be missed.
     let children = watch_children().doing(Stage::Other, || "watching for ended processes".to_owned())?;
     let (mut failure, fails) = io::pipe().doing(Stage::Other, || "making a pipe".to_owned())?;
-    let main = match sys::fork().doing(Stage::Other, || "starting the step's process".to_owned())? {
+    victim.mark();
+    let forked = sys::fork();
+    if !matches!(forked, Ok(ForkResult::Child)) {
+        victim.unmark();
+    }
+    let main = match forked.doing(Stage::Other, || "starting the step's process".to_owned())? {
         ForkResult::Child => step::become_program(request, filters, fails.into()),
         ForkResult::Parent { child } => child,
     };

@@ -69,6 +69,47 @@ fn refused() -> Result<Rules, seccompiler::BackendError> {
     rules.insert(libc::SYS_socketpair, vec![none_of(0, &[libc::AF_UNIX as u64])?]);
     rules.insert(libc::SYS_ioctl, any_of(1, &TERMINAL_TRICKS)?);
     rules.insert(libc::SYS_personality, vec![none_of(0, &PERSONALITIES)?]);
+    // A limit of no processor time at all would be a way to kill the sandbox's first process.
+    rules.insert(libc::SYS_prlimit64, any_of(0, &[1])?);
+    rules.extend(set_user_id()?);
+    Ok(rules)
+}
+
+/// Making files that would run as the step's user for whoever starts them. They mean nothing in the sandbox and are
+/// stripped from layers; this is so that there is none in between. `openat2` has its mode behind a pointer.
+fn set_user_id() -> Result<Rules, seccompiler::BackendError> {
+    const BITS: u64 = (libc::S_ISUID | libc::S_ISGID) as u64;
+    let mut rules = Rules::new();
+    // The number of the argument that is the mode.
+    for (call, mode) in
+        [(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (calls::FCHMODAT2, 2), (libc::SYS_mknodat, 2)]
+    {
+        rules.insert(call, any_bit(mode, BITS)?);
+    }
+    rules.insert(libc::SYS_openat, creating_with(2, 3, BITS)?);
+    #[cfg(target_arch = "x86_64")]
+    {
+        for call in [libc::SYS_chmod, libc::SYS_mknod, libc::SYS_creat] {
+            rules.insert(call, any_bit(1, BITS)?);
+        }
+        rules.insert(libc::SYS_open, creating_with(1, 2, BITS)?);
+    }
+    Ok(rules)
+}
+
+/// Match when a file is made with one of the bits. Without the flags that make one, the mode may hold anything.
+fn creating_with(flags: u8, mode: u8, bits: u64) -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
+    // O_CREAT, and of O_TMPFILE the bit that it shares with no other flag.
+    const MAKING: [u64; 2] = [0o100, 0o20_000_000];
+    let mut rules = Vec::new();
+    for making in MAKING {
+        for bit in (0..32).map(|shift| 1 << shift).filter(|bit| bits & bit != 0) {
+            rules.push(SeccompRule::new(vec![
+                condition(flags, SeccompCmpOp::MaskedEq(making), making)?,
+                condition(mode, SeccompCmpOp::MaskedEq(bit), bit)?,
+            ])?);
+        }
+    }
     Ok(rules)
 }
 
@@ -105,7 +146,21 @@ fn socket_families() -> Result<Vec<SeccompRule>, seccompiler::BackendError> {
             condition(1, SeccompCmpOp::MaskedEq(0xf), libc::SOCK_RAW as u64)?,
         ])
     };
-    Ok(vec![other_family, other_netlink, raw(libc::AF_INET)?, raw(libc::AF_INET6)?])
+    // Multipath TCP is much young code in the kernel that no build needs; programs fall back to TCP.
+    let multipath = |family: libc::c_int| {
+        SeccompRule::new(vec![
+            condition(0, SeccompCmpOp::Eq, family as u64)?,
+            condition(2, SeccompCmpOp::Eq, libc::IPPROTO_MPTCP as u64)?,
+        ])
+    };
+    Ok(vec![
+        other_family,
+        other_netlink,
+        raw(libc::AF_INET)?,
+        raw(libc::AF_INET6)?,
+        multipath(libc::AF_INET)?,
+        multipath(libc::AF_INET6)?,
+    ])
 }
 
 fn condition(

@@ -51,17 +51,19 @@ fn refuse_v4(address: Ipv4Addr) -> Option<&'static str> {
 }
 
 fn refuse_v6(address: Ipv6Addr) -> Option<&'static str> {
-    const AWS_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    let first = address.segments()[0];
+    /// Amazon's, Google's and Oracle's are somewhere in these, as /32.
+    const METADATA: [(u16, u16); 3] = [(0xfd00, 0x0ec2), (0xfd20, 0x00ce), (0xfd00, 0x00c1)];
+    const SCALEWAY_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42);
+    let [first, second, ..] = address.segments();
     if address.is_loopback() || address.is_unspecified() {
         Some("a loopback or unspecified address; steps can't reach the host")
     } else if first & 0xffc0 == 0xfe80 || first & 0xffc0 == 0xfec0 {
         Some("a link-local address")
     } else if first & 0xff00 == 0xff00 {
         Some("a multicast address")
-    } else if address == AWS_METADATA {
+    } else if METADATA.contains(&(first, second)) || address == SCALEWAY_METADATA {
         Some("an address of cloud metadata")
-    } else if first == 0x2002 || (first == 0x2001 && address.segments()[1] == 0) || first == 0x64 {
+    } else if first == 0x2002 || (first == 0x2001 && second == 0) || first == 0x64 {
         // 6to4, Teredo and local translators carry an IPv4 address inside that would have to be judged too.
         Some("an address of a tunnel to IPv4; use the IPv4 address")
     } else {
@@ -101,6 +103,10 @@ mod tests {
             "fec0::1",
             "ff02::1",
             "fd00:ec2::254",
+            "fd00:ec2:7::1",
+            "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:42::42",
             "2001:db8::7",
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
@@ -123,6 +129,7 @@ mod tests {
             "100.64.0.1",
             "2606:4700::1",
             "fd12::1",
+            "fd00:42::43",
             "2001:db8::8",
             "::ffff:1.1.1.1",
         ] {

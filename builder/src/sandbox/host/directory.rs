@@ -1,11 +1,14 @@
 //! A directory of the host that a project names as a toolchain.
 //!
-//! The pipeline that names it may come from anybody, so what holds a person's or the host's secrets is refused, whatever
-//! the name.
+//! The pipeline that names it may come from anybody, and even a read-only view of a folder is a way out when a socket of
+//! some service is in it. So the repository only names a folder; that it may be shown is for the machine's owner to say, by
+//! installing it below `/opt` or by allowing its place in [`ROOTS_VARIABLE`]. What holds a person's or the host's secrets is
+//! refused even then.
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env, fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -16,12 +19,33 @@ use crate::engine::{Bind, EngineError};
 
 /// Trees that are the host itself.
 const OF_THE_HOST: [&str; 8] = ["/proc", "/sys", "/dev", "/run", "/var/run", "/etc", "/boot", "/var/lib"];
+/// Where a machine's owner installs what all may use; anything below it may be shown.
+const INSTALLED: &str = "/opt";
+/// In Staith's own environment, never in a pipeline's: further folders below which tools may be, with `:` between them.
+const ROOTS_VARIABLE: &str = "STAITH_TOOL_ROOTS";
+
 /// Directories in which programs keep credentials.
-const OF_SECRETS: [&str; 9] =
-    [".ssh", ".gnupg", ".aws", ".azure", ".kube", ".docker", ".config", ".password-store", ".mozilla"];
+const OF_SECRETS: [&str; 10] = [
+    ".ssh",
+    ".cargo",
+    ".gnupg",
+    ".aws",
+    ".azure",
+    ".kube",
+    ".docker",
+    ".config",
+    ".password-store",
+    ".mozilla",
+];
+
+/// The folders that the machine's owner allows by the environment. What is not absolute means nothing.
+pub(in super::super) fn allowed_roots() -> Vec<PathBuf> {
+    let value = env::var_os(ROOTS_VARIABLE).unwrap_or_default();
+    env::split_paths(&value).filter(|root| root.is_absolute()).collect()
+}
 
 /// Resolves and judges the directory.
-pub(super) fn show(name: &Name, path: &Path, state: &Path) -> Result<Found, EngineError> {
+pub(super) fn show(name: &Name, path: &Path, state: &Path, roots: &[PathBuf]) -> Result<Found, EngineError> {
     let refuse = |why: String, remedy: &str| EngineError::ToolMissing {
         tool: name.to_string(),
         why,
@@ -44,6 +68,14 @@ pub(super) fn show(name: &Name, path: &Path, state: &Path) -> Result<Found, Engi
         let why = format!("{} {why}, which a step must not see", host.display());
         return Err(refuse(why, "name the toolchain's own directory, and nothing that holds more"));
     }
+    if let Some(why) = reason_not_allowed(&host, roots) {
+        let why = format!("{} {why}", host.display());
+        let remedy = format!(
+            "install it below {INSTALLED}, or, if you own this machine and trust what is there, start Staith with \
+             {ROOTS_VARIABLE} set to a folder that holds it (absolute paths, `:` between several)"
+        );
+        return Err(refuse(why, &remedy));
+    }
     let mut lines = Vec::new();
     packages::list(&host, usize::MAX, &mut lines);
     lines.sort_unstable();
@@ -62,6 +94,37 @@ fn homes() -> Vec<PathBuf> {
     let by_system = nix::unistd::User::from_uid(nix::unistd::geteuid()).ok().flatten().map(|user| user.dir);
     let by_environment = env::var_os("HOME").map(PathBuf::from);
     by_system.into_iter().chain(by_environment).filter_map(|home| fs::canonicalize(home).ok()).collect()
+}
+
+/// Why the machine's owner did not agree to showing a directory; none when they did.
+fn reason_not_allowed(host: &Path, roots: &[PathBuf]) -> Option<String> {
+    // A root may be a link itself, and `host` has none.
+    let resolved = |root: &Path| fs::canonicalize(root).ok();
+    if roots.iter().filter_map(|root| resolved(root)).any(|root| host.starts_with(root)) {
+        return None;
+    }
+    let below_installed =
+        resolved(Path::new(INSTALLED)).is_some_and(|opt| host != opt && host.starts_with(opt));
+    if !below_installed {
+        return Some(format!("is neither below {INSTALLED} nor below a folder that {ROOTS_VARIABLE} allows"));
+    }
+    match writable_by_all(host) {
+        Ok(None) => None,
+        Ok(Some(part)) => {
+            Some(format!("is not safe: every user of this machine may write to {}", part.display()))
+        }
+        Err(error) => Some(format!("can't be judged: {error}")),
+    }
+}
+
+/// The part of a path that any user could fill with what they like.
+fn writable_by_all(host: &Path) -> io::Result<Option<PathBuf>> {
+    for part in host.ancestors() {
+        if fs::metadata(part)?.permissions().mode() & 0o002 != 0 {
+            return Ok(Some(part.to_path_buf()));
+        }
+    }
+    Ok(None)
 }
 
 /// Why a directory must not be shown; none when it may.
@@ -102,6 +165,7 @@ mod tests {
             "/home/ada/.local",
             "/home/ada/.local/state/staith",
             "/home/ada/.ssh",
+            "/home/ada/.cargo",
             "/home/ada/.local/state/staith/layers",
             "/home/ada/.config/gh",
             "/etc",
@@ -125,7 +189,8 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let name = "jdk".parse().unwrap();
         for (path, part) in [("/", "whole host"), ("jdk", "absolute"), ("/no/such", "No such file")] {
-            let Err(EngineError::ToolMissing { why, .. }) = show(&name, Path::new(path), state.path()) else {
+            let Err(EngineError::ToolMissing { why, .. }) = show(&name, Path::new(path), state.path(), &[])
+            else {
                 panic!("{path}")
             };
             assert!(why.contains(part), "{why}");
@@ -133,13 +198,53 @@ mod tests {
     }
 
     #[test]
+    fn only_the_machines_owner_lets_a_folder_be_seen() {
+        let place = tempfile::tempdir().unwrap();
+        let (state, name) = (place.path().join("state"), "jdk".parse().unwrap());
+        let folder = place.path().join("shared/jdk");
+        fs::create_dir_all(&folder).unwrap();
+        let roots = |root: &str| vec![place.path().join(root)];
+        for refused in [vec![], roots("other"), roots("share"), roots("shared/jdk/bin")] {
+            let Err(EngineError::ToolMissing { why, remedy, .. }) = show(&name, &folder, &state, &refused)
+            else {
+                panic!("{refused:?}")
+            };
+            assert!(
+                why.contains("neither below /opt") && remedy.contains("STAITH_TOOL_ROOTS"),
+                "{why}: {remedy}"
+            );
+        }
+        // Through a link it is still where it is.
+        fs::create_dir(place.path().join("allowed")).unwrap();
+        std::os::unix::fs::symlink(&folder, place.path().join("allowed/link")).unwrap();
+        assert!(show(&name, &place.path().join("allowed/link"), &state, &roots("allowed")).is_err());
+        for allowed in [roots("shared"), roots("shared/jdk")] {
+            assert!(show(&name, &folder, &state, &allowed).is_ok(), "{allowed:?}");
+        }
+    }
+
+    #[test]
+    fn below_opt_nobody_else_may_write() {
+        assert!(reason_not_allowed(Path::new("/opt"), &[]).is_some());
+        assert!(reason_not_allowed(Path::new("/usr/bin"), &[]).is_some());
+        let place = tempfile::tempdir().unwrap();
+        let place = fs::canonicalize(place.path()).unwrap();
+        fs::create_dir(place.join("open")).unwrap();
+        fs::set_permissions(place.join("open"), fs::Permissions::from_mode(0o777)).unwrap();
+        fs::create_dir(place.join("open/jdk")).unwrap();
+        assert_eq!(writable_by_all(&place.join("open/jdk")).unwrap(), Some(place.join("open")));
+        assert_eq!(writable_by_all(Path::new("/usr/bin")).unwrap(), None);
+    }
+
+    #[test]
     fn identity_follows_what_is_in_it() {
         let (state, tool) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let name: Name = "jdk".parse().unwrap();
         fs::create_dir(tool.path().join("bin")).unwrap();
-        let before = show(&name, tool.path(), state.path()).unwrap();
+        let roots = [tool.path().to_path_buf()];
+        let before = show(&name, tool.path(), state.path(), &roots).unwrap();
         assert_eq!(before.path, [PathBuf::from("/opt/tools/jdk/bin")]);
         fs::write(tool.path().join("bin/java"), "x").unwrap();
-        assert_ne!(show(&name, tool.path(), state.path()).unwrap().identity, before.identity);
+        assert_ne!(show(&name, tool.path(), state.path(), &roots).unwrap().identity, before.identity);
     }
 }

@@ -98,7 +98,7 @@ const IO_PGETEVENTS: c_long = 292;
 // Newer than the libc crate; from 424 on a number is the same on every architecture.
 const SET_MEMPOLICY_HOME_NODE: c_long = 450;
 const CACHESTAT: c_long = 451;
-const FCHMODAT2: c_long = 452;
+pub(super) const FCHMODAT2: c_long = 452;
 const MAP_SHADOW_STACK: c_long = 453;
 const FUTEX_WAKE_2: c_long = 454;
 const FUTEX_WAIT_2: c_long = 455;

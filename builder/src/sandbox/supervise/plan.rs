@@ -13,10 +13,11 @@ use crate::engine::{EngineError, StepSpec, Support, WORKSPACE};
 
 /// Processes and threads of a step that says nothing else: more than any build needs, fewer than harm the host.
 const DEFAULT_PROCESSES: u64 = 4096;
-/// Of the machine's memory, what a step that says nothing else may have, in hundredths: the machine stays usable.
-const DEFAULT_MEMORY_SHARE: u64 = 80;
-/// Of the machine's memory, what temporary files may take, in hundredths.
-const SCRATCH_SHARE: u64 = 50;
+/// Of the machine's memory, what a step that says nothing else may have, in hundredths. Steps run beside each other and an
+/// engine does not know how many, so this is a bound for one that runs wild and no promise that all fit.
+const DEFAULT_MEMORY_SHARE: u64 = 50;
+/// Of the machine's memory, what temporary files may take, in hundredths; they count as the step's memory too.
+const SCRATCH_SHARE: u64 = 25;
 
 /// The limits of the step's control group, and the number of its processes.
 ///
