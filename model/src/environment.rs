@@ -1,6 +1,6 @@
 //! Where releases go, as a project's pipeline describes it.
 
-use std::net::SocketAddr;
+use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 

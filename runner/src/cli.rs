@@ -54,7 +54,12 @@ pub(crate) fn main() -> ExitCode {
     listen_to_diagnostics();
     let mode = OutputMode::choose(cli.json, io::stdout().is_terminal(), |name| std::env::var(name).ok());
     let ended = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(cli.command.obey(mode)),
+        Ok(runtime) => {
+            let ended = runtime.block_on(cli.command.obey(mode));
+            // Work that nobody waits for any more (a fetch that was interrupted, a file being hashed) ends with the process.
+            runtime.shutdown_background();
+            ended
+        }
         Err(refused) => Err(Problem {
             what: "this process can't start its threads".into(),
             place: None,

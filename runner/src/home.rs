@@ -2,9 +2,9 @@
 
 use std::{
     env,
-    fs::DirBuilder,
+    fs::{self, DirBuilder, Permissions},
     io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -16,21 +16,30 @@ pub(crate) struct Home(PathBuf);
 
 /// There is no place to keep anything.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "there is no place to keep anything: neither STAITH_HOME, XDG_DATA_HOME nor HOME is set to an absolute path"
-)]
-pub(crate) struct NoHome;
+pub(crate) enum NoHome {
+    /// Nobody said where.
+    #[error(
+        "there is no place to keep anything: neither STAITH_HOME, XDG_DATA_HOME nor HOME is set to an absolute path"
+    )]
+    Unknown,
+    /// What was said depends on where one stands.
+    #[error("STAITH_HOME is `{}`, which is no absolute path", .0.display())]
+    Relative(PathBuf),
+}
 
 impl Home {
     /// Finds the directory; makes nothing.
     pub(crate) fn find() -> Result<Self, NoHome> {
-        let absolute =
-            |variable: &str| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-        absolute("STAITH_HOME")
-            .or_else(|| absolute("XDG_DATA_HOME").map(|data| data.join("staith")))
+        let said = |variable: &str| env::var_os(variable).filter(|path| !path.is_empty()).map(PathBuf::from);
+        if let Some(home) = said("STAITH_HOME") {
+            return if home.is_absolute() { Ok(Self(home)) } else { Err(NoHome::Relative(home)) };
+        }
+        let absolute = |variable: &str| said(variable).filter(|path| path.is_absolute());
+        absolute("XDG_DATA_HOME")
+            .map(|data| data.join("staith"))
             .or_else(|| absolute("HOME").map(|home| home.join(".local/share/staith")))
             .map(Self)
-            .ok_or(NoHome)
+            .ok_or(NoHome::Unknown)
     }
 
     /// Makes the directory where it is not there, for its owner only: what projects are made of is nobody else's business.
@@ -38,7 +47,14 @@ impl Home {
     /// # Errors
     /// The system refused.
     pub(crate) fn make(&self) -> io::Result<()> {
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)
+        DirBuilder::new().recursive(true).mode(0o700).create(&self.0)?;
+        let rights = self.0.metadata()?.permissions();
+        // One that an earlier version or a person made, and that others may enter.
+        if rights.mode() & 0o077 != 0 {
+            fs::set_permissions(&self.0, Permissions::from_mode(0o700))
+        } else {
+            Ok(())
+        }
     }
 
     /// The directory itself.

@@ -2,6 +2,8 @@
 
 use std::{env, ffi::OsString, path::PathBuf, process::ExitCode};
 
+use crate::output::Problem;
+
 /// The hidden sub-command that becomes process 1 of a sandbox.
 const SANDBOX: &str = "sandbox-init";
 /// The hidden sub-command that keeps an environment. Followed by its directory and address.
@@ -17,8 +19,11 @@ pub(crate) fn sandbox_command() -> Vec<OsString> {
 ///
 /// # Errors
 /// The system does not say where this program is.
-pub(crate) fn keeper_command() -> std::io::Result<Vec<OsString>> {
-    Ok(vec![env::current_exe()?.into(), KEEPER.into()])
+pub(crate) fn keeper_command() -> Result<Vec<OsString>, Problem> {
+    let here = env::current_exe().map_err(|refused| {
+        Problem::bug(format!("the system does not say where this program is: {refused}"))
+    })?;
+    Ok(vec![here.into(), KEEPER.into()])
 }
 
 /// Does a helper's work if this process was started as one. Must be called before there is any thread.

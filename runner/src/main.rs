@@ -1,10 +1,13 @@
 //! Staith: one program that takes a commit to a running release.
 //!
 //! In reading order: `inner` (this program as its own helper), `cli` (the commands), `workshop` (the stores and the engine of
-//! this machine), `packing` (what goes into a package), `output` (everything that people see).
+//! this machine), `destination` and `packing` (where
+//! to, and what), `audience` (who hears of a run), `output` (everything that people see).
 
+mod audience;
 mod cli;
 mod clock;
+mod destination;
 mod home;
 mod inner;
 mod interrupt;

@@ -4,10 +4,11 @@
 //! A map, in reading order:
 //!
 //! 1. [`clean`]: makes hostile text safe to show. `human`: numbers as people read them. `words`: what happened, in words.
-//! 2. `look`: colours and marks. `sink`: a reader that may go away.
+//! 2. `look`: colours and marks. `wrap`: lines that fit. `sink`: a reader that may go away.
 //! 3. [`Watch`], the seam, and what fills it: `json`, `plain` and `live`. `mode` chooses.
 //! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. `notice`: what short commands did.
 
+mod arrival;
 mod clean;
 mod human;
 mod json;
@@ -24,13 +25,17 @@ mod stories;
 #[cfg(test)]
 mod tests;
 mod words;
+mod wrap;
 
-use staith_model::{Event, Exit, RunState};
+use std::io;
+
+use staith_model::{Event, EventKind, Exit, RunState};
 
 pub(crate) use self::{
+    arrival::{fetching, notice},
     mode::OutputMode,
-    notice::{deployment_event, rolled_back, stopped},
-    problem::{Place, Problem, error},
+    notice::{Retelling, rolled_back, stopped},
+    problem::{Place, Problem, error, error_in_brief},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
 };
 
@@ -46,8 +51,24 @@ pub(crate) trait Watch: Send {
     fn finish(&mut self, summary: &Summary);
 
     /// Whether nobody reads any more. Once true, it stays true, and nothing more is written; whether the run goes on is
-    /// for the caller to say.
+    /// for the caller to say. Never blocks, however slow whoever reads is.
     fn is_gone(&self) -> bool;
+
+    /// Why what was shown is lost, if it is and not because the reader left: a full disk, for instance. Never blocks.
+    /// [`Problem::unwritable`] says it to people.
+    fn failure(&self) -> Option<io::Error> {
+        None
+    }
+
+    /// Whether a person was told why a deployment failed; [`error_in_brief`] is enough then.
+    fn has_told_why(&self) -> bool {
+        false
+    }
+}
+
+/// Whether an event says what a person wants to know of a deployment that failed.
+fn says_why_a_deployment_failed(event: &Event) -> bool {
+    matches!(&event.what, EventKind::DeploymentChanged { reason: Some(_), .. })
 }
 
 /// What the events of a run don't say about its end.
@@ -55,7 +76,7 @@ pub(crate) trait Watch: Send {
 pub(crate) struct Summary {
     /// What the shell will be told.
     pub(crate) exit: Exit,
-    /// How long the whole command took, in milliseconds.
+    /// How long the whole command took, since its process started, in milliseconds.
     pub(crate) millis: u64,
     /// Where the release that was deployed now answers.
     pub(crate) url: Option<String>,

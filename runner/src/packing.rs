@@ -9,11 +9,32 @@ use std::{
 };
 
 use staith_builder::source::{BadGlob, Globs};
-use staith_model::{DigestStream, Entry, Manifest, PackagePlan, RelPath};
+use staith_model::{DigestStream, Entry, Manifest, Name, PackagePlan, RelPath};
 use staith_packager::web_deploy::Content;
 
 /// A tree with the places of its files' bytes.
 pub(crate) type Tree = (Manifest, BTreeMap<RelPath, PathBuf>);
+
+/// Why a package has no content.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ChooseError {
+    /// A glob is malformed.
+    #[error(transparent)]
+    Glob(#[from] BadGlob),
+    /// Nothing is left to pack.
+    #[error(
+        "package `{package}` would be empty: no file that its steps left below {root} is wanted (include: {})",
+        if include.is_empty() { "everything" } else { include }
+    )]
+    Nothing {
+        /// The package.
+        package: Name,
+        /// Where its content was looked for.
+        root: String,
+        /// What was wanted.
+        include: String,
+    },
+}
 
 /// Chooses the content of a package from the outputs of its steps and the chosen files of the source.
 ///
@@ -21,8 +42,8 @@ pub(crate) type Tree = (Manifest, BTreeMap<RelPath, PathBuf>);
 /// they have in the project; where both have a path, the output is packed.
 ///
 /// # Errors
-/// A glob of the plan is none.
-pub(crate) fn choose(plan: &PackagePlan, outputs: Tree, source: Tree) -> Result<Content, BadGlob> {
+/// A glob of the plan is none, or nothing is left to pack: an empty package is a mistake, not a release.
+pub(crate) fn choose(plan: &PackagePlan, outputs: Tree, source: Tree) -> Result<Content, ChooseError> {
     let (include, exclude) = (Globs::or_everything(&plan.include)?, Globs::new(&plan.exclude)?);
     let is_packed = |path: &RelPath| include.matches(path.as_str()) && !exclude.matches(path.as_str());
     let mut content = Content::default();
@@ -38,6 +59,14 @@ pub(crate) fn choose(plan: &PackagePlan, outputs: Tree, source: Tree) -> Result<
             let place = outputs.1.get(&path).cloned();
             add(&mut content, below, entry, place);
         }
+    }
+    if content.files.is_empty() {
+        let root = plan.root.as_ref().map_or_else(|| "the workspace".to_owned(), |root| format!("`{root}`"));
+        return Err(ChooseError::Nothing {
+            package: plan.name.clone(),
+            root,
+            include: plan.include.join(", "),
+        });
     }
     Ok(content)
 }
@@ -156,6 +185,15 @@ mod tests {
 
     fn path_of(path: &str) -> Option<RelPath> {
         path.try_into().ok()
+    }
+
+    #[test]
+    fn an_empty_package_is_refused() {
+        let outputs = || tree(&["dist/app"]);
+        for plan in [plan(Some("dist"), &["nomatch/**"], &[]), plan(Some("other"), &[], &[])] {
+            let refused = choose(&plan, outputs(), Tree::default()).unwrap_err();
+            assert!(matches!(refused, ChooseError::Nothing { .. }), "{refused}");
+        }
     }
 
     #[test]

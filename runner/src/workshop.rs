@@ -1,16 +1,16 @@
 //! The stores and the engine of this machine, and what a command line finds in them.
 
-use std::{cell::RefCell, collections::BTreeMap, env, num::NonZeroUsize, path::Path, sync::Arc, thread};
+use std::{cell::RefCell, collections::BTreeMap, num::NonZeroUsize, path::Path, sync::Arc, thread};
 
 use staith_builder::{
     cache::StepCache,
     engine::{Capabilities, Engine as _, Image, Support},
     execute::Workbench,
     layers::LayerStore,
-    pipeline::Pipeline,
+    pipeline::{Pipeline, Step},
     plan,
     sandbox::{BuiltInSandbox, find_program},
-    source::{Origin, Resolved, Selection, Sources},
+    source::{FileMode, Globs, Origin, Progress, Resolved, Selection, Sources},
 };
 use staith_model::{Digest, Exit, Plan};
 
@@ -45,20 +45,34 @@ impl Workshop {
         })
     }
 
-    /// The exact source that a command line means.
-    pub(crate) fn find(&self, source: &str, selection: &Selection) -> Result<Resolved, Problem> {
-        let here = env::current_dir().map_err(|refused| {
-            Problem::new(Exit::Environment, "the current directory can't be read")
-                .with_why(refused.to_string())
-        })?;
-        let origin = Origin::parse(source, &here)?;
-        Ok(self.sources.resolve(&origin, selection, &mut |_| {})?)
+    /// The exact source of an origin. Blocks while a repository on another machine is fetched, which `progress` hears of.
+    pub(crate) fn find(
+        &self,
+        origin: &Origin,
+        selection: &Selection,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Resolved, Problem> {
+        Ok(self.sources.resolve(origin, selection, progress)?)
     }
 
-    /// The pipeline in a source.
-    pub(crate) fn pipeline(&self, source: &Resolved) -> Result<Pipeline, Problem> {
-        let directory = self.sources.checkout(source, &[PIPELINE_FILE.to_owned()])?;
-        let text = read_pipeline(&directory.join(PIPELINE_FILE))?;
+    /// The pipeline in a source; `of` is what people call the source.
+    pub(crate) fn pipeline(&self, source: &Resolved, of: &str) -> Result<Pipeline, Problem> {
+        let file = source.files.iter().find(|(path, _)| path.as_str() == PIPELINE_FILE);
+        let text = match file {
+            None => return Err(no_pipeline(source, of)),
+            // A link could lead out of the source: to a file of this machine, which an error would then show.
+            Some((_, file)) if file.mode == FileMode::Symlink => {
+                return Err(Problem::new(
+                    Exit::Configuration,
+                    format!("{PIPELINE_FILE} of {of} is a symbolic link"),
+                )
+                .with_remedy("make it a file: what a run does must be in what is run"));
+            }
+            Some(_) => {
+                let directory = self.sources.checkout(source, &[PIPELINE_FILE.to_owned()])?;
+                read_pipeline(&directory.join(PIPELINE_FILE))?
+            }
+        };
         let terminal = console::Term::stderr();
         let width = if terminal.is_term() { usize::from(terminal.size().1).clamp(40, 120) } else { 100 };
         let color = terminal.is_term() && console::colors_enabled_stderr();
@@ -66,16 +80,29 @@ impl Workshop {
     }
 
     /// The plan for a source and its pipeline.
-    pub(crate) fn plan(&self, pipeline: &Pipeline, source: &Resolved) -> Plan {
+    ///
+    /// # Errors
+    /// A step would see nothing, or not a file that it names.
+    pub(crate) fn plan(&self, pipeline: &Pipeline, source: &Resolved) -> Result<Plan, Problem> {
+        for step in pipeline.steps() {
+            check_inputs(step, source)?;
+        }
         // Steps often see the same files, and a source may have very many.
         let known = RefCell::new(BTreeMap::<Vec<String>, Digest>::new());
+        let refused = RefCell::new(None);
         let digest = |globs: &[String]| {
             *known.borrow_mut().entry(globs.to_vec()).or_insert_with(|| {
-                // The globs were checked when the pipeline was read.
-                self.sources.input_digest(source, globs).unwrap_or(Digest::of(b"unreadable globs"))
+                self.sources.input_digest(source, globs).unwrap_or_else(|bad| {
+                    refused.replace(Some(bad));
+                    Digest::of(b"")
+                })
             })
         };
-        plan::plan(pipeline, source.source.clone(), &digest)
+        let plan = plan::plan(pipeline, source.source.clone(), &digest);
+        match refused.take() {
+            Some(bad) => Err(Problem::new(Exit::Configuration, bad.to_string())),
+            None => Ok(plan),
+        }
     }
 
     /// The root file system that the plan's steps will see.
@@ -134,11 +161,67 @@ fn unenforced_limit(plan: &Plan, host: &Capabilities) -> Option<Problem> {
     })
 }
 
+/// A step that sees nothing would pass, be remembered, and be green for ever: the usual cause is a slip of the pen.
+fn check_inputs(step: &Step, source: &Resolved) -> Result<(), Problem> {
+    let matches = |pattern: &str| -> Result<bool, Problem> {
+        let glob = Globs::new(&[pattern.to_owned()])
+            .map_err(|bad| Problem::new(Exit::Configuration, bad.to_string()))?;
+        Ok(source.files.iter().any(|(path, _)| glob.matches(path.as_str())))
+    };
+    let mut any = step.inputs.is_empty();
+    for pattern in &step.inputs {
+        let found = matches(pattern)?;
+        let names_one_file = !pattern.contains(['*', '?', '[', '{']);
+        if names_one_file && !found {
+            return Err(unseen_input(step, &format!("no file of the source is called `{pattern}`")));
+        }
+        any |= found;
+    }
+    if any { Ok(()) } else { Err(unseen_input(step, "no file of the source matches them")) }
+}
+
+fn unseen_input(step: &Step, why: &str) -> Problem {
+    Problem::new(
+        Exit::Configuration,
+        format!("`inputs` of step `{}` can't be right; nothing was run", step.name),
+    )
+    .with_why(why)
+    .with_remedy(format!(
+        "correct `inputs` in [steps.{}]; a file that .gitignore lists is not part of the source",
+        step.name
+    ))
+}
+
+/// What is said where there is no pipeline: which source, where there is one instead, or how a first one looks.
+fn no_pipeline(source: &Resolved, of: &str) -> Problem {
+    let suffix = format!("/{PIPELINE_FILE}");
+    let folders: Vec<&str> =
+        source.files.iter().filter_map(|(path, _)| path.as_str().strip_suffix(&suffix)).collect();
+    let commit = source.source.commit.as_deref().filter(|_| !source.source.dirty);
+    let place = commit.map_or_else(
+        || of.to_owned(),
+        |commit| format!("commit {} of {of}", commit.get(..12).unwrap_or(commit)),
+    );
+    let problem = Problem::new(Exit::Configuration, format!("{place} has no {PIPELINE_FILE}"));
+    if folders.is_empty() {
+        problem.with_remedy(format!("write one, for example:\n{FIRST_PIPELINE}"))
+    } else {
+        problem.with_remedy(format!("it has one in {}: run that folder", folders.join(", ")))
+    }
+}
+
+/// A pipeline to begin with.
+const FIRST_PIPELINE: &str = "\
+name = \"my-project\"
+version = \"0.1.0\"
+
+[steps.test]
+run = \"make test\"";
+
 fn read_pipeline(path: &Path) -> Result<String, Problem> {
     let bytes = std::fs::read(path).map_err(|refused| {
-        Problem::new(Exit::Configuration, format!("the project's folder has no {PIPELINE_FILE}"))
+        Problem::new(Exit::Environment, format!("{PIPELINE_FILE} can't be read"))
             .with_why(refused.to_string())
-            .with_remedy("write one; docs/runner-toml.md shows a whole one of 20 lines")
     })?;
     String::from_utf8(bytes).map_err(|_| {
         Problem::new(Exit::Configuration, format!("{PIPELINE_FILE} is not UTF-8 text"))

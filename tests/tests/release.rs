@@ -149,6 +149,38 @@ fn a_request_in_flight_is_answered_by_the_release_it_came_to() {
 }
 
 #[test]
+fn a_refused_first_release_hides_no_other_environment() {
+    let world = bell("ding");
+    world.staith(&["run", "--release", "local"]).exits(0);
+    world.edit("runner.toml", |text| text.replace("name = \"bell\"", "name = \"alarm\""));
+    world.staith(&["run", "--release", "local"]).exits(30).says("staith stop bell");
+    world.staith(&["status"]).exits(0).says("bell").never_says("alarm");
+}
+
+#[test]
+fn another_address_is_refused_before_anything_runs() {
+    let world = bell("ding");
+    world.staith(&["run", "--release", "local"]).exits(0);
+    let listen = world.listen.to_string();
+    world.edit("runner.toml", |text| text.replace(&listen, "127.0.0.1:1"));
+    world.staith(&["run", "--release", "local"]).exits(30).says("staith stop bell").never_says("cached");
+    serves(&world, "ding");
+}
+
+#[test]
+fn a_program_that_can_not_be_started_is_found_before_the_warm_release_goes() {
+    let world = bell("ding");
+    world.staith(&["run", "--release", "local"]).exits(0);
+    release(&world, "dong");
+    world.edit("runner.toml", |text| text.replace("[\"python3\", \"app.py\"]", "[\"no-such-program\"]"));
+    world.staith(&["run", "--release", "local"]).exits(30).says("no-such-program").never_says("cached");
+    world.edit("runner.toml", |text| text.replace("no-such-program", "./app.pi"));
+    world.staith(&["run", "--release", "local"]).says("app.pi").says("app.py");
+    world.staith(&["rollback"]).exits(0);
+    serves(&world, "ding");
+}
+
+#[test]
 fn rollback_says_what_is_wrong_when_there_is_nothing_to_go_back_to() {
     let world = bell("ding");
     world.staith(&["rollback"]).exits(20).says("bell");

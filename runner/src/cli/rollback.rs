@@ -1,14 +1,17 @@
 //! `staith rollback`.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use staith_model::{Digest, EventKind, Exit};
 use staith_releaser::drive::{self, Local};
 
 use super::place::Place;
 use crate::{
+    clock,
     home::Home,
     inner, interrupt,
-    output::{self, OutputMode, Problem},
+    output::{self, OutputMode, Problem, Retelling},
 };
 
 /// Bring back the release that served before
@@ -32,11 +35,11 @@ impl Arguments {
             Some(text) => Some(named(text, &known.directory).await?),
             None => None,
         };
-        let stop = interrupt::listen().map_err(|refused| Problem::bug(format!("no signals: {refused}")))?;
-        let launcher =
-            inner::keeper_command().map_err(|refused| Problem::bug(format!("where am I? {refused}")))?;
+        let stop = interrupt::listen()?;
+        let launcher = inner::keeper_command()?;
         let local = Local::open(&known.directory, launcher).await?;
-        let mut show = |what: EventKind| output::deployment_event(&what, mode);
+        let mut retelling = Retelling::new(mode);
+        let mut show = |what: EventKind| retelling.tell(what, clock::unix_millis());
         let deployed = local.rollback(to, &mut show, &stop.cancel).await?;
         output::rolled_back(
             &deployed.release,
@@ -44,7 +47,8 @@ impl Arguments {
             deployed.already,
             deployed.took,
             mode,
-        );
+        )
+        .map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
 }
@@ -52,7 +56,8 @@ impl Arguments {
 /// The release on disk whose digest begins so.
 async fn named(text: &str, directory: &std::path::Path) -> Result<Digest, Problem> {
     let status = drive::status(directory).await?;
-    let on_disk: Vec<Digest> = status
+    // The previous release is one of the others, too.
+    let on_disk: BTreeSet<Digest> = status
         .current
         .iter()
         .chain(&status.previous)
@@ -60,9 +65,8 @@ async fn named(text: &str, directory: &std::path::Path) -> Result<Digest, Proble
         .map(|line| line.release)
         .collect();
     let wanted = text.strip_prefix("sha256:").unwrap_or(text);
-    let mut matching: Vec<Digest> =
+    let matching: Vec<Digest> =
         on_disk.iter().copied().filter(|release| release.hex().starts_with(wanted)).collect();
-    matching.dedup();
     match matching.as_slice() {
         [one] => Ok(*one),
         found => {

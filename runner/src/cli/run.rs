@@ -1,21 +1,14 @@
 //! `staith run`.
 
-use std::{
-    num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError},
-    time::Instant,
-};
+use std::{env, num::NonZeroUsize, sync::Arc, time::Instant};
 
 use clap::Args;
 use staith_builder::{
     execute::{self, EventLog, Stop, Workbench},
     pipeline::Pipeline,
-    source::{Resolved, Selection},
+    source::{Origin, Resolved, Selection},
 };
-use staith_model::{
-    Blame, Event, EventKind, Exit, LocalEnvironment, Name, Passed, Plan, RunId, RunOutcome, RunState,
-    StepOutcome, TestReport,
-};
+use staith_model::{Blame, EventKind, Exit, Name, Passed, Plan, RunId, RunOutcome, StepOutcome, TestReport};
 use staith_packager::{
     seal::{self, Sealed},
     store::Store,
@@ -24,15 +17,14 @@ use staith_packager::{
 use staith_releaser::{
     drive::{Deployed, Local},
     host::SealedPackage,
-    keeper::{self, Keeper},
 };
 
 use crate::{
-    clock,
+    audience::Audience,
+    clock, destination,
     home::Home,
-    inner, interrupt,
-    journal::Journal,
-    output::{OutputMode, Problem, Summary, Watch},
+    interrupt,
+    output::{self, OutputMode, Problem},
     packing,
     workshop::Workshop,
 };
@@ -62,26 +54,52 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        let began = Instant::now();
+        let stop = interrupt::listen()?;
         let home = Home::find()?;
+        let origin = self.origin(&home)?;
         let workshop = Workshop::open(&home)?;
-        let source = workshop.find(&self.source, &self.selection())?;
-        let pipeline = workshop.pipeline(&source)?;
-        let destination = self.destination(&pipeline, &home).await?;
-        let plan = workshop.plan(&pipeline, &source);
+        let (workshop, source) = find(workshop, &origin, self.selection(), &stop, mode).await?;
+        let pipeline = workshop.pipeline(&source, &origin.place().display().to_string())?;
+        let to = match &self.release {
+            Some(name) => Some(destination::find(name, &pipeline, &home).await?),
+            None => None,
+        };
+        let plan = workshop.plan(&pipeline, &source)?;
         let image = workshop.image(&plan).await?;
-        let stop = interrupt::listen().map_err(|refused| Problem::bug(format!("no signals: {refused}")))?;
         let run = Run {
             id: RunId::new(
                 clock::unix_millis(),
                 clock::chance().map_err(|error| Problem::bug(error.to_string()))?,
             ),
+            audience: Audience::new(&home, mode, &stop),
             bench: workshop.bench(image, self.jobs),
             home,
             plan: Arc::new(plan),
             source: Arc::new(source),
             stop,
+            began,
+            mode,
         };
-        run.tell_the_story(&pipeline, destination, mode).await
+        run.tell_the_story(&pipeline, to).await
+    }
+
+    fn origin(&self, home: &Home) -> Result<Origin, Problem> {
+        let here = env::current_dir().map_err(|refused| {
+            Problem::new(Exit::Environment, "the current directory can't be read")
+                .with_why(refused.to_string())
+                .with_remedy("change to a directory that exists")
+        })?;
+        let origin = Origin::parse(&self.source, &here)?;
+        if let Origin::Directory { root, .. } = &origin
+            && home.path().starts_with(root)
+        {
+            let what = format!("{} lies in the project itself", home.path().display());
+            return Err(Problem::new(Exit::Configuration, what)
+                .with_why("what Staith keeps would be part of what it builds, and change with every run")
+                .with_remedy("set STAITH_HOME to a directory outside of the project"));
+        }
+        Ok(origin)
     }
 
     fn selection(&self) -> Selection {
@@ -91,62 +109,63 @@ impl Arguments {
             None => Selection::AsItIs,
         }
     }
-
-    /// Where the package goes, if anywhere. Refused here, before anything runs, if that can't work.
-    async fn destination(&self, pipeline: &Pipeline, home: &Home) -> Result<Option<Local>, Problem> {
-        let Some(name) = &self.release else { return Ok(None) };
-        let environment = pipeline.environment(name).ok_or_else(|| no_environment(name, pipeline))?;
-        let local = local(home, pipeline.name(), environment)?;
-        if Keeper::connect(local.dir()).await?.is_none() {
-            keeper::port_is_free(environment.listen)?;
-        }
-        Ok(Some(local))
-    }
 }
 
-fn local(home: &Home, project: &Name, environment: &LocalEnvironment) -> Result<Local, Problem> {
-    let launcher =
-        inner::keeper_command().map_err(|refused| Problem::bug(format!("where am I? {refused}")))?;
-    Ok(Local::new(&home.environment(project, &environment.name), launcher, environment.clone())?)
-}
-
-fn no_environment(name: &str, pipeline: &Pipeline) -> Problem {
-    let known: Vec<String> =
-        pipeline.environments().iter().map(|known| format!("`{}`", known.name)).collect();
-    let why =
-        if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
-    Problem::new(Exit::Configuration, format!("runner.toml has no environment `{name}`; nothing was run"))
-        .with_why(why)
-        .with_remedy(format!("add [environments.{name}] to runner.toml; docs/runner-toml.md shows how"))
+/// Finds the source, and hears signals while it does: a repository on another machine may take its time.
+async fn find(
+    workshop: Workshop,
+    origin: &Origin,
+    selection: Selection,
+    stop: &Stop,
+    mode: OutputMode,
+) -> Result<(Workshop, Resolved), Problem> {
+    let place = origin.place().display().to_string();
+    let (origin, mut progress) = (origin.clone(), output::fetching(&place, mode));
+    let finding = tokio::task::spawn_blocking(move || {
+        let found = workshop.find(&origin, &selection, &mut |seen| progress(&seen));
+        found.map(|source| (workshop, source))
+    });
+    let (workshop, source) = tokio::select! {
+        found = finding => found.map_err(|panicked| Problem::bug(panicked.to_string()))??,
+        () = stop.cancel.cancelled() => return Err(Problem::new(Exit::Interrupted, "interrupted before anything was run")),
+    };
+    source.notices.iter().for_each(|notice| output::notice(notice, mode));
+    Ok((workshop, source))
 }
 
 struct Run {
     id: RunId,
     home: Home,
+    audience: Audience,
     bench: Arc<Workbench>,
     plan: Arc<Plan>,
     source: Arc<Resolved>,
     stop: Stop,
+    began: Instant,
+    mode: OutputMode,
 }
 
 impl Run {
-    async fn tell_the_story(
-        self,
-        pipeline: &Pipeline,
-        to: Option<Local>,
-        mode: OutputMode,
-    ) -> Result<Exit, Problem> {
-        let began = Instant::now();
-        let audience = Audience::new(&self.home, mode, &self.stop);
-        let mut log = EventLog::new(clock::unix_millis, audience.watcher());
-        let ended = self.build_and_release(pipeline, to, &mut log, began).await;
+    async fn tell_the_story(self, pipeline: &Pipeline, to: Option<Local>) -> Result<Exit, Problem> {
+        let mut log = EventLog::new(clock::unix_millis, self.audience.watcher());
+        let ended = self.build_and_release(pipeline, to, &mut log).await;
         drop(log);
         let (exit, url) = match &ended {
-            Ok(Done { exit, url }) => (*exit, url.clone()),
+            Ok(done) => (done.exit, done.url.clone()),
             Err(problem) => (problem.exit, None),
         };
-        audience.finish(exit, millis(began), url)?;
-        ended.map(|done| done.exit)
+        let shown = self.audience.finish(exit, millis(self.began), url).await;
+        match (ended, shown.lost) {
+            // What went wrong first is what people need to hear, and not twice.
+            (Err(problem), _) if shown.told_why => {
+                output::error_in_brief(&problem, self.mode.is_json());
+                Ok(problem.exit)
+            }
+            (Err(problem), _) => Err(problem),
+            // A run is cancelled when its output can't be written; that it could not is the reason.
+            (Ok(Done { exit: Exit::Passed | Exit::Interrupted, .. }), Some(lost)) => Err(lost),
+            (Ok(done), _) => Ok(done.exit),
+        }
     }
 
     async fn build_and_release(
@@ -154,32 +173,37 @@ impl Run {
         pipeline: &Pipeline,
         to: Option<Local>,
         log: &mut EventLog,
-        began: Instant,
     ) -> Result<Done, Problem> {
         let (bench, plan, source) =
             (Arc::clone(&self.bench), Arc::clone(&self.plan), Arc::clone(&self.source));
-        let report = execute::execute(bench, self.id.clone(), plan, source, log, self.stop.clone()).await?;
+        let executed = execute::execute(bench, self.id.clone(), plan, source, log, self.stop.clone()).await;
+        let report = match executed {
+            Ok(report) => report,
+            Err(error) => {
+                self.finished(RunOutcome::Failed, log)?;
+                return Err(error.into());
+            }
+        };
         let Ok(passed) = report.clone().into_passed(&self.plan) else {
-            let exit = exit_of(&report);
-            let outcome = if exit == Exit::Interrupted { RunOutcome::Cancelled } else { RunOutcome::Failed };
-            log.record(EventKind::RunFinished { outcome, millis: millis(began) })?;
+            let exit = if self.audience.saw_a_bug() { Exit::Bug } else { exit_of(&report) };
+            let interrupted = exit == Exit::Interrupted;
+            self.finished(if interrupted { RunOutcome::Cancelled } else { RunOutcome::Failed }, log)?;
             return Ok(Done { exit, url: None });
         };
-        let package = match self.pack(pipeline, passed, log).await {
-            Err(problem) => {
-                log.record(EventKind::RunFinished { outcome: RunOutcome::Failed, millis: millis(began) })?;
-                return Err(problem);
-            }
-            Ok(package) => package,
-        };
-        log.record(EventKind::RunFinished { outcome: RunOutcome::Passed, millis: millis(began) })?;
-        match (to, package) {
+        let packed = self.pack(pipeline, passed, log).await;
+        self.finished(if packed.is_ok() { RunOutcome::Passed } else { RunOutcome::Failed }, log)?;
+        match (to, packed?) {
             (Some(to), Some(sealed)) => {
                 let deployed = self.release(&to, sealed, log).await?;
                 Ok(Done { exit: Exit::Passed, url: deployed.url })
             }
             _ => Ok(Done { exit: Exit::Passed, url: None }),
         }
+    }
+
+    fn finished(&self, outcome: RunOutcome, log: &mut EventLog) -> Result<(), Problem> {
+        log.record(EventKind::RunFinished { outcome, millis: millis(self.began) })?;
+        Ok(())
     }
 
     /// Makes the package, from the proof that every step passed.
@@ -250,48 +274,10 @@ fn exit_of(report: &TestReport) -> Exit {
     if outcomes().any(|outcome| outcome == StepOutcome::Cancelled) {
         return Exit::Interrupted;
     }
-    let worst = [Blame::Us, Blame::Environment, Blame::Project].into_iter().find(|blame| blamed(*blame));
+    let worst = [Blame::Environment, Blame::Project].into_iter().find(|blame| blamed(*blame));
     worst.map_or(Exit::StepFailed, Exit::from)
 }
 
 fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Who hears of a run's events: the screen and the journal.
-struct Audience {
-    shared: Arc<Mutex<(Box<dyn Watch>, Journal)>>,
-    stop: Stop,
-}
-
-impl Audience {
-    fn new(home: &Home, mode: OutputMode, stop: &Stop) -> Self {
-        let shared = Arc::new(Mutex::new((mode.watch(), Journal::new(&home.runs()))));
-        Self { shared, stop: stop.clone() }
-    }
-
-    fn watcher(&self) -> execute::Watcher {
-        let (shared, stop) = (Arc::clone(&self.shared), self.stop.clone());
-        Box::new(move |event: &Event, state: &RunState| {
-            let mut audience = shared.lock().unwrap_or_else(PoisonError::into_inner);
-            let (watch, journal) = &mut *audience;
-            journal.write(event);
-            watch.event(event, state);
-            if watch.is_gone() {
-                // Nobody reads any more (`staith run | head`): whoever wanted the run to go on would have kept reading.
-                stop.cancel.cancel();
-            }
-        })
-    }
-
-    fn finish(&self, exit: Exit, millis: u64, url: Option<String>) -> Result<(), Problem> {
-        let mut audience = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let (watch, journal) = &mut *audience;
-        watch.finish(&Summary { exit, millis, url, log: None });
-        journal.finish().map_err(|refused| {
-            Problem::new(Exit::Environment, "the run's log could not be written")
-                .with_why(refused.to_string())
-                .with_remedy("make room, or set STAITH_HOME to a directory on another disk")
-        })
-    }
 }

@@ -1,6 +1,6 @@
 //! The events themselves, one per line, exactly as the journal has them.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use staith_model::{Event, RunState};
 
@@ -31,5 +31,9 @@ impl<W: Write + Send> Watch for Json<W> {
 
     fn is_gone(&self) -> bool {
         self.out.is_gone()
+    }
+
+    fn failure(&self) -> Option<io::Error> {
+        self.out.failure()
     }
 }

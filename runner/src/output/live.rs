@@ -36,7 +36,10 @@ type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
 pub(crate) struct Live {
     shared: Arc<Shared>,
     screen: Arc<Mutex<Screen>>,
+    /// The screen's own, to be asked while the painter, who holds the screen, waits for the terminal.
+    canvas: Canvas,
     clock: Clock,
+    told_why: bool,
     painter: Option<JoinHandle<()>>,
 }
 
@@ -80,8 +83,8 @@ impl Live {
 
     /// Shows the run on `canvas`, but draws nothing by itself.
     fn new(canvas: Canvas, look: Look, clock: Clock) -> Self {
-        let screen = Arc::new(Mutex::new(Screen::new(canvas, look)));
-        Self { shared: Arc::default(), screen, clock, painter: None }
+        let screen = Arc::new(Mutex::new(Screen::new(canvas.clone(), look)));
+        Self { shared: Arc::default(), screen, canvas, clock, told_why: false, painter: None }
     }
 
     fn start_painter(&mut self) {
@@ -103,6 +106,7 @@ impl Live {
 impl Watch for Live {
     fn event(&mut self, event: &Event, state: &RunState) {
         let now = (self.clock)();
+        self.told_why |= super::says_why_a_deployment_failed(event);
         let mut board = lock(&self.shared.board);
         let scene = board.scene.get_or_insert_with(|| Scene::new(&state.plan, state.plan_digest));
         scene.take(event, state, now);
@@ -119,7 +123,15 @@ impl Watch for Live {
     }
 
     fn is_gone(&self) -> bool {
-        lock(&self.screen).canvas.is_gone()
+        self.canvas.is_gone()
+    }
+
+    fn failure(&self) -> Option<io::Error> {
+        self.canvas.failure()
+    }
+
+    fn has_told_why(&self) -> bool {
+        self.told_why && !self.is_gone()
     }
 }
 

@@ -1,12 +1,12 @@
 //! What the short commands did, in a line each.
 
 use std::{
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write},
     time::Duration,
 };
 
 use serde_json::json;
-use staith_model::{Digest, EventKind};
+use staith_model::{Digest, EVENT_VERSION, Event, EventKind};
 
 use super::{
     OutputMode,
@@ -16,27 +16,49 @@ use super::{
     sink::Sink,
 };
 
-/// Shows one event of a deployment that belongs to no run, such as a rollback's: as JSON, or what was done in words.
-pub(crate) fn deployment_event(what: &EventKind, mode: OutputMode) {
-    if mode.is_json() {
-        return json_line(what);
+/// Shows the events of a deployment that belongs to no run, such as a rollback's: as JSON, in a log of their own, or what was
+/// done in words.
+pub(crate) struct Retelling {
+    mode: OutputMode,
+    next_seq: u64,
+}
+
+impl Retelling {
+    /// Shows events on standard output.
+    pub(crate) fn new(mode: OutputMode) -> Self {
+        Self { mode, next_seq: 0 }
     }
-    if let EventKind::DeploymentOperation { operation, already, millis, .. } = what {
-        let look = look();
-        let how = if *already { "already so".to_owned() } else { human::millis(*millis) };
-        let mark = look.mark(if *already { Mark::Cached } else { Mark::Passed });
-        line(&format!("{mark} {}{}{how}", clean_word(operation), look.dot()));
+
+    /// Shows what happened now, `at` milliseconds since 1970. Output that fails does not keep a deployment from its work: the
+    /// line that says how it ended fails too, and says so.
+    pub(crate) fn tell(&mut self, what: EventKind, at: u64) {
+        self.tell_on(&mut Sink::new(io::stdout()), look(), what, at);
+    }
+
+    fn tell_on(&mut self, out: &mut Sink<impl Write>, look: Look, what: EventKind, at: u64) {
+        if self.mode.is_json() {
+            let event = Event { v: EVENT_VERSION, seq: self.next_seq, at, what };
+            self.next_seq += 1;
+            out.line(&serde_json::to_string(&event).unwrap_or_default());
+        } else if let EventKind::DeploymentOperation { operation, already, millis, .. } = what {
+            let how = if already { "already so".to_owned() } else { human::millis(millis) };
+            let mark = look.mark(if already { Mark::Cached } else { Mark::Passed });
+            out.line(&format!("{mark} {}{}{how}", clean_word(&operation), look.dot()));
+        }
     }
 }
 
 /// Says which release serves after a rollback.
+///
+/// # Errors
+/// It could not be written, and not because nobody reads.
 pub(crate) fn rolled_back(
     release: &Digest,
     url: Option<&str>,
     already: bool,
     took: Duration,
     mode: OutputMode,
-) {
+) -> io::Result<()> {
     if mode.is_json() {
         let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         return json_line(&json!({"serving": release, "url": url, "already": already, "millis": took}));
@@ -45,26 +67,65 @@ pub(crate) fn rolled_back(
     let verb = if already { "served already" } else { "serves again" };
     let text = format!("release {} {verb}", release.short());
     let place = url.map(|url| format!("{}{}", look.dot(), clean_word(url))).unwrap_or_default();
-    line(&format!("{}{place}{}{}", look.tint(Tone::Good, &text), look.dot(), human::duration(took)));
+    line(&format!("{}{place}{}{}", look.tint(Tone::Good, &text), look.dot(), human::duration(took)))
 }
 
 /// Says that an environment was stopped, or was not running.
-pub(crate) fn stopped(project: &str, environment: &str, ran: bool, mode: OutputMode) {
+///
+/// # Errors
+/// It could not be written, and not because nobody reads.
+pub(crate) fn stopped(project: &str, environment: &str, ran: bool, mode: OutputMode) -> io::Result<()> {
     if mode.is_json() {
         return json_line(&json!({"project": project, "environment": environment, "stopped": ran}));
     }
     let how = if ran { "stopped" } else { "was not running" };
-    line(&format!("{} {} {how}", clean_word(project), clean_word(environment)));
+    line(&format!("{} {} {how}", clean_word(project), clean_word(environment)))
 }
 
-fn json_line(value: &impl serde::Serialize) {
-    line(&serde_json::to_string(value).unwrap_or_default());
+fn json_line(value: &impl serde::Serialize) -> io::Result<()> {
+    line(&serde_json::to_string(value).unwrap_or_default())
 }
 
-fn line(text: &str) {
-    Sink::new(io::stdout()).line(text);
+fn line(text: &str) -> io::Result<()> {
+    let mut out = Sink::new(io::stdout());
+    out.line(text);
+    out.written()
 }
 
 fn look() -> Look {
     Look::choose(io::stdout().is_terminal(), |name| std::env::var(name).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::stories;
+
+    fn told(mode: OutputMode) -> String {
+        let mut bytes = Vec::new();
+        let mut retelling = Retelling::new(mode);
+        for event in stories::rolled_back().events {
+            retelling.tell_on(&mut Sink::new(&mut bytes), Look::BARE, event.what, 1_700_000_000_000);
+        }
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn programs_see_a_log_like_any_other() {
+        let expected: Vec<Event> = stories::rolled_back()
+            .events
+            .into_iter()
+            .map(|event| Event { at: 1_700_000_000_000, ..event })
+            .collect();
+        let seen: Vec<Event> =
+            told(OutputMode::Json).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn people_see_what_was_done() {
+        let told = told(OutputMode::Plain(Look::BARE));
+        assert!(told.contains("+ move the traffic to blue, 3 ms\n"), "{told}");
+        assert!(!told.contains("healthz"), "{told}");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Every line begins with the name of what it is about. `|` sets off what a step wrote, `>` what Staith says.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use staith_model::{
     DeploymentChange, Digest, Event, EventKind, Exit, Name, Package, Plan, Reason, RunId, RunOutcome,
@@ -26,12 +26,23 @@ pub(crate) struct Plain<W> {
     out: Sink<W>,
     look: Look,
     name_width: usize,
+    /// How the run ended, once that was said.
+    run_ended: Option<RunOutcome>,
+    deployment_began: bool,
+    told_why: bool,
 }
 
 impl<W: Write> Plain<W> {
     /// Writes to `out`.
     pub(crate) fn new(out: W, look: Look) -> Self {
-        Self { out: Sink::new(out), look, name_width: 0 }
+        Self {
+            out: Sink::new(out),
+            look,
+            name_width: 0,
+            run_ended: None,
+            deployment_began: false,
+            told_why: false,
+        }
     }
 
     /// Staith's own words about `name`.
@@ -113,15 +124,18 @@ impl<W: Write> Plain<W> {
     }
 
     fn run_finished(&mut self, outcome: RunOutcome, millis: u64, state: &RunState) {
+        self.run_ended = Some(outcome);
         let took = human::millis(millis);
         let (tone, text) = match outcome {
             RunOutcome::Passed => (Tone::Good, format!("passed in {took}")),
-            _ => (Tone::Bad, format!("{} after {took}{}", words::run_outcome(outcome), culprits(state))),
+            RunOutcome::Failed => (Tone::Bad, format!("failed after {took}{}", culprits(state))),
+            RunOutcome::Cancelled => (Tone::Bad, format!("cancelled after {took}")),
         };
         self.say("run", tone, &text);
     }
 
     fn deployment_planned(&mut self, environment: &Name, release: &Digest, previous: Option<&Digest>) {
+        self.deployment_began = true;
         let text = match previous {
             Some(previous) if previous == release => {
                 format!("to {environment}: release {} serves already", release.short())
@@ -160,6 +174,15 @@ struct StepEnd<'a> {
     tests: Option<&'a TestSummary>,
 }
 
+/// How a command ends that did no more than such a run.
+const fn exit_of(outcome: RunOutcome) -> Exit {
+    match outcome {
+        RunOutcome::Passed => Exit::Passed,
+        RunOutcome::Failed => Exit::StepFailed,
+        RunOutcome::Cancelled => Exit::Interrupted,
+    }
+}
+
 /// Which steps a run failed by.
 fn culprits(state: &RunState) -> String {
     let explained = |name: &&Name| matches!(state.steps.get(*name), Some(StepState::Finished(outcome)) if words::needs_explaining(*outcome));
@@ -170,6 +193,7 @@ fn culprits(state: &RunState) -> String {
 
 impl<W: Write + Send> Watch for Plain<W> {
     fn event(&mut self, event: &Event, state: &RunState) {
+        self.told_why |= super::says_why_a_deployment_failed(event);
         match &event.what {
             EventKind::RunStarted { run, plan_digest, plan } => self.run_started(run, plan_digest, plan),
             EventKind::StepStarted { step, attempt: 1 } => self.say(step.as_str(), Tone::Plain, "started"),
@@ -208,11 +232,22 @@ impl<W: Write + Send> Watch for Plain<W> {
         if let Some(log) = &summary.log {
             self.say("log", Tone::Plain, &clean_word(log));
         }
-        let tone = if summary.exit == Exit::Passed { Tone::Good } else { Tone::Bad };
-        self.say("staith", tone, &words::verdict(summary.exit, summary.millis).join(", "));
+        // Where nothing followed the run, its end has been told.
+        if self.deployment_began || self.run_ended.map(exit_of) != Some(summary.exit) {
+            let tone = if summary.exit == Exit::Passed { Tone::Good } else { Tone::Bad };
+            self.say("staith", tone, &words::verdict(summary.exit, summary.millis).join(", "));
+        }
     }
 
     fn is_gone(&self) -> bool {
         self.out.is_gone()
+    }
+
+    fn failure(&self) -> Option<io::Error> {
+        self.out.failure()
+    }
+
+    fn has_told_why(&self) -> bool {
+        self.told_why && !self.is_gone()
     }
 }

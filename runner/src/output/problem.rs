@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
+use console::Term;
 use serde::Serialize;
 use staith_model::Exit;
 
@@ -9,6 +10,7 @@ use super::{
     clean::{clean_lines, clean_word},
     look::{Look, Tone},
     sink::Sink,
+    wrap::{self, wrap},
 };
 
 /// An error as people see it.
@@ -48,12 +50,29 @@ pub(crate) struct Place {
 /// Tells a person of an error on standard error, or a program on standard output, where its JSON is expected.
 pub(crate) fn error(problem: &Problem, json: bool) {
     if json {
-        Sink::new(io::stdout()).line(&problem.json());
-    } else {
-        let look = Look::choose(io::stderr().is_terminal(), |name| std::env::var(name).ok());
-        // There is nobody left to tell if this fails.
-        Sink::new(io::stderr()).line(&problem.text(look));
+        let mut out = Sink::new(io::stdout());
+        out.line(&problem.json());
+        if out.failure().is_none() {
+            return;
+        }
     }
+    on_stderr(|look, width| problem.text(look, width));
+}
+
+/// Tells a person who was told why already, by [`super::Watch::has_told_why`], no more than what it comes to and what to do;
+/// a program, the same as [`error`].
+pub(crate) fn error_in_brief(problem: &Problem, json: bool) {
+    if json {
+        error(problem, json);
+    } else {
+        on_stderr(|look, width| problem.brief(look, width));
+    }
+}
+
+fn on_stderr(text: impl FnOnce(Look, Option<usize>) -> String) {
+    let look = Look::choose(io::stderr().is_terminal(), |name| std::env::var(name).ok());
+    // There is nobody left to tell if this fails.
+    Sink::new(io::stderr()).line(&text(look, wrap::columns(&Term::stderr())));
 }
 
 #[derive(Serialize)]
@@ -74,6 +93,17 @@ struct Told<'a> {
 }
 
 impl Problem {
+    /// Standard output can't be written to.
+    pub(crate) fn unwritable(error: &io::Error) -> Self {
+        Self {
+            what: "the output could not be written".to_owned(),
+            place: None,
+            why: Some(error.to_string()),
+            remedy: Some("make room, or send standard output somewhere else".to_owned()),
+            exit: Exit::Environment,
+        }
+    }
+
     /// The problem as one line of JSON.
     fn json(&self) -> String {
         let told = Told {
@@ -86,26 +116,40 @@ impl Problem {
         serde_json::to_string(&Line { error: told }).unwrap_or_default()
     }
 
-    /// The problem as text, without the end of its last line.
-    fn text(&self, look: Look) -> String {
-        let mut lines = labelled(look, Tone::Bad, "error", &self.what);
+    /// The problem as text in lines of `width` columns, without the end of its last line.
+    fn text(&self, look: Look, width: Option<usize>) -> String {
+        let labelled = |tone, label, text: &str| labelled(look, width, tone, label, text);
+        let mut lines = labelled(Tone::Bad, "error", &self.what);
         if let Some(place) = &self.place {
-            lines.extend(labelled(look, Tone::Quiet, "at", &place.to_string()));
+            lines.extend(labelled(Tone::Quiet, "at", &place.to_string()));
             lines.extend(place.excerpt(look));
         }
         for (label, text) in [("why", &self.why), ("do", &self.remedy)] {
-            lines.extend(text.iter().flat_map(|text| labelled(look, Tone::Quiet, label, text)));
+            lines.extend(text.iter().flat_map(|text| labelled(Tone::Quiet, label, text)));
         }
+        lines.join("\n")
+    }
+
+    /// The first line of what is wrong, and what to do about it.
+    fn brief(&self, look: Look, width: Option<usize>) -> String {
+        let first = self.what.lines().next().unwrap_or_default();
+        let mut lines = labelled(look, width, Tone::Bad, "error", first);
+        lines.extend(self.remedy.iter().flat_map(|text| labelled(look, width, Tone::Quiet, "do", text)));
         lines.join("\n")
     }
 }
 
 /// Labels end in one column, and so do the beginnings of all lines.
-fn labelled(look: Look, tone: Tone, label: &str, text: &str) -> Vec<String> {
+fn labelled(look: Look, width: Option<usize>, tone: Tone, label: &str, text: &str) -> Vec<String> {
     let first =
         format!("{}{}", " ".repeat("error".len() - label.len()), look.tint(tone, &format!("{label}:")));
-    let lines = clean_lines(text).enumerate();
+    let room = width.map(|width| width.saturating_sub("error: ".len()));
+    let lines = clean_lines(text).flat_map(|line| match room {
+        Some(room) => wrap(&line, room),
+        None => vec![line.into_owned()],
+    });
     lines
+        .enumerate()
         .map(|(place, line)| {
             let begin = if place == 0 { first.as_str() } else { "      " };
             format!("{begin} {line}").trim_end().to_owned()
@@ -175,7 +219,29 @@ error: step `unit-test` can't have a timeout of -3
   why: a timeout is a positive number of seconds
    do: write `timeout = 600`,
        or leave it out for the default";
-        assert_eq!(problem().text(Look::BARE), text);
+        assert_eq!(problem().text(Look::BARE, None), text);
+    }
+
+    #[test]
+    fn long_texts_break_between_words_below_their_beginning() {
+        let long = Problem { place: None, remedy: None, ..problem() };
+        let text = "\
+error: step `unit-test` can't
+       have a timeout of -3
+  why: a timeout is a positive
+       number of seconds";
+        assert_eq!(long.text(Look::BARE, Some(30)), text);
+    }
+
+    #[test]
+    fn in_brief_a_problem_is_its_first_line_and_what_to_do() {
+        let told =
+            Problem { what: "the deployment failed\nwhat served before serves".to_owned(), ..problem() };
+        let text = "\
+error: the deployment failed
+   do: write `timeout = 600`,
+       or leave it out for the default";
+        assert_eq!(told.brief(Look::BARE, None), text);
     }
 
     #[test]

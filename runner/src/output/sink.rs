@@ -9,16 +9,17 @@ use std::{
 /// How long to leave a reader alone who has set our output to non-blocking and is behind.
 const READER_IS_BEHIND: Duration = Duration::from_millis(2);
 
-/// Writes whole lines and flushes each. Once its reader is gone (`| head` has seen enough, the terminal was closed) it
-/// writes no more and says so: that is no error of ours, and no reason to panic.
+/// Writes whole lines and flushes each. Once a write failed it writes no more and says so. A reader that left (`| head` has
+/// seen enough) is no error of ours; anything else, such as a full disk, is, and [`Sink::failure`] has it.
 pub(crate) struct Sink<W> {
     to: W,
-    gone: bool,
+    /// What the first write that failed said; nothing is written after it.
+    lost: Option<io::Error>,
 }
 
 impl<W: Write> Sink<W> {
     pub(crate) fn new(to: W) -> Self {
-        Self { to, gone: false }
+        Self { to, lost: None }
     }
 
     /// Writes a line and its end in one go, so that lines of other processes don't land inside it.
@@ -31,16 +32,33 @@ impl<W: Write> Sink<W> {
 
     /// Writes text as it is, and flushes.
     pub(crate) fn write(&mut self, text: &str) {
-        if !self.gone {
-            let written = patiently(&mut self.to, text.as_bytes());
-            self.gone = written.is_err();
+        if self.lost.is_none() {
+            self.lost = patiently(&mut self.to, text.as_bytes()).err();
         }
     }
 
-    /// Whether nobody reads any more.
+    /// Whether nothing can be written any more, whatever the cause.
     pub(crate) fn is_gone(&self) -> bool {
-        self.gone
+        self.lost.is_some()
     }
+
+    /// Why what was written is lost, if it is and not because its reader left.
+    pub(crate) fn failure(&self) -> Option<io::Error> {
+        self.lost.as_ref().filter(|error| error.kind() != ErrorKind::BrokenPipe).map(again)
+    }
+
+    /// Whether all was written, as far as anybody wanted to read it.
+    ///
+    /// # Errors
+    /// [`Sink::failure`].
+    pub(crate) fn written(&self) -> io::Result<()> {
+        self.failure().map_or(Ok(()), Err)
+    }
+}
+
+/// The same error once more; the type has no copies.
+pub(crate) fn again(error: &io::Error) -> io::Error {
+    error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
 }
 
 fn patiently(to: &mut impl Write, mut bytes: &[u8]) -> io::Result<()> {
@@ -115,6 +133,17 @@ mod tests {
         let calls = sink.to.calls;
         sink.line("the second");
         assert!(sink.is_gone());
+        assert!(sink.written().is_ok(), "that the reader left is no failure");
         assert_eq!((sink.to.taken.as_slice(), sink.to.calls), (&b"the "[..], calls));
+    }
+
+    #[test]
+    fn a_full_disk_is_a_failure() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut sink = Sink::new(full);
+        sink.line("the first line");
+        sink.line("the second");
+        assert!(sink.is_gone());
+        assert_eq!(sink.written().unwrap_err().kind(), ErrorKind::StorageFull);
     }
 }

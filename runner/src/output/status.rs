@@ -1,8 +1,12 @@
 //! What serves where, for `staith status`.
 
+mod pools;
+#[cfg(test)]
+mod tests;
+
 use std::io::{self, IsTerminal, Write};
 
-use console::measure_text_width;
+use console::{Term, truncate_str};
 use serde::Serialize;
 
 use super::{
@@ -10,15 +14,19 @@ use super::{
     human,
     look::{Look, Mark, Tone},
     sink::Sink,
+    wrap::{self, wrap},
 };
 
 /// An environment as it is now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct EnvironmentStatus {
     /// Whose it is.
     pub(crate) project: String,
     /// Its name.
     pub(crate) environment: String,
+    /// Why it can't be told how it is. All else that could not be found out is empty then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) unreadable: Option<String>,
     /// Where it answers.
     pub(crate) url: Option<String>,
     /// The process that supervises its pools and is its proxy, while it runs.
@@ -32,7 +40,9 @@ pub(crate) struct EnvironmentStatus {
     pub(crate) since: Option<u64>,
     /// Its pools.
     pub(crate) pools: Vec<PoolStatus>,
-    /// Releases on disk that don't serve; going back to one of them moves no bytes.
+    /// Where a rollback leads.
+    pub(crate) previous: Option<ReleaseStatus>,
+    /// The other releases on disk; going back to one of them moves no bytes.
     pub(crate) other_releases: Vec<ReleaseStatus>,
     /// The last deployment.
     pub(crate) last_deployment: Option<DeploymentStatus>,
@@ -41,8 +51,10 @@ pub(crate) struct EnvironmentStatus {
 /// A release.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct ReleaseStatus {
-    /// Its short digest.
+    /// Its digest in full, with its algorithm.
     pub(crate) digest: String,
+    /// The digits of it that people read.
+    pub(crate) short: String,
     /// `name@version` of its package.
     pub(crate) package: String,
 }
@@ -56,8 +68,10 @@ pub(crate) struct PoolStatus {
     pub(crate) phase: String,
     /// Whether it has the traffic.
     pub(crate) serves: bool,
-    /// Short digest of the release in it.
+    /// Digest of the release in it, in full.
     pub(crate) release: Option<String>,
+    /// The digits of it that people read.
+    pub(crate) release_short: Option<String>,
     /// Where its process listens.
     pub(crate) port: Option<u16>,
     /// Its process.
@@ -66,6 +80,13 @@ pub(crate) struct PoolStatus {
     pub(crate) in_flight: Option<u64>,
     /// How often its process had to be started again.
     pub(crate) restarts: u64,
+    /// How its process ended the last time.
+    pub(crate) last_exit: Option<String>,
+    /// Where what its process writes is kept.
+    pub(crate) log: Option<String>,
+    /// Whether its process ended when it should not have, so that people want to know how.
+    #[serde(skip)]
+    pub(crate) is_ill: bool,
 }
 
 /// A deployment that is over, or under way.
@@ -75,6 +96,8 @@ pub(crate) struct DeploymentStatus {
     pub(crate) id: String,
     /// Where it is, in words.
     pub(crate) state: String,
+    /// Whether it is not over yet.
+    pub(crate) under_way: bool,
     /// Whether the release it brought serves.
     pub(crate) succeeded: bool,
     /// When it got there, in milliseconds since 1970.
@@ -85,72 +108,122 @@ pub(crate) struct DeploymentStatus {
 }
 
 /// Shows environments on standard output: as tables for people, or as one JSON array. `now` is in milliseconds since 1970.
-pub(crate) fn status(environments: &[EnvironmentStatus], json: bool, now: u64) {
+///
+/// # Errors
+/// It could not be written, and not because nobody reads.
+pub(crate) fn status(environments: &[EnvironmentStatus], json: bool, now: u64) -> io::Result<()> {
     let look = Look::choose(io::stdout().is_terminal(), |name| std::env::var(name).ok());
-    show(&mut Sink::new(io::stdout()), environments, json, look, now);
+    let mut out = Sink::new(io::stdout());
+    show(&mut out, environments, json, View { look, width: wrap::columns(&Term::stdout()), now });
+    out.written()
 }
 
-fn show(out: &mut Sink<impl Write>, environments: &[EnvironmentStatus], json: bool, look: Look, now: u64) {
+/// How environments are seen.
+#[derive(Debug, Clone, Copy)]
+struct View {
+    look: Look,
+    /// Of a terminal; other readers get lines as long as they are.
+    width: Option<usize>,
+    /// In milliseconds since 1970.
+    now: u64,
+}
+
+/// Columns before a fact.
+const LABEL: usize = 14;
+
+fn show(out: &mut Sink<impl Write>, environments: &[EnvironmentStatus], json: bool, view: View) {
     if json {
         out.line(&serde_json::to_string(environments).unwrap_or_default());
         return;
     }
     if environments.is_empty() {
-        out.line("nothing has been deployed from here");
+        out.line("nothing has been released on this machine");
     }
     for (place, environment) in environments.iter().enumerate() {
         if place > 0 {
             out.line("");
         }
-        rows(environment, look, now).iter().for_each(|row| out.line(row));
+        rows(environment, view).iter().for_each(|row| out.line(row));
     }
 }
 
-fn rows(environment: &EnvironmentStatus, look: Look, now: u64) -> Vec<String> {
+fn rows(environment: &EnvironmentStatus, view: View) -> Vec<String> {
+    let look = view.look;
     let name = format!("{} {}", clean_word(&environment.project), clean_word(&environment.environment));
-    let name = look.tint(Tone::Strong, &name);
-    let mut facts: Vec<(&str, String)> = Vec::new();
-    facts.extend(environment.url.as_deref().map(|url| ("url", clean_word(url))));
-    if let Some(remedy) = &environment.not_running {
-        let fact = format!("{}{}{}", look.tint(Tone::Odd, "not running"), look.dot(), clean_word(remedy));
-        facts.push(("keeper", fact));
+    let mut rows = vec![look.tint(Tone::Strong, &name)];
+    for (label, fact) in facts(environment, view) {
+        let label = look.tint(Tone::Quiet, &format!("{label:<width$}", width = LABEL - 3));
+        rows.push(format!("  {label} {fact}").trim_end().to_owned());
     }
-    let release = environment.release.as_ref().map_or("nothing serves".to_owned(), |it| release(it, look));
-    facts.push(("release", release));
-    facts.extend(environment.since.map(|since| ("since", moment(since, now))));
-    let others: Vec<String> =
-        environment.other_releases.iter().map(|other| release_line(other, look)).collect();
-    facts.extend(
-        others.into_iter().enumerate().map(|(place, text)| (if place == 0 { "kept" } else { "" }, text)),
-    );
-    facts.extend(environment.last_deployment.iter().map(|last| ("last deploy", deployment(last, look, now))));
-    let mut rows = vec![name];
-    rows.extend(
-        facts
-            .into_iter()
-            .map(|(label, fact)| format!("  {} {fact}", look.tint(Tone::Quiet, &format!("{label:<11}")))),
-    );
     if !environment.pools.is_empty() {
         rows.push(String::new());
-        rows.extend(pools(&environment.pools, look));
+        rows.extend(pools::table(&environment.pools, view));
     }
     rows
 }
 
-fn release(release: &ReleaseStatus, look: Look) -> String {
-    look.tint(Tone::Good, &clean_word(&release.package)) + look.dot() + &clean_word(&release.digest)
+/// Labels and what they say; what has no label of its own belongs to the one above.
+fn facts(environment: &EnvironmentStatus, view: View) -> Vec<(&'static str, String)> {
+    let look = view.look;
+    if let Some(why) = &environment.unreadable {
+        return below("unreadable", wrapped(why, view));
+    }
+    let mut facts = Vec::new();
+    facts.extend(environment.url.as_deref().map(|url| ("url", clean_word(url))));
+    if let Some(remedy) = &environment.not_running {
+        facts.push(("keeper", look.tint(Tone::Odd, "not running")));
+        facts.extend(below("", wrapped(remedy, view)));
+    }
+    let serving = environment.release.as_ref();
+    facts.push(("release", serving.map_or("nothing serves".to_owned(), |it| release(it, Tone::Good, look))));
+    facts.extend(environment.since.map(|since| ("since", moment(since, view.now))));
+    let plain = |it: &ReleaseStatus| release(it, Tone::Plain, look);
+    facts.extend(environment.previous.iter().map(|previous| ("previous", plain(previous))));
+    facts.extend(below("kept", environment.other_releases.iter().map(plain)));
+    if let Some(last) = &environment.last_deployment {
+        facts.push(("deployment", deployment(last, view)));
+        facts.extend(last.reason.as_deref().map(|reason| ("", first_line(reason, view))));
+        facts.push(("", look.tint(Tone::Quiet, &clean_word(&last.id))));
+    }
+    facts
 }
 
-fn release_line(release: &ReleaseStatus, look: Look) -> String {
-    clean_word(&release.package) + look.dot() + &clean_word(&release.digest)
+/// The label stands before the first line only.
+fn below(label: &'static str, lines: impl IntoIterator<Item = String>) -> Vec<(&'static str, String)> {
+    let labels = [label].into_iter().chain(std::iter::repeat(""));
+    labels.zip(lines).collect()
 }
 
-fn deployment(last: &DeploymentStatus, look: Look, now: u64) -> String {
-    let (mark, tone) = if last.succeeded { (Mark::Passed, Tone::Good) } else { (Mark::Failed, Tone::Odd) };
-    let state = look.tint(tone, &clean_word(&last.state));
-    let reason = last.reason.as_deref().map(|reason| format!(": {}", clean_word(reason))).unwrap_or_default();
-    let dot = look.dot();
-    format!("{} {state}{reason}{dot}{}{dot}{}", look.mark(mark), moment(last.at, now), clean_word(&last.id))
+fn wrapped(text: &str, view: View) -> Vec<String> {
+    let text = clean_word(text);
+    match view.width {
+        Some(width) => wrap(&text, width.saturating_sub(LABEL)),
+        None => vec![text],
+    }
+}
+
+/// What fits in a row: a reason may hold all of a log's last words, and `--json` has them.
+fn first_line(text: &str, view: View) -> String {
+    let first = clean_word(text.lines().next().unwrap_or_default());
+    match view.width {
+        Some(width) => truncate_str(&first, width.saturating_sub(LABEL), view.look.ellipsis()).into_owned(),
+        None => first,
+    }
+}
+
+fn release(release: &ReleaseStatus, tone: Tone, look: Look) -> String {
+    look.tint(tone, &clean_word(&release.package)) + look.dot() + &clean_word(&release.short)
+}
+
+fn deployment(last: &DeploymentStatus, view: View) -> String {
+    let look = view.look;
+    let (mark, tone) = match last {
+        DeploymentStatus { under_way: true, .. } => (Mark::Waiting, Tone::Busy),
+        DeploymentStatus { succeeded: true, .. } => (Mark::Passed, Tone::Good),
+        _ => (Mark::Failed, Tone::Odd),
+    };
+    let (state, dot) = (look.tint(tone, &clean_word(&last.state)), look.dot());
+    format!("{} {state}{dot}{}", look.mark(mark), moment(last.at, view.now))
 }
 
 /// A moment by the calendar (UTC, as logs have it) and as its distance from now.
@@ -159,139 +232,4 @@ fn moment(at: u64, now: u64) -> String {
     let calendar =
         calendar.map_or("at no known time".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M UTC").to_string());
     format!("{calendar} ({} ago)", human::millis(now.saturating_sub(at)))
-}
-
-/// One column of a table: its head, whether it holds numbers, and its cells.
-type Column = (&'static str, bool, Vec<String>);
-
-fn pools(pools: &[PoolStatus], look: Look) -> Vec<String> {
-    let column = |head, is_number, cell: fn(&PoolStatus) -> String| -> Column {
-        (head, is_number, pools.iter().map(cell).collect())
-    };
-    let columns = [
-        column("pool", false, |pool| clean_word(&pool.name)),
-        column("phase", false, |pool| clean_word(&pool.phase)),
-        column("release", false, |pool| pool.release.as_deref().map_or("-".to_owned(), clean_word)),
-        column("port", true, |pool| known(pool.port)),
-        column("pid", true, |pool| known(pool.pid)),
-        column("in flight", true, |pool| known(pool.in_flight)),
-        column("restarts", true, |pool| pool.restarts.to_string()),
-    ];
-    let line = |row: Option<usize>| {
-        let cells: Vec<String> = columns.iter().map(|column| cell(column, row)).collect();
-        cells.join("  ").trim_end().to_owned()
-    };
-    let mut rows = vec![format!("    {}", look.tint(Tone::Quiet, &line(None)))];
-    for (place, pool) in pools.iter().enumerate() {
-        let mark = if pool.serves { look.mark(Mark::Passed) } else { " ".to_owned() };
-        let tone = if pool.serves { Tone::Plain } else { Tone::Quiet };
-        rows.push(format!("  {mark} {}", look.tint(tone, &line(Some(place)))));
-    }
-    rows
-}
-
-/// The head of a column or one of its cells, as wide as the column.
-fn cell((head, is_number, cells): &Column, row: Option<usize>) -> String {
-    let width =
-        cells.iter().map(|cell| measure_text_width(cell)).chain([head.len()]).max().unwrap_or_default();
-    let text = row.map_or(*head, |row| cells[row].as_str());
-    let gap = " ".repeat(width - measure_text_width(text));
-    if *is_number { gap + text } else { text.to_owned() + &gap }
-}
-
-fn known(value: Option<impl ToString>) -> String {
-    value.map_or("-".to_owned(), |value| value.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// 2026-03-01 12:00 UTC.
-    const NOON: u64 = 1_772_366_400_000;
-
-    fn production() -> EnvironmentStatus {
-        let release =
-            |digest: &str, package: &str| ReleaseStatus { digest: digest.into(), package: package.into() };
-        EnvironmentStatus {
-            project: "shop".into(),
-            environment: "production".into(),
-            url: Some("http://127.0.0.1:8080".into()),
-            keeper_pid: Some(4_242_000),
-            not_running: None,
-            release: Some(release("9c1d2e3f4a5b", "shop@1.4.0")),
-            since: Some(NOON - 7_500_000),
-            pools: vec![
-                PoolStatus {
-                    name: "blue".into(),
-                    phase: "serving".into(),
-                    serves: true,
-                    release: Some("9c1d2e3f4a5b".into()),
-                    port: Some(41001),
-                    pid: Some(4_242_424),
-                    in_flight: Some(3),
-                    restarts: 0,
-                },
-                PoolStatus {
-                    name: "green".into(),
-                    phase: "parked".into(),
-                    serves: false,
-                    release: None,
-                    port: None,
-                    pid: None,
-                    in_flight: None,
-                    restarts: 12,
-                },
-            ],
-            other_releases: vec![
-                release("77aa01bc23de", "shop@1.3.9"),
-                release("0123456789ab", "shop@1.3.8"),
-            ],
-            last_deployment: Some(DeploymentStatus {
-                id: "01jm0000000000000000000000".into(),
-                state: "rolled back".into(),
-                succeeded: false,
-                at: NOON - 61_000,
-                reason: Some("GET /healthz\nanswered 500\x1b[2J".into()),
-            }),
-        }
-    }
-
-    fn shown(environments: &[EnvironmentStatus], json: bool) -> String {
-        let mut bytes = Vec::new();
-        show(&mut Sink::new(&mut bytes), environments, json, Look::BARE, NOON);
-        String::from_utf8(bytes).unwrap()
-    }
-
-    #[test]
-    fn people_see_aligned_tables() {
-        super::super::tests::golden("status", &shown(&[production(), empty()], false));
-        assert_eq!(shown(&[], false), "nothing has been deployed from here\n");
-    }
-
-    #[test]
-    fn programs_see_one_array() {
-        let json = shown(&[production()], true);
-        assert_eq!(json.lines().count(), 1);
-        assert!(
-            json.starts_with(r#"[{"project":"shop","environment":"production","url":"http://127.0.0.1:8080","keeper_pid":4242000,"release":{"#),
-            "{json}"
-        );
-        assert_eq!(shown(&[], true), "[]\n");
-    }
-
-    fn empty() -> EnvironmentStatus {
-        EnvironmentStatus {
-            project: "shop".into(),
-            environment: "staging".into(),
-            url: None,
-            keeper_pid: None,
-            not_running: Some("`staith run --release staging` starts it".into()),
-            release: None,
-            since: None,
-            pools: Vec::new(),
-            other_releases: Vec::new(),
-            last_deployment: None,
-        }
-    }
 }

@@ -252,6 +252,19 @@ pub(super) fn timed_out() -> Story {
     story
 }
 
+/// A step fails, and somebody presses Ctrl-C while another is under way.
+pub(super) fn cancelled_after_failure() -> Story {
+    let mut story = Story::of(shop());
+    story.start("lint");
+    story.start("restore");
+    story.finish_with("lint", StepOutcome::Failed, 500, reason(Blame::Project, "exit code 1", ""), None);
+    for step in ["restore", "build", "unit-test", "integration-test"] {
+        story.finish(step, StepOutcome::Cancelled, 0);
+    }
+    story.end(RunOutcome::Cancelled, 1_000);
+    story
+}
+
 /// Somebody presses Ctrl-C.
 pub(super) fn cancelled() -> Story {
     let mut story = Story::of(shop());

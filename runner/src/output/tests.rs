@@ -160,3 +160,55 @@ fn a_reader_that_left_is_told_of_and_bothers_nobody() {
         assert!(watch.is_gone());
     }
 }
+
+#[test]
+fn a_full_disk_is_told_of_as_what_it_is() {
+    let (story, summary) =
+        (stories::passing(), Summary { exit: Exit::Passed, millis: 1, url: None, log: None });
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let watchers: [Box<dyn Watch>; 2] = [Box::new(Plain::new(full(), PLAIN)), Box::new(Json::new(full()))];
+    for mut watch in watchers {
+        assert!(watch.failure().is_none());
+        tell(watch.as_mut(), &story.events);
+        watch.finish(&summary);
+        assert!(watch.is_gone());
+        assert_eq!(watch.failure().unwrap().kind(), io::ErrorKind::StorageFull);
+    }
+    let mut left = Plain::new(Head(0), PLAIN);
+    tell(&mut left, &story.events);
+    assert!(left.is_gone() && left.failure().is_none());
+}
+
+#[test]
+fn it_is_known_whether_people_were_told_why_a_deployment_failed() {
+    for (name, story, _) in all() {
+        let mut watch = Plain::new(Written::default(), PLAIN);
+        tell(&mut watch, &story.events);
+        assert_eq!(watch.has_told_why(), matches!(name, "stopped" | "rolled-back"), "{name}");
+    }
+    let mut json = Json::new(Written::default());
+    tell(&mut json, &stories::rolled_back().events);
+    assert!(!json.has_told_why(), "programs get the whole error in the form that errors have");
+}
+
+#[test]
+fn the_end_is_told_once_unless_something_else_follows_it() {
+    let said = |story: &Story, exit| {
+        let shown = plain(story, &Summary { exit, millis: 18_700, url: None, log: None }, PLAIN);
+        shown.lines().last().unwrap().to_owned()
+    };
+    assert_eq!(said(&stories::passing(), Exit::Passed), "run              > passed in 3 m 05 s");
+    assert!(said(&stories::passing(), Exit::Environment).contains("exit code 30"));
+    assert!(said(&stories::timed_out(), Exit::Environment).contains("exit code 30"));
+    assert_eq!(said(&stories::deployed(), Exit::Passed), "staith           > passed in 19 s");
+}
+
+#[test]
+fn what_was_cancelled_has_no_culprit() {
+    let shown = plain(
+        &stories::cancelled_after_failure(),
+        &Summary { exit: Exit::Interrupted, millis: 1, url: None, log: None },
+        PLAIN,
+    );
+    assert!(shown.ends_with("run              > cancelled after 1.0 s\n"), "{shown}");
+}

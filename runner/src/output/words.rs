@@ -1,8 +1,6 @@
 //! What happened, in words: one wording for every way of showing it. Pure.
 
-use staith_model::{
-    DeploymentChange, DeploymentState, Exit, Package, Plan, RunOutcome, StepOutcome, TestSummary,
-};
+use staith_model::{DeploymentChange, DeploymentState, Exit, Package, Plan, StepOutcome, TestSummary};
 
 use super::{clean::clean_word, human};
 
@@ -26,15 +24,6 @@ pub(crate) const fn needs_explaining(outcome: StepOutcome) -> bool {
     outcome.blame().is_some()
 }
 
-/// How a run ended.
-pub(crate) const fn run_outcome(outcome: RunOutcome) -> &'static str {
-    match outcome {
-        RunOutcome::Passed => "passed",
-        RunOutcome::Failed => "failed",
-        RunOutcome::Cancelled => "cancelled",
-    }
-}
-
 /// Results of tests, what is bad first: `1 failed, 11 passed`. Empty if no test ran.
 pub(crate) fn tests(tests: &TestSummary) -> String {
     let parts = [(tests.failed, "failed"), (tests.passed, "passed"), (tests.skipped, "skipped")];
@@ -46,7 +35,10 @@ pub(crate) fn tests(tests: &TestSummary) -> String {
     parts.join(", ")
 }
 
-/// Said of a source that no commit holds.
+/// Said of a source without any commit: of a directory without git, and of a repository before its first one.
+const NOT_COMMITTED: &str = "not committed";
+
+/// Said of a source that is not as its commit has it.
 pub(crate) const UNCOMMITTED: &str = "with uncommitted changes";
 
 /// What is built, one thing each: project and version, commit, uncommitted changes.
@@ -54,9 +46,9 @@ pub(crate) fn subject(plan: &Plan) -> Vec<String> {
     let mut parts = vec![format!("{} {}", plan.project, clean_word(&plan.version))];
     match &plan.source.commit {
         Some(commit) => parts.push(format!("commit {}", human::short_id(&clean_word(commit)))),
-        None => parts.push("no commit yet".to_owned()),
+        None => parts.push(NOT_COMMITTED.to_owned()),
     }
-    if plan.source.dirty {
+    if plan.source.dirty && plan.source.commit.is_some() {
         parts.push(UNCOMMITTED.to_owned());
     }
     parts
@@ -94,10 +86,10 @@ pub(crate) const fn deployment_change(change: DeploymentChange) -> Option<&'stat
         DeploymentChange::Submitted
         | DeploymentChange::GatesPassed
         | DeploymentChange::Acquired
+        | DeploymentChange::WaveSwitched
         | DeploymentChange::AllWavesHeld => None,
         DeploymentChange::StagedEverywhere => Some("all files are in place; nothing shows yet"),
         DeploymentChange::SwitchBegan | DeploymentChange::NextWave => Some("moving traffic"),
-        DeploymentChange::WaveSwitched => Some("the new release has the traffic and is watched"),
         DeploymentChange::Finalized => Some("succeeded: the new release serves"),
         DeploymentChange::Aborted => Some("stopping"),
         DeploymentChange::RollbackBegan => Some("rolling back"),
@@ -131,6 +123,15 @@ mod tests {
         assert_eq!(tests(&summary(11, 1, 2)), "1 failed, 11 passed, 2 skipped");
         assert_eq!(tests(&summary(1200, 0, 0)), "1,200 passed");
         assert_eq!(tests(&summary(0, 0, 0)), "");
+    }
+
+    #[test]
+    fn what_has_no_commit_is_not_committed() {
+        let mut plan = crate::output::stories::shop();
+        plan.source.dirty = true;
+        assert_eq!(subject(&plan)[1..], ["commit 3f2a91c0d1e2", UNCOMMITTED]);
+        plan.source.commit = None;
+        assert_eq!(subject(&plan)[1..], [NOT_COMMITTED]);
     }
 
     #[test]

@@ -5,16 +5,13 @@
 use std::{
     fmt,
     io::{self, Write},
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use console::measure_text_width;
 use indicatif::TermLike;
 
-use super::super::sink::Sink;
+use super::super::sink::{Sink, again};
 
 const FRAME_BEGIN: &str = "\x1b[?2026h\x1b[?25l";
 /// Erases what an earlier, longer frame left below.
@@ -28,8 +25,9 @@ pub(super) type Size = Arc<dyn Fn() -> (u16, u16) + Send + Sync>;
 #[derive(Clone)]
 pub(super) struct Canvas {
     inner: Arc<Mutex<Inner>>,
-    /// Beside the lock, which is held while a slow terminal takes its time.
-    gone: Arc<AtomicBool>,
+    /// Set once nothing can be written any more, with the reason where it is a failure. Beside the lock, which is held
+    /// while a slow terminal takes its time: whoever asks must not wait for it.
+    lost: Arc<OnceLock<Option<io::Error>>>,
 }
 
 struct Inner {
@@ -57,7 +55,7 @@ impl Canvas {
             shown: Vec::new(),
             has_moved: false,
         };
-        Self { inner: Arc::new(Mutex::new(inner)), gone: Arc::default() }
+        Self { inner: Arc::new(Mutex::new(inner)), lost: Arc::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -81,7 +79,9 @@ impl Canvas {
 
     fn write(&self, inner: &mut Inner, text: &str) {
         inner.out.write(text);
-        self.gone.store(inner.out.is_gone(), Ordering::Relaxed);
+        if inner.out.is_gone() {
+            self.lost.get_or_init(|| inner.out.failure());
+        }
     }
 
     /// Leaves the frame that is on the terminal where it is and goes below it.
@@ -93,8 +93,14 @@ impl Canvas {
         }
     }
 
+    /// Whether nothing can be written any more. Never blocks.
     pub(super) fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+        self.lost.get().is_some()
+    }
+
+    /// Why nothing can be written any more, if not because the reader left. Never blocks.
+    pub(super) fn failure(&self) -> Option<io::Error> {
+        self.lost.get()?.as_ref().map(again)
     }
 }
 

@@ -9,6 +9,7 @@ use super::{
         human,
         look::{Mark, Tone},
         words,
+        wrap::wrap,
     },
     picture::View,
     row::{cut, fit_parts},
@@ -93,7 +94,8 @@ fn explained(reason: &Reason, view: View) -> Vec<String> {
 
 fn labelled(label: &str, text: &str, view: View) -> Vec<String> {
     let label = view.look.tint(Tone::Quiet, &format!("{label}:"));
-    let lines = clean_lines(text).enumerate();
+    let room = view.width.saturating_sub("why: ".len());
+    let lines = clean_lines(text).flat_map(|line| wrap(&line, room)).enumerate();
     lines
         .map(|(place, line)| if place == 0 { format!("{label} {line}") } else { format!("     {line}") })
         .collect()

@@ -3,6 +3,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
+        mpsc,
     },
 };
 
@@ -249,4 +250,65 @@ fn a_watcher_that_saw_nothing_says_only_how_it_ended() {
     let summary = Summary { exit: staith_model::Exit::Environment, millis: 12, url: None, log: None };
     stage.live.finish(&summary);
     assert_eq!(terminal.contents().trim(), "failed after 12 ms · the environment can't do it · exit code 30");
+}
+
+/// A terminal that takes nothing until the test lets it (somebody pressed Ctrl-S), and says when it is waited for.
+struct Stuck {
+    entered: mpsc::Sender<()>,
+    let_go: mpsc::Receiver<()>,
+}
+
+impl io::Write for Stuck {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = self.entered.send(());
+        let _ = self.let_go.recv();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn asking_whether_the_terminal_is_gone_does_not_wait_for_it() {
+    let (entered, is_entered) = mpsc::channel();
+    let (let_it_go, let_go) = mpsc::channel();
+    let mut stage = Stage::new(Box::new(Stuck { entered, let_go }), || (80, 24), PLAIN);
+    stage.live.start_painter();
+    let story = stories::under_way();
+    let state = staith_model::RunState::begin(&story.events[0]).unwrap();
+    stage.live.event(&story.events[0], &state);
+    is_entered.recv().unwrap();
+    let (answer, answered) = mpsc::channel();
+    let asked = std::thread::spawn(move || {
+        let _ = answer.send((stage.live.is_gone(), stage.live.failure().is_none()));
+        stage
+    });
+    // Not a measure of time: only a question that waits for the terminal takes so long.
+    let answer = answered.recv_timeout(std::time::Duration::from_secs(20));
+    drop(let_it_go);
+    drop(asked.join().unwrap());
+    assert_eq!(answer, Ok((false, true)));
+}
+
+#[test]
+fn a_failure_to_write_is_told_but_for_a_reader_that_left() {
+    struct Fails(io::ErrorKind);
+    impl io::Write for Fails {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let failure_after = |kind| {
+        let mut stage = Stage::new(Box::new(Fails(kind)), || (80, 24), PLAIN);
+        stage.play(&stories::rolled_back());
+        assert!(stage.live.is_gone() && !stage.live.has_told_why());
+        stage.live.failure().map(|error| error.kind())
+    };
+    assert_eq!(failure_after(io::ErrorKind::StorageFull), Some(io::ErrorKind::StorageFull));
+    assert_eq!(failure_after(io::ErrorKind::BrokenPipe), None);
 }
