@@ -49,7 +49,21 @@ pub enum Answer {
     /// Nothing listens.
     Refused,
     /// A connection was made, but no answer came in time.
-    NoAnswer,
+    NoAnswer {
+        /// How long it had.
+        within: Duration,
+    },
+    /// The program was started and ended by itself.
+    Ended {
+        /// How often.
+        times: u32,
+        /// How the last time: exit code or signal.
+        how: String,
+        /// Whether it will not be started again.
+        for_good: bool,
+    },
+    /// The program can't be started.
+    NotStarted(String),
     /// The connection broke, or what came back is not HTTP.
     Broken(String),
     /// There is no process to ask, for now.
@@ -72,7 +86,16 @@ impl fmt::Display for Answer {
             Self::OtherProcess(who) => write!(f, "an answer from another program: {who}"),
             Self::Unproven(why) => write!(f, "an answer, but whose it is can't be told: {why}"),
             Self::Refused => f.write_str("connection refused"),
-            Self::NoAnswer => f.write_str("a connection, but no answer in time"),
+            Self::NoAnswer { within } => write!(
+                f,
+                "it accepted the connection and did not answer within {:.1} s",
+                within.as_secs_f64()
+            ),
+            Self::Ended { times, how, for_good } => {
+                let then = if *for_good { ", and is not started again" } else { "" };
+                write!(f, "it ended by itself {}: {how}{then}", counted(*times, "time"))
+            }
+            Self::NotStarted(why) => write!(f, "it could not be started: {why}"),
             Self::Broken(why) => write!(f, "a broken answer: {why}"),
             Self::NotRunning(why) | Self::GivenUp(why) => f.write_str(why),
         }
@@ -133,6 +156,23 @@ impl Health {
     pub fn last(&self) -> Option<&Answer> {
         self.observations.last().map(|observation| &observation.answer)
     }
+
+    /// The answer that says most about what is wrong: the last, unless nothing listened then because the program had
+    /// ended before and was only just started again.
+    pub fn telling(&self) -> Option<&Answer> {
+        let ended = || {
+            let answers = self.observations.iter().rev().map(|observation| &observation.answer);
+            answers.into_iter().find(|answer| matches!(answer, Answer::Ended { .. }))
+        };
+        match self.last() {
+            Some(Answer::Refused | Answer::Broken(_)) => ended().or(self.last()),
+            last => last,
+        }
+    }
+}
+
+pub(crate) fn counted(number: u32, noun: &str) -> String {
+    if number == 1 { "once".into() } else { format!("{number} {noun}s") }
 }
 
 /// The URL of a path at an address, as people would type it.

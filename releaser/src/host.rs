@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{health::Health, keeper::Pool};
 
 mod blobs;
+pub(crate) mod command;
 pub(crate) mod durable;
 mod error;
 mod escape;
@@ -29,6 +30,7 @@ mod staging;
 mod tests;
 mod tree;
 
+pub use command::{CommandError, check_command};
 pub use error::HostError;
 pub use layout::Layout;
 pub use link::KeeperLink;

@@ -3,7 +3,7 @@
 //! A release is a value: nothing that is edited or deleted later can change what it means. It is identified by its
 //! digest, and the shelf keeps one file per release under that digest, written once.
 
-use std::{io, path::PathBuf};
+use std::{collections::BTreeSet, io, path::PathBuf};
 
 use staith_model::{Digest, LocalEnvironment, Package, Release};
 
@@ -87,6 +87,31 @@ impl ReleaseShelf {
         Ok(false)
     }
 
+    /// Removes every release that is not in `keep`.
+    ///
+    /// # Errors
+    /// A file can't be removed; asking again goes on.
+    pub fn retain(&self, keep: &BTreeSet<Digest>) -> Result<(), ReleaseError> {
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            entries => entries,
+        };
+        // A folder that can't be listed keeps what is in it, which does no harm.
+        for name in entries.into_iter().flatten().flatten().map(|entry| entry.file_name()) {
+            let release =
+                name.to_str().and_then(|name| format!("sha256:{}", name.strip_suffix(".json")?).parse().ok());
+            let Some(release) = release.filter(|release| !keep.contains(release)) else { continue };
+            let path = self.path(&release);
+            std::fs::remove_file(&path).map_err(|source| ReleaseError::Io {
+                what: "remove",
+                release,
+                path,
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
     /// The release of this digest; `None` if it was never kept here.
     ///
     /// # Errors
@@ -138,6 +163,22 @@ mod tests {
         assert!(shelf.keep(&release).unwrap());
         assert_eq!(shelf.get(&release.digest()).unwrap(), Some(release));
         assert_eq!(shelf.get(&Digest::of(b"another")).unwrap(), None);
+    }
+
+    #[test]
+    fn what_nobody_needs_is_removed_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = ReleaseShelf::new(dir.path());
+        shelf.retain(&BTreeSet::new()).unwrap();
+        let [kept, gone] = ["1.0.0", "2.0.0"].map(|version| samples::release(version, b"x"));
+        shelf.keep(&kept).unwrap();
+        shelf.keep(&gone).unwrap();
+        let notes = dir.path().join("releases.json/notes.txt");
+        std::fs::write(&notes, "somebody's").unwrap();
+        shelf.retain(&[kept.digest()].into()).unwrap();
+        assert_eq!(shelf.get(&gone.digest()).unwrap(), None);
+        assert_eq!(shelf.get(&kept.digest()).unwrap(), Some(kept));
+        assert!(notes.exists());
     }
 
     #[test]

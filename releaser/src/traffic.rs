@@ -14,8 +14,8 @@ pub(crate) use built_in::dialable;
 
 /// Whoever decides which pool gets requests.
 ///
-/// There is no way to take requests away from a pool but to give them to another: an order in which a request finds no
-/// server can't be said.
+/// Requests are taken away from a pool by giving them to another, so that none finds no server. The one exception is
+/// [`Traffic::abandon`], for a release that nothing served before.
 ///
 /// **Ensure, not do**, **cancel-safe** and **fenced** as [`Host`](crate::host::Host) is.
 #[async_trait]
@@ -32,6 +32,13 @@ pub trait Traffic: Send + Sync {
     /// # Errors
     /// The pool does not accept connections, the epoch is too low, or contact was lost.
     async fn switch(&self, epoch: u64, to: Pool) -> Result<Done, TrafficError>;
+
+    /// Takes the requests away from a pool and gives them to none, as it was before the first release ever. Only for a
+    /// first release that turned out not to work. Nothing happens when the pool gets no requests.
+    ///
+    /// # Errors
+    /// The epoch is too low, or contact was lost.
+    async fn abandon(&self, epoch: u64, pool: Pool) -> Result<Done, TrafficError>;
 
     /// Waits until a pool that gets no new requests has answered the ones it has, for `deadline` at most. Returns how
     /// many are left; they are not cut.

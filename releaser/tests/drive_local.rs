@@ -3,115 +3,26 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that can't go on fails")]
 
 mod drive_support;
+#[path = "drive_support/site.rs"]
+mod site;
 mod support;
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc, time::Duration};
 
-use drive_support::{Tree, fold, operations};
-use staith_model::{DeploymentState, Digest, EventKind, LocalEnvironment};
+use drive_support::{fold, operations};
+use site::{Site, app, failure};
+use staith_model::{DeploymentState, Digest, EventKind};
 use staith_releaser::{
-    drive::{Deployed, DriveError, Ending, EnvironmentStatus, KeeperLine, Local, LockError, status, stop},
+    drive::{DriveError, Ending, KeeperLine, Local, LockError, status, stop},
     health::{Answer, Verdict},
     keeper::Pool,
 };
 use support::{
-    client::get,
-    environment::{Environment, kill, launcher, until_gone},
+    environment::{kill, launcher, until_gone},
     load::{Habit, Load},
     until,
 };
 use tokio_util::sync::CancellationToken;
-
-struct Site {
-    local: Local,
-    // Ends keeper and programs when dropped.
-    environment: Environment,
-}
-
-fn app(version: &str, mode: &str) -> Tree {
-    Tree::of(&[
-        ("app.py", include_bytes!("drive_support/app.py")),
-        ("version.txt", version.as_bytes()),
-        ("mode.txt", mode.as_bytes()),
-        ("static/logo.txt", b"the same in all versions"),
-    ])
-}
-
-impl Site {
-    fn new() -> Self {
-        Self::with(|_| {})
-    }
-
-    fn with(change: impl FnOnce(&mut LocalEnvironment)) -> Self {
-        let environment = Environment::new();
-        let python = environment.spec(0, &[]).command[0].clone();
-        let mut described = drive_support::environment(&[&python, "-B", "app.py"]);
-        change(&mut described);
-        let local = Local::new(&environment.dir, launcher(), described).unwrap();
-        Self { local, environment }
-    }
-
-    async fn try_deploy(&self, version: &str, mode: &str) -> (Result<Deployed, DriveError>, Vec<EventKind>) {
-        let (tree, mut events) = (app(version, mode), Vec::new());
-        let result = self
-            .local
-            .deploy(
-                tree.package(version),
-                tree.shared(),
-                Arc::new(|_| {}),
-                &mut |event| events.push(event),
-                &CancellationToken::new(),
-            )
-            .await;
-        (result, events)
-    }
-
-    async fn deploy(&self, version: &str) -> Deployed {
-        let (result, events) = self.try_deploy(version, "good").await;
-        let deployed = result.unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(fold(&events), DeploymentState::Succeeded);
-        deployed
-    }
-
-    async fn rollback(&self, to: Option<Digest>) -> Result<Deployed, DriveError> {
-        self.local.rollback(to, &mut |_| {}, &CancellationToken::new()).await
-    }
-
-    async fn status(&self) -> EnvironmentStatus {
-        status(&self.environment.dir).await.unwrap()
-    }
-
-    /// What a client is told: the version, and the process that says so.
-    async fn answer(&self) -> (String, u32) {
-        let KeeperLine::Running { listen, .. } = self.status().await.keeper else { panic!("no keeper") };
-        let answer = get(listen, "/").await.unwrap();
-        let mut words = answer.text().split(' ');
-        let (version, pid) = (words.next().unwrap().to_owned(), words.next().unwrap().parse().unwrap());
-        assert_eq!(words.next().unwrap(), format!("demo@{version}"));
-        (version, pid)
-    }
-
-    async fn version(&self) -> String {
-        self.answer().await.0
-    }
-
-    fn home(&self, release: Digest) -> PathBuf {
-        self.environment.dir.join("releases").join(release.hex())
-    }
-}
-
-fn failure(result: Result<Deployed, DriveError>) -> staith_releaser::drive::Failure {
-    match result {
-        Err(DriveError::Failed(failure)) => *failure,
-        other => panic!("{other:?}"),
-    }
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn releases_replace_each_other_under_load_and_no_request_is_lost() {
@@ -199,7 +110,8 @@ async fn a_release_within_retention_comes_back_cold_and_one_beyond_is_named_as_g
     assert!(!site.home(releases[0]).exists());
     assert!(site.home(releases[1]).exists());
     let others: Vec<Digest> = site.status().await.others.iter().map(|line| line.release).collect();
-    assert_eq!(others, [releases[2], releases[1]]);
+    assert_eq!(others, [releases[1]]);
+    assert_eq!(site.status().await.previous.map(|line| line.release), Some(releases[2]));
     let error = site.rollback(Some(releases[0])).await.unwrap_err();
     let text = error.to_string();
     assert!(matches!(error, DriveError::BeyondRetention { .. }), "{text}");
@@ -304,7 +216,7 @@ async fn a_port_that_is_taken_stops_the_deployment_before_anything_is_done() {
     assert!(matches!(error, DriveError::Unreachable { .. }), "{error:?}");
     assert!(error.to_string().contains(&address.to_string()), "{error}");
     assert!(events.is_empty());
-    assert!(!site.environment.dir.join("releases").exists());
+    assert!(!site.environment.dir.exists());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -316,8 +228,10 @@ async fn a_keeper_that_was_killed_is_told_of_and_brought_back_by_the_next_deploy
     until_gone(pid).await;
     let status = site.status().await;
     let KeeperLine::NotRunning { remedy } = status.keeper else { panic!("{:?}", status.keeper) };
-    assert!(remedy.contains("deploy again"));
-    assert_eq!(status.current.unwrap().package.unwrap().1.as_str(), "1.0.0");
+    let current = status.current.unwrap();
+    let back = format!("staith rollback guestbook --environment staging --to {}", current.release.short());
+    assert!(remedy.contains(&back) && remedy.contains("staith run --release staging"), "{remedy}");
+    assert_eq!(current.package.unwrap().1.as_str(), "1.0.0");
     site.deploy("2.0.0").await;
     assert_eq!(site.version().await, "2.0.0");
     assert_eq!(site.status().await.previous.unwrap().package.unwrap().1.as_str(), "1.0.0");

@@ -172,6 +172,66 @@ async fn a_deaf_program_is_ended_after_its_time() {
     assert_eq!((status.phase, status.spec), (PoolPhase::Empty, None));
 }
 
+/// A daemon leaves its process group; it is found by the marks of its pool.
+#[tokio::test(flavor = "multi_thread")]
+async fn daemons_end_with_their_pool_and_those_of_the_other_pool_stay() {
+    let environment = Environment::new();
+    let keeper = environment.keeper().await;
+    environment.fill(&keeper, 1, Pool::Blue, environment.spec(0, &["daemon"])).await;
+    let blue = environment.programs();
+    environment.fill(&keeper, 1, Pool::Green, environment.spec(0, &["daemon"])).await;
+    assert_eq!((blue.len(), environment.programs().len()), (2, 4));
+    keeper.stop_pool(1, Pool::Blue).await.unwrap();
+    let green = environment.programs();
+    assert_eq!(green.len(), 2);
+    assert!(green.iter().all(|pid| !blue.contains(pid)), "{blue:?} {green:?}");
+    // One whose program is killed is ended with it, before the program is started again.
+    kill(keeper.status().await.unwrap().pools[&Pool::Green].pid.unwrap(), "KILL");
+    until("the program is back", || async {
+        keeper.status().await.unwrap().pools[&Pool::Green].restarts == 1
+            && environment.programs().len() == 2
+            && environment.programs().iter().all(|pid| !green.contains(pid))
+    })
+    .await;
+    keeper.shutdown().await.unwrap();
+    assert_eq!(environment.programs(), Vec::<u32>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_can_not_be_started_is_given_up_at_once() {
+    let environment = Environment::new();
+    let keeper = environment.keeper().await;
+    let mut spec = environment.spec(0, &[]);
+    let script = spec.root.join("script");
+    std::fs::write(&script, "#!/nowhere/python\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    spec.command = vec!["./script".to_owned()];
+    let first = keeper.ensure_pool(1, Pool::Blue, spec).await.unwrap();
+    assert_eq!((first.restarts, first.starts), (0, 0));
+    until_phase(&keeper, Pool::Blue, PoolPhase::Stopped).await;
+    let status = keeper.status().await.unwrap().pools[&Pool::Blue].clone();
+    assert_eq!((status.restarts, status.starts), (0, 0));
+    assert!(status.last_exit.as_deref().is_some_and(|why| why.contains("interpreter")), "{status:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pool_that_was_abandoned_gets_no_request_and_can_be_stopped() {
+    let environment = Environment::new();
+    let keeper = environment.keeper().await;
+    environment.fill(&keeper, 3, Pool::Blue, environment.spec(0, &[])).await;
+    keeper.switch(3, Pool::Blue).await.unwrap();
+    let listen = keeper.status().await.unwrap().listen;
+    let refused = keeper.abandon(2, Pool::Blue).await;
+    assert!(matches!(refused, Err(KeeperError::Superseded { .. })), "{refused:?}");
+    keeper.abandon(3, Pool::Green).await.unwrap();
+    assert_eq!(get(listen, "/").await.unwrap().status, 200);
+    keeper.abandon(3, Pool::Blue).await.unwrap();
+    assert_eq!(keeper.status().await.unwrap().active, None);
+    assert_eq!(get(listen, "/").await.unwrap().text(), "Nothing is released here yet.\n");
+    keeper.stop_pool(3, Pool::Blue).await.unwrap();
+    assert!(environment.programs().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_names_who_has_it() {
     let environment = Environment::new();
@@ -185,13 +245,22 @@ async fn a_taken_port_names_who_has_it() {
     drop(taken);
     let keeper = Keeper::ensure(&environment.dir, &launcher(), address).await.unwrap();
     assert_eq!(keeper.status().await.unwrap().listen, address);
-    assert_eq!(port_is_free(address).unwrap_err().by.map(|by| by.name).as_deref(), Some("staith-keeper"));
+    let taken = port_is_free(address).unwrap_err();
+    let stop = "`staith stop guestbook --environment local`";
+    assert!(taken.remedy.contains(stop), "{taken}");
+    let by = taken.by.unwrap();
+    assert_eq!(
+        (by.name.as_str(), by.keeper_of.as_deref()),
+        ("staith-keeper", Some(environment.dir.as_path()))
+    );
     let elsewhere =
         Keeper::ensure(&environment.dir, &launcher(), "127.0.0.1:1".parse().unwrap()).await.unwrap_err();
     assert!(
         matches!(elsewhere, KeeperError::ListensElsewhere { listening, .. } if listening == address),
         "{elsewhere}"
     );
+    let text = elsewhere.to_string();
+    assert!([stop, "127.0.0.1:1 ", &address.to_string()].iter().all(|part| text.contains(part)), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! What survives a kill: lock, record, journal and frozen releases in the environment's folder.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -117,6 +118,11 @@ impl Books {
     pub(super) async fn keep(&self, release: &Release) -> Result<bool, BooksError> {
         let release = release.clone();
         self.blocking(move |books| Ok(ReleaseShelf::new(&books.dir).keep(&release)?)).await
+    }
+
+    /// Forgets the frozen releases that are not in `keep`.
+    pub(super) async fn forget_all_but(&self, keep: BTreeSet<Digest>) -> Result<(), BooksError> {
+        self.blocking(move |books| Ok(ReleaseShelf::new(&books.dir).retain(&keep)?)).await
     }
 
     pub(super) async fn note(&self, line: Line<'_>) -> Result<(), BooksError> {

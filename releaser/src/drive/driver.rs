@@ -1,6 +1,8 @@
 //! The executor: one deployment over the two seams, from its lock to its record.
 
 use std::{
+    collections::BTreeSet,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -10,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Events,
-    books::{Books, now},
+    books::{Books, BooksError, now},
     course::Course,
     error::{DriveError, Ending, Trouble},
     journal::{Line, Note},
@@ -110,7 +112,7 @@ impl Driver {
         };
         let Opened { lock: _lock, mut record, observed, plan } = opened;
         let epoch = record.epoch.max(observed.host.epoch) + 1;
-        let deployment = new_id();
+        let deployment = new_id()?;
         self.enter(&mut record, &wanted, &observed, &deployment, epoch).await?;
         let course =
             Course::begin(events, deployment.clone(), &self.environment.name, &plan, observed.serving());
@@ -135,6 +137,7 @@ impl Driver {
                 session.course.succeed();
                 let deployed = session.deployed(already, began).await;
                 record.serves(deployed.release, now());
+                self.forget_what_nobody_needs(&record).await;
                 (AttemptResult::Succeeded, None, Ok(deployed))
             }
             Err(trouble) => {
@@ -230,6 +233,19 @@ impl Driver {
         Ok(())
     }
 
+    /// Frozen releases whose files are gone and that never served, or so long ago that they are not remembered.
+    async fn forget_what_nobody_needs(&self, record: &Record) {
+        let Ok(state) = self.host.observe().await else { return };
+        let in_pools = state.pools.values().filter_map(|view| view.release);
+        let mut keep: BTreeSet<Digest> = in_pools.chain(record.history.iter().copied()).collect();
+        keep.extend(state.releases);
+        keep.extend(record.current.into_iter().chain(record.previous));
+        // The next deployment tries again.
+        if let Err(error) = self.books.forget_all_but(keep).await {
+            tracing::warn!(%error, "records of removed releases were not removed");
+        }
+    }
+
     async fn leave(
         &self,
         record: &mut Record,
@@ -270,13 +286,12 @@ impl From<Unseen> for Trouble {
     }
 }
 
-fn new_id() -> DeploymentId {
+fn new_id() -> Result<DeploymentId, BooksError> {
     let mut chance = [0; 10];
-    if getrandom::fill(&mut chance).is_err() {
-        // Ids need to differ, not to be secret: the process and the clock's finest digits do.
-        let nanos = Instant::now().elapsed().subsec_nanos().to_ne_bytes();
-        chance[..4].copy_from_slice(&std::process::id().to_ne_bytes());
-        chance[4..8].copy_from_slice(&nanos);
-    }
-    DeploymentId::new(now(), chance)
+    getrandom::fill(&mut chance).map_err(|error| BooksError::Io {
+        what: "draw a deployment's id from",
+        path: "/dev/urandom".into(),
+        source: io::Error::other(error.to_string()),
+    })?;
+    Ok(DeploymentId::new(now(), chance))
 }

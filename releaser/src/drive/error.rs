@@ -5,7 +5,7 @@ use staith_model::{Blame, DeploymentId, Digest, Exit, Reason};
 use super::{books::BooksError, lock::LockError};
 use crate::{
     health::{Health, Verdict},
-    host::HostError,
+    host::{CommandError, HostError},
     keeper::Pool,
     plan::Operation,
     traffic::TrafficError,
@@ -23,6 +23,9 @@ pub enum DriveError {
     /// It was cancelled before it began; nothing was done.
     #[error("cancelled before anything was done; what served still does")]
     Cancelled,
+    /// Nothing was done, because the release's program could not be started.
+    #[error("nothing was deployed: {0}")]
+    Command(#[from] CommandError),
     /// Nothing was done, because the place to deploy to can't be used.
     #[error("environment `{environment}` can't be deployed to: {source}")]
     Unreachable {
@@ -78,6 +81,8 @@ impl DriveError {
             Self::Failed(failure) => return failure.reason.clone(),
             Self::Unreachable { source, .. } => (source.blame(), source.remedy()),
             Self::Unseen { source, .. } => (source.blame(), source.remedy()),
+            Self::Command(error) if error.is_of_the_host() => (Blame::Environment, Some(error.remedy())),
+            Self::Command(error) => (Blame::Project, Some(error.remedy())),
             Self::Lock(LockError::Held { .. }) => {
                 (Blame::Environment, Some("wait for that deployment, or end it: what it did is kept".into()))
             }
@@ -99,9 +104,12 @@ impl DriveError {
             Self::NothingToGoBackTo { .. } | Self::BeyondRetention { .. } | Self::NeverDeployed { .. } => {
                 Exit::Configuration
             }
-            Self::Lock(_) | Self::Unreachable { .. } | Self::Unseen { .. } | Self::Books(_) => {
-                Exit::Environment
-            }
+            Self::Command(error) if !error.is_of_the_host() => Exit::Configuration,
+            Self::Command(_)
+            | Self::Lock(_)
+            | Self::Unreachable { .. }
+            | Self::Unseen { .. }
+            | Self::Books(_) => Exit::Environment,
         }
     }
 }
@@ -134,6 +142,9 @@ impl Failure {
             .serving
             .map_or_else(|| "no release".into(), |release| format!("release {}", release.short()));
         match &self.ending {
+            Ending::RolledBack if self.was_visible && self.serving.is_none() => {
+                "requests were taken away from it: no release serves, as before".into()
+            }
             Ending::RolledBack if self.was_visible => {
                 format!("requests were sent back: {serving} serves, as before")
             }

@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 use staith_model::{DeploymentId, Digest};
 
 use super::record::{AttemptKind, AttemptResult};
+use crate::host::durable;
 
 /// A journal this long is put aside, and a new one begun: some thousand deployments.
 const LONGEST: u64 = 4 << 20;
@@ -64,9 +66,10 @@ fn open(path: &Path) -> io::Result<File> {
         fs::rename(path, path.with_extension("old.jsonl"))?;
     }
     let is_new = !path.exists();
-    let file = OpenOptions::new().read(true).append(true).create(true).open(path)?;
+    let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)?;
+    durable::make_private(&file)?;
     if is_new && let Some(folder) = path.parent() {
-        crate::host::durable::sync_folder(folder)?;
+        durable::sync_folder(folder)?;
     }
     Ok(file)
 }

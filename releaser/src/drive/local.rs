@@ -2,7 +2,8 @@
 
 use std::{
     ffi::OsString,
-    io,
+    fs, io,
+    os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -12,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Books, BooksError, Deployed, DriveError, Driver, Events, Wanted, driver, record::AttemptKind};
 use crate::{
-    host::{HostError, LocalHost, PackageFiles, Progress, durable, link::KeeperLink},
-    keeper::Keeper,
+    host::{HostError, LocalHost, PackageFiles, Progress, check_command, durable, link::KeeperLink},
+    keeper::{Keeper, port_is_free},
     release::freeze,
     traffic::BuiltInProxy,
 };
@@ -27,19 +28,18 @@ pub struct Local {
 }
 
 impl Local {
-    /// The environment in the folder `dir`, which is made if it is not there. `launcher` is the program (an absolute
-    /// path) and first arguments that become the [keeper](crate::keeper).
+    /// The environment in the folder `dir`, which need not be there: the first [`Local::deploy`] makes it. `launcher` is
+    /// the program (an absolute path) and first arguments that become the [keeper](crate::keeper).
     ///
     /// # Errors
-    /// The folder can't be made.
+    /// The folder's place can't be looked at.
     pub fn new(
         dir: &Path,
         launcher: Vec<OsString>,
         environment: LocalEnvironment,
     ) -> Result<Self, DriveError> {
-        let failed = |source| BooksError::Io { what: "make the folder", path: dir.to_owned(), source };
-        durable::create_folder(dir).map_err(failed)?;
-        let dir = dir.canonicalize().map_err(failed)?;
+        let failed = |source| BooksError::Io { what: "look at the folder", path: dir.to_owned(), source };
+        let dir = durable::resolve(dir).map_err(failed)?;
         Ok(Self { dir, launcher, environment })
     }
 
@@ -53,7 +53,7 @@ impl Local {
         Self::new(dir, launcher, environment.ok_or_else(never)?)
     }
 
-    /// Its folder.
+    /// Its folder; it is there once something was deployed.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -75,7 +75,7 @@ impl Local {
     }
 
     /// Freezes a package into a release and makes it serve; see [`Driver::drive`] for cancellation. A release that
-    /// serves already is only looked at.
+    /// serves already is only looked at. What can't be started is refused before anything is touched.
     ///
     /// # Errors
     /// See [`DriveError`].
@@ -87,9 +87,46 @@ impl Local {
         events: Events<'_>,
         cancel: &CancellationToken,
     ) -> Result<Deployed, DriveError> {
+        if cancel.is_cancelled() {
+            return Err(DriveError::Cancelled);
+        }
         let release = freeze(package, &self.environment);
+        check_command(&release.process.command, files.manifest(), self.search_path().await.as_deref())?;
+        self.refuse_taken_port()?;
+        self.make_folder()?;
         let wanted = Wanted { release, files: Some(files), kind: AttemptKind::Deploy, progress };
         self.driver().drive(wanted, events, cancel).await
+    }
+
+    /// Where nothing was ever deployed no keeper listens: then a port that is taken is told before a folder is made.
+    fn refuse_taken_port(&self) -> Result<(), DriveError> {
+        if self.dir.exists() {
+            return Ok(());
+        }
+        port_is_free(self.environment.listen).map_err(|taken| DriveError::Unreachable {
+            environment: self.environment.name.to_string(),
+            source: HostError::Refused { pool: None, what: "take orders".into(), why: taken.to_string() },
+        })
+    }
+
+    /// Makes the folder, private with all that is in it: specs hold secrets.
+    fn make_folder(&self) -> Result<(), BooksError> {
+        let made = durable::create_folder(&self.dir);
+        let closed = made.and_then(|()| durable::make_private(&fs::File::open(&self.dir)?));
+        closed.map_err(|source| BooksError::Io { what: "make the folder", path: self.dir.clone(), source })
+    }
+
+    /// Where a program without a `/` is looked for: in the `PATH` of the release, else of the keeper that runs, else of
+    /// the one that this process would start.
+    async fn search_path(&self) -> Option<OsString> {
+        if let Some(own) = self.environment.process.env.get("PATH") {
+            return Some(own.into());
+        }
+        match self.link().status().await {
+            Ok(Some(status)) => path_of(status.pid),
+            // What is wrong with the keeper is told by whoever needs it.
+            _ => std::env::var_os("PATH"),
+        }
     }
 
     /// Makes a release serve that has been here before: the previous one, or `to`. No bytes are moved: if its pool is
@@ -132,6 +169,13 @@ impl Local {
             _ => Err(DriveError::BeyondRetention { release: to, available }),
         }
     }
+}
+
+/// The `PATH` that a process was started with.
+fn path_of(pid: u32) -> Option<OsString> {
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let path = environ.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(b"PATH="))?;
+    Some(OsString::from_vec(path.to_vec()))
 }
 
 /// A release as people know it; what can't be read is named by its digest.

@@ -4,11 +4,14 @@
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use rustix::fs::{FlockOperation, flock};
+
+use crate::host::durable;
 
 /// How often a held lock is tried again.
 const PAUSE: Duration = Duration::from_millis(25);
@@ -50,8 +53,15 @@ pub(super) struct Lock {
 /// Takes the lock, waiting for `patience` if somebody has it. Cancel-safe.
 pub(super) async fn take(path: &Path, patience: Duration) -> Result<Lock, LockError> {
     let failed = |source| LockError::Io { path: path.to_owned(), source };
-    let mut file =
-        OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
+        .map_err(failed)?;
+    durable::make_private(&file).map_err(failed)?;
     let began = Instant::now();
     loop {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {

@@ -68,11 +68,7 @@ impl Session<'_> {
         };
         let moved = self.course.state() == DeploymentState::RollingBack;
         let (change, ending) = match ended {
-            Ok(Back::There) => (DeploymentChange::Restored, Ending::RolledBack),
-            Ok(Back::Nowhere) => {
-                let why = "nothing served before this release, so requests stay with it: deploy one that works, or stop the environment";
-                (DeploymentChange::Undecidable, Ending::NeedsDecision(why.into()))
-            }
+            Ok(()) => (DeploymentChange::Restored, Ending::RolledBack),
             Err(trouble) => {
                 let why = trouble.reason("go back").what;
                 match self.course.state() {
@@ -88,15 +84,15 @@ impl Session<'_> {
     }
 
     /// Level-triggered like the way forward: each look decides what is still to be done.
-    async fn take_back(&mut self) -> Result<Back, Trouble> {
+    async fn take_back(&mut self) -> Result<(), Trouble> {
         let active = self.driver.traffic.observe().await?.active;
         let Some(home) = self.before.traffic.active else {
-            if active.is_some() {
+            if let Some(pool) = active {
                 self.begin_rollback();
-                return Ok(Back::Nowhere);
+                self.abandon(pool).await?;
             }
-            self.stop_what_was_started(None).await?;
-            return Ok(Back::There);
+            self.driver.host.activate(self.before.host.current.as_ref()).await?;
+            return self.stop_what_was_started(None).await;
         };
         if active != Some(home) {
             self.begin_rollback();
@@ -109,8 +105,16 @@ impl Session<'_> {
             self.course.did_in_words(self.during.clone(), done.already, since);
         }
         self.driver.host.activate(self.before.host.current.as_ref()).await?;
-        self.stop_what_was_started(Some(home)).await?;
-        Ok(Back::There)
+        self.stop_what_was_started(Some(home)).await
+    }
+
+    /// Nothing served before: then nothing serves afterwards.
+    async fn abandon(&mut self, pool: Pool) -> Result<(), Trouble> {
+        let since = Instant::now();
+        self.during = format!("take the requests away from pool {pool}");
+        let done = self.driver.traffic.abandon(self.epoch, pool).await?;
+        self.course.did_in_words(self.during.clone(), done.already, since);
+        Ok(())
     }
 
     fn begin_rollback(&mut self) {
@@ -153,12 +157,4 @@ impl Session<'_> {
         self.course.did_in_words(words.clone(), done.already, since);
         self.note(Note::Outcome { id: words, error: None }).await
     }
-}
-
-/// Where the way back led.
-enum Back {
-    /// To what was before.
-    There,
-    /// Nothing was before.
-    Nowhere,
 }

@@ -29,7 +29,7 @@ pub struct EnvironmentStatus {
     pub previous: Option<ReleaseLine>,
     /// Both pools; empty when the keeper does not run.
     pub pools: Vec<PoolLine>,
-    /// The other releases on disk, those that served last first.
+    /// The other releases on disk, neither the current nor the previous one, those that served last first.
     pub others: Vec<ReleaseLine>,
     /// Whether a deployment is under way.
     pub deploying: bool,
@@ -127,18 +127,18 @@ pub async fn status(dir: &Path) -> Result<EnvironmentStatus, DriveError> {
         }
     }
     let previous = if current == record.current { record.previous } else { record.current };
-    let mut others: Vec<Digest> = on_disk.into_iter().filter(|release| Some(*release) != current).collect();
+    let is_other = |release: &Digest| Some(*release) != current && Some(*release) != previous;
+    let mut others: Vec<Digest> = on_disk.into_iter().filter(is_other).collect();
     others.sort_by_key(|release| {
         record.history.iter().position(|known| known == release).unwrap_or(usize::MAX)
     });
     let listen = keeper.as_ref().map_or(environment.listen, |keeper| keeper.listen);
     Ok(EnvironmentStatus {
         url: crate::health::url(crate::traffic::dialable(listen), "/"),
-        keeper: keeper.map_or_else(not_running, |keeper| KeeperLine::Running {
-            pid: keeper.pid,
-            listen: keeper.listen,
-            served: keeper.served,
-        }),
+        keeper: keeper.map_or_else(
+            || not_running(dir, &environment.name, current),
+            |keeper| KeeperLine::Running { pid: keeper.pid, listen: keeper.listen, served: keeper.served },
+        ),
         since: record.since.filter(|_| current == record.current),
         current: line(&books, current).await,
         previous: line(&books, previous).await,
@@ -151,11 +151,24 @@ pub async fn status(dir: &Path) -> Result<EnvironmentStatus, DriveError> {
     })
 }
 
-fn not_running() -> KeeperLine {
-    KeeperLine::NotRunning {
-        remedy: "deploy again, or roll back to the current release: both start the keeper, and with it what served"
-            .into(),
-    }
+/// A plain rollback would lead to the release before: what brings back this one names it.
+fn not_running(dir: &Path, environment: &Name, current: Option<Digest>) -> KeeperLine {
+    let release = format!("`staith run --release {environment}` in the project's directory");
+    let project = dir.parent().and_then(Path::file_name).and_then(|name| name.to_str()?.parse::<Name>().ok());
+    let remedy = match (current, project) {
+        (None, _) => format!("{release} releases it"),
+        (Some(current), None) => {
+            format!(
+                "{release} releases it anew; `staith rollback --to {}` brings back what served",
+                current.short()
+            )
+        }
+        (Some(current), Some(project)) => format!(
+            "{release} releases it anew; `staith rollback {project} --environment {environment} --to {}` brings back what served",
+            current.short()
+        ),
+    };
+    KeeperLine::NotRunning { remedy }
 }
 
 async fn pool_line(books: &Books, pool: Pool, active: bool, status: &PoolStatus) -> PoolLine {

@@ -5,7 +5,10 @@ use std::{io, net::SocketAddr, pin::pin, time::Duration};
 use http_body_util::Empty;
 use hyper::{Request, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
 
 use super::Answer;
 
@@ -22,17 +25,29 @@ pub(super) async fn ask(
     release_header: Option<&str>,
     patience: Duration,
 ) -> Result<Head, Answer> {
-    match timeout(patience, exchange(address, path, release_header)).await {
+    let until = Instant::now() + patience;
+    let connected = timeout_at(until, TcpStream::connect(address)).await;
+    let stream = match connected {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) if error.kind() == io::ErrorKind::ConnectionRefused => return Err(Answer::Refused),
+        Ok(Err(error)) => return Err(Answer::Broken(error.to_string())),
+        Err(_) => {
+            let seconds = patience.as_secs_f64();
+            return Err(Answer::Broken(format!("no connection could be made within {seconds:.1} s")));
+        }
+    };
+    match timeout_at(until, exchange(stream, address, path, release_header)).await {
         Ok(answer) => answer,
-        Err(_) => Err(Answer::NoAnswer),
+        Err(_) => Err(Answer::NoAnswer { within: patience }),
     }
 }
 
-async fn exchange(address: SocketAddr, path: &str, release_header: Option<&str>) -> Result<Head, Answer> {
-    let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => Answer::Refused,
-        _ => Answer::Broken(error.to_string()),
-    })?;
+async fn exchange(
+    stream: TcpStream,
+    address: SocketAddr,
+    path: &str,
+    release_header: Option<&str>,
+) -> Result<Head, Answer> {
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| Answer::Broken(explain(&error)))?;
     let request = Request::get(path)

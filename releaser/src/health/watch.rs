@@ -18,6 +18,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// The longest that one answer may take: one that hangs must not use up the whole deadline.
 const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 
+/// What is waited for beyond the deadline, so that a question which it cut short says itself how far it came.
+const SLACK: Duration = Duration::from_millis(500);
+/// A shorter wait for an answer proves nothing.
+const SHORTEST_PROOF: Duration = Duration::from_millis(20);
+
 /// What is asked.
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
@@ -59,6 +64,17 @@ pub enum Nowhere {
     Yet(String),
     /// It was given up: asking on is of no use.
     GivenUp(String),
+    /// Its program ended by itself.
+    Ended {
+        /// How often.
+        times: u32,
+        /// How the last time.
+        how: String,
+        /// Whether it will not be started again.
+        for_good: bool,
+    },
+    /// Its program can't be started, and will not be tried again.
+    NotStarted(String),
 }
 
 /// Asks until there are as many consecutive good answers as the check wants, or the deadline has passed.
@@ -72,14 +88,20 @@ pub async fn watch(subject: &dyn Subject, question: &Question<'_>) -> Health {
         if left.is_zero() {
             return record.close(None);
         }
-        let (answer, pid) = match tokio::time::timeout(left, once(subject, question, &mut record.url)).await {
+        let asked = once(subject, question, Instant::now() + left, &mut record.url);
+        let (answer, pid) = match tokio::time::timeout(left + SLACK, asked).await {
             Ok(answered) => answered,
-            // A question that the deadline cut short says less than an answer that came before it.
             Err(_) if !record.observations.is_empty() => return record.close(None),
-            Err(_) => (Answer::NoAnswer, None),
+            Err(_) => (Answer::NotRunning("where it runs could not be found out in time".into()), None),
         };
+        if record.says_more_than(&answer) {
+            return record.close(None);
+        }
         let good = matches!(answer, Answer::Good { .. });
-        let given_up = matches!(answer, Answer::GivenUp(_));
+        let given_up = matches!(
+            answer,
+            Answer::GivenUp(_) | Answer::NotStarted(_) | Answer::Ended { for_good: true, .. }
+        );
         if record.take(answer, pid) {
             return record.close(Some(Verdict::Healthy));
         }
@@ -95,17 +117,23 @@ pub async fn watch(subject: &dyn Subject, question: &Question<'_>) -> Health {
 async fn once(
     subject: &dyn Subject,
     question: &Question<'_>,
+    until: Instant,
     asked: &mut Option<String>,
 ) -> (Answer, Option<u32>) {
     let place = match subject.whereabouts().await {
         Ok(place) => place,
         Err(Nowhere::Yet(why)) => return (Answer::NotRunning(why), None),
         Err(Nowhere::GivenUp(why)) => return (Answer::GivenUp(why), None),
+        Err(Nowhere::NotStarted(why)) => return (Answer::NotStarted(why), None),
+        Err(Nowhere::Ended { times, how, for_good }) => {
+            return (Answer::Ended { times, how, for_good }, None);
+        }
     };
     let check = question.check;
     *asked = Some(url(place.address, &check.path));
     let header = check.release_header.as_deref();
-    let head = match ask(place.address, &check.path, header, LONGEST_ANSWER).await {
+    let patience = LONGEST_ANSWER.min(until.saturating_duration_since(Instant::now()));
+    let head = match ask(place.address, &check.path, header, patience).await {
         Ok(head) => head,
         Err(answer) => return (answer, place.pid),
     };
@@ -157,6 +185,18 @@ impl Record {
             url: None,
             path: question.check.path.clone(),
             observations: Vec::new(),
+        }
+    }
+
+    /// Whether what came before says more than a question that the deadline cut short: any answer does. That nothing
+    /// listened says less, unless there was no time at all.
+    fn says_more_than(&self, cut: &Answer) -> bool {
+        let Answer::NoAnswer { within } = cut else { return false };
+        match self.observations.last().map(|last| &last.answer) {
+            None => false,
+            _ if *within >= LONGEST_ANSWER => false,
+            Some(Answer::Refused | Answer::NotRunning(_) | Answer::Broken(_)) => *within < SHORTEST_PROOF,
+            Some(_) => true,
         }
     }
 
@@ -310,6 +350,55 @@ mod tests {
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = At(silent.local_addr().unwrap(), None);
         let health = watch(&at, &question(&check, false, SHORT)).await;
-        assert_eq!(health.last(), Some(&Answer::NoAnswer));
+        assert!(matches!(health.last(), Some(Answer::NoAnswer { .. })), "{health:?}");
+    }
+
+    /// Is at each place in turn, and stays at the last.
+    struct Moving(std::sync::Mutex<Vec<Result<SocketAddr, Nowhere>>>);
+
+    #[async_trait]
+    impl Subject for Moving {
+        async fn whereabouts(&self) -> Result<Whereabouts, Nowhere> {
+            let mut places = self.0.lock().unwrap();
+            let place = if places.len() > 1 { places.remove(0) } else { places[0].clone() };
+            place.map(|address| Whereabouts { address, pid: None, folder: None })
+        }
+    }
+
+    #[tokio::test]
+    async fn one_that_accepts_and_never_answers_is_not_said_to_refuse() {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let places = vec![Ok(free), Ok(silent.local_addr().unwrap())];
+        let check = check(None, 1);
+        let short = Duration::from_millis(200);
+        let health = watch(&Moving(places.into()), &question(&check, false, short)).await;
+        let Some(Answer::NoAnswer { within }) = health.last() else { panic!("{health:?}") };
+        assert!(*within <= short);
+        let text = crate::health::explain(&health);
+        assert!(text.contains("accepted the connection and did not answer within"), "{text}");
+        assert!(!health.remedy().contains("PORT"));
+    }
+
+    #[tokio::test]
+    async fn one_that_answered_badly_before_is_told_by_that() {
+        let bad = server(vec![status(503, "")]).await;
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let places = vec![Ok(bad), Ok(silent.local_addr().unwrap())];
+        let check = check(None, 1);
+        let health = watch(&Moving(places.into()), &question(&check, false, SHORT * 5)).await;
+        assert_eq!(health.last(), Some(&Answer::BadStatus(503)));
+    }
+
+    #[tokio::test]
+    async fn one_that_was_given_up_is_asked_no_more() {
+        let check = check(None, 1);
+        let ended = |for_good| Nowhere::Ended { times: 5, how: "exit code 3".into(), for_good };
+        for nowhere in [ended(true), Nowhere::NotStarted("no interpreter".into())] {
+            let places = vec![Err(ended(false)), Err(nowhere)];
+            let endless = Duration::from_secs(100_000);
+            let health = watch(&Moving(places.into()), &question(&check, false, endless)).await;
+            assert_eq!((health.verdict, health.asked()), (Verdict::Unhealthy, 2));
+        }
     }
 }

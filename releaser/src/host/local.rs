@@ -305,14 +305,17 @@ impl Subject for Resident<'_> {
         let Some(status) = status.and_then(|mut status| status.pools.remove(&self.pool)) else {
             return Err(Nowhere::GivenUp("the keeper does not run".into()));
         };
-        let ended = || match &status.last_exit {
-            Some(exit) => {
-                format!("its program ended ({exit}) and was started again {} times", status.restarts)
+        let for_good = status.phase == PoolPhase::Stopped;
+        let gone = || match &status.last_exit {
+            Some(how) if status.starts > 0 => {
+                Nowhere::Ended { times: status.starts, how: how.clone(), for_good }
             }
-            None => format!("pool {} is {}", self.pool, status.phase),
+            Some(why) if for_good => Nowhere::NotStarted(why.clone()),
+            Some(why) => Nowhere::Yet(format!("it could not be started yet: {why}")),
+            None => Nowhere::Yet(format!("pool {} is {}", self.pool, status.phase)),
         };
         match (&status.spec, status.pid, status.port) {
-            _ if status.phase == PoolPhase::Stopped => Err(Nowhere::GivenUp(ended())),
+            _ if for_good => Err(gone()),
             (Some(spec), ..) if spec.release != self.release => {
                 let held = spec.release.short();
                 Err(Nowhere::GivenUp(format!("pool {} holds another release, {held}", self.pool)))
@@ -322,7 +325,7 @@ impl Subject for Resident<'_> {
                 pid: Some(pid),
                 folder: Some(spec.root.clone()),
             }),
-            _ => Err(Nowhere::Yet(ended())),
+            _ => Err(gone()),
         }
     }
 }

@@ -139,6 +139,16 @@ impl Keeper {
         self.done("switch requests", Ask::Switch { epoch, to }, PATIENCE).await
     }
 
+    /// Takes the requests away from a pool and gives them to none: clients are told that nothing is released here, as
+    /// before the first switch. For a first release that failed, where there is nothing to go back to. Nothing happens
+    /// when the pool is not the active one.
+    ///
+    /// # Errors
+    /// [`KeeperError::Superseded`].
+    pub async fn abandon(&self, epoch: u64, pool: Pool) -> Result<(), KeeperError> {
+        self.done("take back a release", Ask::Abandon { epoch, pool }, PATIENCE).await
+    }
+
     /// Waits until a pool answers no request any more, for `deadline` at most, and returns how many it still answers.
     ///
     /// # Errors
@@ -262,9 +272,34 @@ async fn open(dir: &Path) -> Result<Option<UnixStream>, KeeperError> {
     };
     match UnixStream::connect(socket.path()).await {
         Ok(stream) => Ok(Some(stream)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            Ok(None)
-        }
+        Err(error) if means_gone(error.kind()) => Ok(None),
         Err(error) => Err(unusable(error)),
+    }
+}
+
+/// Whether a connection failed because nobody listens, or because whoever did was killed while it was made: such a
+/// keeper is as good as none, and whoever starts the next one waits until the dead one's lock is free.
+fn means_gone(kind: io::ErrorKind) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound};
+    matches!(kind, NotFound | ConnectionRefused | ConnectionReset | BrokenPipe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_keeper_that_is_killed_while_it_is_connected_to_does_not_run() {
+        use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, PermissionDenied};
+        assert!([NotFound, ConnectionRefused, ConnectionReset, BrokenPipe].into_iter().all(means_gone));
+        assert!(!means_gone(PermissionDenied));
+    }
+
+    #[tokio::test]
+    async fn a_socket_whose_listener_is_gone_is_nobody_and_a_strangers_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(crate::keeper::socket::listen(dir.path()).unwrap());
+        assert!(open(dir.path()).await.unwrap().is_none());
+        assert!(open(&dir.path().join("missing")).await.unwrap().is_none());
     }
 }

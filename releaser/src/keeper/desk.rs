@@ -56,6 +56,7 @@ async fn carry_out(ask: Ask, pools: &Pools) -> Result<Answer, Refusal> {
         Ask::Status => Ok(Answer::Status(pools.status())),
         Ask::EnsurePool { epoch, pool, spec } => pools.ensure(epoch, pool, spec).await.map(Answer::Pool),
         Ask::Switch { epoch, to } => pools.switch(epoch, to).await.map(|()| Answer::Done),
+        Ask::Abandon { epoch, pool } => pools.abandon(epoch, pool).await.map(|()| Answer::Done),
         Ask::Drain { epoch, pool, deadline } => {
             pools.drain(epoch, pool, deadline).await.map(Answer::InFlight)
         }

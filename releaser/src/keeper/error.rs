@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use super::{
     pool::{Pool, PoolPhase},
-    port::PortTaken,
+    port::{PortTaken, stop_command},
     protocol::Refusal,
 };
 
@@ -50,7 +50,7 @@ pub enum KeeperError {
         why: String,
     },
     /// The environment's keeper listens elsewhere.
-    #[error("the keeper in {} listens on {listening}, and {asked} was asked for; stop the environment once so that it can start on {asked}, or ask for {listening}", dir.display())]
+    #[error("the keeper in {} listens on {listening}, and {asked} was asked for; {}, then the next release starts it on {asked}; or ask for {listening}", dir.display(), stop_it(dir))]
     ListensElsewhere {
         /// The environment's directory.
         dir: PathBuf,
@@ -112,6 +112,11 @@ pub enum KeeperError {
         /// Why not.
         source: io::Error,
     },
+}
+
+fn stop_it(dir: &std::path::Path) -> String {
+    stop_command(dir)
+        .map_or_else(|| "stop the environment".to_owned(), |command| format!("end it with `{command}`"))
 }
 
 impl KeeperError {

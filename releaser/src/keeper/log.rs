@@ -8,6 +8,8 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+use serde::{Deserialize, Serialize};
+
 /// A log grows to this many bytes, then it becomes the old one and a new one begins: the last hours of a talkative
 /// program, in at most twice as much space.
 pub(super) const CAP: u64 = 8 << 20;
@@ -20,13 +22,28 @@ const LONGEST_TAIL: u64 = 16 << 10;
 pub(super) struct LogFile {
     path: PathBuf,
     cap: u64,
-    open: Mutex<Option<(File, u64)>>,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    file: Option<(File, u64)>,
+    from: LogFrom,
+}
+
+/// Where in a log something began: what is before it was said by somebody else.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct LogFrom {
+    /// Bytes of the old log that are not meant.
+    old: u64,
+    /// Bytes of the new one that are not.
+    new: u64,
 }
 
 impl LogFile {
     /// The log at `path`, which goes on where it ended.
     pub(super) fn at(path: PathBuf, cap: u64) -> Self {
-        Self { path, cap, open: Mutex::new(None) }
+        Self { path, cap, open: Mutex::default() }
     }
 
     /// Where it is.
@@ -38,8 +55,20 @@ impl LogFile {
     pub(super) fn write(&self, bytes: &[u8]) {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if self.append(&mut open, bytes).is_err() {
-            *open = None;
+            open.file = None;
         }
+    }
+
+    /// Somebody else speaks from now on.
+    pub(super) fn begin(&self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = fs::metadata(&self.path).map_or(0, |metadata| metadata.len());
+        open.from = LogFrom { old: u64::MAX, new };
+    }
+
+    /// Where whoever speaks now began.
+    pub(super) fn from(&self) -> LogFrom {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner).from
     }
 
     /// Appends a line with the time.
@@ -47,17 +76,18 @@ impl LogFile {
         self.write(format!("{} {what}\n", jiff::Timestamp::now()).as_bytes());
     }
 
-    fn append(&self, open: &mut Option<(File, u64)>, bytes: &[u8]) -> io::Result<()> {
-        if open.as_ref().is_some_and(|(_, size)| *size > 0 && size + bytes.len() as u64 > self.cap) {
-            *open = None;
+    fn append(&self, open: &mut Open, bytes: &[u8]) -> io::Result<()> {
+        if open.file.as_ref().is_some_and(|(_, size)| *size > 0 && size + bytes.len() as u64 > self.cap) {
+            open.file = None;
             fs::rename(&self.path, old(&self.path))?;
+            open.from = LogFrom { old: open.from.new, new: 0 };
         }
-        if open.is_none() {
+        if open.file.is_none() {
             let file = OpenOptions::new().create(true).append(true).mode(0o600).open(&self.path)?;
             let size = file.metadata()?.len();
-            *open = Some((file, size));
+            open.file = Some((file, size));
         }
-        if let Some((file, size)) = open {
+        if let Some((file, size)) = &mut open.file {
             file.write_all(bytes)?;
             *size += bytes.len() as u64;
         }
@@ -71,13 +101,13 @@ fn old(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// The last `lines` lines of a log, of its last 16 KiB; empty when it can't be read. A log that has just begun is
+/// The last `lines` lines of a log after `from`, of its last 16 KiB; empty when it can't be read. A log that has just begun is
 /// preceded by the end of the old one.
-pub(super) fn tail(path: &Path, lines: usize) -> String {
-    let new = last_bytes(path).unwrap_or_default();
+pub(super) fn tail(path: &Path, lines: usize, from: LogFrom) -> String {
+    let new = last_bytes(path, from.new).unwrap_or_default();
     let mut text = match new.len() as u64 {
         LONGEST_TAIL.. => Vec::new(),
-        _ => last_bytes(&old(path)).unwrap_or_default(),
+        _ => last_bytes(&old(path), from.old).unwrap_or_default(),
     };
     text.extend(new);
     let most = usize::try_from(LONGEST_TAIL).unwrap_or(usize::MAX);
@@ -86,10 +116,13 @@ pub(super) fn tail(path: &Path, lines: usize) -> String {
     kept[kept.len().saturating_sub(lines)..].join("\n")
 }
 
-fn last_bytes(path: &Path) -> io::Result<Vec<u8>> {
+fn last_bytes(path: &Path, from: u64) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
-    file.seek(SeekFrom::Start(size.saturating_sub(LONGEST_TAIL)))?;
+    if from >= size {
+        return Ok(Vec::new());
+    }
+    file.seek(SeekFrom::Start(size.saturating_sub(LONGEST_TAIL).max(from)))?;
     let mut bytes = Vec::new();
     file.take(LONGEST_TAIL).read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -110,7 +143,7 @@ mod tests {
         let sizes: Vec<u64> = sizes.collect();
         assert_eq!(sizes.len(), 2);
         assert!(sizes.iter().all(|size| *size <= 100), "{sizes:?}");
-        assert_eq!(tail(log.path(), 2), "line 998\nline 999");
+        assert_eq!(tail(log.path(), 2, LogFrom::default()), "line 998\nline 999");
     }
 
     #[test]
@@ -120,14 +153,32 @@ mod tests {
         for number in 0..3 {
             LogFile::at(path.clone(), 100).write(format!("life {number}\n").as_bytes());
         }
-        assert_eq!(tail(&path, 9), "life 0\nlife 1\nlife 2");
+        assert_eq!(tail(&path, 9, LogFrom::default()), "life 0\nlife 1\nlife 2");
+    }
+
+    #[test]
+    fn what_an_earlier_speaker_said_is_not_told_even_when_the_log_begins_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = LogFile::at(dir.path().join("blue.log"), 100);
+        let told = || tail(log.path(), 99, log.from());
+        log.write(b"earlier\n");
+        log.begin();
+        assert_eq!(told(), "");
+        log.write(b"first\n");
+        assert_eq!(told(), "first");
+        log.write(&[b'x'; 95]);
+        assert_eq!(told(), format!("first\n{}", "x".repeat(95)));
+        log.write(&[b'y'; 95]);
+        log.begin();
+        log.write(b"\nlast\n");
+        assert_eq!(told(), "\nlast");
     }
 
     #[test]
     fn a_log_that_can_not_be_written_is_no_failure_and_has_no_tail() {
         let log = LogFile::at(PathBuf::from("/proc/nowhere/blue.log"), 100);
         log.write(b"lost\n");
-        assert_eq!(tail(log.path(), 5), "");
+        assert_eq!(tail(log.path(), 5, LogFrom::default()), "");
     }
 
     #[test]
@@ -135,6 +186,6 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("log");
         fs::write(&path, vec![b'x'; 1 << 20]).unwrap();
-        assert_eq!(tail(&path, 10).len() as u64, LONGEST_TAIL);
+        assert_eq!(tail(&path, 10, LogFrom::default()).len() as u64, LONGEST_TAIL);
     }
 }

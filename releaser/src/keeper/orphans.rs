@@ -1,12 +1,19 @@
-//! Ending what a killed keeper left behind.
+//! Ending what a killed keeper left behind, and what a program left behind that ended.
 //!
 //! A keeper that is killed can't end its programs, and they do not end by themselves. The next keeper finds them in two
 //! ways: by process id and start time, as `keeper.json` has them, and by the value of [`MARK`] in their environment,
 //! which also finds a program that was started a moment before the kill and never written down, and children that left
 //! the program's process group. They are ended and started anew instead of being adopted: nobody can say what a program
 //! did while nobody watched it, its output has nowhere to go, and only a parent learns how its child ends.
+//!
+//! A program that becomes a daemon leaves its process group, too, while its keeper lives. Whenever a pool's program has
+//! ended, whatever else carries the marks of that pool is ended.
 
-use std::{fs, os::fd::OwnedFd, time::Duration};
+use std::{
+    fs,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
 
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -14,8 +21,13 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::pool::Pool;
+
 /// The environment variable by which a keeper knows its own; its value is the keeper's directory.
 pub(super) const MARK: &str = "STAITH_KEEPER";
+
+/// The environment variable by which a keeper knows whose a process is; its value is the pool's name.
+pub(super) const POOL_MARK: &str = "STAITH_POOL";
 
 /// How long orphans may take to end by themselves. Requests are held meanwhile, so it is short.
 const GRACE: Duration = Duration::from_secs(3);
@@ -23,8 +35,8 @@ const GRACE: Duration = Duration::from_secs(3);
 /// How long an ended process may take to vanish. Only one that is stuck in the kernel takes any time at all.
 const VANISH: Duration = Duration::from_secs(2);
 
-/// How often the search is repeated, for programs that start others while they are being ended.
-const ROUNDS: usize = 5;
+/// How long the search is repeated, for programs that start others while they are being ended.
+const LONGEST_SEARCH: Duration = Duration::from_secs(15);
 
 /// A process that can be told from a later one with the same number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,39 +76,51 @@ fn start_time(pid: u32) -> Option<u64> {
 /// Ends all processes that a killed keeper of `dir` left behind, and returns how many there were. Blocks for a few
 /// seconds at most.
 pub(super) fn end_left_behind(dir: &str, recorded: &[ProcessMark]) -> usize {
-    let mut first_round = Vec::new();
-    for round in 0..ROUNDS {
-        let orphans = find(dir, recorded);
+    end_marked(&[mark(MARK, dir)], recorded, true)
+}
+
+/// Ends all processes that what ran in a pool of the keeper of `dir` has left behind, and returns how many there were;
+/// those of the other pool stay. Without `gently`, nobody is asked first. Blocks for a few seconds at most, and hardly
+/// at all when there are none.
+pub(super) fn end_left_in(dir: &str, pool: Pool, gently: bool) -> usize {
+    end_marked(&[mark(MARK, dir), mark(POOL_MARK, &pool.to_string())], &[], gently)
+}
+
+fn mark(name: &str, value: &str) -> Vec<u8> {
+    format!("{name}={value}").into_bytes()
+}
+
+fn end_marked(marks: &[Vec<u8>], recorded: &[ProcessMark], gently: bool) -> usize {
+    let began = Instant::now();
+    let (mut ended, mut ask) = (Vec::new(), gently);
+    while began.elapsed() < LONGEST_SEARCH {
+        let orphans = find(marks, recorded);
         if orphans.is_empty() {
             break;
         }
-        if round == 0 {
-            first_round.clone_from(&orphans);
-            let ended = send(&orphans, recorded, Signal::TERM);
-            wait_for(&ended, GRACE);
-        } else {
-            let ended = send(&orphans, recorded, Signal::KILL);
-            wait_for(&ended, VANISH);
-        }
+        let (signal, patience) = if ask { (Signal::TERM, GRACE) } else { (Signal::KILL, VANISH) };
+        wait_for(&send(&orphans, recorded, signal), patience);
+        ask = false;
+        ended.extend(orphans.into_iter().filter(|orphan| !ended.contains(orphan)).collect::<Vec<_>>());
     }
-    first_round.len()
+    ended.len()
 }
 
-fn find(dir: &str, recorded: &[ProcessMark]) -> Vec<ProcessMark> {
+fn find(marks: &[Vec<u8>], recorded: &[ProcessMark]) -> Vec<ProcessMark> {
     let mut found: Vec<ProcessMark> = recorded.iter().filter(|mark| mark.is_alive()).cloned().collect();
     let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
     for pid in processes.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()) {
-        if pid != std::process::id() && is_marked(pid, dir) {
+        if pid != std::process::id() && is_marked(pid, marks) {
             found.extend(ProcessMark::of(pid).filter(|mark| !found.contains(mark)));
         }
     }
     found
 }
 
-fn is_marked(pid: u32, dir: &str) -> bool {
-    let mark = format!("{MARK}={dir}");
-    fs::read(format!("/proc/{pid}/environ"))
-        .is_ok_and(|environ| environ.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes()))
+/// Whether a process has all of these variables in its environment.
+fn is_marked(pid: u32, marks: &[Vec<u8>]) -> bool {
+    let Ok(environ) = fs::read(format!("/proc/{pid}/environ")) else { return false };
+    marks.iter().all(|mark| environ.split(|byte| *byte == 0).any(|variable| variable == mark))
 }
 
 /// Sends a signal to each process, and to the group of those that a keeper started as leaders of one.
@@ -120,7 +144,7 @@ fn send(orphans: &[ProcessMark], leaders: &[ProcessMark], signal: Signal) -> Vec
 
 /// Waits until all processes have ended, for `longest` at most.
 fn wait_for(processes: &[OwnedFd], longest: Duration) {
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     for process in processes {
         let left = longest.saturating_sub(began.elapsed());
         let Ok(left) = Timespec::try_from(left) else { continue };
@@ -154,6 +178,21 @@ mod tests {
         assert!(other.try_wait().unwrap().is_none());
         other.kill().unwrap();
         other.wait().unwrap();
+    }
+
+    #[test]
+    fn what_a_pool_left_behind_is_ended_and_what_the_other_one_runs_is_not() {
+        let dir = format!("/nowhere/{}/pools", std::process::id());
+        let in_pool = |pool: &str| {
+            let mut command = Command::new("/bin/sleep");
+            command.arg("1000").env(MARK, &dir).env(POOL_MARK, pool).process_group(0).spawn().unwrap()
+        };
+        let (mut blue, mut green) = (in_pool("blue"), in_pool("green"));
+        assert_eq!(end_left_in(&dir, Pool::Blue, false), 1);
+        assert_eq!(blue.wait().unwrap().signal(), Some(9));
+        assert!(green.try_wait().unwrap().is_none());
+        assert_eq!(end_left_in(&dir, Pool::Green, true), 1);
+        assert_eq!(green.wait().unwrap().signal(), Some(15));
     }
 
     #[test]

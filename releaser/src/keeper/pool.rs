@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf};
 use serde::{Deserialize, Serialize};
 use staith_model::Digest;
 
+use super::log::LogFrom;
+
 /// One of the two places in which a release can run. Neither is special; one of them is active.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -47,7 +49,7 @@ pub struct PoolSpec {
     /// Program and arguments. A program with a `/` in it is looked up in `root`, any other in `PATH`.
     pub command: Vec<String>,
     /// Environment beside `PATH`, `HOME`, `LANG`, `TZ` and `TMPDIR`, which come from the keeper, and `PORT`,
-    /// `STAITH_RELEASE` and `STAITH_KEEPER`, which it sets. Values may be secret: they are kept in a file that only the
+    /// `STAITH_RELEASE`, `STAITH_KEEPER` and `STAITH_POOL`, which it sets. Values may be secret: they are kept in a file that only the
     /// owner reads, and [`fmt::Debug`] shows names only.
     pub env: BTreeMap<String, String>,
     /// Seconds between asking the program to end and ending it.
@@ -114,14 +116,21 @@ pub struct PoolStatus {
     pub restarts: u32,
     /// How the program ended the last time since the pool was filled: exit code or signal, or why it did not start.
     pub last_exit: Option<String>,
+    /// How often the program was started since the pool was filled; 0 when it could not be.
+    #[serde(default)]
+    pub starts: u32,
     /// Where the program's output is kept.
     pub log: PathBuf,
+    /// Where in it this filling of the pool began.
+    #[serde(default)]
+    pub(super) log_from: LogFrom,
 }
 
 impl PoolStatus {
-    /// The last `lines` lines that the program wrote, at most 16 KiB of them; empty when there is no log.
+    /// The last `lines` lines that the program wrote since the pool was filled, at most 16 KiB of them; empty when it
+    /// wrote none.
     pub fn log_tail(&self, lines: usize) -> String {
-        super::log::tail(&self.log, lines)
+        super::log::tail(&self.log, lines, self.log_from)
     }
 }
 

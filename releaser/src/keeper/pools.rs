@@ -123,7 +123,7 @@ impl Pools {
     pub(super) async fn ensure(&self, epoch: u64, pool: Pool, spec: PoolSpec) -> Result<PoolStatus, Refusal> {
         let _busy = self.slot(pool).busy.lock().await;
         self.admit(epoch).await?;
-        process::check(&spec).map_err(|why| Refusal::UnusableSpec { pool, why })?;
+        process::check(&spec, &self.surroundings).map_err(|why| Refusal::UnusableSpec { pool, why })?;
         let status = self.pool_status(pool);
         let is_same = status.spec.as_ref() == Some(&spec);
         if is_same && status.phase != PoolPhase::Stopped {
@@ -180,6 +180,19 @@ impl Pools {
                 let _ = timeout(ACCEPT_PATIENCE, upstream.accepting()).await;
             }
         }
+    }
+
+    /// Takes the requests away from a pool and gives them to none: on disk, then for requests. Those in flight stay.
+    pub(super) async fn abandon(&self, epoch: u64, pool: Pool) -> Result<(), Refusal> {
+        let _busy = self.slot(pool).busy.lock().await;
+        self.admit(epoch).await?;
+        if self.state.saved().active != Some(pool) {
+            return Ok(());
+        }
+        self.state.change(move |state| fenced(state, epoch, |state| state.active = None)).await?;
+        self.routes.close();
+        self.journal.note(&format!("epoch {epoch}: requests go nowhere, pool {pool} was abandoned"));
+        Ok(())
     }
 
     /// Waits until a pool answers no request.
@@ -239,6 +252,7 @@ impl Pools {
     /// Starts a program in an empty pool; returns when its first start was tried.
     async fn fill(&self, pool: Pool, spec: PoolSpec, admitted: bool) -> Arc<Upstream> {
         let slot = self.slot(pool);
+        slot.log.begin();
         let upstream = Upstream::new();
         let view = Arc::new(View::new());
         let admitted = Arc::new(AtomicBool::new(admitted));
@@ -281,7 +295,7 @@ impl Pools {
 
     fn pool_status(&self, pool: Pool) -> PoolStatus {
         let slot = self.slot(pool);
-        let log = slot.log.path().to_owned();
+        let (log, log_from) = (slot.log.path().to_owned(), slot.log.from());
         let filled = slot.filled();
         let Some(filled) = filled.as_ref() else {
             let phase = PoolPhase::Empty;
@@ -293,7 +307,9 @@ impl Pools {
                 in_flight: 0,
                 restarts: 0,
                 last_exit: None,
+                starts: 0,
                 log,
+                log_from,
             };
         };
         let seen = filled.view.now();
@@ -309,7 +325,9 @@ impl Pools {
             in_flight: filled.upstream.in_flight(),
             restarts: seen.restarts,
             last_exit: seen.last_exit,
+            starts: seen.starts,
             log,
+            log_from,
         }
     }
 }

@@ -4,9 +4,11 @@ use std::{
     collections::BTreeSet,
     fmt, fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
+use staith_model::Name;
 
 /// A process that listens on a port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,12 +17,25 @@ pub struct PortHolder {
     pub pid: u32,
     /// Its short name.
     pub name: String,
+    /// The environment's folder, if it is the keeper of one.
+    #[serde(default)]
+    pub keeper_of: Option<PathBuf>,
 }
 
 impl fmt::Display for PortHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (process {})", self.name, self.pid)
+        match &self.keeper_of {
+            Some(dir) => write!(f, "Staith's keeper of {} (process {})", dir.display(), self.pid),
+            None => write!(f, "{} (process {})", self.name, self.pid),
+        }
     }
+}
+
+/// The command that ends the keeper of an environment's folder, as people type it; `None` for a folder elsewhere than
+/// where the command line keeps its environments, `.../PROJECT/ENVIRONMENT`.
+pub(crate) fn stop_command(dir: &Path) -> Option<String> {
+    let name = |path: &Path| path.file_name()?.to_str()?.parse::<Name>().ok();
+    Some(format!("staith stop {} --environment {}", name(dir.parent()?)?, name(dir)?))
 }
 
 /// An address that can't be listened on.
@@ -30,7 +45,7 @@ pub struct PortTaken {
     /// The address.
     pub addr: SocketAddr,
     /// Who has it, as far as this user may know.
-    pub by: Option<PortHolder>,
+    pub by: Option<Box<PortHolder>>,
     /// Why not.
     pub why: String,
     /// What to do.
@@ -40,10 +55,14 @@ pub struct PortTaken {
 impl PortTaken {
     /// Explains a refusal to listen.
     pub(super) fn explain(addr: SocketAddr, error: &io::Error) -> Self {
-        let by = (error.kind() == io::ErrorKind::AddrInUse).then(|| port_holder(addr)).flatten();
+        let by =
+            (error.kind() == io::ErrorKind::AddrInUse).then(|| port_holder(addr)).flatten().map(Box::new);
         let (why, remedy) = match (error.kind(), &by) {
             (io::ErrorKind::AddrInUse, Some(holder)) => {
-                (format!("{holder} listens there"), "end that process or choose another port".to_owned())
+                let command = holder.keeper_of.as_deref().and_then(stop_command);
+                let end = command
+                    .map_or_else(|| "end that process".to_owned(), |stop| format!("end it with `{stop}`"));
+                (format!("{holder} listens there"), format!("{end}, or choose another port"))
             }
             (io::ErrorKind::AddrInUse, None) => (
                 "a process of another user listens there".to_owned(),
@@ -55,7 +74,7 @@ impl PortTaken {
             ),
             (io::ErrorKind::AddrNotAvailable, _) => (
                 "no network interface of this machine has that address".to_owned(),
-                "use 127.0.0.1 for this machine only, or 0.0.0.0 for all its addresses".to_owned(),
+                "choose 127.0.0.1, or an address that this machine has".to_owned(),
             ),
             _ => (error.to_string(), "choose another address".to_owned()),
         };
@@ -81,7 +100,23 @@ pub fn port_holder(addr: SocketAddr) -> Option<PortHolder> {
     let processes = fs::read_dir("/proc").ok()?.flatten();
     processes
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-        .find_map(|pid: u32| holds(pid, &inodes).then(|| PortHolder { pid, name: name_of(pid) }))
+        .find_map(|pid: u32| holds(pid, &inodes).then(|| holder(pid)))
+}
+
+fn holder(pid: u32) -> PortHolder {
+    let name = name_of(pid);
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let keeper_of = name.starts_with("staith").then(|| keeper_of(&command)).flatten();
+    PortHolder { pid, name, keeper_of }
+}
+
+/// The folder of a keeper, by the end of its command line: the folder and the address that it was started with.
+fn keeper_of(command: &[u8]) -> Option<PathBuf> {
+    let words: Vec<&str> = std::str::from_utf8(command).ok()?.trim_end_matches('\0').split('\0').collect();
+    let [_, .., dir, listen] = words.as_slice() else { return None };
+    listen.parse::<SocketAddr>().ok()?;
+    let dir = Path::new(dir);
+    dir.is_absolute().then(|| dir.to_owned())
 }
 
 fn holds(pid: u32, inodes: &BTreeSet<String>) -> bool {
@@ -162,6 +197,21 @@ mod tests {
     fn an_address_of_another_machine_is_explained() {
         let taken = port_is_free("192.0.2.1:8080".parse().unwrap()).unwrap_err();
         assert!(taken.to_string().contains("no network interface"), "{taken}");
+        assert!(taken.remedy.contains("127.0.0.1") && !taken.remedy.contains("0.0.0.0"), "{taken}");
+    }
+
+    #[test]
+    fn a_keeper_is_known_by_its_command_line_and_ended_by_its_name() {
+        let dir =
+            keeper_of(b"/bin/staith\0keeper\0/home/environments/guestbook/local\x00127.0.0.1:80\0").unwrap();
+        assert_eq!(stop_command(&dir).as_deref(), Some("staith stop guestbook --environment local"));
+        for other in
+            [&b""[..], b"staith\0run\0.\0", b"staith\0/a/b\x00127.0.0.1\0", b"\xff\0/a/b\x00127.0.0.1:80\0"]
+        {
+            assert_eq!(keeper_of(other), None);
+        }
+        assert_eq!(stop_command(Path::new("/a/Two Words")), None);
+        assert_eq!(stop_command(Path::new("/")), None);
     }
 
     #[test]

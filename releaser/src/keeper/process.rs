@@ -16,9 +16,14 @@ use rustix::{
     io::Errno,
     process::{Pid, Resource, Rlimit, Signal, WaitId, WaitIdOptions, kill_process_group, waitid},
 };
-use tokio::{io::AsyncReadExt as _, net::unix::pipe, sync::watch, time::timeout};
+use tokio::{io::AsyncReadExt as _, net::unix::pipe, sync::watch, task::JoinHandle, time::timeout};
 
-use super::{log::LogFile, orphans::MARK, pool::PoolSpec};
+use super::{
+    log::LogFile,
+    orphans::{MARK, POOL_MARK},
+    pool::{Pool, PoolSpec},
+};
+use crate::host::command::is_program;
 
 /// What a program gets from the keeper's environment. Everything else it needs is in its release.
 const PASSED_ON: [&str; 5] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR"];
@@ -38,7 +43,23 @@ impl Surroundings {
         let passed_on = PASSED_ON.into_iter().filter_map(|name| Some((name, std::env::var_os(name)?)));
         Self { passed_on: passed_on.collect(), mark, open_files }
     }
+
+    /// The keeper's directory.
+    pub(super) fn mark(&self) -> &str {
+        &self.mark
+    }
 }
+
+/// Why a program was not started.
+#[derive(Debug)]
+pub(super) struct NotStarted {
+    pub(super) why: String,
+    /// Whether trying again can't help: there is no such program.
+    pub(super) for_good: bool,
+}
+
+/// The longest that is waited for the rest of what an ended program wrote.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A running program: the leader of a process group, not reaped yet.
 #[derive(Debug)]
@@ -47,10 +68,12 @@ pub(super) struct Process {
     group: Pid,
     /// True once the program has ended; it is a zombie then until it is reaped.
     end: watch::Receiver<bool>,
+    /// Ends when nobody can write to the program's output any more.
+    output: Option<JoinHandle<()>>,
 }
 
 /// Says why a spec can't be run as far as that can be seen beforehand.
-pub(super) fn check(spec: &PoolSpec) -> Result<(), String> {
+pub(super) fn check(spec: &PoolSpec, surroundings: &Surroundings) -> Result<(), String> {
     let Some(program) = spec.command.first().filter(|program| !program.is_empty()) else {
         return Err("its command is empty; the release's process needs a program".to_owned());
     };
@@ -71,34 +94,47 @@ pub(super) fn check(spec: &PoolSpec) -> Result<(), String> {
             looked.display()
         ));
     }
+    if program.contains('/') && !is_program(&spec.root.join(program)) {
+        return Err(format!(
+            "its program `{program}` may not be executed by anybody; mark it as executable (chmod +x)"
+        ));
+    }
+    let path = spec.env.get("PATH").map(OsString::from);
+    if let Some(path) = path.as_ref().or(surroundings.passed_on.get("PATH"))
+        && !program.contains('/')
+        && !std::env::split_paths(path).any(|folder| is_program(&spec.root.join(folder).join(program)))
+    {
+        return Err(format!(
+            "its program `{program}` is on none of the places in PATH ({}); install it, or name it by its path in the package",
+            path.to_string_lossy()
+        ));
+    }
     Ok(())
 }
 
 impl Process {
     /// Starts a program that shall listen on `port` of 127.0.0.1. Must be called within a tokio runtime.
     pub(super) fn start(
+        pool: Pool,
         spec: &PoolSpec,
         port: u16,
         surroundings: &Surroundings,
         log: Arc<LogFile>,
-    ) -> Result<Self, String> {
-        check(spec)?;
-        let explain = |error: io::Error| {
-            let program = spec.command.first().map_or("", String::as_str);
-            format!("`{program}` could not be started in {}: {error}", spec.root.display())
-        };
+    ) -> Result<Self, NotStarted> {
+        check(spec, surroundings).map_err(|why| NotStarted { why, for_good: true })?;
+        let explain = |error: io::Error| explain(spec, &error);
         let (output, said) = io::pipe().map_err(explain)?;
-        let child = command(spec, port, surroundings)
+        let child = command(pool, spec, port, surroundings)
             .stdout(said.try_clone().map_err(explain)?)
             .stderr(said)
             .spawn()
             .map_err(explain)?;
-        let process = Self::watch(child, surroundings).map_err(explain)?;
-        tokio::spawn(async move {
+        let mut process = Self::watch(child, surroundings).map_err(explain)?;
+        process.output = Some(tokio::spawn(async move {
             if let Err(error) = keep_output(output, &log).await {
                 log.note(&format!("the program's output can't be read any more: {error}"));
             }
-        });
+        }));
         Ok(process)
     }
 
@@ -113,7 +149,7 @@ impl Process {
             Ok((group, end))
         })();
         match watched {
-            Ok((group, end)) => Ok(Self { child, group, end }),
+            Ok((group, end)) => Ok(Self { child, group, end, output: None }),
             Err(error) => {
                 // A program that can't be watched is not left running.
                 child.kill()?;
@@ -136,7 +172,7 @@ impl Process {
     }
 
     /// Asks the program to end, and ends it with its process group after `grace`.
-    pub(super) async fn stop(mut self, grace: Duration) -> String {
+    pub(super) async fn stop(&mut self, grace: Duration) -> String {
         let _ = kill_process_group(self.group, Signal::TERM);
         let on_its_own = timeout(grace, self.end_seen()).await.is_ok();
         if on_its_own {
@@ -146,6 +182,14 @@ impl Process {
         self.end_seen().await;
         let how = self.reap();
         format!("{how}, after it did not end by itself within {} s", grace.as_secs())
+    }
+
+    /// Waits until what the program wrote before its end is in the log. Not for ever: somebody who is not this keeper's to
+    /// end may hold the output open.
+    pub(super) async fn last_words(self) {
+        if let Some(output) = self.output {
+            let _ = timeout(LAST_WORDS, output).await;
+        }
     }
 
     async fn end_seen(&mut self) {
@@ -175,7 +219,19 @@ fn watch_end(child: Pid) -> io::Result<watch::Receiver<bool>> {
     Ok(end)
 }
 
-fn command(spec: &PoolSpec, port: u16, surroundings: &Surroundings) -> Command {
+fn explain(spec: &PoolSpec, error: &io::Error) -> NotStarted {
+    let program = spec.command.first().map_or("", String::as_str);
+    let mut why = format!("`{program}` could not be started in {}: {error}", spec.root.display());
+    if error.kind() == io::ErrorKind::NotFound {
+        // The file itself was looked for before.
+        why.push_str(": the interpreter that its first line names, or its loader, is not on this machine");
+    }
+    let for_good = [Errno::NOENT, Errno::ACCESS, Errno::NOEXEC, Errno::NOTDIR];
+    let for_good = for_good.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()));
+    NotStarted { why, for_good }
+}
+
+fn command(pool: Pool, spec: &PoolSpec, port: u16, surroundings: &Surroundings) -> Command {
     let program = spec.command.first().map_or("", String::as_str);
     let program = if program.contains('/') { spec.root.join(program) } else { PathBuf::from(program) };
     let mut command = Command::new(program);
@@ -188,6 +244,7 @@ fn command(spec: &PoolSpec, port: u16, surroundings: &Surroundings) -> Command {
         .env("PORT", port.to_string())
         .env("STAITH_RELEASE", spec.release.to_string())
         .env(MARK, &surroundings.mark)
+        .env(POOL_MARK, pool.to_string())
         .stdin(Stdio::null())
         .process_group(0);
     command
@@ -247,6 +304,8 @@ pub(super) fn free_port(taken: &[u16]) -> io::Result<u16> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _};
+
     use staith_model::Digest;
 
     use super::*;
@@ -265,13 +324,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = Arc::new(LogFile::at(dir.path().join("log"), 1 << 20));
         let around = Surroundings::here("/keeper".to_owned(), None);
-        let mut process = Process::start(&spec(dir.path(), script), 4242, &around, Arc::clone(&log)).unwrap();
+        let mut process =
+            Process::start(Pool::Blue, &spec(dir.path(), script), 4242, &around, Arc::clone(&log)).unwrap();
         let how = process.ended().await;
-        // The output's reader holds the log until it has seen the end of the pipe.
-        while Arc::strong_count(&log) > 1 {
-            tokio::task::yield_now().await;
-        }
-        (how, super::super::log::tail(log.path(), 100))
+        process.last_words().await;
+        (how, super::super::log::tail(log.path(), 100, log.from()))
     }
 
     #[tokio::test]
@@ -279,10 +336,27 @@ mod tests {
         let (how, said) = run("env; pwd; readlink /proc/$$/fd/0; ls /proc/$$/fd | wc -l").await;
         assert_eq!(how, "exit code 0");
         let release = format!("STAITH_RELEASE={}", Digest::of(b"release"));
-        for line in ["GREETING=hello", "PORT=4242", "STAITH_KEEPER=/keeper", &release, "/dev/null"] {
+        for line in [
+            "GREETING=hello",
+            "PORT=4242",
+            "STAITH_KEEPER=/keeper",
+            "STAITH_POOL=blue",
+            &release,
+            "/dev/null",
+        ] {
             assert!(said.lines().any(|said| said == line), "{line} in {said}");
         }
-        let allowed = ["GREETING", "PORT", "STAITH_KEEPER", "STAITH_RELEASE", "PWD", "OLDPWD", "SHLVL", "_"];
+        let allowed = [
+            "GREETING",
+            "PORT",
+            "STAITH_KEEPER",
+            "STAITH_POOL",
+            "STAITH_RELEASE",
+            "PWD",
+            "OLDPWD",
+            "SHLVL",
+            "_",
+        ];
         for name in said.lines().filter_map(|line| Some(line.split_once('=')?.0)) {
             assert!(allowed.contains(&name) || PASSED_ON.contains(&name), "{name}");
         }
@@ -306,8 +380,8 @@ mod tests {
         let log = Arc::new(LogFile::at(dir.path().join("log"), 1 << 20));
         let around = Surroundings::here("/keeper".to_owned(), None);
         let spec = spec(dir.path(), "trap '' TERM; echo ready; while :; do sleep 1000; done");
-        let process = Process::start(&spec, 1, &around, Arc::clone(&log)).unwrap();
-        while super::super::log::tail(log.path(), 1).is_empty() {
+        let mut process = Process::start(Pool::Blue, &spec, 1, &around, Arc::clone(&log)).unwrap();
+        while super::super::log::tail(log.path(), 1, log.from()).is_empty() {
             tokio::task::yield_now().await;
         }
         let how = process.stop(Duration::from_secs(1)).await;
@@ -320,10 +394,24 @@ mod tests {
         assert!((0..50).all(|_| free_port(&[first]).unwrap() != first));
     }
 
+    #[tokio::test]
+    async fn a_script_without_its_interpreter_is_not_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("script"), "#!/nowhere/python\n").unwrap();
+        fs::set_permissions(dir.path().join("script"), fs::Permissions::from_mode(0o755)).unwrap();
+        let log = Arc::new(LogFile::at(dir.path().join("log"), 1 << 20));
+        let around = Surroundings::here("/keeper".to_owned(), None);
+        let spec = PoolSpec { command: vec!["./script".into()], ..spec(dir.path(), "") };
+        let refused = Process::start(Pool::Blue, &spec, 1, &around, log).unwrap_err();
+        assert!(refused.for_good && refused.why.contains("interpreter"), "{refused:?}");
+    }
+
     #[test]
     fn specs_that_can_not_run_are_explained() {
         let dir = tempfile::tempdir().unwrap();
         let good = spec(dir.path(), "true");
+        let around = Surroundings::here("/keeper".to_owned(), None);
+        let check = |spec: &PoolSpec| check(spec, &around);
         assert_eq!(check(&good), Ok(()));
         let with = |change: fn(&mut PoolSpec)| {
             let mut spec = good.clone();
@@ -332,6 +420,9 @@ mod tests {
         };
         assert!(with(|spec| spec.command.clear()).contains("empty"));
         assert!(with(|spec| spec.command = vec!["bin/server".into()]).contains("bin/server"));
+        assert!(with(|spec| spec.command = vec!["no-such-program".into()]).contains("PATH"));
+        fs::write(dir.path().join("plain"), "").unwrap();
+        assert!(with(|spec| spec.command = vec!["./plain".into()]).contains("chmod +x"));
         assert!(with(|spec| spec.root = "relative".into()).contains("not absolute"));
         assert!(with(|spec| drop(spec.env.insert("A=B".into(), String::new()))).contains("`A=B`"));
         assert!(with(|spec| drop(spec.env.insert("A".into(), "\0".into()))).contains("zero byte"));

@@ -34,6 +34,7 @@ pub(super) enum Ask {
     Status,
     EnsurePool { epoch: u64, pool: Pool, spec: PoolSpec },
     Switch { epoch: u64, to: Pool },
+    Abandon { epoch: u64, pool: Pool },
     Drain { epoch: u64, pool: Pool, deadline: Duration },
     StopPool { epoch: u64, pool: Pool },
     Shutdown,

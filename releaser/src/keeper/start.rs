@@ -120,7 +120,10 @@ async fn launch(dir: &Path, launcher: &[OsString], listen: SocketAddr) -> Result
         Ok(Err(_)) => {
             return Err(failed(
                 dir,
-                format!("it ended before it was ready, and last said:\n{}", log::tail(&path, 5)),
+                format!(
+                    "it ended before it was ready, and last said:\n{}",
+                    log::tail(&path, 5, log::LogFrom::default())
+                ),
             ));
         }
         Err(_) => return Err(failed(dir, format!("it was not ready within {} s", START_PATIENCE.as_secs()))),

@@ -13,9 +13,9 @@ use tokio_util::sync::CancellationToken;
 use super::{
     backoff::{Backoff, Next},
     log::LogFile,
-    orphans::ProcessMark,
+    orphans::{self, ProcessMark},
     pool::{Pool, PoolPhase, PoolSpec},
-    process::{Process, Surroundings, free_port},
+    process::{NotStarted, Process, Surroundings, free_port},
     state::StateFile,
 };
 use crate::proxy::Upstream;
@@ -48,13 +48,14 @@ pub(super) struct Seen {
     pub(super) pid: Option<u32>,
     pub(super) restarts: u32,
     pub(super) last_exit: Option<String>,
+    pub(super) starts: u32,
 }
 
 impl View {
     /// A program that is about to be started.
     pub(super) fn new() -> Self {
         let phase = PoolPhase::Starting;
-        Self(Mutex::new(Seen { phase, port: None, pid: None, restarts: 0, last_exit: None }))
+        Self(Mutex::new(Seen { phase, port: None, pid: None, restarts: 0, last_exit: None, starts: 0 }))
     }
 
     /// What is seen now.
@@ -85,23 +86,36 @@ impl Supervised {
                 let _ = started.send(());
             }
             let how = match process {
-                Ok(process) => self.attend(process, &stop).await,
-                Err(why) => Some(why),
+                Ok(process) => {
+                    let how = self.attend(process, &stop).await;
+                    how.map(|why| NotStarted { why, for_good: false })
+                }
+                Err(not_started) => Some(not_started),
             };
             let Some(how) = how else { return };
-            if !self.pause(&mut backoff, began.elapsed(), &how, &stop).await {
+            let admitted = self.admitted.load(Ordering::Acquire);
+            let next = match how.for_good && !admitted {
+                true => Next::GiveUp,
+                false => backoff.ended(began.elapsed(), admitted),
+            };
+            self.note(&format!("ended after {} ms: {}; {next:?}", began.elapsed().as_millis(), how.why));
+            if !self.pause(next, &how.why, &stop).await {
                 return;
             }
         }
     }
 
-    async fn start(&self) -> Result<Process, String> {
+    async fn start(&self) -> Result<Process, NotStarted> {
         let taken: Vec<u16> = (self.taken)().into_iter().collect();
-        let port = free_port(&taken).map_err(|error| format!("no port could be had for it: {error}"))?;
-        let process = Process::start(&self.spec, port, &self.surroundings, Arc::clone(&self.log))?;
+        let port = free_port(&taken).map_err(|error| NotStarted {
+            why: format!("no port could be had for it: {error}"),
+            for_good: false,
+        })?;
+        let process = Process::start(self.pool, &self.spec, port, &self.surroundings, Arc::clone(&self.log))?;
         let pid = process.pid();
         self.view.change(|seen| {
             (seen.phase, seen.port, seen.pid) = (PoolPhase::Running, Some(port), Some(pid));
+            seen.starts = seen.starts.saturating_add(1);
         });
         self.upstream.point_at(Some(([127, 0, 0, 1], port).into()));
         self.remember(ProcessMark::of(pid)).await;
@@ -128,19 +142,23 @@ impl Supervised {
             }
         });
         self.remember(None).await;
+        self.end_the_rest(how.is_none()).await;
+        process.last_words().await;
         how
     }
 
+    /// Ends what the program left behind outside of its process group. Whoever was asked to end the program asks the rest
+    /// as well; a program that ended by itself is missed, so its rest has no time.
+    async fn end_the_rest(&self, gently: bool) {
+        let (dir, pool) = (self.surroundings.mark().to_owned(), self.pool);
+        let ended = tokio::task::spawn_blocking(move || orphans::end_left_in(&dir, pool, gently)).await;
+        if let Ok(ended @ 1..) = ended {
+            self.note(&format!("ended {ended} processes that it had left behind"));
+        }
+    }
+
     /// Waits until the program shall be started again; false when it shall not.
-    async fn pause(
-        &self,
-        backoff: &mut Backoff,
-        uptime: Duration,
-        how: &str,
-        stop: &CancellationToken,
-    ) -> bool {
-        let next = backoff.ended(uptime, self.admitted.load(Ordering::Acquire));
-        self.note(&format!("ended after {} ms: {how}; {next:?}", uptime.as_millis()));
+    async fn pause(&self, next: Next, how: &str, stop: &CancellationToken) -> bool {
         let phase = match next {
             Next::Restart(_) => PoolPhase::Restarting,
             Next::GiveUp => PoolPhase::Stopped,

@@ -33,7 +33,12 @@ impl Routes {
         self.active.send_replace(Some(to));
     }
 
-    /// Claims the active upstream for one request; `None` before the first switch.
+    /// Makes no upstream the active one, as before the first switch.
+    pub fn close(&self) {
+        self.active.send_replace(None);
+    }
+
+    /// Claims the active upstream for one request; `None` when nothing is active.
     pub fn claim(&self) -> Option<Claim> {
         // Counted while the pointer is locked: a switch that has returned knows of every claim on the old upstream, so
         // a drain that follows it misses none.

@@ -56,6 +56,15 @@ impl Traffic for BuiltInProxy {
         Ok(Done::NOW)
     }
 
+    async fn abandon(&self, epoch: u64, pool: Pool) -> Result<Done, TrafficError> {
+        if self.observe().await?.active != Some(pool) {
+            return Ok(Done::ALREADY);
+        }
+        let refused = |error| told(error, "take requests away from a pool");
+        self.link.keeper().await.map_err(refused)?.abandon(epoch, pool).await.map_err(refused)?;
+        Ok(Done::NOW)
+    }
+
     async fn drain(&self, epoch: u64, pool: Pool, deadline: Duration) -> Result<u64, TrafficError> {
         let refused = |error| told(error, "let a pool finish its requests");
         self.link.keeper().await.map_err(refused)?.drain(epoch, pool, deadline).await.map_err(refused)

@@ -18,7 +18,11 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
     def do_GET(self):
+        while MODE == "mute":
+            time.sleep(1)
         broken = MODE == "broken" and self.path == "/health"
+        # Works by itself, and not behind a proxy.
+        broken = broken or (MODE == "shy" and "x-forwarded-for" in self.headers)
         if MODE == "slow" and self.path != "/health":
             time.sleep(0.02)
         body = f"{VERSION} {os.getpid()} {os.environ['STAITH_PACKAGE']}".encode()
@@ -41,6 +45,8 @@ class Server(ThreadingHTTPServer):
 print(f"{VERSION} starts", flush=True)
 if MODE == "crash":
     sys.exit("no configuration, no service")
+if MODE == "nothing-to-do":
+    sys.exit(0)
 while MODE == "silent":
     time.sleep(1)
 Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()

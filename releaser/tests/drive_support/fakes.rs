@@ -349,6 +349,21 @@ impl Traffic for FakeTraffic {
             .await
     }
 
+    async fn abandon(&self, epoch: u64, pool: Pool) -> Result<Done, TrafficError> {
+        self.0
+            .act(
+                |fault| Err(traffic_no(fault)),
+                |state| {
+                    World::check_epoch(state, epoch);
+                    assert_eq!(state.active, Some(pool), "abandoned a pool that got no requests");
+                    state.effects.push(format!("abandon {pool}"));
+                    state.active = None;
+                    Ok(Done::NOW)
+                },
+            )
+            .await
+    }
+
     async fn drain(&self, epoch: u64, pool: Pool, _: Duration) -> Result<u64, TrafficError> {
         self.0
             .act(

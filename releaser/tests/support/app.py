@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -56,6 +57,9 @@ def main():
     if "fail" in sys.argv:
         print("no configuration, no service", file=sys.stderr, flush=True)
         sys.exit(3)
+    if "daemon" in sys.argv:
+        # Leaves the process group, as daemons do.
+        subprocess.Popen(["/bin/sleep", "1000"], start_new_session=True, stdout=subprocess.DEVNULL)
     server = Server(("127.0.0.1", int(os.environ["PORT"])), Handler)
     print("listening", flush=True)
     threading.Thread(target=server.serve_forever).start()
