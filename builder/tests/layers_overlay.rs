@@ -42,7 +42,8 @@ fn command() -> impl Strategy<Value = String> {
         2 => path.clone().prop_map(|path| format!("mkdir -p {path}")),
         2 => path.clone().prop_map(|path| format!("rm -rf {path}")),
         1 => path.clone().prop_map(|path| format!("rm -rf {path}; mkdir -p {path}; echo new >{path}/fresh")),
-        1 => path.clone().prop_map(|path| format!("ln -sfn /etc/passwd {path}")),
+        // Nothing is there: what a later command writes through the link must not land on this machine.
+        1 => path.clone().prop_map(|path| format!("ln -sfn /not/on/this/machine {path}")),
         1 => path.clone().prop_map(|path| format!("chmod 4755 {path}")),
         1 => (path.clone(), path).prop_map(|(from, to)| format!("mv {from} {to}")),
     ]
