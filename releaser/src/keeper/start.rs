@@ -139,11 +139,12 @@ async fn launch(dir: &Path, launcher: &[OsString], listen: SocketAddr) -> Result
 /// Makes this process one that nothing ties to its starter. False: another process was started in its place, and this
 /// one shall end.
 pub(super) fn come_loose() -> io::Result<bool> {
-    use rustix::process::{getpid, getsid, setsid};
+    use nix::unistd::{getpid, getsid, setsid};
+    // A session that began outside this process namespace has the number 0, which only nix takes for one.
     if getsid(None)? != getpid() {
         match setsid() {
             Ok(_) => {}
-            Err(rustix::io::Errno::PERM) => {
+            Err(nix::Error::EPERM) => {
                 std::process::Command::new(this_program()?).args(std::env::args_os().skip(1)).spawn()?;
                 return Ok(false);
             }
