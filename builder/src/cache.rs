@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use staith_model::{Command, Digest, Network, RelPath, StepPlan, TestSummary};
+use staith_model::{Command, Digest, Network, RelPath, StepPlan, StepResults};
 
 /// Records of passed steps, a file each, below one directory.
 #[derive(Debug, Clone)]
@@ -24,8 +24,9 @@ pub struct StepCache {
 pub struct StepRecord {
     /// What it left; `None` where it declares no outputs.
     pub layer: Option<Digest>,
-    /// What its tests said.
-    pub tests: Option<TestSummary>,
+    /// What its reports said.
+    #[serde(flatten)]
+    pub results: StepResults,
     /// How long it took, in milliseconds.
     pub millis: u64,
 }
@@ -44,12 +45,15 @@ struct Seen<'a> {
     command: &'a Command,
     workdir: &'a Option<RelPath>,
     env: &'a BTreeMap<String, String>,
+    secrets: &'a BTreeMap<String, String>,
     network: Network,
+    allow: &'a [String],
     image: Digest,
     input_tree: Digest,
     layers: &'a [Digest],
     outputs: &'a [String],
     reports: &'a [String],
+    matcher: &'a Option<String>,
 }
 
 /// The key of a step over an image and the layers below it, lowest first.
@@ -58,14 +62,17 @@ pub fn step_key(step: &StepPlan, image: Digest, layers: &[Digest]) -> Digest {
         command: &step.command,
         workdir: &step.workdir,
         env: &step.env,
+        secrets: &step.secrets,
         network: step.network,
+        allow: &step.allow,
         image,
         input_tree: step.input_tree,
         layers,
         outputs: &step.outputs,
         reports: &step.reports,
+        matcher: &step.matcher,
     };
-    Digest::of_value("staith.step-key.v1", &seen)
+    Digest::of_value("staith.step-key.v2", &seen)
 }
 
 impl StepCache {
@@ -106,24 +113,13 @@ impl StepCache {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use staith_model::{Limits, StepKind};
+    use staith_model::StepKind;
 
     fn step() -> StepPlan {
         StepPlan {
-            name: "build".parse().unwrap(),
             kind: StepKind::Build,
-            command: Command::Shell("make".into()),
-            workdir: None,
-            needs: vec![],
-            layers: vec![],
-            inputs: vec![],
-            input_tree: Digest::of(b"tree"),
             outputs: vec!["out".into()],
-            reports: vec![],
-            env: BTreeMap::new(),
-            network: Network::Loopback,
-            timeout_seconds: 60,
-            limits: Limits::default(),
+            ..StepPlan::new("build".parse().unwrap(), Command::Shell("make".into()), Digest::of(b"tree"))
         }
     }
 
@@ -154,7 +150,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = StepCache::new(directory.path().join("cache"));
         let key = Digest::of(b"key");
-        let record = StepRecord { layer: Some(Digest::of(b"layer")), tests: None, millis: 7 };
+        let record =
+            StepRecord { layer: Some(Digest::of(b"layer")), results: StepResults::default(), millis: 7 };
         assert_eq!(cache.find(&key), None);
         cache.keep(&key, &record).unwrap();
         assert_eq!(cache.find(&key), Some(record));

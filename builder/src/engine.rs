@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
-use staith_model::{Digest, Limits, Network, RelPath, Tool};
+use staith_model::{Digest, Limits, Network, RelPath, Secret, Tool};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -29,11 +29,12 @@ pub trait Engine: Send + Sync {
     /// [`EngineError::Unsupported`] names what is missing and how to get it.
     async fn probe(&self) -> Result<Capabilities, EngineError>;
 
-    /// Resolves the host image together with the toolchains that the project declares. Changes nothing on the host.
+    /// Resolves a root file system: the host's own together with toolchains of the host, or an image, which is fetched if
+    /// it is not here. Cancel-safe: what was fetched halfway is used or removed by the next call.
     ///
     /// # Errors
-    /// [`EngineError::ToolMissing`] names the toolchain and how to get it.
-    async fn image(&self, tools: &[Tool]) -> Result<Image, EngineError>;
+    /// [`EngineError::ToolMissing`] names the toolchain and how to get it; [`EngineError::ImageMissing`] the image.
+    async fn image(&self, wanted: &ImageSpec, progress: &ImageProgress<'_>) -> Result<Image, EngineError>;
 
     /// Runs one step to its end. Cancel-safe: dropping the future ends the step and leaves nothing.
     ///
@@ -82,17 +83,54 @@ pub enum Support {
     Absent(String),
 }
 
+/// Which root file system steps ask for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ImageSpec {
+    /// An image as a pipeline names it (`docker.io/library/node:22`, a digest, or `./image.tar` and `./rootfs` on this host);
+    /// `None` is the host's own root.
+    pub reference: Option<String>,
+    /// Toolchains of the host, beside the host's own root only.
+    pub tools: Vec<Tool>,
+}
+
+/// Hears how an image is fetched.
+pub type ImageProgress<'a> = dyn Fn(ImageFetched) + Send + Sync + 'a;
+
+/// How far the fetching of an image is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageFetched {
+    /// The image as it was asked for.
+    pub reference: String,
+    /// Bytes that are here.
+    pub bytes: u64,
+    /// Bytes in all, once known.
+    pub of_bytes: Option<u64>,
+}
+
 /// A resolved root file system for steps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     /// Changes whenever what a step could see of the host changes: packages installed, tools updated.
     pub digest: Digest,
+    /// Where its files are.
+    pub root: Root,
     /// Read-only binds beside the host's own system directories: what is shown, and where.
     pub binds: Vec<Bind>,
     /// `PATH` in the sandbox, highest priority first, as directories in the sandbox.
     pub path: Vec<PathBuf>,
     /// Variables that the tools need.
     pub env: BTreeMap<String, String>,
+}
+
+/// Where the files of a root file system are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Root {
+    /// The host's own system directories, by allow-list.
+    Host,
+    /// Directories on this host in overlay's format, lowest first.
+    Layers(Vec<PathBuf>),
+    /// The engine has them, under this name.
+    InEngine(String),
 }
 
 /// One read-only bind.
@@ -124,8 +162,12 @@ pub struct StepSpec {
     pub argv: Vec<OsString>,
     /// The step's whole environment, beside `PATH`, `HOME`, `TMPDIR` and `Image::env`.
     pub env: BTreeMap<String, String>,
+    /// Environment variables whose values nobody may see but the step.
+    pub secrets: BTreeMap<String, Secret>,
     /// What it may reach.
     pub network: Network,
+    /// With `Network::Outbound`: hosts that it may reach (`example.org`, `*.example.org`); empty means all that are allowed.
+    pub allow: Vec<String>,
     /// After this it is ended.
     pub timeout: Duration,
     /// Upper bounds.
@@ -186,6 +228,16 @@ pub enum EngineError {
         /// How to get it.
         remedy: String,
     },
+    /// An image is not here and could not be fetched.
+    #[error("the image `{reference}` can't be had: {why}")]
+    ImageMissing {
+        /// As the pipeline names it.
+        reference: String,
+        /// What was tried, and what was the answer.
+        why: String,
+        /// How to get it.
+        remedy: String,
+    },
     /// Making the sandbox failed.
     #[error("the sandbox could not be made: {doing}: {why}")]
     Setup {
@@ -197,4 +249,16 @@ pub enum EngineError {
     /// The sandbox ended before the step did.
     #[error("the sandbox was lost: {0}")]
     Lost(String),
+}
+
+impl EngineError {
+    /// What to do about it, where that is known.
+    pub fn remedy(&self) -> Option<&str> {
+        match self {
+            Self::Unsupported { remedy, .. }
+            | Self::ToolMissing { remedy, .. }
+            | Self::ImageMissing { remedy, .. } => Some(remedy),
+            Self::Setup { .. } | Self::Lost(_) => None,
+        }
+    }
 }

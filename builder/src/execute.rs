@@ -11,8 +11,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use log::{EventLog, Watcher};
 use staith_model::{
-    Blame, EventKind, ImpossibleEvent, Name, Plan, Reason, RunId, RunState, StepOutcome, StepState,
-    TestReport,
+    Blame, EventKind, ImpossibleEvent, Name, Plan, Reason, RunId, RunState, StepOutcome, StepPlan,
+    StepResults, StepState, TestReport,
 };
 pub use stop::Stop;
 use tokio::{
@@ -38,10 +38,20 @@ pub struct Workbench {
     pub cache: StepCache,
     /// What isolates steps.
     pub engine: Arc<dyn Engine>,
-    /// The root file system that steps see.
-    pub image: Image,
+    /// The root file systems that steps see, by the name that the pipeline gives them; `None` is the host's.
+    pub images: BTreeMap<Option<String>, Image>,
     /// Steps that may run at once.
     pub jobs: usize,
+}
+
+impl Workbench {
+    /// The root file system of a step. Every one that the plan names has been resolved.
+    ///
+    /// # Panics
+    /// The bench was made for another plan.
+    fn image(&self, step: &StepPlan) -> &Image {
+        &self.images[&step.image]
+    }
 }
 
 /// Why a run could not be carried through. That a step failed is no error: the report says so.
@@ -168,11 +178,11 @@ impl Dispatcher<'_> {
         match message {
             Message::Started => self.log.record(EventKind::StepStarted { step, attempt: 1 })?,
             Message::Line(stream, line) => self.log.record(EventKind::StepOutput { step, stream, line })?,
-            Message::Ended(Ended { verdict, took, tests, layer }) => {
+            Message::Ended(Ended { verdict, took, results, layer }) => {
                 self.attempts.alive.remove(&step);
                 let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
                 let (outcome, reason) = (verdict.outcome, verdict.reason);
-                self.log.record(EventKind::StepFinished { step, outcome, millis, reason, tests, layer })?
+                self.log.record(EventKind::StepFinished { step, outcome, millis, reason, results, layer })?
             }
             Message::CannotIsolate(error) => {
                 self.attempts.tasks.shutdown().await;
@@ -220,5 +230,5 @@ impl Dispatcher<'_> {
 }
 
 fn unrun(step: Name, outcome: StepOutcome, reason: Option<Reason>) -> EventKind {
-    EventKind::StepFinished { step, outcome, millis: 0, reason, tests: None, layer: None }
+    EventKind::StepFinished { step, outcome, millis: 0, reason, results: StepResults::default(), layer: None }
 }

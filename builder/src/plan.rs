@@ -2,7 +2,7 @@
 //!
 //! Pure: no file, no clock. [`plan`] is total on every [`Pipeline`], because a pipeline is only ever made by its parser.
 
-use staith_model::{Digest, Name, PackagePlan, Plan, Source, StepPlan};
+use staith_model::{Digest, Name, PackagePlan, Plan, Source, StepPlan, Trigger};
 
 use crate::pipeline::{PackageSpec, Pipeline, Step};
 
@@ -27,28 +27,29 @@ pub fn plan(pipeline: &Pipeline, source: Source, input_tree: &dyn Fn(&[String]) 
         project: pipeline.name().clone(),
         version: pipeline.version().as_str().to_owned(),
         source,
+        trigger: Trigger::default(),
         tools: pipeline.tools().to_vec(),
         steps: order.steps().map(|step| step_plan(step, &order, input_tree)).collect(),
+        left_out: Vec::new(),
+        services: Vec::new(),
         package: pipeline.package().map(|package| package_plan(package, &order)),
     }
 }
 
 fn step_plan(step: &Step, order: &Order<'_>, input_tree: &dyn Fn(&[String]) -> Digest) -> StepPlan {
     StepPlan {
-        name: step.name.clone(),
         kind: step.kind.clone(),
-        command: step.command.clone(),
         workdir: step.workdir.clone(),
         needs: step.needs.clone(),
         layers: order.below(&step.needs),
         inputs: step.inputs.clone(),
-        input_tree: input_tree(&step.inputs),
         outputs: step.outputs.clone(),
         reports: step.reports.clone(),
         env: step.env.clone(),
         network: step.network,
         timeout_seconds: step.timeout_seconds,
         limits: step.limits.clone(),
+        ..StepPlan::new(step.name.clone(), step.command.clone(), input_tree(&step.inputs))
     }
 }
 

@@ -33,12 +33,13 @@ mod sys;
 use std::{ffi::OsString, path::PathBuf, sync::Arc};
 
 use async_trait::async_trait;
-use staith_model::Tool;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{helper::helper_main, host::find_program};
-use crate::engine::{Capabilities, Engine, EngineError, Image, OutputChunk, StepExit, StepSpec};
+use crate::engine::{
+    Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, OutputChunk, StepExit, StepSpec,
+};
 
 /// The home directory in the sandbox.
 const HOME: &str = "/home/builder";
@@ -130,8 +131,16 @@ impl Engine for BuiltInSandbox {
         Ok(verdict.clone())
     }
 
-    async fn image(&self, tools: &[Tool]) -> Result<Image, EngineError> {
-        let (tools, state, roots) = (tools.to_vec(), self.shared.state.clone(), self.tool_roots.clone());
+    async fn image(&self, wanted: &ImageSpec, _progress: &ImageProgress<'_>) -> Result<Image, EngineError> {
+        if let Some(reference) = &wanted.reference {
+            return Err(EngineError::ImageMissing {
+                reference: reference.clone(),
+                why: "the built-in sandbox shows the host's own root only".to_owned(),
+                remedy: "remove `image`".to_owned(),
+            });
+        }
+        let (tools, state, roots) =
+            (wanted.tools.clone(), self.shared.state.clone(), self.tool_roots.clone());
         let resolved = tokio::task::spawn_blocking(move || host::image(&tools, &state, &roots)).await;
         resolved.map_err(|error| EngineError::Setup {
             doing: "looking at the host's programs".to_owned(),

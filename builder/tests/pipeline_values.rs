@@ -123,7 +123,7 @@ fn every_key_of_a_step_arrives() {
     assert_eq!(texts(&compile.needs), ["restore", "lint"]);
     assert_eq!(compile.env["CARGO_HOME"], "/workspace/.cargo-home");
     assert_eq!((compile.timeout_seconds, compile.workdir.as_ref().unwrap().as_str()), (600, "app"));
-    let limits = Limits { memory: Some(2 << 30), processes: Some(512), cpu_milli: Some(1500) };
+    let limits = Limits { memory: Some(2 << 30), processes: Some(512), cpu_milli: Some(1500), disk: None };
     assert_eq!(
         (compile.limits.clone(), texts(&compile.reports)),
         (limits, vec!["target/junit.xml".to_owned()])

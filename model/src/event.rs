@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Blame, DeploymentChange, DeploymentId, Digest, Name, Package, Plan, RunId, StepOutcome, TestSummary,
+    Blame, DeploymentChange, DeploymentId, Digest, Name, Package, Plan, RunId, StepOutcome, StepResults,
 };
 
 /// The version of the events that this crate writes. Readers refuse higher ones rather than guess.
@@ -63,9 +63,9 @@ pub enum EventKind {
         /// Why, where the outcome alone does not say: an exit code, a missing file, a failed test.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<Reason>,
-        /// What its tests said.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        tests: Option<TestSummary>,
+        /// What its reports said.
+        #[serde(flatten)]
+        results: StepResults,
         /// What it left.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         layer: Option<Digest>,

@@ -2,7 +2,7 @@
 //!
 //! 1. [`Digest`], [`Name`], ids, [`Secret`]: what other nouns are made of.
 //! 2. [`Manifest`]: what a tree of files is, by content.
-//! 3. [`Plan`]: what will be done, with nothing left to choose.
+//! 3. [`Plan`]: what will be done, with nothing left to choose but by [`Condition`]s over what earlier steps came to.
 //! 4. [`StepState`], [`StepOutcome`], [`Blame`]: the life of a step.
 //! 5. [`TestReport`] and [`Passed`]: what was found, and the proof that it is enough.
 //! 6. [`Package`]: what travels. [`Release`]: what is deployed. [`LocalEnvironment`]: where to.
@@ -10,6 +10,7 @@
 //! 8. [`Event`]: what happened. [`RunState`]: the fold over it.
 //! 9. [`Exit`]: what the shell is told.
 
+mod condition;
 mod deployment;
 mod digest;
 mod environment;
@@ -26,6 +27,7 @@ mod run;
 mod secret;
 mod step;
 
+pub use condition::{Condition, Ending};
 pub use deployment::{DeploymentChange, DeploymentState, ImpossibleDeploymentChange};
 pub use digest::{Digest, DigestStream, NotADigest};
 pub use environment::LocalEnvironment;
@@ -35,9 +37,15 @@ pub use id::{DeploymentId, NotAnId, RunId};
 pub use manifest::{Entry, Manifest, NotRelative, RelPath};
 pub use name::{Name, NotAName};
 pub use package::{NotAVersion, Package, Version};
-pub use plan::{Command, Limits, Network, PackagePlan, Plan, Source, StepKind, StepPlan, Tool};
+pub use plan::{
+    Command, LeftOut, Limits, Network, PackagePlan, Plan, Readiness, Retry, RetryCause, ServicePlan, Source,
+    StepKind, StepPlan, Tool, Trigger, TriggerKind,
+};
 pub use release::{HealthCheck, Process, Release};
-pub use report::{NotPassed, Passed, StepReport, TestFailure, TestReport, TestSummary};
+pub use report::{
+    Coverage, Finding, Findings, NotPassed, Passed, Severity, StepReport, StepResults, TestFailure,
+    TestReport, TestSummary,
+};
 pub use run::{ImpossibleEvent, RunState};
 pub use secret::Secret;
 pub use step::{Blame, ImpossibleStepChange, StepChange, StepOutcome, StepState};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Name, RelPath};
+use crate::{Condition, Digest, Name, RelPath};
 
 /// A build plan: a pure value. The same source, `runner.toml` and event give the same plan, and so the same
 /// [`digest`](Plan::digest), on every machine.
@@ -16,10 +16,16 @@ pub struct Plan {
     pub version: String,
     /// What is built.
     pub source: Source,
+    /// What set the run off.
+    pub trigger: Trigger,
     /// Toolchains of the host that every step sees, read-only, beside the host image.
     pub tools: Vec<Tool>,
     /// The steps, each after all it needs.
     pub steps: Vec<StepPlan>,
+    /// Steps of the pipeline that this trigger leaves out, and why.
+    pub left_out: Vec<LeftOut>,
+    /// Services that steps name.
+    pub services: Vec<ServicePlan>,
     /// The package to make once every step has passed.
     pub package: Option<PackagePlan>,
 }
@@ -45,6 +51,64 @@ pub struct Source {
     pub commit: Option<String>,
     /// Whether the tree holds uncommitted changes.
     pub dirty: bool,
+}
+
+/// What set a run off. Conditions of steps ask it; steps see it as `STAITH_EVENT`, `STAITH_BRANCH` and `STAITH_TAG`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    /// What happened.
+    pub kind: TriggerKind,
+    /// The branch that is built; of a pull request, the one it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// The branch that a pull request asks to go to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// The tag that is built.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+/// What can set a run off.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TriggerKind {
+    /// A person, on their own machine.
+    #[default]
+    Local,
+    /// Commits that reached a branch.
+    Push,
+    /// A request to merge, or new commits on its branch.
+    PullRequest,
+    /// A tag that was made.
+    Tag,
+    /// A clock.
+    Schedule,
+}
+
+impl TriggerKind {
+    /// Every kind, for messages and tables.
+    pub const ALL: [Self; 5] = [Self::Local, Self::Push, Self::PullRequest, Self::Tag, Self::Schedule];
+
+    /// As pipelines and the command line write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Push => "push",
+            Self::PullRequest => "pull-request",
+            Self::Tag => "tag",
+            Self::Schedule => "schedule",
+        }
+    }
+}
+
+/// A step that is not part of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOut {
+    /// The step.
+    pub step: Name,
+    /// The condition that does not hold, or the step left out that it needs, for people.
+    pub why: String,
 }
 
 /// A toolchain of the host.
@@ -111,6 +175,63 @@ pub struct Limits {
     pub processes: Option<u64>,
     /// Thousandths of a processor.
     pub cpu_milli: Option<u64>,
+    /// Bytes that it may write: its workspace, `/tmp` and all else together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<u64>,
+}
+
+/// When a step that did not pass is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retry {
+    /// Attempts at most, the first included.
+    pub attempts: u32,
+    /// Only for these causes.
+    pub on: Vec<RetryCause>,
+}
+
+/// Why a step may be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RetryCause {
+    /// The machine or the engine failed, not the step.
+    Environment,
+    /// It ended with a failure of its own.
+    Failure,
+    /// It took too long.
+    Timeout,
+    /// It wanted too much memory.
+    OutOfMemory,
+}
+
+/// A service that runs beside the steps that name it, in the same network, under its own name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServicePlan {
+    /// Its name, and its host name for the steps.
+    pub name: Name,
+    /// Its root file system; `None` is the host image with the plan's tools.
+    pub image: Option<String>,
+    /// What it runs; `None` is what its image says.
+    pub command: Option<Command>,
+    /// Environment.
+    pub env: BTreeMap<String, String>,
+    /// Environment variables whose values are secrets: variable to secret's name.
+    pub secrets: BTreeMap<String, String>,
+    /// How it shows that it can be used.
+    pub ready: Readiness,
+    /// Seconds that it has for that.
+    pub ready_seconds: u64,
+    /// Upper bounds.
+    pub limits: Limits,
+}
+
+/// How a service shows that it can be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Readiness {
+    /// It accepts connections on this port.
+    Port(u16),
+    /// A command in its sandbox succeeds.
+    Command(Command),
 }
 
 /// One step with everything resolved.
@@ -135,7 +256,7 @@ pub struct StepPlan {
     pub input_tree: Digest,
     /// Which files it leaves for later steps, as globs.
     pub outputs: Vec<String>,
-    /// JUnit files that it writes, as globs.
+    /// Files with results that it writes (tests, coverage, findings), as globs; each file's format is read off its content.
     pub reports: Vec<String>,
     /// Environment, beside what the engine sets.
     pub env: BTreeMap<String, String>,
@@ -145,6 +266,52 @@ pub struct StepPlan {
     pub timeout_seconds: u64,
     /// Upper bounds.
     pub limits: Limits,
+    /// Its root file system, as the pipeline names it; `None` is the host image with the plan's tools.
+    pub image: Option<String>,
+    /// Environment variables whose values are secrets: variable to secret's name. Values are never part of a plan.
+    pub secrets: BTreeMap<String, String>,
+    /// Hosts that it may reach with `Network::Outbound`; empty means all that the network allows.
+    pub allow: Vec<String>,
+    /// When it is tried again; `None` is never.
+    pub retry: Option<Retry>,
+    /// What decides once all it needs has ended; `None` is that all of it succeeded.
+    pub when: Option<Condition>,
+    /// Whether the run may pass though this step did not.
+    pub may_fail: bool,
+    /// Services that run beside it.
+    pub services: Vec<Name>,
+    /// What finds problems in its output: a known matcher's name.
+    pub matcher: Option<String>,
+}
+
+impl StepPlan {
+    /// A step that runs `command` over all of the source, with every choice as where a pipeline says nothing.
+    pub fn new(name: Name, command: Command, input_tree: Digest) -> Self {
+        Self {
+            kind: StepKind::Other(name.clone()),
+            name,
+            command,
+            workdir: None,
+            needs: Vec::new(),
+            layers: Vec::new(),
+            inputs: Vec::new(),
+            input_tree,
+            outputs: Vec::new(),
+            reports: Vec::new(),
+            env: BTreeMap::new(),
+            network: Network::Loopback,
+            timeout_seconds: 30 * 60,
+            limits: Limits::default(),
+            image: None,
+            secrets: BTreeMap::new(),
+            allow: Vec::new(),
+            retry: None,
+            when: None,
+            may_fail: false,
+            services: Vec::new(),
+            matcher: None,
+        }
+    }
 }
 
 /// The package at the end of a run.

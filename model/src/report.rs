@@ -29,6 +29,78 @@ impl TestSummary {
     }
 }
 
+/// What a step's reports said.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepResults {
+    /// Of its tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tests: Option<TestSummary>,
+    /// Of what they covered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<Coverage>,
+    /// Of what linters and compilers found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<Findings>,
+}
+
+/// How much of the code the tests ran.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Coverage {
+    /// Lines that were run.
+    pub lines: u64,
+    /// Lines that could have been.
+    pub of_lines: u64,
+    /// Branches that were taken.
+    pub branches: u64,
+    /// Branches that could have been.
+    pub of_branches: u64,
+}
+
+/// What linters and compilers found.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Findings {
+    /// How many are errors.
+    pub errors: u32,
+    /// How many are warnings.
+    pub warnings: u32,
+    /// How many are neither.
+    pub notes: u32,
+    /// The first of them, the worst first.
+    pub shown: Vec<Finding>,
+}
+
+/// One thing that a linter or a compiler found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The file, relative to the workspace where it lies in it.
+    pub path: String,
+    /// From 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
+    /// From 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
+    /// The rule, as the tool calls it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    /// What it says.
+    pub message: String,
+}
+
+/// How bad a finding is; the worst is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// For information.
+    Note,
+    /// To be looked at.
+    Warning,
+    /// To be mended.
+    Error,
+}
+
 /// One failed test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestFailure {
@@ -38,6 +110,12 @@ pub struct TestFailure {
     pub name: String,
     /// The first lines of what it said.
     pub message: String,
+    /// The file of the test or of the failure, where the report says one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The line in it, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line: Option<u32>,
 }
 
 /// What is known of one step at the end of a run.
@@ -45,8 +123,8 @@ pub struct TestFailure {
 pub struct StepReport {
     /// How it ended.
     pub outcome: StepOutcome,
-    /// What its tests said, where it reported any.
-    pub tests: Option<TestSummary>,
+    /// What its reports said.
+    pub results: StepResults,
     /// What it left for later steps.
     pub layer: Option<Digest>,
 }

@@ -148,9 +148,9 @@ impl RunState {
                     return Err(ImpossibleEvent::Untimely(seq));
                 }
             }
-            EventKind::StepFinished { step, outcome, tests, layer, .. } => {
+            EventKind::StepFinished { step, outcome, results, layer, .. } => {
                 self.step_changed(seq, step, StepChange::Ended(*outcome))?;
-                let report = StepReport { outcome: *outcome, tests: tests.clone(), layer: *layer };
+                let report = StepReport { outcome: *outcome, results: results.clone(), layer: *layer };
                 self.reports.insert(step.clone(), report);
                 self.ready_what_can_start();
             }

@@ -3,8 +3,6 @@
 // A test says what went wrong by panicking.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 use staith_model::*;
 
@@ -12,27 +10,18 @@ use staith_model::*;
 fn plan(needs: &[u8]) -> Plan {
     let name = |index: usize| format!("s{index}").parse::<Name>().unwrap();
     let steps = needs.iter().enumerate().map(|(index, bits)| StepPlan {
-        name: name(index),
-        kind: StepKind::Build,
-        command: Command::Shell("true".into()),
-        workdir: None,
         needs: (0..index).filter(|earlier| bits >> earlier & 1 == 1).map(name).collect(),
-        layers: vec![],
-        inputs: vec![],
-        input_tree: Digest::of(b""),
-        outputs: vec![],
-        reports: vec![],
-        env: BTreeMap::new(),
-        network: Network::Loopback,
-        timeout_seconds: 1,
-        limits: Limits::default(),
+        ..StepPlan::new(name(index), Command::Shell("true".into()), Digest::of(b""))
     });
     Plan {
         project: "p".parse().unwrap(),
         version: "1".into(),
         source: Source { tree: "0".repeat(40), commit: None, dirty: false },
+        trigger: Trigger::default(),
         tools: vec![],
         steps: steps.collect(),
+        left_out: vec![],
+        services: vec![],
         package: None,
     }
 }
@@ -91,7 +80,14 @@ impl Story {
 }
 
 fn finished(step: Name, outcome: StepOutcome) -> EventKind {
-    EventKind::StepFinished { step, outcome, millis: 1, reason: None, tests: None, layer: None }
+    EventKind::StepFinished {
+        step,
+        outcome,
+        millis: 1,
+        reason: None,
+        results: StepResults::default(),
+        layer: None,
+    }
 }
 
 fn stories() -> impl Strategy<Value = Story> {

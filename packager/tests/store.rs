@@ -13,7 +13,7 @@ use std::{
 };
 
 use common::{What, content, file, fixed_tree, tree};
-use staith_model::{Digest, Name, Package, Passed, Plan, RunId, Source, TestReport, Version};
+use staith_model::{Digest, Name, Package, Passed, Plan, RunId, Source, TestReport, Trigger, Version};
 use staith_packager::{
     seal::{SealError, Sealed, seal},
     store::{Origin, Store, StoreError},
@@ -26,8 +26,11 @@ fn passed() -> Passed {
         project: name("demo"),
         version: "1.0.0".into(),
         source,
+        trigger: Trigger::default(),
         tools: Vec::new(),
         steps: Vec::new(),
+        left_out: Vec::new(),
+        services: Vec::new(),
         package: None,
     };
     let report = TestReport { run: RunId::new(0, [0; 10]), plan: plan.digest(), steps: BTreeMap::new() };

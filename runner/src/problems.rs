@@ -88,13 +88,7 @@ impl From<LayerError> for Problem {
 
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
-        let remedy = match &error {
-            EngineError::Unsupported { remedy, .. } | EngineError::ToolMissing { remedy, .. } => {
-                Some(remedy.clone())
-            }
-            EngineError::Setup { .. } | EngineError::Lost(_) => None,
-        };
-        Self { remedy, ..Self::new(Exit::Environment, error.to_string()) }
+        Self { remedy: error.remedy().map(str::to_owned), ..Self::new(Exit::Environment, error.to_string()) }
     }
 }
 

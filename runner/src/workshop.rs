@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::BTreeMap, num::NonZeroUsize, path::Path, s
 
 use staith_builder::{
     cache::StepCache,
-    engine::{Capabilities, Engine as _, Image, Support},
+    engine::{Capabilities, Engine as _, Image, ImageSpec, Support},
     execute::Workbench,
     layers::LayerStore,
     pipeline::{Pipeline, Step},
@@ -105,21 +105,26 @@ impl Workshop {
         }
     }
 
-    /// The root file system that the plan's steps will see.
+    /// The root file systems that the plan's steps will see.
     ///
     /// # Errors
     /// A toolchain is missing, or a program that a step surely runs; or the host can't isolate steps as the plan asks.
-    pub(crate) async fn image(&self, plan: &Plan) -> Result<Image, Problem> {
-        let image = self.engine.image(&plan.tools).await?;
+    pub(crate) async fn images(&self, plan: &Plan) -> Result<BTreeMap<Option<String>, Image>, Problem> {
+        let wanted = ImageSpec { reference: None, tools: plan.tools.clone() };
+        let image = self.engine.image(&wanted, &|_| {}).await?;
         if let Some(unenforced) = unenforced_limit(plan, &self.engine.probe().await?) {
             return Err(unenforced);
         }
         let missing = plan::missing_programs(plan, &|program| find_program(&image, program));
-        if missing.is_empty() { Ok(image) } else { Err(Problem::missing(&missing)) }
+        if missing.is_empty() { Ok([(None, image)].into()) } else { Err(Problem::missing(&missing)) }
     }
 
     /// The bench for a run.
-    pub(crate) fn bench(self, image: Image, jobs: Option<NonZeroUsize>) -> Arc<Workbench> {
+    pub(crate) fn bench(
+        self,
+        images: BTreeMap<Option<String>, Image>,
+        jobs: Option<NonZeroUsize>,
+    ) -> Arc<Workbench> {
         let engine = Arc::new(self.engine);
         // What killed runs have left is removed while this one goes on; nobody waits for it.
         let sweeper = Arc::clone(&engine);
@@ -135,7 +140,7 @@ impl Workshop {
             layers: self.layers,
             cache: self.cache,
             engine,
-            image,
+            images,
             jobs,
         })
     }

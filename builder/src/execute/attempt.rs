@@ -2,12 +2,15 @@
 //! dispatcher what happens by messages.
 
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use staith_model::{Command, Digest, Name, Plan, RunId, StepOutcome, StepPlan, Stream, TestSummary};
+use staith_model::{
+    Command, Digest, Name, Plan, RunId, StepOutcome, StepPlan, StepResults, Stream, TestSummary,
+};
 use tokio::sync::mpsc;
 
 use super::{
@@ -40,7 +43,7 @@ pub(super) enum Message {
 pub(super) struct Ended {
     pub(super) verdict: Verdict,
     pub(super) took: Duration,
-    pub(super) tests: Option<TestSummary>,
+    pub(super) results: StepResults,
     pub(super) layer: Option<Digest>,
 }
 
@@ -64,7 +67,7 @@ impl Attempt {
             Some(record) => Ended {
                 verdict: Verdict { outcome: StepOutcome::Cached, reason: None },
                 took: Duration::ZERO,
-                tests: record.tests,
+                results: record.results,
                 layer: record.layer,
             },
             // Asked before the first step is run, never after: isolation that can't be had must not be found out halfway.
@@ -83,7 +86,7 @@ impl Attempt {
 
     fn key(&self) -> Digest {
         let layers: Vec<Digest> = self.layers.iter().map(|(_, layer)| *layer).collect();
-        step_key(&self.step, self.bench.image.digest, &layers)
+        step_key(&self.step, self.bench.image(&self.step).digest, &layers)
     }
 
     /// The record of the same step with the same inputs, if what it left is still there.
@@ -100,12 +103,14 @@ impl Attempt {
         self.say(Message::Started).await;
         let mut ended = match self.run().await {
             Ok(ended) => ended,
-            Err(verdict) => Ended { verdict, took: Duration::ZERO, tests: None, layer: None },
+            Err(verdict) => {
+                Ended { verdict, took: Duration::ZERO, results: StepResults::default(), layer: None }
+            }
         };
         ended.took = began.elapsed();
         if ended.verdict.outcome == StepOutcome::Passed {
             let millis = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
-            let record = StepRecord { layer: ended.layer, tests: ended.tests.clone(), millis };
+            let record = StepRecord { layer: ended.layer, results: ended.results.clone(), millis };
             if let Err(refused) = self.bench.cache.keep(&self.key(), &record) {
                 ended.verdict = Verdict::broken(refused.to_string(), Some(DISK_REMEDY.into()));
             }
@@ -133,7 +138,8 @@ impl Attempt {
                 (_, Ok(sealed)) => layer = sealed,
             }
         }
-        Ok(Ended { verdict, took: Duration::ZERO, tests: tests.ok().flatten(), layer })
+        let results = StepResults { tests: tests.ok().flatten(), ..StepResults::default() };
+        Ok(Ended { verdict, took: Duration::ZERO, results, layer })
     }
 
     async fn spec(&self, upper: PathBuf, work: PathBuf) -> Result<StepSpec, Verdict> {
@@ -154,7 +160,7 @@ impl Attempt {
         }
         Ok(StepSpec {
             label: format!("{}-{}", self.run, self.step.name),
-            image: self.bench.image.clone(),
+            image: self.bench.image(&self.step).clone(),
             lowers,
             upper,
             work,
@@ -164,7 +170,9 @@ impl Attempt {
                 Command::Argv(argv) => argv.iter().map(Into::into).collect(),
             },
             env: self.step.env.clone(),
+            secrets: BTreeMap::new(),
             network: self.step.network,
+            allow: self.step.allow.clone(),
             timeout: Duration::from_secs(self.step.timeout_seconds),
             limits: self.step.limits.clone(),
         })

@@ -82,11 +82,5 @@ fn in_words(tests: &TestSummary) -> String {
 
 /// The meaning of an engine's failure.
 pub(super) fn of_engine_error(error: &EngineError) -> Verdict {
-    let remedy = match error {
-        EngineError::Unsupported { remedy, .. } | EngineError::ToolMissing { remedy, .. } => {
-            Some(remedy.clone())
-        }
-        EngineError::Setup { .. } | EngineError::Lost(_) => None,
-    };
-    Verdict::broken(error.to_string(), remedy)
+    Verdict::broken(error.to_string(), error.remedy().map(str::to_owned))
 }

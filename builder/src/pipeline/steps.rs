@@ -123,6 +123,7 @@ fn read_step(entry: &Entry<'_>, table: &Table<'_>, outputs: &[Placed<String>]) -
         memory: table.text("memory", amounts::bytes).map(|memory| memory.value),
         processes: table.number("processes", 1, 4_194_304),
         cpu_milli: cpu_milli(table),
+        disk: None,
     };
     let network = table.text("network", network).map_or(Network::Loopback, |network| network.value);
     let timeout = table.text("timeout", |text| amounts::seconds(text, 1));

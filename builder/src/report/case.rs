@@ -51,6 +51,8 @@ impl Case {
         let said: Vec<String> =
             self.failures.iter().map(|(message, body)| text::message(message, body)).collect();
         summary.failures.push(TestFailure {
+            file: None,
+            line: None,
             suite: text::name(&self.suite),
             name: text::name(&self.name),
             message: text::message("", &said.join("\n")),

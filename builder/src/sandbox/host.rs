@@ -23,7 +23,7 @@ use staith_model::{Digest, Name, Tool};
 
 pub(super) use self::directory::allowed_roots;
 use self::memory::Memory;
-use crate::engine::{Bind, EngineError, Image};
+use crate::engine::{Bind, EngineError, Image, Root};
 
 /// Where toolchains appear in the sandbox.
 const TOOLS: &str = "/opt/tools";
@@ -48,7 +48,7 @@ struct Found {
 /// An image of the host alone; its digest says nothing.
 pub(super) fn bare_image() -> Image {
     let path = SYSTEM_PATH.map(PathBuf::from).to_vec();
-    Image { digest: Digest::of(b""), binds: Vec::new(), path, env: BTreeMap::new() }
+    Image { digest: Digest::of(b""), root: Root::Host, binds: Vec::new(), path, env: BTreeMap::new() }
 }
 
 /// Resolves the host image with the toolchains. Folders that a project names have to be below `/opt` or one of `roots`.

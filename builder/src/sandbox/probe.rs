@@ -128,7 +128,9 @@ fn trial(scratch: &Path) -> StepSpec {
         workdir: None,
         argv: ["/bin/sh", "-c", "echo tried > /workspace/tried"].map(OsString::from).to_vec(),
         env: [].into(),
+        secrets: [].into(),
         network: Network::Loopback,
+        allow: Vec::new(),
         timeout: PATIENCE,
         limits: Limits::default(),
     }

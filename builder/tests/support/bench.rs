@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use staith_builder::engine::{Engine, Image, OutputChunk, StepExit, StepSpec, Stream};
+use staith_builder::engine::{Engine, Image, ImageSpec, OutputChunk, StepExit, StepSpec, Stream};
 use staith_builder::sandbox::BuiltInSandbox;
 use staith_model::{Limits, Network};
 use tempfile::TempDir;
@@ -46,7 +46,7 @@ impl Bench {
     pub async fn new(engine: &dyn Engine) -> Self {
         let place = tempfile::tempdir().unwrap();
         let owner = engine.probe().await.unwrap().file_owner;
-        let image = engine.image(&[]).await.unwrap();
+        let image = engine.image(&ImageSpec::default(), &|_| {}).await.unwrap();
         Self { place, owner, image }
     }
 
@@ -89,7 +89,9 @@ impl Bench {
             workdir: None,
             argv: argv.iter().map(OsString::from).collect(),
             env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             network: Network::None,
+            allow: Vec::new(),
             timeout: Duration::from_secs(120),
             limits: Limits::default(),
         }

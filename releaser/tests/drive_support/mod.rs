@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, io::Write, sync::Arc};
 
 use staith_model::{
     DeploymentState, Digest, EVENT_VERSION, Entry, Event, EventKind, HealthCheck, LocalEnvironment, Manifest,
-    Package, Plan, Process, RelPath, RunId, RunOutcome, RunState, Source,
+    Package, Plan, Process, RelPath, RunId, RunOutcome, RunState, Source, Trigger,
 };
 use staith_releaser::host::PackageFiles;
 
@@ -87,8 +87,11 @@ pub fn fold(events: &[EventKind]) -> DeploymentState {
         project: "demo".parse().unwrap(),
         version: "1".into(),
         source: Source { tree: "0".repeat(40), commit: None, dirty: false },
+        trigger: Trigger::default(),
         tools: Vec::new(),
         steps: Vec::new(),
+        left_out: Vec::new(),
+        services: Vec::new(),
         package: None,
     };
     let start = EventKind::RunStarted {

@@ -66,14 +66,14 @@ impl Arguments {
             None => None,
         };
         let plan = workshop.plan(&pipeline, &source)?;
-        let image = workshop.image(&plan).await?;
+        let images = workshop.images(&plan).await?;
         let run = Run {
             id: RunId::new(
                 clock::unix_millis(),
                 clock::chance().map_err(|error| Problem::bug(error.to_string()))?,
             ),
             audience: Audience::new(&home, mode, &stop),
-            bench: workshop.bench(image, self.jobs),
+            bench: workshop.bench(images, self.jobs),
             home,
             plan: Arc::new(plan),
             source: Arc::new(source),

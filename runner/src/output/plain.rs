@@ -201,8 +201,8 @@ impl<W: Write + Send> Watch for Plain<W> {
                 self.say(step.as_str(), Tone::Plain, &format!("started, attempt {attempt}"));
             }
             EventKind::StepOutput { step, line, .. } => self.step_output(step, line),
-            EventKind::StepFinished { step, outcome, millis, reason, tests, .. } => {
-                let (reason, tests) = (reason.as_ref(), tests.as_ref());
+            EventKind::StepFinished { step, outcome, millis, reason, results, .. } => {
+                let (reason, tests) = (reason.as_ref(), results.tests.as_ref());
                 self.step_finished(step, &StepEnd { outcome: *outcome, millis: *millis, reason, tests });
             }
             EventKind::PackageMade { package, path, cached, millis } => {

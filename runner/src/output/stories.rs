@@ -1,11 +1,9 @@
 //! Recorded runs, as the tests of every way of showing them need them. Each is checked by the fold before it is used.
 
-use std::collections::BTreeMap;
-
 use staith_model::{
-    Blame, Command, DeploymentChange, DeploymentId, Digest, EVENT_VERSION, Event, EventKind, Limits, Name,
-    Network, Package, PackagePlan, Plan, Reason, RunId, RunOutcome, Source, StepKind, StepOutcome, StepPlan,
-    Stream, TestFailure, TestSummary,
+    Blame, Command, DeploymentChange, DeploymentId, Digest, EVENT_VERSION, Event, EventKind, Name, Network,
+    Package, PackagePlan, Plan, Reason, RunId, RunOutcome, Source, StepKind, StepOutcome, StepPlan,
+    StepResults, Stream, TestFailure, TestSummary, Trigger,
 };
 
 /// 2026-03-01 12:00 UTC.
@@ -23,20 +21,10 @@ fn name(text: &str) -> Name {
 
 fn step(step: &str, needs: &[&str]) -> StepPlan {
     StepPlan {
-        name: name(step),
         kind: StepKind::Build,
-        command: Command::Shell("true".into()),
-        workdir: None,
         needs: needs.iter().map(|need| name(need)).collect(),
-        layers: Vec::new(),
-        inputs: Vec::new(),
-        input_tree: Digest::of(b"source"),
-        outputs: Vec::new(),
-        reports: Vec::new(),
-        env: BTreeMap::new(),
         network: Network::None,
-        timeout_seconds: 600,
-        limits: Limits::default(),
+        ..StepPlan::new(name(step), Command::Shell("true".into()), Digest::of(b"source"))
     }
 }
 
@@ -49,8 +37,11 @@ fn plan(steps: Vec<StepPlan>, dirty: bool) -> Plan {
             commit: Some("3f2a91c0d1e2".repeat(4)[..40].into()),
             dirty,
         },
+        trigger: Trigger::default(),
         tools: Vec::new(),
         steps,
+        left_out: Vec::new(),
+        services: Vec::new(),
         package: Some(PackagePlan {
             name: name("shop"),
             layers: vec![name("build")],
@@ -128,7 +119,8 @@ impl Story {
         tests: Option<TestSummary>,
     ) {
         let layer = outcome.is_success().then(|| Digest::of(step.as_bytes()));
-        self.then(10, EventKind::StepFinished { step: name(step), outcome, millis, reason, tests, layer });
+        let results = StepResults { tests, ..StepResults::default() };
+        self.then(10, EventKind::StepFinished { step: name(step), outcome, millis, reason, results, layer });
     }
 
     fn end(&mut self, outcome: RunOutcome, millis: u64) {
@@ -205,6 +197,8 @@ pub(super) fn failing_test() -> Story {
         ],
     );
     let failure = TestFailure {
+        file: None,
+        line: None,
         suite: "shop::cart".into(),
         name: "adds_twice".into(),
         message: "assertion `left == right` failed\n  left: 3\n right: 4".into(),

@@ -108,10 +108,10 @@ impl Scene {
                 self.change_step(step, |view| view.wrote(line));
                 return; // A line changes no state, and there may be a million a second.
             }
-            EventKind::StepFinished { step, millis, reason, tests, .. } => {
+            EventKind::StepFinished { step, millis, reason, results, .. } => {
                 self.steps_done_at = now;
                 self.change_step(step, |view| {
-                    (view.millis, view.reason, view.tests) = (*millis, reason.clone(), tests.clone());
+                    (view.millis, view.reason, view.tests) = (*millis, reason.clone(), results.tests.clone());
                 });
             }
             EventKind::PackageMade { package, path, cached, millis } => {
