@@ -2,7 +2,9 @@
 //!
 //! Pure: no file, no clock. [`plan`] is total on every [`Pipeline`], because a pipeline is only ever made by its parser.
 
-use staith_model::{Digest, Name, PackagePlan, Plan, Source, StepPlan, Trigger};
+use std::collections::BTreeMap;
+
+use staith_model::{Digest, Name, PackagePlan, Plan, RelPath, Source, StepPlan, Trigger};
 
 use crate::pipeline::{PackageSpec, Pipeline, Step};
 
@@ -17,23 +19,62 @@ pub use programs::programs;
 
 use order::Order;
 
+/// Why and with which choices a run is made. Together with pipeline and source it decides the plan.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Occasion {
+    /// What set it off.
+    pub trigger: Trigger,
+    /// Paths that differ from what was built before, for conditions that ask; `None` where that is not known, and then
+    /// everything counts as changed.
+    pub changed: Option<Vec<RelPath>>,
+    /// Values for the pipeline's parameters, by name; those that are not here keep their defaults.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A setting that the pipeline does not know, or can't take.
+    #[error("`{name}` can't be set to `{value}`: {why}")]
+    Setting {
+        /// The parameter.
+        name: String,
+        /// The value.
+        value: String,
+        /// Why not, and what could be.
+        why: String,
+    },
+}
+
 /// The plan of `pipeline` for `source`.
 ///
 /// `input_tree` says what the digest of the source files is that some globs select; no globs select all. It is asked once
 /// for each step, in the order of the plan.
-pub fn plan(pipeline: &Pipeline, source: Source, input_tree: &dyn Fn(&[String]) -> Digest) -> Plan {
+///
+/// # Errors
+/// A setting of the occasion does not fit the pipeline.
+pub fn plan(
+    pipeline: &Pipeline,
+    source: Source,
+    occasion: &Occasion,
+    input_tree: &dyn Fn(&[String]) -> Digest,
+) -> Result<Plan, PlanError> {
     let order = Order::of(pipeline.steps());
-    Plan {
+    if let Some((name, value)) = occasion.settings.first_key_value() {
+        let why = "the pipeline has no parameters".to_owned();
+        return Err(PlanError::Setting { name: name.clone(), value: value.clone(), why });
+    }
+    Ok(Plan {
         project: pipeline.name().clone(),
         version: pipeline.version().as_str().to_owned(),
         source,
-        trigger: Trigger::default(),
+        trigger: occasion.trigger.clone(),
         tools: pipeline.tools().to_vec(),
         steps: order.steps().map(|step| step_plan(step, &order, input_tree)).collect(),
         left_out: Vec::new(),
         services: Vec::new(),
         package: pipeline.package().map(|package| package_plan(package, &order)),
-    }
+    })
 }
 
 fn step_plan(step: &Step, order: &Order<'_>, input_tree: &dyn Fn(&[String]) -> Digest) -> StepPlan {

@@ -8,12 +8,16 @@ use std::{cell::RefCell, collections::BTreeSet};
 use proptest::prelude::*;
 use staith_builder::{
     pipeline::{Pipeline, render},
-    plan::plan,
+    plan::{self, Occasion},
 };
 use staith_model::{Digest, Plan, Source};
 
 fn source() -> Source {
     Source { tree: "a".repeat(40), commit: Some("b".repeat(40)), dirty: false }
+}
+
+fn plan(pipeline: &Pipeline, source: Source, tree: &dyn Fn(&[String]) -> Digest) -> Plan {
+    plan::plan(pipeline, source, &Occasion::default(), tree).unwrap()
 }
 
 fn planned(text: &str) -> Plan {

@@ -8,7 +8,7 @@ use staith_builder::{
     execute::Workbench,
     layers::LayerStore,
     pipeline::{Pipeline, Step},
-    plan,
+    plan::{self, Occasion},
     sandbox::{BuiltInSandbox, find_program},
     source::{FileMode, Globs, Origin, Progress, Resolved, Selection, Sources},
 };
@@ -83,7 +83,12 @@ impl Workshop {
     ///
     /// # Errors
     /// A step would see nothing, or not a file that it names.
-    pub(crate) fn plan(&self, pipeline: &Pipeline, source: &Resolved) -> Result<Plan, Problem> {
+    pub(crate) fn plan(
+        &self,
+        pipeline: &Pipeline,
+        source: &Resolved,
+        occasion: &Occasion,
+    ) -> Result<Plan, Problem> {
         for step in pipeline.steps() {
             check_inputs(step, source)?;
         }
@@ -98,7 +103,8 @@ impl Workshop {
                 })
             })
         };
-        let plan = plan::plan(pipeline, source.source.clone(), &digest);
+        let plan = plan::plan(pipeline, source.source.clone(), occasion, &digest)
+            .map_err(|bad| Problem::new(Exit::Usage, bad.to_string()))?;
         match refused.take() {
             Some(bad) => Err(Problem::new(Exit::Configuration, bad.to_string())),
             None => Ok(plan),

@@ -162,7 +162,9 @@ mod tests {
         let text = format!("name = \"x\"\nversion = \"1\"\ntools = [{tools}]\n[steps.a]\nrun = {run:?}\n");
         let pipeline = crate::pipeline::Pipeline::parse("runner.toml", &text).unwrap();
         let source = Source { tree: "0".repeat(40), commit: None, dirty: false };
-        let plan = super::super::plan(&pipeline, source, &|_| Digest::of(b""));
+        let plan =
+            super::super::plan(&pipeline, source, &super::super::Occasion::default(), &|_| Digest::of(b""))
+                .unwrap();
         missing_programs(&plan, &|program| there.contains(&program))
     }
 

@@ -6,6 +6,7 @@ use clap::Args;
 use staith_builder::{
     execute::{self, EventLog, Stop, Workbench},
     pipeline::Pipeline,
+    plan::Occasion,
     source::{Origin, Resolved, Selection},
 };
 use staith_model::{Blame, EventKind, Exit, Name, Passed, Plan, RunId, RunOutcome, StepOutcome, TestReport};
@@ -65,7 +66,7 @@ impl Arguments {
             Some(name) => Some(destination::find(name, &pipeline, &home).await?),
             None => None,
         };
-        let plan = workshop.plan(&pipeline, &source)?;
+        let plan = workshop.plan(&pipeline, &source, &Occasion::default())?;
         let images = workshop.images(&plan).await?;
         let run = Run {
             id: RunId::new(
