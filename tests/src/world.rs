@@ -136,7 +136,8 @@ impl World {
         }
         let listen = world.listen.to_string();
         world.edit("runner.toml", |text| {
-            text.replace("127.0.0.1:8080", &listen).replace("127.0.0.1:8081", &listen)
+            (8080..8084)
+                .fold(text.to_owned(), |text, port| text.replace(&format!("127.0.0.1:{port}"), &listen))
         });
         world.commit("example");
         world

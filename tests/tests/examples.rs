@@ -66,3 +66,26 @@ fn daylight_is_built_released_changed_and_brought_back() {
         &["build", "integration-test", "lint", "unit-test"],
     );
 }
+
+#[test]
+fn moorings_is_built_released_changed_and_brought_back() {
+    newcomer(
+        "moorings",
+        "src/page.js",
+        "Who lies where tonight?",
+        "Who lies there tonight?",
+        &["build", "integration-test", "lint", "unit-test"],
+    );
+}
+
+#[test]
+fn soundings_is_built_released_changed_and_brought_back() {
+    // A note is seen by those who read notes; the parts of the program are not tested again.
+    newcomer(
+        "soundings",
+        "content/fog.md",
+        "What to do when the bow disappears.",
+        "What to do when the bow is gone.",
+        &["build", "integration-test", "lint"],
+    );
+}
