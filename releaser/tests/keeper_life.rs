@@ -35,6 +35,17 @@ async fn there_is_no_keeper_until_it_is_started_and_after_its_shutdown() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_keeper_starts_in_a_process_namespace_whose_session_began_outside() {
+    let environment = Environment::new();
+    // In the background, because the starter waits for its first process, and that one waits for the namespace to end.
+    let unshare = "unshare --user --map-root-user --pid --fork --mount-proc \"$@\" &";
+    let launcher: Vec<_> =
+        ["sh", "-c", unshare, "sh"].map(Into::into).into_iter().chain(launcher()).collect();
+    let keeper = Keeper::ensure(&environment.dir, &launcher, anywhere()).await.unwrap();
+    assert_eq!(keeper.status().await.unwrap().pid, 1, "as it sees itself");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_starters_at_once_start_one_keeper() {
     let environment = std::sync::Arc::new(Environment::new());
     let starters: Vec<_> = (0..8)
