@@ -1,45 +1,87 @@
-//! What tests said: JUnit XML, as most test runners write it, becomes a [`TestSummary`].
+//! What tests, coverage tools, linters and compilers said: their reports, and the lines that they write, become
+//! [`StepResults`].
 //!
 //! A report is written by a step, so it is somebody else's text: its size and depth are bounded, it can't define
-//! entities, and what it says is cleaned of characters that would steer a terminal.
+//! entities, and what it says is cleaned of characters that would steer a terminal. Its format is told from its content:
+//! JUnit XML, TRX and TAP for tests, Cobertura and LCOV for coverage, SARIF for findings.
 
-use staith_model::TestSummary;
+use staith_model::StepResults;
 
 mod case;
+mod cobertura;
 mod error;
-mod reader;
+mod format;
+mod junit;
+mod lcov;
+mod location;
+pub mod matcher;
+mod sarif;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod text;
+mod trx;
+mod workdir;
+mod xml;
 
 pub use error::{Place, ReportError, ReportProblem};
+pub use workdir::from_workspace;
+
+use format::Format;
 
 /// The largest report that is read, in bytes. A hundred thousand tests take about a fifth of it.
 pub const LARGEST_REPORT: usize = 64 << 20;
 
-/// Reads one JUnit file; `path` is what errors call it. A report without tests is a summary of nothing, not an error.
+/// A problem and the byte where it is.
+type Failed<T> = Result<T, (ReportProblem, usize)>;
+
+/// Reads one report of any format; `path` is what errors call it. A report without tests is a summary of nothing, not an
+/// error.
 ///
 /// # Errors
-/// The bytes are no JUnit report, or not one that is safe to read; the error says where.
-pub fn junit(path: &str, bytes: &[u8]) -> Result<TestSummary, ReportError> {
-    reader::read(bytes).map_err(|(problem, offset)| ReportError::new(path, bytes, offset, problem))
+/// The bytes are no report that is known, or not one that is safe to read; the error says where.
+pub fn read(path: &str, bytes: &[u8]) -> Result<StepResults, ReportError> {
+    results(bytes).map_err(|(problem, offset)| ReportError::new(path, bytes, offset, problem))
 }
 
-/// Reads all the JUnit files that a step wrote, each with its path, and adds their results up in the order given. None
-/// where there are no files.
-///
-/// # Errors
-/// Every file that could not be read. The results of the others are dropped: a sum with a hole in it would look like a pass.
-pub fn junit_files<'f>(
-    files: impl IntoIterator<Item = (&'f str, &'f [u8])>,
-) -> Result<Option<TestSummary>, Vec<ReportError>> {
-    let mut sum: Option<TestSummary> = None;
-    let mut errors = Vec::new();
+fn results(bytes: &[u8]) -> Failed<StepResults> {
+    if bytes.len() > LARGEST_REPORT {
+        return Err((ReportProblem::TooLarge(bytes.len()), LARGEST_REPORT));
+    }
+    let mut results = StepResults::default();
+    match format::of(bytes)? {
+        Format::Junit => results.tests = Some(walk(bytes, junit::Junit::default())?.results()),
+        Format::Trx => results.tests = Some(walk(bytes, trx::Trx::default())?.results()),
+        Format::Cobertura => results.coverage = Some(walk(bytes, cobertura::Cobertura::default())?.results()),
+        Format::Sarif => results.findings = Some(sarif::read(format::utf8(bytes)?)?),
+        Format::Lcov => results.coverage = Some(by_lines(bytes, lcov::read)?),
+        Format::Tap => results.tests = Some(by_lines(bytes, tap::read)?),
+    }
+    Ok(results)
+}
+
+fn walk<E: xml::Elements>(bytes: &[u8], mut elements: E) -> Failed<E> {
+    let start = format::body_start(bytes);
+    let text = &format::utf8(bytes)?[start..];
+    // Spaces before are counted back in, so that places stay right.
+    xml::walk(text, &mut elements).map_err(|(problem, place)| (problem, place + start))?;
+    Ok(elements)
+}
+
+fn by_lines<T>(bytes: &[u8], read: fn(&[u8]) -> Failed<T>) -> Failed<T> {
+    let body = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    read(body).map_err(|(problem, place)| (problem, place + bytes.len() - body.len()))
+}
+
+/// Reads all reports that a step wrote, each with its path, and adds their results up in the order given, beside the errors
+/// of those that can't be read. Whoever takes the sum in spite of an error must not call it a pass: it has a hole.
+pub fn read_all<'f>(files: impl IntoIterator<Item = (&'f str, &'f [u8])>) -> (StepResults, Vec<ReportError>) {
+    let (mut sum, mut errors) = (StepResults::default(), Vec::new());
     for (path, bytes) in files {
-        match junit(path, bytes) {
-            Ok(summary) => sum.get_or_insert_default().merge(summary),
+        match read(path, bytes) {
+            Ok(results) => sum.merge(results),
             Err(error) => errors.push(error),
         }
     }
-    if errors.is_empty() { Ok(sum) } else { Err(errors) }
+    (sum, errors)
 }

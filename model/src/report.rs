@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Name, Plan, RunId, StepOutcome};
 
+mod merge;
+
 /// Results of the tests that one step ran.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TestSummary {
@@ -17,16 +19,6 @@ pub struct TestSummary {
     pub skipped: u32,
     /// The failures, in the order of the report.
     pub failures: Vec<TestFailure>,
-}
-
-impl TestSummary {
-    /// Adds another report's results to these.
-    pub fn merge(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.failed += other.failed;
-        self.skipped += other.skipped;
-        self.failures.extend(other.failures);
-    }
 }
 
 /// What a step's reports said.

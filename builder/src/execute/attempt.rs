@@ -8,9 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use staith_model::{
-    Command, Digest, Name, Plan, RunId, StepOutcome, StepPlan, StepResults, Stream, TestSummary,
-};
+use staith_model::{Command, Digest, Name, Plan, RunId, StepOutcome, StepPlan, StepResults, Stream};
 use tokio::sync::mpsc;
 
 use super::{
@@ -23,7 +21,7 @@ use crate::{
     cache::{StepRecord, step_key},
     engine::{EngineError, OutputChunk, StepSpec},
     layers::LayerError,
-    report,
+    report::{self, matcher::Matcher},
     source::Resolved,
 };
 
@@ -122,23 +120,23 @@ impl Attempt {
         let scratch = self.bench.layers.scratch().map_err(|refused| of_layer_error(&refused))?;
         let spec = self.spec(scratch.upper(), scratch.work()).await?;
         let (output, chunks) = mpsc::channel(64);
-        let (exit, ()) = tokio::join!(
+        let (exit, noticed) = tokio::join!(
             self.bench.engine.run(spec, output, self.stop.cancel.clone()),
             self.forward(chunks),
         );
         let exit = exit.map_err(|broken| verdict::of_engine_error(&broken))?;
         let upper = scratch.upper().to_path_buf();
-        let tests = self.read_reports(upper.clone()).await;
-        let mut verdict = verdict::of_exit(&self.step, &exit, tests.as_ref().ok().and_then(Option::as_ref));
+        let (mut results, unread) = self.read_reports(upper.clone()).await;
+        let mut verdict = verdict::of_exit(&self.step, &exit, &results, noticed.findings.as_ref());
         let mut layer = None;
         if verdict.outcome == StepOutcome::Passed {
-            match (&tests, self.seal(upper).await) {
-                (Err(undelivered), _) => verdict = undelivered.clone(),
-                (_, Err(undelivered)) => verdict = undelivered,
-                (_, Ok(sealed)) => layer = sealed,
+            match (unread, self.seal(upper).await) {
+                (Some(undelivered), _) | (None, Err(undelivered)) => verdict = undelivered,
+                (None, Ok(sealed)) => layer = sealed,
             }
         }
-        let results = StepResults { tests: tests.ok().flatten(), ..StepResults::default() };
+        results.merge(noticed);
+        report::from_workspace(&mut results, self.step.workdir.as_ref());
         Ok(Ended { verdict, took: Duration::ZERO, results, layer })
     }
 
@@ -185,7 +183,9 @@ impl Attempt {
         sees(a, b) || sees(b, a)
     }
 
-    async fn forward(&self, mut chunks: mpsc::Receiver<OutputChunk>) {
+    /// Passes the step's lines on, and gives what its matcher found in them.
+    async fn forward(&self, mut chunks: mpsc::Receiver<OutputChunk>) -> StepResults {
+        let mut matcher = self.step.matcher.as_deref().and_then(Matcher::named);
         let (mut out, mut err) = (LineSplitter::default(), LineSplitter::default());
         let mut kept = Kept::default();
         while let Some(chunk) = chunks.recv().await {
@@ -193,6 +193,7 @@ impl Attempt {
             let mut lines = Vec::new();
             splitter.push(&chunk.bytes, |line| lines.push(line));
             for line in lines {
+                matcher.iter_mut().for_each(|matcher| matcher.push(&line));
                 self.pass_on(&mut kept, chunk.stream, line).await;
             }
         }
@@ -200,9 +201,11 @@ impl Attempt {
             let mut last = None;
             splitter.finish(|line| last = Some(line));
             if let Some(line) = last {
+                matcher.iter_mut().for_each(|matcher| matcher.push(&line));
                 self.pass_on(&mut kept, stream, line).await;
             }
         }
+        StepResults { findings: matcher.map(Matcher::finish), ..StepResults::default() }
     }
 
     async fn pass_on(&self, kept: &mut Kept, stream: Stream, line: String) {
@@ -213,29 +216,25 @@ impl Attempt {
         }
     }
 
-    /// What the step's tests said. Reports that were declared and are not there are an error: no data is not success.
-    async fn read_reports(&self, upper: PathBuf) -> Result<Option<TestSummary>, Verdict> {
+    /// What the step's reports said, and why not all of them could be read. Reports that were declared and are not there
+    /// are an error: no data is not success.
+    async fn read_reports(&self, upper: PathBuf) -> (StepResults, Option<Verdict>) {
+        let none = StepResults::default;
         if self.step.reports.is_empty() {
-            return Ok(None);
+            return (none(), None);
         }
         let globs = self.step.reports.clone();
-        let files = blocking(move || crate::layers::collect(&upper, &globs))
-            .await?
-            .map_err(|refused| of_layer_error(&refused))?;
-        if files.is_empty() {
-            let what = format!("it wrote no report that matches {}", self.step.reports.join(", "));
-            return Err(Verdict::undelivered(
-                what,
-                Some("write JUnit XML there, or remove `reports`".into()),
-            ));
+        let read = blocking(move || {
+            let files = crate::layers::collect(&upper, &globs)?;
+            let some = !files.is_empty();
+            Ok(some.then(|| report::read_all(files.iter().map(|(path, bytes)| (path.as_str(), &bytes[..])))))
+        });
+        match read.await {
+            Ok(Ok(Some((results, errors)))) => (results, verdict::of_report_errors(&errors)),
+            Ok(Ok(None)) => (none(), Some(verdict::without_reports(&self.step.reports))),
+            Ok(Err(refused)) => (none(), Some(of_layer_error(&refused))),
+            Err(panicked) => (none(), Some(panicked)),
         }
-        let mut summary = TestSummary::default();
-        for (path, bytes) in files {
-            let one = report::junit(path.as_str(), &bytes)
-                .map_err(|bad| Verdict::undelivered(bad.to_string(), Some("reports are JUnit XML".into())))?;
-            summary.merge(one);
-        }
-        Ok(Some(summary))
     }
 
     async fn seal(&self, upper: PathBuf) -> Result<Option<Digest>, Verdict> {

@@ -1,8 +1,11 @@
 //! From how a step's program ended to what that means, in words. Pure.
 
-use staith_model::{Blame, Command, Reason, StepOutcome, StepPlan, TestSummary};
+use staith_model::{Blame, Command, Findings, Reason, StepOutcome, StepPlan, StepResults, TestSummary};
 
-use crate::engine::{EngineError, StepExit};
+use crate::{
+    engine::{EngineError, StepExit},
+    report::ReportError,
+};
 
 /// What a step's end means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,10 +31,16 @@ impl Verdict {
     }
 }
 
-/// The meaning of a program's end, given what its tests said.
-pub(super) fn of_exit(step: &StepPlan, exit: &StepExit, tests: Option<&TestSummary>) -> Verdict {
+/// The meaning of a program's end, given what its reports said. What a matcher `noticed` in its output explains a failure
+/// and never makes one.
+pub(super) fn of_exit(
+    step: &StepPlan,
+    exit: &StepExit,
+    reported: &StepResults,
+    noticed: Option<&Findings>,
+) -> Verdict {
     match exit {
-        StepExit::Code(0) => of_tests(tests),
+        StepExit::Code(0) => of_results(reported),
         StepExit::Code(127) if matches!(step.command, Command::Shell(_)) => Verdict::project(
             StepOutcome::Failed,
             "a command was not found in the sandbox (exit code 127); its name is in the step's last lines"
@@ -39,9 +48,11 @@ pub(super) fn of_exit(step: &StepPlan, exit: &StepExit, tests: Option<&TestSumma
             Some(NOT_FOUND.into()),
         ),
         StepExit::Code(code) => {
-            let failed = tests.filter(|tests| tests.failed > 0).map(|tests| format!("; {}", in_words(tests)));
-            let what = format!("exit code {code}{}", failed.unwrap_or_default());
-            Verdict::project(StepOutcome::Failed, what, None)
+            let mut all = reported.clone();
+            all.merge(StepResults { findings: noticed.cloned(), ..StepResults::default() });
+            let parts: Vec<String> =
+                [format!("exit code {code}")].into_iter().chain(failures(&all)).collect();
+            Verdict::project(StepOutcome::Failed, parts.join("; "), None)
         }
         StepExit::Signal(signal) => {
             Verdict::project(StepOutcome::Failed, format!("ended by signal {signal}"), None)
@@ -68,19 +79,103 @@ pub(super) fn of_exit(step: &StepPlan, exit: &StepExit, tests: Option<&TestSumma
 const NOT_FOUND: &str =
     "install it on this host below /usr, or declare its toolchain with `tools` in runner.toml";
 
-/// A failed test fails the step, also when the test runner ended as if all were well.
-fn of_tests(tests: Option<&TestSummary>) -> Verdict {
-    match tests.filter(|tests| tests.failed > 0) {
-        Some(tests) => Verdict::project(StepOutcome::Failed, in_words(tests), None),
-        None => Verdict { outcome: StepOutcome::Passed, reason: None },
+/// A failed test and an error in a report fail the step, also when its program ended as if all were well.
+fn of_results(reported: &StepResults) -> Verdict {
+    let failures = failures(reported);
+    if failures.is_empty() {
+        return Verdict { outcome: StepOutcome::Passed, reason: None };
+    }
+    Verdict::project(StepOutcome::Failed, failures.join("; "), None)
+}
+
+/// What in the results fails a step, in words.
+fn failures(results: &StepResults) -> Vec<String> {
+    let tests = results.tests.as_ref().filter(|tests| tests.failed > 0).map(tests_in_words);
+    let findings = results.findings.as_ref().filter(|findings| findings.errors > 0).map(findings_in_words);
+    tests.into_iter().chain(findings).collect()
+}
+
+fn tests_in_words(tests: &TestSummary) -> String {
+    format!("{} of {} tests failed", tests.failed, tests.total())
+}
+
+fn findings_in_words(findings: &Findings) -> String {
+    let count = |many: u32, one: &str| format!("{many} {one}{}", if many == 1 { "" } else { "s" });
+    let errors = count(findings.errors, "error");
+    match findings.warnings {
+        0 => format!("{errors} found"),
+        warnings => format!("{errors} and {} found", count(warnings, "warning")),
     }
 }
 
-fn in_words(tests: &TestSummary) -> String {
-    format!("{} of {} tests failed", tests.failed, tests.failed + tests.passed + tests.skipped)
+/// Reports that can't be read: a sum with a hole in it would look like a pass.
+pub(super) fn of_report_errors(errors: &[ReportError]) -> Option<Verdict> {
+    let (first, more) = errors.split_first()?;
+    let more = match more.len() {
+        0 => String::new(),
+        1 => "\nand one more report can't be read".to_owned(),
+        many => format!("\nand {many} more reports can't be read"),
+    };
+    let remedy = "let the step write it in one of the formats that are read, or take it out of `reports`";
+    Some(Verdict::undelivered(format!("{first}{more}"), Some(remedy.into())))
+}
+
+/// Nothing was written where reports were declared.
+pub(super) fn without_reports(globs: &[String]) -> Verdict {
+    let remedy = "write JUnit XML, TRX, TAP, Cobertura, LCOV or SARIF there, or remove `reports`";
+    Verdict::undelivered(format!("it wrote no report that matches {}", globs.join(", ")), Some(remedy.into()))
 }
 
 /// The meaning of an engine's failure.
 pub(super) fn of_engine_error(error: &EngineError) -> Verdict {
     Verdict::broken(error.to_string(), error.remedy().map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use staith_model::{Digest, Finding, Severity};
+
+    use super::*;
+
+    fn findings(errors: u32, warnings: u32) -> Findings {
+        let finding = |severity| Finding {
+            severity,
+            path: "a.c".into(),
+            line: None,
+            column: None,
+            rule: None,
+            message: String::new(),
+        };
+        let mut findings = Findings::default();
+        (0..errors).for_each(|_| findings.add(finding(Severity::Error)));
+        (0..warnings).for_each(|_| findings.add(finding(Severity::Warning)));
+        findings
+    }
+
+    fn told(code: i32, reported: StepResults, noticed: Option<Findings>) -> Option<String> {
+        let step = StepPlan::new("a".parse().unwrap(), Command::Argv(vec!["cc".into()]), Digest::of(b"tree"));
+        let verdict = of_exit(&step, &StepExit::Code(code), &reported, noticed.as_ref());
+        assert_eq!(verdict.outcome == StepOutcome::Passed, verdict.reason.is_none());
+        verdict.reason.map(|reason| reason.what)
+    }
+
+    #[test]
+    fn errors_fail_where_a_report_says_them_and_explain_where_a_matcher_does() {
+        let tests = Some(TestSummary { passed: 3, failed: 1, ..TestSummary::default() });
+        let reported = |errors, warnings| StepResults {
+            findings: Some(findings(errors, warnings)),
+            ..StepResults::default()
+        };
+        assert_eq!(told(0, reported(3, 2), None).unwrap(), "3 errors and 2 warnings found");
+        assert_eq!(told(0, reported(1, 0), None).unwrap(), "1 error found");
+        assert_eq!(told(0, reported(0, 9), None), None);
+        assert_eq!(told(0, StepResults::default(), Some(findings(3, 0))), None);
+        assert_eq!(
+            told(2, StepResults::default(), Some(findings(1, 1))).unwrap(),
+            "exit code 2; 1 error and 1 warning found"
+        );
+        let both = StepResults { tests, ..reported(1, 0) };
+        assert_eq!(told(0, both.clone(), None).unwrap(), "1 of 4 tests failed; 1 error found");
+        assert_eq!(told(7, both, None).unwrap(), "exit code 7; 1 of 4 tests failed; 1 error found");
+    }
 }

@@ -1,27 +1,41 @@
-//! One test case, while its element is read.
+//! One test case, while it is read.
 
 use staith_model::{TestFailure, TestSummary};
 
-use super::text;
+use super::{
+    location::{self, Location},
+    text,
+};
 
-/// All failures are counted; this many are kept to be shown.
-const FAILURES_KEPT: usize = 1000;
-/// Text of one element that is kept while reading: more than a message ever shows.
+/// Text of one failure that is kept while reading: more than a message ever shows.
 const TEXT_KEPT: usize = 64 << 10;
 
-/// What has been read of a `<testcase>`.
+/// What has been read of a test case.
 #[derive(Debug)]
 pub(super) struct Case {
     suite: String,
     name: String,
     pub(super) skipped: bool,
-    /// The `message` attribute and the text of each `<failure>` and `<error>`.
+    /// What a failure or error says of itself, and its text.
     failures: Vec<(String, String)>,
+    /// Where the report says that the test is.
+    file: Option<String>,
+    line: Option<u64>,
 }
 
 impl Case {
-    pub(super) fn new(suite: String, name: String, skipped: bool) -> Self {
-        Self { suite, name, skipped, failures: Vec::new() }
+    pub(super) fn new(suite: String, name: String) -> Self {
+        Self { suite, name, skipped: false, failures: Vec::new(), file: None, line: None }
+    }
+
+    /// The same case in a suite that was not known before.
+    pub(super) fn in_suite(self, suite: String) -> Self {
+        Self { suite, ..self }
+    }
+
+    /// Says where the test is.
+    pub(super) fn is_at(&mut self, file: Option<String>, line: Option<u64>) {
+        (self.file, self.line) = (file.filter(|file| !file.trim().is_empty()), line);
     }
 
     pub(super) fn fail(&mut self, message: String) {
@@ -33,29 +47,41 @@ impl Case {
 
     pub(super) fn say(&mut self, text: &str) {
         if let Some((_, body)) = self.failures.last_mut().filter(|(_, body)| body.len() < TEXT_KEPT) {
-            body.push_str(text);
+            body.push_str(&text[..text.floor_char_boundary(TEXT_KEPT)]);
         }
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        !self.failures.is_empty()
     }
 
     /// Adds the finished case to the results.
     pub(super) fn count_in(self, summary: &mut TestSummary) {
-        if self.failures.is_empty() {
-            let counter = if self.skipped { &mut summary.skipped } else { &mut summary.passed };
-            *counter = counter.saturating_add(1);
-            return;
+        let mut one = TestSummary::default();
+        match (self.failures.is_empty(), self.skipped) {
+            (false, _) => {
+                one.failed = 1;
+                one.failures.push(self.into_failure());
+            }
+            (true, true) => one.skipped = 1,
+            (true, false) => one.passed = 1,
         }
-        summary.failed = summary.failed.saturating_add(1);
-        if summary.failures.len() == FAILURES_KEPT {
-            return;
-        }
+        summary.merge(one);
+    }
+
+    /// The failure, as it is shown.
+    pub(super) fn into_failure(self) -> TestFailure {
         let said: Vec<String> =
             self.failures.iter().map(|(message, body)| text::message(message, body)).collect();
-        summary.failures.push(TestFailure {
-            file: None,
-            line: None,
+        let texts = self.failures.iter().flat_map(|(message, body)| [message.as_str(), body.as_str()]);
+        let place = location::of_failure(texts, self.file.as_deref(), self.line, &self.suite);
+        let Location { file, line } = place.unwrap_or_default();
+        TestFailure {
             suite: text::name(&self.suite),
             name: text::name(&self.name),
             message: text::message("", &said.join("\n")),
-        });
+            file: Some(file).filter(|file| !file.is_empty()),
+            line,
+        }
     }
 }

@@ -5,6 +5,10 @@ use staith_model::TestSummary;
 
 use super::*;
 
+fn junit(path: &str, bytes: &[u8]) -> Result<TestSummary, ReportError> {
+    read(path, bytes).map(|results| results.tests.unwrap())
+}
+
 const PYTEST: &[u8] = include_bytes!("fixtures/pytest.xml");
 const SUREFIRE: &[u8] = include_bytes!("fixtures/surefire.xml");
 const GTEST: &[u8] = include_bytes!("fixtures/gtest.xml");
@@ -99,12 +103,13 @@ fn a_report_without_tests_is_no_error() {
 
 #[test]
 fn reports_of_a_step_add_up() {
-    let sum = junit_files([("a", PYTEST), ("b", GTEST)]).unwrap().unwrap();
-    assert_eq!((counts(&sum), sum.failures.len()), ((2, 3, 3), 3));
-    assert_eq!(junit_files([]), Ok(None));
-    let errors = junit_files([("a", PYTEST), ("b", b"".as_slice()), ("c", b"x".as_slice())]).unwrap_err();
+    let (sum, errors) = read_all([("a", PYTEST), ("b", GTEST)]);
+    let tests = sum.tests.unwrap();
+    assert_eq!((counts(&tests), tests.failures.len(), errors), ((2, 3, 3), 3, vec![]));
+    assert_eq!(read_all([]), (StepResults::default(), vec![]));
+    let (sum, errors) = read_all([("a", PYTEST), ("b", b"".as_slice()), ("c", b"x".as_slice())]);
     let paths: Vec<_> = errors.iter().map(|error| error.path.as_str()).collect();
-    assert_eq!(paths, ["b", "c"]);
+    assert_eq!((counts(&sum.tests.unwrap()), paths), ((1, 2, 1), vec!["b", "c"]));
 }
 
 #[test]
@@ -112,7 +117,10 @@ fn what_is_wrong_is_told_with_its_place() {
     for (text, expected) in [
         ("", "line 1, column 1: it is empty"),
         ("  \n", "line 1, column 1: it is empty"),
-        ("<html>", "line 1, column 1: it starts with `<html>`"),
+        (
+            "<html>",
+            "line 1, column 1: it starts with `<html>`, which begins no report that is known; these are: tests as JUnit",
+        ),
         ("<testsuite>\n  <testcase>\n", "line 3, column 1: it ends inside `<testcase>`"),
         ("<testsuite>\n  <testcase></testsuite>", "line 2, column 13: it is not well-formed XML"),
         ("<testsuite>\n<testcase name='a' name", "it is not well-formed XML"),
@@ -121,13 +129,13 @@ fn what_is_wrong_is_told_with_its_place() {
             "line 2, column 1: it is not well-formed XML: there is more than one root element",
         ),
         ("<testsuite/>\nhello", "there is text outside of the root element"),
-        ("hello", "there is text outside of the root element"),
+        ("hello", "line 1, column 1: it starts with `hello`, which begins no report"),
         ("<testsuite><testcase name='&nbsp;'/></testsuite>", "it is not well-formed XML"),
         ("<testsuite>&nbsp;</testsuite>", "line 1, column 12: it uses the entity `&nbsp;`"),
         ("<?xml version='1.0' encoding='ISO-8859-1'?><testsuite/>", "it says that it is in `ISO-8859-1`"),
     ] {
         let told = refused(text).to_string();
-        assert!(told.starts_with("the test report `r.xml` can't be read: line "), "{told}");
+        assert!(told.starts_with("the report `r.xml` can't be read: line "), "{told}");
         assert!(told.contains(expected), "{text:?}: {told}");
     }
 }

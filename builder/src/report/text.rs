@@ -34,7 +34,7 @@ fn cut(text: &str, most: usize) -> &str {
 }
 
 /// Without colours and other terminal sequences; any control character that is left becomes U+FFFD.
-fn clean(text: &str) -> String {
+pub(super) fn clean(text: &str) -> String {
     let mut cleaned = String::with_capacity(text.len().min(2 * MESSAGE_BYTES));
     let mut rest = text.chars().peekable();
     while let Some(c) = rest.next() {
@@ -44,6 +44,7 @@ fn clean(text: &str) -> String {
                 while rest.next_if(|c| ('\u{20}'..='\u{3f}').contains(c)).is_some() {}
                 rest.next_if(|c| ('\u{40}'..='\u{7e}').contains(c));
             }
+            '\u{1b}' if rest.next_if_eq(&']').is_some() => skip_string(&mut rest),
             '\n' | '\t' => cleaned.push(c),
             '\r' => {}
             c if c.is_control() => cleaned.push('\u{fffd}'),
@@ -60,6 +61,21 @@ fn clean(text: &str) -> String {
     cleaned
 }
 
+/// Passes over an operating system command, such as the links that GCC writes around the names of warnings. One that does
+/// not end takes the rest of its line and no more.
+fn skip_string(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) {
+    while let Some(c) = rest.next_if(|c| *c != '\n') {
+        match c {
+            '\u{7}' | '\u{9c}' => return,
+            '\u{1b}' => {
+                rest.next_if_eq(&'\\');
+                return;
+            }
+            _ => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -68,6 +84,8 @@ mod tests {
     #[test]
     fn colours_are_taken_out() {
         assert_eq!(message("", "\u{1b}[1;31mfailed\u{1b}[0m\u{7}\r\n  at x\n"), "failed\u{fffd}\n  at x");
+        assert_eq!(name("[\u{1b}]8;;http://x\u{7}-Wall\u{1b}]8;;\u{1b}\\]"), "[-Wall]");
+        assert_eq!(message("", "\u{1b}]0;never ends\nnext"), "\nnext".trim());
     }
 
     #[test]
