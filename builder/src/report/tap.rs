@@ -75,10 +75,9 @@ impl Tap {
         }
         let said = point::parse(body);
         if let Line::Comment(comment) = said {
-            self.comment(comment);
-            return Ok(());
+            return self.comment(comment, indent);
         }
-        if said == Line::Other || indent % INDENT != 0 || !self.go_to(indent / INDENT)? {
+        if said == Line::Other || !indent.is_multiple_of(INDENT) || !self.go_to(indent / INDENT)? {
             return Ok(());
         }
         match said {
@@ -127,14 +126,19 @@ impl Tap {
         }
     }
 
-    fn comment(&mut self, comment: &str) {
+    fn comment(&mut self, comment: &str, indent: usize) -> Result<(), ReportProblem> {
         if let Some(name) = comment.strip_prefix("Subtest: ") {
+            // Some announce a subtest before it, some in it; one in an announced one begins that.
+            if !self.announced.is_empty() && indent == INDENT * self.levels.len() {
+                self.go_to(self.levels.len())?;
+            }
             self.settle();
             self.announced = name.to_owned();
         } else if let Some(case) = &mut self.failed {
             case.say(comment);
             case.say("\n");
         }
+        Ok(())
     }
 
     /// Goes to another level; false where the indentation can't be one, so that the line means nothing.

@@ -5,6 +5,9 @@ use staith_model::TestSummary;
 
 use super::*;
 
+mod hostile;
+mod producers;
+
 fn junit(path: &str, bytes: &[u8]) -> Result<TestSummary, ReportError> {
     read(path, bytes).map(|results| results.tests.unwrap())
 }

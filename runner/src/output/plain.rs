@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use staith_model::{
     DeploymentChange, Digest, Event, EventKind, Exit, Name, Package, Plan, Reason, RunId, RunOutcome,
-    RunState, StepOutcome, StepState, TestSummary,
+    RunState, Severity, StepOutcome, StepResults, StepState,
 };
 
 use super::{
@@ -89,8 +89,8 @@ impl<W: Write> Plain<W> {
             StepOutcome::Passed => text.push_str(&format!(" in {}", human::millis(end.millis))),
             _ => text.push_str(&format!(" after {}", human::millis(end.millis))),
         }
-        if let Some(tests) = end.tests.map(words::tests).filter(|tests| !tests.is_empty()) {
-            text.push_str(&format!(", tests: {tests}"));
+        for part in words::results(end.results) {
+            text.push_str(&format!(", {part}"));
         }
         let tone = match end.outcome {
             outcome if words::needs_explaining(outcome) => Tone::Bad,
@@ -98,14 +98,30 @@ impl<W: Write> Plain<W> {
             _ => Tone::Quiet,
         };
         self.say(step.as_str(), tone, &text);
-        for failure in end.tests.iter().flat_map(|tests| &tests.failures) {
-            let title = format!("failed test: {}: {}", clean_word(&failure.suite), clean_word(&failure.name));
-            self.say(step.as_str(), Tone::Plain, &title);
+        for failure in end.results.tests.iter().flat_map(|tests| &tests.failures) {
+            let suite = Some(clean_word(&failure.suite)).filter(|suite| !suite.is_empty());
+            let suite = suite.map(|suite| format!("{suite}: ")).unwrap_or_default();
+            let (name, place) = (clean_word(&failure.name), words::place(failure));
+            self.say(step.as_str(), Tone::Plain, &format!("failed test: {suite}{name}{place}"));
             for line in clean_lines(&failure.message) {
                 self.say(step.as_str(), Tone::Plain, &format!("  {line}"));
             }
         }
+        if words::needs_explaining(end.outcome) {
+            self.found(step, end.results);
+        }
         self.explain(step.as_str(), end.reason);
+    }
+
+    fn found(&mut self, step: &Name, results: &StepResults) {
+        let Some(findings) = &results.findings else { return };
+        for (severity, finding) in words::finding(findings) {
+            let tone = if severity == Severity::Error { Tone::Bad } else { Tone::Plain };
+            self.say(step.as_str(), tone, &finding);
+        }
+        if let Some(more) = words::more_findings(findings) {
+            self.say(step.as_str(), Tone::Plain, &more);
+        }
     }
 
     fn explain(&mut self, name: &str, reason: Option<&Reason>) {
@@ -171,7 +187,7 @@ struct StepEnd<'a> {
     outcome: StepOutcome,
     millis: u64,
     reason: Option<&'a Reason>,
-    tests: Option<&'a TestSummary>,
+    results: &'a StepResults,
 }
 
 /// How a command ends that did no more than such a run.
@@ -202,8 +218,8 @@ impl<W: Write + Send> Watch for Plain<W> {
             }
             EventKind::StepOutput { step, line, .. } => self.step_output(step, line),
             EventKind::StepFinished { step, outcome, millis, reason, results, .. } => {
-                let (reason, tests) = (reason.as_ref(), results.tests.as_ref());
-                self.step_finished(step, &StepEnd { outcome: *outcome, millis: *millis, reason, tests });
+                let reason = reason.as_ref();
+                self.step_finished(step, &StepEnd { outcome: *outcome, millis: *millis, reason, results });
             }
             EventKind::PackageMade { package, path, cached, millis } => {
                 self.package_made(package, path, *cached, *millis);

@@ -1,9 +1,9 @@
 //! Recorded runs, as the tests of every way of showing them need them. Each is checked by the fold before it is used.
 
 use staith_model::{
-    Blame, Command, DeploymentChange, DeploymentId, Digest, EVENT_VERSION, Event, EventKind, Name, Network,
-    Package, PackagePlan, Plan, Reason, RunId, RunOutcome, Source, StepKind, StepOutcome, StepPlan,
-    StepResults, Stream, TestFailure, TestSummary, Trigger,
+    Blame, Command, Coverage, DeploymentChange, DeploymentId, Digest, EVENT_VERSION, Event, EventKind,
+    Finding, Findings, Name, Network, Package, PackagePlan, Plan, Reason, RunId, RunOutcome, Severity,
+    Source, StepKind, StepOutcome, StepPlan, StepResults, Stream, TestFailure, TestSummary, Trigger,
 };
 
 /// 2026-03-01 12:00 UTC.
@@ -118,8 +118,18 @@ impl Story {
         reason: Option<Reason>,
         tests: Option<TestSummary>,
     ) {
+        self.finish_as(step, outcome, millis, reason, StepResults { tests, ..StepResults::default() });
+    }
+
+    fn finish_as(
+        &mut self,
+        step: &str,
+        outcome: StepOutcome,
+        millis: u64,
+        reason: Option<Reason>,
+        results: StepResults,
+    ) {
         let layer = outcome.is_success().then(|| Digest::of(step.as_bytes()));
-        let results = StepResults { tests, ..StepResults::default() };
         self.then(10, EventKind::StepFinished { step: name(step), outcome, millis, reason, results, layer });
     }
 
@@ -197,8 +207,8 @@ pub(super) fn failing_test() -> Story {
         ],
     );
     let failure = TestFailure {
-        file: None,
-        line: None,
+        file: Some("tests/cart.rs".into()),
+        line: Some(12),
         suite: "shop::cart".into(),
         name: "adds_twice".into(),
         message: "assertion `left == right` failed\n  left: 3\n right: 4".into(),
@@ -206,6 +216,49 @@ pub(super) fn failing_test() -> Story {
     let why = reason(Blame::Project, "exit code 101", "run `staith run unit-test` to run this step alone");
     story.finish_with("unit-test", StepOutcome::Failed, 3_400, why, tests(11, vec![failure]));
     story.finish_with("integration-test", StepOutcome::Passed, 4_100, None, tests(3, Vec::new()));
+    story.end(RunOutcome::Failed, 18_300);
+    story
+}
+
+/// A linter finds something though its program ends well, and tests say how much they cover.
+pub(super) fn findings() -> Story {
+    let mut story = Story::of(shop());
+    let finding = |severity, path: &str, line, column, rule: Option<&str>, message: &str| Finding {
+        severity,
+        path: path.into(),
+        line,
+        column,
+        rule: rule.map(str::to_owned),
+        message: message.into(),
+    };
+    let mut found = Findings { warnings: 21, ..Findings::default() };
+    let unused = "`total` is never used";
+    found.add(finding(Severity::Warning, "src/cart.rs", Some(31), None, Some("dead_code"), unused));
+    found.add(finding(
+        Severity::Error,
+        "src/cart.rs",
+        Some(12),
+        Some(5),
+        Some("E0425"),
+        "no `x` \x1b[2Jhere\nat all",
+    ));
+    found.add(finding(Severity::Error, "", None, None, None, "linking failed"));
+    let warned = Findings { errors: 0, shown: Vec::new(), ..found.clone() };
+    story.start("restore");
+    story.finish("restore", StepOutcome::Passed, 840);
+    story.start("build");
+    let results = StepResults { findings: Some(warned), ..StepResults::default() };
+    story.finish_as("build", StepOutcome::Passed, 12_400, None, results);
+    story.start("unit-test");
+    let coverage = Some(Coverage { lines: 879, of_lines: 1_000, branches: 7, of_branches: 10 });
+    let results = StepResults { tests: tests(12, Vec::new()), coverage, findings: None };
+    story.finish_as("unit-test", StepOutcome::Passed, 3_400, None, results);
+    story.finish("integration-test", StepOutcome::Cached, 0);
+    story.start("lint");
+    story.write("lint", &["checked 14 files"]);
+    let results = StepResults { findings: Some(found), ..StepResults::default() };
+    let why = reason(Blame::Project, "2 errors and 22 warnings found", "");
+    story.finish_as("lint", StepOutcome::Failed, 1_100, why, results);
     story.end(RunOutcome::Failed, 18_300);
     story
 }

@@ -2,6 +2,10 @@
 
 use staith_model::{DeploymentChange, DeploymentState, Exit, Package, Plan, StepOutcome, TestSummary};
 
+mod results;
+
+pub(crate) use results::{coverage, finding, findings, more_findings, place, results};
+
 use super::{clean::clean_word, human};
 
 /// How a step ended.

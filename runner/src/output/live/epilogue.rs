@@ -1,6 +1,6 @@
 //! What is said below the picture when all is over: why, what to do, and the last word. Pure.
 
-use staith_model::{Exit, Reason, TestFailure};
+use staith_model::{Exit, Findings, Reason, Severity, TestFailure};
 
 use super::{
     super::{
@@ -66,9 +66,13 @@ fn failed_step(step: &StepView, view: View) -> Vec<String> {
         let more = view.look.tint(Tone::Quiet, &human::more_bytes(*more));
         rows.push(format!("{bar} {}{more}", clean(line, view.look.colours)).trim_end_matches(' ').to_owned());
     }
-    for failure in step.tests.iter().flat_map(|tests| &tests.failures) {
+    for failure in step.results.tests.iter().flat_map(|tests| &tests.failures) {
         rows.push(String::new());
         rows.extend(failed_test(failure, view));
+    }
+    if let Some(findings) = step.results.findings.as_ref().filter(|findings| findings.total() > 0) {
+        rows.push(String::new());
+        rows.extend(found(findings, view));
     }
     if let Some(reason) = &step.reason {
         rows.push(String::new());
@@ -79,11 +83,25 @@ fn failed_step(step: &StepView, view: View) -> Vec<String> {
 
 fn failed_test(failure: &TestFailure, view: View) -> Vec<String> {
     let mark = view.look.mark(Mark::Failed);
-    let suite = view.look.tint(Tone::Quiet, &format!("{}{}", clean_word(&failure.suite), view.look.dot()));
-    let mut rows =
-        vec![format!("{mark} {suite}{}", view.look.tint(Tone::Strong, &clean_word(&failure.name)))];
+    let suite = Some(clean_word(&failure.suite)).filter(|suite| !suite.is_empty());
+    let suite = suite.map(|suite| format!("{suite}{}", view.look.dot())).unwrap_or_default();
+    let (suite, place) =
+        (view.look.tint(Tone::Quiet, &suite), view.look.tint(Tone::Quiet, &words::place(failure)));
+    let name = view.look.tint(Tone::Strong, &clean_word(&failure.name));
+    let mut rows = vec![format!("{mark} {suite}{name}{place}")];
     rows.extend(clean_lines(&failure.message).map(|line| format!("  {line}").trim_end().to_owned()));
     rows
+}
+
+/// What linters and compilers found. Not cut either: editors and terminals open `file:line:column`.
+fn found(findings: &Findings, view: View) -> Vec<String> {
+    let tone = |severity| match severity {
+        Severity::Error => Tone::Bad,
+        Severity::Warning => Tone::Odd,
+        Severity::Note => Tone::Plain,
+    };
+    let rows = words::finding(findings).map(|(severity, text)| view.look.tint(tone(severity), &text));
+    rows.chain(words::more_findings(findings).map(|more| view.look.tint(Tone::Quiet, &more))).collect()
 }
 
 fn explained(reason: &Reason, view: View) -> Vec<String> {

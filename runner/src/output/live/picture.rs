@@ -136,18 +136,20 @@ fn finished(step: &StepView, outcome: StepOutcome, row: &mut Row) {
         }
         _ => human::millis(step.millis),
     };
-    let tests = step.tests.as_ref().map(words::tests).unwrap_or_default();
+    let tests = step.results.tests.as_ref().map(words::tests).unwrap_or_default();
+    let findings = step.results.findings.as_ref().map(words::findings).unwrap_or_default();
     if words::needs_explaining(outcome) {
         (row.name_tone, row.note_tone) = (Tone::Bad, Tone::Bad);
         let reason = step.reason.as_ref().map(|reason| clean_word(&reason.what)).unwrap_or_default();
-        let why = if tests.is_empty() { reason } else { tests };
+        let why = [tests, findings].into_iter().find(|words| !words.is_empty()).unwrap_or(reason);
         row.note = match outcome {
             StepOutcome::Failed if !why.is_empty() => vec![why],
             _ if why.is_empty() => vec![words::outcome(outcome).to_owned()],
             _ => vec![format!("{}: {why}", words::outcome(outcome))],
         };
     } else {
-        row.note = Some(tests).filter(|tests| !tests.is_empty()).into_iter().collect();
+        let coverage = step.results.coverage.as_ref().and_then(words::coverage).unwrap_or_default();
+        row.note = [tests, coverage, findings].into_iter().filter(|words| !words.is_empty()).collect();
         if !outcome.is_success() {
             row.name_tone = Tone::Quiet;
         }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use staith_model::{
     DeploymentChange, DeploymentState, Digest, Event, EventKind, Name, Package, Plan, Reason, RunOutcome,
-    RunState, StepOutcome, StepState, TestSummary,
+    RunState, StepOutcome, StepResults, StepState,
 };
 
 use super::super::{human, words};
@@ -34,7 +34,7 @@ pub(super) struct StepView {
     pub(super) started_at: u64,
     pub(super) millis: u64,
     pub(super) reason: Option<Reason>,
-    pub(super) tests: Option<TestSummary>,
+    pub(super) results: StepResults,
     /// The last lines, each with the number of bytes left out of it.
     pub(super) tail: VecDeque<(String, usize)>,
     /// How many lines there were before the tail.
@@ -111,7 +111,7 @@ impl Scene {
             EventKind::StepFinished { step, millis, reason, results, .. } => {
                 self.steps_done_at = now;
                 self.change_step(step, |view| {
-                    (view.millis, view.reason, view.tests) = (*millis, reason.clone(), results.tests.clone());
+                    (view.millis, view.reason, view.results) = (*millis, reason.clone(), results.clone());
                 });
             }
             EventKind::PackageMade { package, path, cached, millis } => {
@@ -189,7 +189,7 @@ impl StepView {
             started_at: 0,
             millis: 0,
             reason: None,
-            tests: None,
+            results: StepResults::default(),
             tail: VecDeque::new(),
             forgotten: 0,
         }
