@@ -3,12 +3,13 @@
 //!
 //! A report is written by a step, so it is somebody else's text: its size and depth are bounded, it can't define
 //! entities, and what it says is cleaned of characters that would steer a terminal. Its format is told from its content:
-//! JUnit XML, TRX and TAP for tests, Cobertura and LCOV for coverage, SARIF for findings.
+//! JUnit XML, TRX, TAP, and what xUnit.net and NUnit write, for tests, Cobertura and LCOV for coverage, SARIF for findings.
 
 use staith_model::StepResults;
 
 mod case;
 mod cobertura;
+mod dotnet;
 mod error;
 mod format;
 mod junit;
@@ -52,6 +53,7 @@ fn results(bytes: &[u8]) -> Failed<StepResults> {
     match format::of(bytes)? {
         Format::Junit => results.tests = Some(walk(bytes, junit::Junit::default())?.results()),
         Format::Trx => results.tests = Some(walk(bytes, trx::Trx::default())?.results()),
+        Format::DotNet => results.tests = Some(walk(bytes, dotnet::DotNet::default())?.results()),
         Format::Cobertura => results.coverage = Some(walk(bytes, cobertura::Cobertura::default())?.results()),
         Format::Sarif => results.findings = Some(sarif::read(format::utf8(bytes)?)?),
         Format::Lcov => results.coverage = Some(by_lines(bytes, lcov::read)?),

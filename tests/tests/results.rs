@@ -19,7 +19,7 @@ fn reporting(report: &str, given: &str, more: &str) -> World {
 
 /// How the only step ended, and what its reports said.
 fn finished(json_lines: &str) -> (StepOutcome, StepResults) {
-    let events = json_lines.lines().map(|line| serde_json::from_str::<Event>(line));
+    let events = json_lines.lines().map(serde_json::from_str::<Event>);
     let ends = events.flatten().filter_map(|event| match event.what {
         EventKind::StepFinished { outcome, results, .. } => Some((outcome, results)),
         _ => None,

@@ -12,6 +12,7 @@ const START_SHOWN: usize = 60;
 pub(super) enum Format {
     Junit,
     Trx,
+    DotNet,
     Cobertura,
     Sarif,
     Lcov,
@@ -56,6 +57,7 @@ fn of_xml(text: &str, start: usize) -> Failed<Format> {
     match root.as_str() {
         "testsuites" | "testsuite" => Ok(Format::Junit),
         "TestRun" => Ok(Format::Trx),
+        "assemblies" | "test-run" => Ok(Format::DotNet),
         "coverage" => Ok(Format::Cobertura),
         other => {
             let start_shown = format!("<{}>", text::name(other));
@@ -67,9 +69,7 @@ fn of_xml(text: &str, start: usize) -> Failed<Format> {
 /// What to do about formats that are known, and not read.
 fn hint(root: &str) -> &'static str {
     match root {
-        "test-run" | "test-results" | "assemblies" => {
-            "; this is NUnit's or xUnit's own: with `dotnet test`, `--logger trx` writes TRX"
-        }
+        "test-results" => "; this is of an old NUnit: with `dotnet test`, `--logger trx` writes TRX",
         "report" => "; this may be JaCoCo's: `jacoco2cobertura` and others make Cobertura of it",
         "checkstyle" => "; this is Checkstyle's, and most linters can write SARIF",
         "html" => "; this is a page for people",

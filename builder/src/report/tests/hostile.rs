@@ -5,7 +5,9 @@ use staith_model::{StepResults, TestSummary};
 
 use super::super::read;
 
-const SAMPLES: [&[u8]; 10] = [
+const SAMPLES: [&[u8]; 12] = [
+    include_bytes!("../fixtures/xunit.xml"),
+    include_bytes!("../fixtures/nunit.xml"),
     include_bytes!("../fixtures/pytest.xml"),
     include_bytes!("../fixtures/phpunit.xml"),
     include_bytes!("../fixtures/vstest.trx"),

@@ -85,6 +85,18 @@ fn trx_of_visual_studio_s_test_platform() {
 }
 
 #[test]
+fn xunit_and_nunit_by_themselves() {
+    let xunit = fixture!("xunit.xml").tests;
+    let failures = &xunit.as_ref().unwrap().failures;
+    assert_eq!(failures[0].message, "still open");
+    assert!(failures[1].message.starts_with("Assert.Equal() Failure: Values differ\n"), "{failures:?}");
+    let adds = "Shop.Tests.CartTests|Adds(count: 2)|tests/CartTests.cs:17".to_owned();
+    assert_eq!(told(xunit), ((1, 2, 1), vec!["|Shop.Tests.CartTests|-".to_owned(), adds]));
+    let nunit = fixture!("nunit.xml").tests;
+    assert_eq!(told(nunit), ((1, 1, 1), vec!["Shop.Tests.CartTests|Adds|tests/CartTests.cs:17".to_owned()]));
+}
+
+#[test]
 fn tap_of_every_version() {
     let message = |tests: &Option<TestSummary>| tests.as_ref().unwrap().failures[0].message.clone();
     let node = fixture!("node.tap").tests;
