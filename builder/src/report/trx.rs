@@ -61,9 +61,6 @@ pub(super) struct Trx {
     run: Option<Case>,
 }
 
-/// As many failures as are ever shown.
-const FAILURES_KEPT: usize = 1000;
-
 impl Trx {
     /// The results, once all is read.
     pub(super) fn results(self) -> TestSummary {
@@ -102,7 +99,7 @@ impl Trx {
             Outcome::Failed => &mut self.counts.failed,
         };
         *counter = counter.saturating_add(1);
-        if outcome == Outcome::Failed && self.failures.len() < FAILURES_KEPT {
+        if outcome == Outcome::Failed && self.failures.len() < TestSummary::FAILURES_KEPT {
             if !case.has_failed() {
                 case.fail(String::new());
             }
@@ -123,7 +120,7 @@ impl Trx {
     fn end_run_info(&mut self) {
         let Some(case) = self.run.take() else { return };
         self.counts.failed = self.counts.failed.saturating_add(1);
-        if self.failures.len() < FAILURES_KEPT {
+        if self.failures.len() < TestSummary::FAILURES_KEPT {
             self.failures.push((String::new(), case));
         }
     }

@@ -2,8 +2,6 @@
 
 use super::{Coverage, Finding, Findings, Severity, StepResults, TestSummary};
 
-/// All failed tests are counted; this many are kept to be shown.
-const FAILURES_KEPT: usize = 1000;
 /// All findings are counted; this many, the worst, are kept to be shown.
 const FINDINGS_KEPT: usize = 100;
 
@@ -23,12 +21,15 @@ impl StepResults {
 }
 
 impl TestSummary {
+    /// All failed tests are counted; this many are kept to be shown.
+    pub const FAILURES_KEPT: usize = 1000;
+
     /// Adds another report's results to these. All failures are counted, and the first thousand kept.
     pub fn merge(&mut self, other: Self) {
         self.passed = self.passed.saturating_add(other.passed);
         self.failed = self.failed.saturating_add(other.failed);
         self.skipped = self.skipped.saturating_add(other.skipped);
-        let room = FAILURES_KEPT.saturating_sub(self.failures.len());
+        let room = Self::FAILURES_KEPT.saturating_sub(self.failures.len());
         self.failures.extend(other.failures.into_iter().take(room));
     }
 
@@ -129,7 +130,10 @@ mod tests {
         let many = TestSummary { passed: 0, failed: u32::MAX, skipped: 1, failures: vec![failure; 900] };
         let mut sum = many.clone();
         sum.merge(many);
-        assert_eq!((sum.failed, sum.total(), sum.failures.len()), (u32::MAX, u32::MAX, FAILURES_KEPT));
+        assert_eq!(
+            (sum.failed, sum.total(), sum.failures.len()),
+            (u32::MAX, u32::MAX, TestSummary::FAILURES_KEPT)
+        );
         let mut coverage = Coverage { lines: u64::MAX, of_lines: u64::MAX, branches: 1, of_branches: 2 };
         coverage.merge(coverage);
         assert_eq!(coverage, Coverage { lines: u64::MAX, of_lines: u64::MAX, branches: 2, of_branches: 4 });

@@ -66,6 +66,22 @@ fn junit_failures_have_their_places() {
 }
 
 #[test]
+fn where_a_failure_says_no_place_the_test_s_own_is_shown() {
+    let of = |suite: &str, attributes: &str| {
+        let text = format!(
+            "<testsuite name='{suite}'><testcase name='a' {attributes}><failure message='no'/></testcase></testsuite>"
+        );
+        told(read("r", text.as_bytes()).unwrap().tests).1.concat()
+    };
+    assert_eq!(of("s", "file='./a.php' line='12'"), "s|a|a.php:12");
+    assert_eq!(of("pytest", "file='a.py' line='11'"), "pytest|a|a.py:12");
+    assert_eq!(of("s", "file='a.cc' lineno='4'"), "s|a|a.cc:4");
+    assert_eq!(of("s", "file='/workspace/a.js' line='x'"), "s|a|a.js");
+    assert_eq!(of("s' file='b.js", ""), "s|a|b.js");
+    assert_eq!(of("s", "file='' line='1'"), "s|a|-");
+}
+
+#[test]
 fn trx_of_visual_studio_s_test_platform() {
     let tests = fixture!("vstest.trx").tests;
     let messages: Vec<String> =
