@@ -122,7 +122,6 @@ fn what_is_no_report_is_told_with_its_place() {
 }
 
 #[test]
-#[ignore = "until the pipeline knows the key `matcher`"]
 fn a_matcher_explains_a_failure_and_never_makes_one() {
     let world = World::new();
     let line = r"\033[1msrc/a.c:3:5: \033[31merror:\033[0m no such thing [-Wodd]\n";
