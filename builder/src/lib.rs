@@ -7,7 +7,8 @@
 //! 5. [`layers`]: a workspace is a stack of layers; what a step leaves is another layer.
 //! 6. [`cache`]: what ran before with the same inputs is not run again.
 //! 7. [`report`]: what tests said.
-//! 8. [`execute`]: one dispatcher starts steps, orders what they say, and ends with a report.
+//! 8. [`redact`]: secrets are masked in all that steps write.
+//! 9. [`execute`]: one dispatcher starts steps, orders what they say, and ends with a report.
 
 pub mod cache;
 pub mod engine;
@@ -15,6 +16,7 @@ pub mod execute;
 pub mod layers;
 pub mod pipeline;
 pub mod plan;
+pub mod redact;
 pub mod report;
 pub mod sandbox;
 pub mod source;

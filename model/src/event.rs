@@ -43,6 +43,13 @@ pub enum EventKind {
         /// Counted from 1.
         attempt: u32,
     },
+    /// A step was given a secret: who got which, and when. Never what it is.
+    SecretUsed {
+        /// The step.
+        step: Name,
+        /// The secret's name.
+        secret: String,
+    },
     /// A step wrote a line.
     StepOutput {
         /// The step.

@@ -143,7 +143,7 @@ impl RunState {
         match &event.what {
             EventKind::RunStarted { .. } => return Err(ImpossibleEvent::NotAStart(seq)),
             EventKind::StepStarted { step, .. } => self.step_changed(seq, step, StepChange::Started)?,
-            EventKind::StepOutput { step, .. } => {
+            EventKind::StepOutput { step, .. } | EventKind::SecretUsed { step, .. } => {
                 if self.steps.get(step) != Some(&StepState::Running) {
                     return Err(ImpossibleEvent::Untimely(seq));
                 }
