@@ -19,4 +19,5 @@ pub mod plan;
 pub mod redact;
 pub mod report;
 pub mod sandbox;
+pub mod secrets;
 pub mod source;
