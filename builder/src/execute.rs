@@ -4,10 +4,14 @@
 mod attempt;
 mod lines;
 mod log;
+mod output;
 mod stop;
 mod verdict;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 pub use log::{EventLog, Watcher};
 use staith_model::{
@@ -25,7 +29,9 @@ use crate::{
     cache::StepCache,
     engine::{Engine, EngineError, Image},
     layers::LayerStore,
+    secrets::Supply,
     source::{Resolved, Sources},
+    step_log::RunLogs,
 };
 
 /// What a run is made with: stores, an engine and its image.
@@ -42,6 +48,12 @@ pub struct Workbench {
     pub images: BTreeMap<Option<String>, Image>,
     /// Steps that may run at once.
     pub jobs: usize,
+    /// The secrets that the plan's steps name, and what masks them.
+    pub secrets: Supply,
+    /// Where all that steps write is kept; `None` keeps no more than the events do.
+    pub logs: Option<RunLogs>,
+    /// Gives milliseconds since 1970, for the lines in the logs.
+    pub clock: fn() -> u64,
 }
 
 impl Workbench {
@@ -64,6 +76,9 @@ pub enum ExecuteError {
     #[error("the run's events contradict each other: {0}")]
     Impossible(#[from] ImpossibleEvent),
 }
+
+/// Messages that wait for the dispatcher. A line may have 64 KiB.
+const LINES_ON_THE_WAY: usize = 128;
 
 /// Executes a plan: every step is run, found in the cache, or passed over because one that it needs did not succeed.
 ///
@@ -88,7 +103,7 @@ pub async fn execute(
         plan: Box::new((*plan).clone()),
     };
     log.record(started)?;
-    let (tell, hear) = mpsc::channel(1024);
+    let (tell, hear) = mpsc::channel(LINES_ON_THE_WAY);
     let attempts = Attempts { tasks: JoinSet::new(), alive: BTreeMap::new() };
     Dispatcher { bench, run, plan, source, log, stop, tell, attempts }.run(hear).await
 }
@@ -176,7 +191,13 @@ impl Dispatcher<'_> {
 
     async fn take(&mut self, step: Name, message: Message) -> Result<(), ExecuteError> {
         match message {
-            Message::Started => self.log.record(EventKind::StepStarted { step, attempt: 1 })?,
+            Message::Started => {
+                self.log.record(EventKind::StepStarted { step: step.clone(), attempt: 1 })?;
+                for secret in self.secrets_of(&step) {
+                    self.log.record(EventKind::SecretUsed { step: step.clone(), secret })?;
+                }
+                self.state()?
+            }
             Message::Line(stream, line) => self.log.record(EventKind::StepOutput { step, stream, line })?,
             Message::Ended(Ended { verdict, took, results, layer }) => {
                 self.attempts.alive.remove(&step);
@@ -192,6 +213,11 @@ impl Dispatcher<'_> {
             }
         };
         Ok(())
+    }
+
+    /// The names of the secrets that a step gets, each once.
+    fn secrets_of(&self, step: &Name) -> BTreeSet<String> {
+        self.plan.step(step).into_iter().flat_map(|step| step.secrets.values().cloned()).collect()
     }
 
     fn pass_over_stranded(&mut self) -> Result<(), ImpossibleEvent> {

@@ -7,8 +7,9 @@
 //! 5. [`layers`]: a workspace is a stack of layers; what a step leaves is another layer.
 //! 6. [`cache`]: what ran before with the same inputs is not run again.
 //! 7. [`report`]: what tests said.
-//! 8. [`redact`]: secrets are masked in all that steps write.
-//! 9. [`execute`]: one dispatcher starts steps, orders what they say, and ends with a report.
+//! 8. [`secrets`]: which steps get them, and where from. [`redact`]: they are masked in all that steps write.
+//! 9. [`step_log`]: all that a step wrote.
+//! 10. [`execute`]: one dispatcher starts steps, orders what they say, and ends with a report.
 
 pub mod cache;
 pub mod engine;
@@ -21,3 +22,4 @@ pub mod report;
 pub mod sandbox;
 pub mod secrets;
 pub mod source;
+pub mod step_log;

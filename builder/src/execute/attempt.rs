@@ -2,7 +2,6 @@
 //! dispatcher what happens by messages.
 
 use std::{
-    collections::BTreeMap,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Workbench,
-    lines::LineSplitter,
+    output::Output,
     stop::Stop,
     verdict::{self, Verdict},
 };
@@ -106,6 +105,7 @@ impl Attempt {
             }
         };
         ended.took = began.elapsed();
+        self.mask(&mut ended);
         if ended.verdict.outcome == StepOutcome::Passed {
             let millis = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
             let record = StepRecord { layer: ended.layer, results: ended.results.clone(), millis };
@@ -114,6 +114,13 @@ impl Attempt {
             }
         }
         ended
+    }
+
+    /// Nothing that a step says leaves here unmasked: its reports and the names of its files are its words, too.
+    fn mask(&self, ended: &mut Ended) {
+        let masker = self.bench.secrets.masker();
+        masker.results(&mut ended.results);
+        ended.verdict.reason.iter_mut().for_each(|reason| masker.reason(reason));
     }
 
     async fn run(&self) -> Result<Ended, Verdict> {
@@ -168,7 +175,7 @@ impl Attempt {
                 Command::Argv(argv) => argv.iter().map(Into::into).collect(),
             },
             env: self.step.env.clone(),
-            secrets: BTreeMap::new(),
+            secrets: self.bench.secrets.variables(&self.step.secrets),
             network: self.step.network,
             allow: self.step.allow.clone(),
             timeout: Duration::from_secs(self.step.timeout_seconds),
@@ -183,37 +190,24 @@ impl Attempt {
         sees(a, b) || sees(b, a)
     }
 
-    /// Passes the step's lines on, and gives what its matcher found in them.
-    async fn forward(&self, mut chunks: mpsc::Receiver<OutputChunk>) -> StepResults {
-        let mut matcher = self.step.matcher.as_deref().and_then(Matcher::named);
-        let (mut out, mut err) = (LineSplitter::default(), LineSplitter::default());
-        let mut kept = Kept::default();
-        while let Some(chunk) = chunks.recv().await {
-            let splitter = if chunk.stream == Stream::Stdout { &mut out } else { &mut err };
-            let mut lines = Vec::new();
-            splitter.push(&chunk.bytes, |line| lines.push(line));
-            for line in lines {
-                matcher.iter_mut().for_each(|matcher| matcher.push(&line));
-                self.pass_on(&mut kept, chunk.stream, line).await;
-            }
+    /// Logs and shows what the step writes, and gives what its matcher found in it. On a thread of its own: masking and
+    /// writing a flood takes a processor.
+    async fn forward(&self, chunks: mpsc::Receiver<OutputChunk>) -> StepResults {
+        let opened =
+            self.bench.logs.as_ref().map(|logs| logs.open(&self.run, &self.step.name, self.bench.clock));
+        let (log, refused) = match opened.transpose() {
+            Ok(log) => (log, None),
+            Err(refused) => (None, Some(refused)),
+        };
+        if let Some(refused) = refused {
+            let notice = format!("staith: the step's log can't be written: {refused}");
+            self.say(Message::Line(Stream::Stderr, notice)).await;
         }
-        for (stream, splitter) in [(Stream::Stdout, &mut out), (Stream::Stderr, &mut err)] {
-            let mut last = None;
-            splitter.finish(|line| last = Some(line));
-            if let Some(line) = last {
-                matcher.iter_mut().for_each(|matcher| matcher.push(&line));
-                self.pass_on(&mut kept, stream, line).await;
-            }
-        }
-        StepResults { findings: matcher.map(Matcher::finish), ..StepResults::default() }
-    }
-
-    async fn pass_on(&self, kept: &mut Kept, stream: Stream, line: String) {
-        match kept.take(&line) {
-            Take::Line => self.say(Message::Line(stream, line)).await,
-            Take::Notice => self.say(Message::Line(Stream::Stderr, TOO_MUCH.to_owned())).await,
-            Take::Nothing => {}
-        }
+        let masker = self.bench.secrets.masker();
+        let matcher = self.step.matcher.as_deref().and_then(Matcher::named);
+        let output = Output::new(&self.run, &self.step.name, masker, log, matcher, self.tell.clone());
+        let findings = blocking(move || output.take_all(chunks)).await.ok().flatten();
+        StepResults { findings, ..StepResults::default() }
     }
 
     /// What the step's reports said, and why not all of them could be read. Reports that were declared and are not there
@@ -245,41 +239,11 @@ impl Attempt {
         let sealed = blocking(move || bench.layers.seal(&upper, &outputs)).await?;
         let sealed = sealed.map_err(|refused| of_layer_error(&refused))?;
         for notice in sealed.notices {
-            self.say(Message::Line(Stream::Stderr, format!("staith: {notice}"))).await;
+            let notice = format!("staith: {notice}");
+            let notice = self.bench.secrets.masker().text(&notice).into_owned();
+            self.say(Message::Line(Stream::Stderr, notice)).await;
         }
         Ok(Some(sealed.digest))
-    }
-}
-
-/// What of a step's output is kept. A step that writes without end would otherwise fill the disk with its log.
-#[derive(Debug, Default)]
-struct Kept {
-    bytes: usize,
-    told: bool,
-}
-
-enum Take {
-    Line,
-    Notice,
-    Nothing,
-}
-
-/// As much as anybody will read, and as much as a log of events holds well.
-const MOST_OUTPUT: usize = 64 << 20;
-/// What an event costs beside its line.
-const COST_OF_A_LINE: usize = 100;
-const TOO_MUCH: &str = "staith: the step has written 64 MiB; what it writes from here on is not kept";
-
-impl Kept {
-    fn take(&mut self, line: &str) -> Take {
-        self.bytes = self.bytes.saturating_add(line.len() + COST_OF_A_LINE);
-        if self.bytes <= MOST_OUTPUT {
-            Take::Line
-        } else if std::mem::replace(&mut self.told, true) {
-            Take::Nothing
-        } else {
-            Take::Notice
-        }
     }
 }
 

@@ -21,8 +21,8 @@ const MAX_FRAME: usize = 64 << 20;
 /// Where the proxy of a step with outbound network listens, in the sandbox.
 pub(super) const PROXY_PORT: u16 = 3128;
 
-/// All that the helper needs to know to make one sandbox and run one step in it.
-#[derive(Debug, Serialize, Deserialize)]
+/// All that the helper needs to know to make one sandbox and run one step in it. It has no `Debug`: secrets are in it.
+#[derive(Serialize, Deserialize)]
 pub(super) struct Request {
     /// User and group on the host that the sandbox's only user and group stand for.
     pub(super) outside: (u32, u32),

@@ -101,7 +101,8 @@ pub(super) fn request(shared: &Shared, step: &StepSpec, processes: u64) -> Reque
     }
 }
 
-/// The step's whole environment. What the step says wins over what the tools need, and that over what holds for all.
+/// The step's whole environment, its secrets among it: the request goes through a socket that nobody else holds, never over a
+/// command line or a file. What the step says wins over what the tools need, and that over what holds for all.
 fn environment(step: &StepSpec) -> Vec<OsString> {
     let path: Vec<&str> = step.image.path.iter().filter_map(|directory| directory.to_str()).collect();
     let mut all = BTreeMap::from([
@@ -123,5 +124,11 @@ fn environment(step: &StepSpec) -> Vec<OsString> {
     }
     let said = step.image.env.iter().chain(&step.env);
     all.extend(said.map(|(name, value)| (name.as_str(), value.clone())));
-    all.into_iter().map(|(name, value)| OsString::from(format!("{name}={value}"))).collect()
+    all.retain(|name, _| !step.secrets.contains_key(*name));
+    let plain = all.into_iter().map(|(name, value)| OsString::from(format!("{name}={value}")));
+    let secret = step
+        .secrets
+        .iter()
+        .map(|(name, secret)| secret.expose_to(|value| OsString::from(format!("{name}={value}"))));
+    plain.chain(secret).collect()
 }
