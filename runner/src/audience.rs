@@ -21,8 +21,10 @@ use crate::{
     output::{OutputMode, Problem, Summary, Watch},
 };
 
-/// Events that wait for a slow screen before the run waits, too: some ten megabytes of lines.
-const MOST_WAITING: usize = 50_000;
+/// Bytes that wait for a slow screen before the run waits, too, or lines are left out of a picture that shows the last few only.
+const MOST_WAITING: usize = 4 << 20;
+/// What an event takes beside its line.
+const COST_OF_AN_EVENT: usize = 300;
 
 /// How long a screen that nobody reads keeps a run that was asked to end from ending.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -39,6 +41,8 @@ pub(crate) struct Audience {
 struct Shared {
     journal: Mutex<Journal>,
     waiting: AtomicUsize,
+    /// Whether whoever looks sees the last lines only, so that some may be left out when they come too fast.
+    shows_last_lines_only: bool,
     saw_a_bug: AtomicBool,
     log: Mutex<Option<PathBuf>>,
 }
@@ -54,6 +58,8 @@ pub(crate) struct Shown {
 
 enum Told {
     Event(Box<Event>),
+    /// There was an event that need not be shown.
+    LeftOut,
     End(Summary, oneshot::Sender<Shown>),
 }
 
@@ -63,6 +69,7 @@ impl Audience {
         let shared = Arc::new(Shared {
             journal: Mutex::new(Journal::new(&home.runs())),
             waiting: AtomicUsize::new(0),
+            shows_last_lines_only: mode.shows_last_lines_only(),
             saw_a_bug: AtomicBool::new(false),
             log: Mutex::new(None),
         });
@@ -87,8 +94,12 @@ impl Audience {
                 }
                 _ => {}
             }
-            shared.waiting.fetch_add(1, Ordering::AcqRel);
             // If the screen's thread is gone there is nobody to tell.
+            if may_be_left_out(event, &shared) {
+                let _ = screen.send(Told::LeftOut);
+                return;
+            }
+            shared.waiting.fetch_add(cost(event), Ordering::AcqRel);
             let _ = screen.send(Told::Event(Box::new(event.clone())));
             wait_for_the_screen(&shared, &stop);
         })
@@ -134,12 +145,13 @@ fn show(mut watch: Box<dyn Watch>, told: &mpsc::Receiver<Told>, shared: &Shared,
                 if let Some(state) = &state {
                     watch.event(&event, state);
                 }
-                shared.waiting.fetch_sub(1, Ordering::AcqRel);
+                shared.waiting.fetch_sub(cost(&event), Ordering::AcqRel);
                 if watch.is_gone() {
                     // Whoever wanted the run to go on would have kept reading (`staith run | head`).
                     stop.cancel.cancel();
                 }
             }
+            Told::LeftOut => state.iter_mut().for_each(|state| state.next_seq += 1),
             Told::End(summary, shown) => {
                 watch.finish(&summary);
                 let lost = watch.failure().map(|refused| Problem::unwritable(&refused));
@@ -148,6 +160,17 @@ fn show(mut watch: Box<dyn Watch>, told: &mpsc::Receiver<Told>, shared: &Shared,
             }
         }
     }
+}
+
+fn cost(event: &Event) -> usize {
+    let line = if let EventKind::StepOutput { line, .. } = &event.what { line.len() } else { 0 };
+    COST_OF_AN_EVENT + line
+}
+
+/// A line of output that nobody would see, because the picture is behind by more than it shows. The journal has it.
+fn may_be_left_out(event: &Event, shared: &Shared) -> bool {
+    let is_behind = || shared.waiting.load(Ordering::Acquire) > MOST_WAITING;
+    shared.shows_last_lines_only && matches!(event.what, EventKind::StepOutput { .. }) && is_behind()
 }
 
 /// The event log has taken the event, so the fold takes it, too.

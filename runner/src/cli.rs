@@ -1,9 +1,11 @@
 //! The command line: one command, one file; its doc comment is its help text.
 
+mod logs;
 mod place;
 mod rollback;
 mod run;
 mod schema;
+mod secret;
 mod status;
 mod stop;
 
@@ -39,6 +41,8 @@ enum Command {
     Schema(schema::Arguments),
     Rollback(rollback::Arguments),
     Status(status::Arguments),
+    Logs(logs::Arguments),
+    Secret(secret::Arguments),
     Stop(stop::Arguments),
 }
 
@@ -92,6 +96,8 @@ impl Command {
             Self::Schema(arguments) => arguments.obey(),
             Self::Rollback(arguments) => arguments.obey(mode).await,
             Self::Status(arguments) => arguments.obey(mode).await,
+            Self::Logs(arguments) => arguments.obey(mode),
+            Self::Secret(arguments) => arguments.obey(mode),
             Self::Stop(arguments) => arguments.obey(mode).await,
         }
     }

@@ -33,7 +33,10 @@ impl Journal {
         if let EventKind::RunStarted { run, .. } = &event.what {
             let directory = self.runs.join(run.as_str());
             fs::create_dir_all(&directory)?;
-            self.file = Some(BufWriter::new(File::create_new(directory.join("events.jsonl"))?));
+            let file = File::create_new(directory.join("events.jsonl"))?;
+            // Held for as long as this process writes: so others can tell a run that goes on from one that was killed.
+            file.try_lock().map_err(io::Error::from)?;
+            self.file = Some(BufWriter::new(file));
         }
         let Some(file) = &mut self.file else { return Ok(()) };
         serde_json::to_writer(&mut *file, event)?;

@@ -2,7 +2,7 @@
 //!
 //! In reading order: `inner` (this program as its own helper), `cli` (the commands), `workshop` (the stores and the engine of
 //! this machine), `destination` and `packing` (where
-//! to, and what), `audience` (who hears of a run), `output` (everything that people see).
+//! to, and what), `audience` (who hears of a run), `records` (what is known of earlier runs), `output` (everything that people see).
 
 mod audience;
 mod cli;
@@ -15,6 +15,8 @@ mod journal;
 mod output;
 mod packing;
 mod problems;
+mod prompt;
+mod records;
 mod workshop;
 
 use std::process::ExitCode;

@@ -6,18 +6,21 @@
 //! 1. [`clean`]: makes hostile text safe to show. `human`: numbers as people read them. `words`: what happened, in words.
 //! 2. `look`: colours and marks. `wrap`: lines that fit. `sink`: a reader that may go away.
 //! 3. [`Watch`], the seam, and what fills it: `json`, `plain` and `live`. `mode` chooses.
-//! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. `notice`: what short commands did.
+//! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. [`LogView`]: what steps wrote. `notice`
+//!    and `secrets`: what short commands did.
 
 mod arrival;
 mod clean;
 mod human;
 mod json;
 mod live;
+mod logs;
 mod look;
 mod mode;
 mod notice;
 mod plain;
 mod problem;
+mod secrets;
 mod sink;
 mod status;
 #[cfg(test)]
@@ -33,9 +36,11 @@ use staith_model::{Event, EventKind, Exit, RunState};
 
 pub(crate) use self::{
     arrival::{fetching, notice},
+    logs::{LogView, RunHeading, Wrote, runs},
     mode::OutputMode,
     notice::{Retelling, rolled_back, stopped, text},
     problem::{Place, Problem, error, error_in_brief},
+    secrets::{secret_names, secret_removed, secret_set},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
 };
 

@@ -6,6 +6,8 @@ use staith_builder::{
     layers::LayerError,
     pipeline::{PipelineErrors, render},
     plan::MissingProgram,
+    redact::Unmaskable,
+    secrets::{SecretsError, Unsupplied},
     source::SourceError,
 };
 use staith_model::{Exit, ImpossibleEvent};
@@ -64,6 +66,26 @@ impl Problem {
     /// A bug in Staith.
     pub(crate) fn bug(what: impl Into<String>) -> Self {
         Self::new(Exit::Bug, what).with_remedy("please report this, with the run's events.jsonl")
+    }
+}
+
+impl From<Unsupplied> for Problem {
+    fn from(error: Unsupplied) -> Self {
+        let exit = if error.is_configuration() { Exit::Configuration } else { Exit::Environment };
+        let (what, remedy) = (format!("{error}; nothing was run"), error.remedy());
+        Self::new(exit, what).with_remedy(remedy)
+    }
+}
+
+impl From<SecretsError> for Problem {
+    fn from(error: SecretsError) -> Self {
+        Self::new(Exit::Environment, error.to_string()).with_remedy(error.remedy())
+    }
+}
+
+impl From<Unmaskable> for Problem {
+    fn from(error: Unmaskable) -> Self {
+        Self::new(Exit::Configuration, error.to_string()).with_remedy(error.remedy())
     }
 }
 

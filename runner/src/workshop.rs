@@ -10,11 +10,13 @@ use staith_builder::{
     pipeline::{Pipeline, Step},
     plan::{self, Occasion},
     sandbox::{BuiltInSandbox, find_program},
+    secrets::{Environment, SecretsFile, Supply},
     source::{FileMode, Globs, Origin, Progress, Resolved, Selection, Sources},
+    step_log::RunLogs,
 };
 use staith_model::{Digest, Exit, Plan};
 
-use crate::{home::Home, inner, output::Problem};
+use crate::{clock, home::Home, inner, output::Problem};
 
 /// What every repository that Staith builds has in its project's folder.
 pub(crate) const PIPELINE_FILE: &str = "runner.toml";
@@ -25,6 +27,8 @@ pub(crate) struct Workshop {
     sources: Sources,
     layers: LayerStore,
     cache: StepCache,
+    logs: RunLogs,
+    secrets: SecretsFile,
 }
 
 impl Workshop {
@@ -41,6 +45,8 @@ impl Workshop {
             sources: Sources::open(&home.store(), owner)?,
             layers: LayerStore::open(&home.store(), owner)?,
             cache: StepCache::new(home.step_cache()),
+            logs: RunLogs::below(home.runs()),
+            secrets: SecretsFile::in_directory(home.path()),
             engine,
         })
     }
@@ -125,10 +131,20 @@ impl Workshop {
         if missing.is_empty() { Ok([(None, image)].into()) } else { Err(Problem::missing(&missing)) }
     }
 
+    /// The secrets that the plan's steps name.
+    ///
+    /// # Errors
+    /// One is nowhere, or can't be masked; or the plan is a pull request's, which gets none.
+    pub(crate) async fn secrets(&self, plan: &Plan) -> Result<Supply, Problem> {
+        // What somebody sets for one run comes before what is kept for all.
+        Ok(Supply::gather(plan, &[&Environment::of_this_process(), &self.secrets]).await?)
+    }
+
     /// The bench for a run.
     pub(crate) fn bench(
         self,
         images: BTreeMap<Option<String>, Image>,
+        secrets: Supply,
         jobs: Option<NonZeroUsize>,
     ) -> Arc<Workbench> {
         let engine = Arc::new(self.engine);
@@ -148,6 +164,9 @@ impl Workshop {
             engine,
             images,
             jobs,
+            secrets,
+            logs: Some(self.logs),
+            clock: clock::unix_millis,
         })
     }
 }

@@ -71,6 +71,7 @@ impl Arguments {
         if self.release.is_some() && plan.package.is_none() {
             return Err(nothing_to_release(&plan));
         }
+        let secrets = workshop.secrets(&plan).await?;
         let images = workshop.images(&plan).await?;
         let run = Run {
             id: RunId::new(
@@ -78,7 +79,7 @@ impl Arguments {
                 clock::chance().map_err(|error| Problem::bug(error.to_string()))?,
             ),
             audience: Audience::new(&home, mode, &stop),
-            bench: workshop.bench(images, self.jobs),
+            bench: workshop.bench(images, secrets, self.jobs),
             home,
             plan: Arc::new(plan),
             source: Arc::new(source),

@@ -44,6 +44,11 @@ impl OutputMode {
         }
     }
 
+    /// Whether what steps write is shown by its last lines only.
+    pub(crate) fn shows_last_lines_only(self) -> bool {
+        matches!(self, Self::Live(_))
+    }
+
     /// Whether output is meant for programs.
     pub(crate) fn is_json(self) -> bool {
         self == Self::Json

@@ -216,6 +216,9 @@ impl<W: Write + Send> Watch for Plain<W> {
             EventKind::StepStarted { step, attempt } => {
                 self.say(step.as_str(), Tone::Plain, &format!("started, attempt {attempt}"));
             }
+            EventKind::SecretUsed { step, secret } => {
+                self.say(step.as_str(), Tone::Plain, &format!("is given the secret {}", clean_word(secret)));
+            }
             EventKind::StepOutput { step, line, .. } => self.step_output(step, line),
             EventKind::StepFinished { step, outcome, millis, reason, results, .. } => {
                 let reason = reason.as_ref();

@@ -100,7 +100,7 @@ impl Scene {
     /// Takes an event that happened `now`; `state` is the run after it.
     pub(super) fn take(&mut self, event: &Event, state: &RunState, now: u64) {
         match &event.what {
-            EventKind::RunStarted { .. } => {}
+            EventKind::RunStarted { .. } | EventKind::SecretUsed { .. } => {}
             EventKind::StepStarted { step, attempt } => {
                 self.change_step(step, |view| (view.started_at, view.attempt) = (now, *attempt));
             }
