@@ -40,14 +40,16 @@ fn each_line_has_its_time_and_step() {
         assert_eq!(words, [step, "|", text], "{out}");
     }
     assert!(out.contains("no end"), "{out}");
-    let second = world.staith(&["logs", "sec"]).exits(0).never_says("one").never_says("title").never_says("\u{1b}");
+    let second =
+        world.staith(&["logs", "sec"]).exits(0).never_says("one").never_says("title").never_says("\u{1b}");
     second.says("red").says("<U+0001>");
     world.staith(&["logs", "--failed"]).exits(0).never_says("one").says("red");
     world.staith(&["logs", "third"]).exits(0).says("step third was not run");
     let raw = world.staith(&["logs", "second", "--raw"]).exits(0).out;
     assert_eq!(raw, "\u{1b}[31mred\u{1b}[0m \u{1b}]0;title\u{7} \u{1}\n");
     let json = world.staith(&["logs", "first", "--json"]).exits(0).out;
-    let values: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let values: Vec<serde_json::Value> =
+        json.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(values.len(), 3);
     assert!(values.iter().any(|value| value["stream"] == "stderr" && value["line"] == "two"), "{json}");
 }
@@ -60,7 +62,8 @@ fn runs_are_listed_and_named_by_the_beginning_of_their_ids() {
     world.staith(&["run"]).exits(0);
     let list = world.staith(&["logs", "--list"]).exits(0).out;
     assert_eq!(list.lines().count(), 2, "{list}");
-    let ids: Vec<&str> = list.lines().map(|line| line.split_whitespace().nth(2).unwrap().trim_end_matches(',')).collect();
+    let ids: Vec<&str> =
+        list.lines().map(|line| line.split_whitespace().nth(2).unwrap().trim_end_matches(',')).collect();
     assert!(ids[0] > ids[1], "the newest comes first: {list}");
     world.staith(&["logs", ids[1]]).exits(0).says("hello");
     world.staith(&["logs", &ids[1][..24], "a"]).exits(0).says("hello");
@@ -173,7 +176,8 @@ fn a_flood_is_whole_in_the_log_and_takes_no_memory() {
     }
     assert_eq!((number, line.as_str()), (LINES, "the last words\n"));
     assert!(raw.wait().unwrap().success());
-    let events = fs::read_dir(world.home().join("runs")).unwrap().next().unwrap().unwrap().path().join("events.jsonl");
+    let events =
+        fs::read_dir(world.home().join("runs")).unwrap().next().unwrap().unwrap().path().join("events.jsonl");
     assert!(fs::metadata(&events).unwrap().len() < 32 << 20);
     let journal = fs::read_to_string(events).unwrap();
     assert!(journal.contains("the last words") && journal.contains("staith logs "), "what people see of it");

@@ -8,7 +8,9 @@ pub struct SecretName(String);
 
 /// A text that is no [`SecretName`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` can't be a secret's name: use 1 to 200 letters (A-Z, a-z), digits, `_`, `-`, `.` or `/`, first a letter or digit")]
+#[error(
+    "`{0}` can't be a secret's name: use 1 to 200 letters (A-Z, a-z), digits, `_`, `-`, `.` or `/`, first a letter or digit"
+)]
 pub struct NotASecretName(String);
 
 impl SecretName {
