@@ -290,7 +290,7 @@ fn whoever_does_not_read_can_not_keep_a_run_from_being_stopped() {
     // Far more than the pipe holds: whoever writes to it waits by now.
     wait::until("the log has many lines", || {
         let run = fs::read_dir(world.home().join("runs")).ok()?.flatten().next()?;
-        (fs::metadata(run.path().join("events.jsonl")).ok()?.len() > 4 << 20).then_some(())
+        (fs::metadata(run.path().join("events.jsonl")).ok()?.len() > 1 << 20).then_some(())
     });
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::INT).unwrap();
@@ -315,7 +315,7 @@ fn output_that_can_not_be_written_is_no_success() {
 #[test]
 fn a_step_that_writes_without_end_does_not_fill_the_disk_with_its_log() {
     let world = one_step("yes | head -c 4000000", "");
-    world.staith(&["run"]).exits(0).says("is not kept");
+    world.staith(&["run"]).exits(0).says("shows all of it");
     let runs = fs::read_dir(world.home().join("runs")).unwrap().flatten();
     let sizes: u64 = runs.map(|run| fs::metadata(run.path().join("events.jsonl")).unwrap().len()).sum();
     assert!(sizes < 200 << 20, "{sizes}");
