@@ -87,12 +87,11 @@ impl<'a> Dispatcher<'a> {
     /// Carries the plan out. Cancel-safe: dropping it drops the attempts.
     pub(super) async fn run(mut self) -> Result<TestReport, ExecuteError> {
         loop {
-            self.pass_over()?;
+            // First, so that nothing is called skipped that was cancelled.
             if self.stop.cancel.is_cancelled() {
                 self.cancel_what_has_not_begun()?;
-                // What is made for the worst may have become stranded by that.
-                self.pass_over()?;
             }
+            self.pass_over()?;
             self.begin_what_may();
             if self.state()?.all_finished() {
                 break;
