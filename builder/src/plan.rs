@@ -9,6 +9,7 @@ use staith_model::{Digest, Name, PackagePlan, Plan, RelPath, Source, StepPlan, T
 use crate::pipeline::{PackageSpec, Pipeline, Step};
 
 mod cargo;
+mod facts;
 mod missing;
 mod order;
 mod programs;
@@ -64,7 +65,7 @@ pub fn plan(
         let why = "the pipeline has no parameters".to_owned();
         return Err(PlanError::Setting { name: name.clone(), value: value.clone(), why });
     }
-    Ok(Plan {
+    let mut plan = Plan {
         project: pipeline.name().clone(),
         version: pipeline.version().as_str().to_owned(),
         source,
@@ -74,7 +75,9 @@ pub fn plan(
         left_out: Vec::new(),
         services: Vec::new(),
         package: pipeline.package().map(|package| package_plan(package, &order)),
-    })
+    };
+    facts::give(&mut plan);
+    Ok(plan)
 }
 
 fn step_plan(step: &Step, order: &Order<'_>, input_tree: &dyn Fn(&[String]) -> Digest) -> StepPlan {
