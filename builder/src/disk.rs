@@ -2,7 +2,7 @@
 //!
 //! Ordinary file systems give a directory no size: quotas need mount options that few hosts have, and a file system of the
 //! step's own could not become a layer by a rename. So what a step writes is measured while it runs, and the step is ended
-//! when it is too much ([decision 5](../../docs/decisions/005-disk-limits-are-measured.md)).
+//! when it is too much (decision 9 in `docs/decisions`).
 
 use std::{
     fs, io,
@@ -71,6 +71,10 @@ struct Room {
     out_of_files: bool,
 }
 
+impl Room {
+    const PLENTY: Self = Self { free: u64::MAX, size: u64::MAX, out_of_files: false };
+}
+
 impl DiskGuard {
     /// A guard of what is written to `upper`; `limit` in bytes.
     pub(crate) fn new(upper: &Path, limit: Option<u64>) -> Self {
@@ -98,15 +102,20 @@ impl DiskGuard {
         }
     }
 
-    /// What the step wrote beyond its limit in the end, in the last moments or all at once.
-    pub(crate) async fn at_the_end(&self) -> Option<Excess> {
-        let (limit, upper) = (self.limit?, self.upper.clone());
+    /// What is to be said of a step that has ended: it may have reached its limit in its last moments, or all at once. With
+    /// `did_well` a full disk did it no harm; otherwise it is the likeliest reason.
+    pub(crate) async fn at_the_end(&self, did_well: bool) -> Option<Excess> {
+        let room = look(&self.upper).ok().filter(|room| !did_well && is_low(*room));
+        if self.limit.is_none() && room.is_none() {
+            return None;
+        }
+        let upper = self.upper.clone();
         let written = tokio::task::spawn_blocking(move || written(&upper)).await.ok()?;
-        (written >= limit).then_some(Excess::Limit { limit })
+        judge(written, self.limit, room.unwrap_or(Room::PLENTY), &self.upper)
     }
 
     fn should_measure(&self, room: Room) -> bool {
-        let is_low = room.free < reserve(room) || room.out_of_files;
+        let is_low = is_low(room);
         let Some(last) = self.measured else { return is_low || self.limit.is_some() };
         if last.at.elapsed() < last.took * MEASURING_SHARE {
             return false;
@@ -121,10 +130,13 @@ fn judge(written: u64, limit: Option<u64>, room: Room, upper: &Path) -> Option<E
     if let Some(limit) = limit.filter(|limit| written >= *limit) {
         return Some(Excess::Limit { limit });
     }
-    let is_low = room.free < reserve(room) || room.out_of_files;
     // A disk that others have filled is no reason to end a step that writes next to nothing.
     let is_culprit = written >= reserve(room) / CULPRIT_SHARE || room.out_of_files;
-    (is_low && is_culprit).then(|| Excess::HostFull { place: upper.to_path_buf(), free: room.free })
+    (is_low(room) && is_culprit).then(|| Excess::HostFull { place: upper.to_path_buf(), free: room.free })
+}
+
+fn is_low(room: Room) -> bool {
+    room.free < reserve(room) || room.out_of_files
 }
 
 fn reserve(room: Room) -> u64 {
@@ -203,9 +215,9 @@ mod tests {
     async fn what_grows_beyond_its_limit_is_noticed() {
         let place = tempfile::tempdir().unwrap();
         let mut guard = DiskGuard::new(place.path(), Some(1 << 20));
-        assert_eq!(guard.at_the_end().await, None);
+        assert_eq!(guard.at_the_end(false).await, None);
         fs::write(place.path().join("data"), vec![1; 2 << 20]).unwrap();
         assert_eq!(guard.excess().await, Excess::Limit { limit: 1 << 20 });
-        assert_eq!(guard.at_the_end().await, Some(Excess::Limit { limit: 1 << 20 }));
+        assert_eq!(guard.at_the_end(true).await, Some(Excess::Limit { limit: 1 << 20 }));
     }
 }

@@ -74,7 +74,8 @@ pub(super) async fn supervise(
     group.remove().await;
     make_removable(&step.work);
     if watch.verdict.is_none() {
-        watch.verdict = watch.disk.at_the_end().await.map(Verdict::TooMuchWritten);
+        let did_well = matches!(ended, Ok(Some(Report::Exited(0))));
+        watch.verdict = watch.disk.at_the_end(did_well).await.map(Verdict::TooMuchWritten);
     }
     conclude(ended?, watch.verdict, out_of_memory)
 }
