@@ -219,6 +219,27 @@ fn events_of_a_newer_staith_are_refused_not_guessed() {
 }
 
 #[test]
+fn an_attempt_out_of_turn_is_refused() {
+    let step = || name(0);
+    let retried = |attempt, outcome| EventKind::StepRetried {
+        step: step(),
+        attempt,
+        outcome,
+        reason: None,
+        pause_millis: 1,
+    };
+    let mut story = Story::begin(plan(&[(0, 5)]));
+    assert!(story.tell(EventKind::StepStarted { step: step(), attempt: 2 }).is_err());
+    assert!(story.tell(retried(1, StepOutcome::Failed)).is_err());
+    story.tell(EventKind::StepStarted { step: step(), attempt: 1 }).unwrap();
+    assert!(story.tell(retried(2, StepOutcome::Failed)).is_err());
+    assert!(story.tell(retried(1, StepOutcome::Passed)).is_err());
+    story.tell(retried(1, StepOutcome::Failed)).unwrap();
+    assert!(story.tell(finished(step(), StepOutcome::Skipped)).is_err(), "it was tried");
+    story.tell(EventKind::StepStarted { step: step(), attempt: 2 }).unwrap();
+}
+
+#[test]
 fn a_report_of_another_plan_proves_nothing() {
     let mut story = Story::begin(plan(&[(0, 5)]));
     story.tell(finished("s0".parse().unwrap(), StepOutcome::Cached)).unwrap();

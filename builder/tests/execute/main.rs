@@ -147,6 +147,13 @@ async fn a_cancelled_step_is_not_tried_again_and_a_pause_ends_at_once() {
     // It may have been between two attempts, or at the end of one.
     assert_ne!(came.outcome("bad"), Passed);
     assert_eq!(stage.seen().iter().filter(|step| **step == "stays").count(), 1);
+    let stage = Stage::new(&[("fails", Act::FailOfCancelling)]);
+    let cancel = async {
+        stage.until_runs("fails").await;
+        stage.stop.cancel.cancel();
+    };
+    let (came, ()) = tokio::join!(stage.run(vec![retried(9, &all, step("fails", &[]))]), cancel);
+    assert_eq!((came.outcome("fails"), came.pauses()), (Failed, vec![]));
 }
 
 #[tokio::test]

@@ -33,6 +33,8 @@ pub(crate) enum Act {
     Leave(&'static str),
     /// Run until it is cancelled.
     Stay,
+    /// Run until it is cancelled, and fail of it.
+    FailOfCancelling,
 }
 
 #[derive(Default)]
@@ -95,6 +97,10 @@ impl Engine for Scripted {
             Some(Act::Leave(file)) => {
                 fs::write(step.upper.join(file), "").unwrap();
                 Ok(StepExit::Code(0))
+            }
+            Some(Act::FailOfCancelling) => {
+                cancel.cancelled().await;
+                Ok(StepExit::Code(1))
             }
             Some(Act::Stay) => {
                 cancel.cancelled().await;
