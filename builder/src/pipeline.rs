@@ -6,29 +6,42 @@
 
 use std::collections::BTreeMap;
 
-use staith_model::{Command, Limits, LocalEnvironment, Name, Network, RelPath, StepKind, Tool, Version};
+use staith_model::{
+    Command, Limits, LocalEnvironment, Name, Network, RelPath, Retry, ServicePlan, StepKind, Tool, Version,
+};
 
 mod amounts;
+mod commands;
 mod environments;
 mod graph;
+mod hosts;
+mod images;
+mod keys;
 mod outputs;
 mod package;
 mod problems;
 mod render;
+mod resources;
+mod retries;
+mod services;
+mod step_keys;
 mod steps;
 mod suggest;
 mod syntax;
 mod tools;
 mod values;
+mod variables;
 mod walk;
 mod web;
 
 pub use problems::{PipelineError, PipelineErrors};
 pub use render::render;
+pub use steps::KNOWN_MATCHERS;
 pub use tools::KNOWN_TOOLS;
 
+use keys::{IMAGE, Keys, NAME, REQUIRED, Shape, VERSION, key};
 use problems::Problems;
-use walk::{Keys, Table};
+use walk::Table;
 
 /// A project's pipeline as its `runner.toml` says it: every name resolved, every default filled in, no circles. There is no
 /// other way to one than [`parse`](Self::parse), so whoever has one need not check it again.
@@ -37,6 +50,7 @@ pub struct Pipeline {
     name: Name,
     version: Version,
     tools: Vec<Tool>,
+    services: Vec<ServicePlan>,
     steps: Vec<Step>,
     package: Option<PackageSpec>,
     environments: Vec<LocalEnvironment>,
@@ -59,9 +73,9 @@ pub struct Step {
     pub inputs: Vec<String>,
     /// Globs of the files that it leaves for others.
     pub outputs: Vec<String>,
-    /// Globs of the JUnit files that it writes.
+    /// Globs of the files with results that it writes: tests, coverage, findings.
     pub reports: Vec<String>,
-    /// Environment variables.
+    /// Environment variables, those that it inherits too.
     pub env: BTreeMap<String, String>,
     /// What it may reach.
     pub network: Network,
@@ -69,6 +83,20 @@ pub struct Step {
     pub timeout_seconds: u64,
     /// Upper bounds.
     pub limits: Limits,
+    /// Its root file system; `None` is the host image.
+    pub image: Option<String>,
+    /// Environment variables whose values are secrets: variable to secret's name.
+    pub secrets: BTreeMap<String, String>,
+    /// The only hosts that it may reach with an outbound network, in lower case; empty means all.
+    pub allow: Vec<String>,
+    /// When it is tried again; `None` is never.
+    pub retry: Option<Retry>,
+    /// Whether a run may pass though this step did not.
+    pub may_fail: bool,
+    /// Services that run beside it.
+    pub services: Vec<Name>,
+    /// What finds problems in its output: one of [`KNOWN_MATCHERS`].
+    pub matcher: Option<String>,
 }
 
 /// The package that a pipeline makes.
@@ -89,7 +117,53 @@ pub struct PackageSpec {
 }
 
 const KEYS: Keys = Keys {
-    known: &["name", "version", "tools", "steps", "package", "environments"],
+    known: &[
+        key(
+            "name",
+            Shape::Text(&NAME),
+            REQUIRED,
+            "What the project is called; also the package's name, unless it has one of its own.",
+        ),
+        key("version", Shape::Text(&VERSION), REQUIRED, "The version that the project gives itself."),
+        key("tools", tools::SHAPE, "none", "Toolchains of the host that every step sees, read-only."),
+        key(
+            "image",
+            Shape::Text(&IMAGE),
+            "`\"host\"`",
+            "The root file system of steps and services that name no other: an OCI image, or `\"host\"` for this machine's own \
+             programs.",
+        ),
+        key(
+            "defaults",
+            Shape::Table(&resources::KEYS),
+            "none",
+            "Resources, network and environment of steps that say nothing else.",
+        ),
+        key(
+            "services",
+            Shape::Named { names: &NAME, of: &Shape::Table(&services::KEYS), filled: false, most: None },
+            "none",
+            "What runs beside steps that name it.",
+        ),
+        key(
+            "steps",
+            Shape::Named {
+                names: &NAME,
+                of: &Shape::Table(&step_keys::KEYS),
+                filled: true,
+                most: Some(steps::MOST_STEPS),
+            },
+            REQUIRED,
+            "At least one step, and 200 at most.",
+        ),
+        key("package", Shape::Table(&package::KEYS), "none", "What is packed."),
+        key(
+            "environments",
+            Shape::Named { names: &NAME, of: &Shape::Table(&environments::KEYS), filled: false, most: None },
+            "none",
+            "Where packages are released.",
+        ),
+    ],
     elsewhere: &[
         ("jobs", "steps"),
         ("job", "steps"),
@@ -101,6 +175,9 @@ const KEYS: Keys = Keys {
         ("toolchain", "tools"),
         ("toolchains", "tools"),
         ("artifact", "package"),
+        ("default", "defaults"),
+        ("resources", "defaults"),
+        ("container", "image"),
     ],
 };
 
@@ -135,6 +212,11 @@ impl Pipeline {
         &self.tools
     }
 
+    /// The services, in the order of the file.
+    pub fn services(&self) -> &[ServicePlan] {
+        &self.services
+    }
+
     /// The steps, in the order of the file; at least one. Their needs are steps of this list and form no circle.
     pub fn steps(&self) -> &[Step] {
         &self.steps
@@ -163,7 +245,10 @@ fn read(text: &str, problems: &Problems) -> Option<Pipeline> {
     let name = file.required("name", "name = \"my-project\"", values::name).map(|name| name.value);
     let version = file.required("version", "version = \"1.0.0\"", values::version);
     let tools = tools::read(&file);
-    let drafts = steps::read(&file);
+    let defaults = resources::defaults(&file);
+    let services = services::read(&file, &defaults.image);
+    let context = steps::Context { defaults: &defaults, services: &services };
+    let drafts = steps::read(&file, &context);
     let graph = graph::Graph::of(&drafts, problems);
     outputs::refuse_collisions(&drafts, &graph, problems);
     let package = package::read(&file, &drafts, name.as_ref());
@@ -172,6 +257,7 @@ fn read(text: &str, problems: &Problems) -> Option<Pipeline> {
         name: name?,
         version: version?.value,
         tools,
+        services: services.plans,
         steps: resolved(drafts, &graph)?,
         package,
         environments,

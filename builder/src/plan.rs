@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use staith_model::{Digest, Name, PackagePlan, Plan, RelPath, Source, StepPlan, Trigger};
+use staith_model::{Digest, Name, PackagePlan, Plan, RelPath, ServicePlan, Source, StepPlan, Trigger};
 
 use crate::pipeline::{PackageSpec, Pipeline, Step};
 
@@ -72,9 +72,16 @@ pub fn plan(
         tools: pipeline.tools().to_vec(),
         steps: order.steps().map(|step| step_plan(step, &order, input_tree)).collect(),
         left_out: Vec::new(),
-        services: Vec::new(),
+        services: used_services(pipeline),
         package: pipeline.package().map(|package| package_plan(package, &order)),
     })
+}
+
+/// The services that steps of the plan name, in the order of the file.
+fn used_services(pipeline: &Pipeline) -> Vec<ServicePlan> {
+    let is_used =
+        |service: &&ServicePlan| pipeline.steps().iter().any(|step| step.services.contains(&service.name));
+    pipeline.services().iter().filter(is_used).cloned().collect()
 }
 
 fn step_plan(step: &Step, order: &Order<'_>, input_tree: &dyn Fn(&[String]) -> Digest) -> StepPlan {
@@ -90,6 +97,13 @@ fn step_plan(step: &Step, order: &Order<'_>, input_tree: &dyn Fn(&[String]) -> D
         network: step.network,
         timeout_seconds: step.timeout_seconds,
         limits: step.limits.clone(),
+        image: step.image.clone(),
+        secrets: step.secrets.clone(),
+        allow: step.allow.clone(),
+        retry: step.retry.clone(),
+        may_fail: step.may_fail,
+        services: step.services.clone(),
+        matcher: step.matcher.clone(),
         ..StepPlan::new(step.name.clone(), step.command.clone(), input_tree(&step.inputs))
     }
 }

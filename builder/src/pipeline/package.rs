@@ -4,16 +4,39 @@ use staith_model::Name;
 
 use super::{
     PackageSpec,
+    keys::{GLOBS, Keys, NAME, NAMES, PATH, Shape, key},
     outputs::may_lie_below,
     problems::{Problem, quoted},
-    steps::{Draft, texts},
+    steps::Draft,
     suggest::{closest, listed},
-    values,
-    walk::{Keys, Placed, Table},
+    values::{self, texts},
+    walk::{Placed, Table},
 };
 
-const KEYS: Keys = Keys {
-    known: &["name", "from", "root", "include", "exclude", "source"],
+pub(super) const KEYS: Keys = Keys {
+    known: &[
+        key("name", Shape::Text(&NAME), "the project's", "What the package is called."),
+        key(
+            "from",
+            NAMES,
+            "the steps of kind `build` that have outputs",
+            "Steps whose own outputs are packed.",
+        ),
+        key(
+            "root",
+            Shape::Text(&PATH),
+            "the project's folder",
+            "The folder whose content becomes the root of the package.",
+        ),
+        key("include", GLOBS, "all outputs", "Which outputs are packed, relative to `root`."),
+        key("exclude", GLOBS, "none", "Which are not, relative to `root`."),
+        key(
+            "source",
+            GLOBS,
+            "none",
+            "Source files that are packed beside the outputs, relative to the project's folder.",
+        ),
+    ],
     elsewhere: &[
         ("steps", "from"),
         ("step", "from"),

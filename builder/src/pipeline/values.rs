@@ -4,7 +4,7 @@
 use globset::GlobBuilder;
 use staith_model::{Name, RelPath, Version};
 
-use super::{problems::quoted, suggest::closest};
+use super::{problems::quoted, suggest::closest, walk::Placed};
 
 /// What is wrong with one value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,11 @@ pub(super) fn complaint<T>(
     help: impl Into<String>,
 ) -> Understood<T> {
     Err(Complaint { what: what.into(), label: label.into(), help: help.into() })
+}
+
+/// The values of a list without their places.
+pub(super) fn texts(placed: Vec<Placed<String>>) -> Vec<String> {
+    placed.into_iter().map(|item| item.value).collect()
 }
 
 /// Text that the operating system can take as an argument or a variable's value.

@@ -8,6 +8,7 @@ use toml::{
 };
 
 use super::{
+    keys::Keys,
     problems::{Problem, Problems, quoted},
     suggest::{closest, listed},
     values::{Complaint, Understood},
@@ -18,13 +19,6 @@ use super::{
 pub(super) struct Placed<T> {
     pub(super) value: T,
     pub(super) place: Range<usize>,
-}
-
-/// The keys that a table may have.
-pub(super) struct Keys {
-    pub(super) known: &'static [&'static str],
-    /// What other tools call things, with the key that means it here.
-    pub(super) elsewhere: &'static [(&'static str, &'static str)],
 }
 
 /// One table of the file, with what is needed to complain about it.
@@ -151,6 +145,17 @@ impl<'t> Table<'t> {
         Some(list)
     }
 
+    /// `true` or `false`.
+    pub(super) fn truth(&self, key: &str) -> Option<bool> {
+        let entry = self.entry(key)?;
+        if let DeValue::Boolean(truth) = entry.value.get_ref() {
+            return Some(*truth);
+        }
+        let help = format!("write `{key} = true` or `{key} = false`, without quotes");
+        self.wrong_kind(key, entry.value, "a truth value", help);
+        None
+    }
+
     /// A whole number from `least` to `most`.
     pub(super) fn number(&self, key: &str, least: u64, most: u64) -> Option<u64> {
         let entry = self.entry(key)?;
@@ -225,12 +230,14 @@ impl<'t> Table<'t> {
     }
 
     fn unknown_keys(&self) -> impl Iterator<Item = Entry<'t>> {
-        in_file_order(self.entries).into_iter().filter(|entry| !self.keys.known.contains(&entry.key))
+        in_file_order(self.entries)
+            .into_iter()
+            .filter(|entry| !self.keys.names().any(|known| known == entry.key))
     }
 
     fn meant_by(&self, unknown: &str) -> Option<&'static str> {
         let elsewhere = self.keys.elsewhere.iter().find(|(word, _)| *word == unknown).map(|(_, key)| *key);
-        elsewhere.or_else(|| closest(unknown, self.keys.known.iter().copied()))
+        elsewhere.or_else(|| closest(unknown, self.keys.names()))
     }
 
     fn refuse_unknown_keys(&self) {
@@ -275,7 +282,7 @@ fn keys_of(keys: &Keys) -> String {
     if keys.known.is_empty() {
         "this table holds names of your own".into()
     } else {
-        format!("its keys are {}", listed(keys.known))
+        format!("its keys are {}", listed(keys.names()))
     }
 }
 
