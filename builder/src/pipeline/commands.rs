@@ -4,6 +4,8 @@ use staith_model::Command;
 use toml::de::DeValue;
 
 use super::{
+    condition::Known,
+    template,
     values::{self, Complaint, texts},
     walk::Table,
 };
@@ -59,4 +61,16 @@ pub(super) fn arguments(table: &Table<'_>) -> Option<Vec<String>> {
     };
     table.complain("run", place?, complaint);
     None
+}
+
+/// Complains about placeholders in what is run: values there would be read as part of a script.
+pub(super) fn refuse_templates(table: &Table<'_>, known: &Known<'_>) {
+    let Some(entry) = table.entry("run") else { return };
+    let list = entry.value.get_ref().as_array().map(|items| items.iter().collect::<Vec<_>>());
+    for value in list.unwrap_or_else(|| vec![entry.value]) {
+        let flaw = value.get_ref().as_str().and_then(|text| template::refuse(text, known));
+        if let Some(flaw) = flaw {
+            table.complain_inside("run", value.span(), flaw);
+        }
+    }
 }

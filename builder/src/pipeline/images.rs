@@ -1,8 +1,13 @@
 //! `image`: the root file system of a step or a service.
 
+use std::collections::BTreeMap;
+
 use super::{
+    condition::Known,
+    matrix::Variant,
     problems::quoted,
-    values::{Understood, complaint},
+    template,
+    values::{Complaint, Understood, complaint},
     walk::Table,
 };
 
@@ -17,6 +22,39 @@ pub(super) fn read(table: &Table<'_>) -> Option<String> {
 /// `image` of a table, or what it inherits.
 pub(super) fn or_inherited(table: &Table<'_>, inherited: &Option<String>) -> Option<String> {
     if table.has("image") { read(table) } else { inherited.clone() }
+}
+
+/// Complains about placeholders in `image` that name nothing, and about values that make no image of it.
+pub(super) fn check_templates(table: &Table<'_>, known: &Known<'_>, variants: &[Variant]) {
+    let Some(entry) = table.entry("image") else { return };
+    let Some(text) = entry.value.get_ref().as_str() else { return };
+    let flaws = template::check(text, known);
+    let is_flawless = flaws.is_empty() && reference(text).is_ok();
+    for flaw in flaws {
+        table.complain_inside("image", entry.value.span(), flaw);
+    }
+    let defaults: BTreeMap<_, _> = known
+        .parameters
+        .iter()
+        .map(|parameter| (parameter.name.to_string(), parameter.default.clone()))
+        .collect();
+    let none = BTreeMap::new();
+    let matrices = variants.iter().map(|variant| &variant.values).chain(variants.is_empty().then_some(&none));
+    let bad =
+        matrices.map(|matrix| template::fill(text, matrix, &defaults)).find(|image| filled(image).is_none());
+    if let Some(image) = bad.filter(|_| is_flawless) {
+        let complaint = Complaint {
+            what: "is not an image's name once its values are in it".into(),
+            label: format!("{} can't be an image", quoted(&image)),
+            help: "use values that can be a part of an image's name".into(),
+        };
+        table.complain("image", entry.value.span(), complaint);
+    }
+}
+
+/// The image of a text in which values stand now; none where that can't be an image.
+pub(crate) fn filled(text: &str) -> Option<Option<String>> {
+    reference(text).ok().filter(|image| !image.as_ref().is_some_and(|image| image.contains(['{', '}'])))
 }
 
 /// Whether a table asks for the host image by name.

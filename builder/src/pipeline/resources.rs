@@ -6,7 +6,9 @@ use staith_model::{Limits, Network};
 use toml::de::DeValue;
 
 use super::{
-    amounts, images,
+    amounts,
+    condition::Known,
+    images,
     keys::{DURATION, Keys, SIZE, Shape, VARIABLES, key},
     values::{self, Complaint, Understood},
     variables,
@@ -55,18 +57,21 @@ pub(super) const KEYS: Keys = Keys {
 };
 
 /// `[defaults]`, and `image` at the top of the file.
-pub(super) fn defaults(file: &Table<'_>) -> Defaults {
+pub(super) fn defaults(file: &Table<'_>, known: &Known<'_>) -> Defaults {
     let image = images::read(file);
+    images::check_templates(file, known, &[]);
     let Some(entry) = file.entry("defaults") else { return Defaults { image, ..Defaults::default() } };
     let Some(table) = Table::below("`defaults`".into(), entry.value, &KEYS, file.problems()) else {
         return Defaults { image, ..Defaults::default() };
     };
+    let env = variables::env(&table, variables::step_variable);
+    variables::check_templates(&table, &env, known);
     Defaults {
         image,
         limits: limits(&table, &Limits::default()),
         timeout_seconds: timeout(&table),
         network: network(&table),
-        env: variables::values(variables::env(&table, variables::step_variable)),
+        env: variables::values(env),
     }
 }
 

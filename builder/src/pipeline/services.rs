@@ -3,7 +3,9 @@
 use staith_model::{Limits, Name, Readiness, ServicePlan};
 
 use super::{
-    amounts, commands, images,
+    amounts, commands,
+    condition::Known,
+    images,
     keys::{DURATION, IMAGE, Keys, REQUIRED, SCRIPT_OR_ARGUMENTS, SECRETS, SIZE, Shape, VARIABLES, key},
     problems::{Problem, Problems, quoted},
     resources::{self, CPU, PROCESSES},
@@ -90,7 +92,7 @@ pub(super) const READY_KEYS: Keys = Keys {
 };
 
 /// All services, in the order of the file.
-pub(super) fn read(file: &Table<'_>, image: &Option<String>) -> Services {
+pub(super) fn read(file: &Table<'_>, image: &Option<String>, known: &Known<'_>) -> Services {
     let Some(entry) = file.entry("services") else { return Services::default() };
     let Some(entries) = entry.value.get_ref().as_table() else {
         let help = "each service is a table by its name: `[services.db]`";
@@ -99,7 +101,8 @@ pub(super) fn read(file: &Table<'_>, image: &Option<String>) -> Services {
     };
     let entries = in_file_order(entries);
     let names = entries.iter().map(|entry| entry.key.to_owned()).collect();
-    let plans = entries.into_iter().filter_map(|entry| service(entry, image, file.problems())).collect();
+    let plans =
+        entries.into_iter().filter_map(|entry| service(entry, image, known, file.problems())).collect();
     Services { names, plans }
 }
 
@@ -142,18 +145,26 @@ impl Services {
     }
 }
 
-fn service<'t>(entry: Entry<'t>, image: &Option<String>, problems: &'t Problems) -> Option<ServicePlan> {
+fn service<'t>(
+    entry: Entry<'t>,
+    image: &Option<String>,
+    known: &Known<'_>,
+    problems: &'t Problems,
+) -> Option<ServicePlan> {
     let name = service_name(&entry, problems);
     let title = format!("service `{}`", entry.key);
     let table = Table::below(title, entry.value, &KEYS, problems)?;
     let image = images::or_inherited(&table, image);
+    images::check_templates(&table, known, &[]);
     let command = commands::optional(&table);
+    commands::refuse_templates(&table, known);
     if !table.has("image") && !table.has("run") {
         table.missing("image", "image = \"postgres:16\"` or `run = \"...\"");
     } else if image.is_none() && !table.has("run") && images::names_host(&table) {
         table.missing("run", "run = \"...\"");
     }
     let env = variables::env(&table, variables::step_variable);
+    variables::check_templates(&table, &env, known);
     let secrets = variables::secrets(&table, &env);
     let ready = ready(&table);
     let within = table.text("within", |text| amounts::seconds(text, 1));

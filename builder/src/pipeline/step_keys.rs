@@ -2,9 +2,10 @@
 
 use super::{
     keys::{
-        DURATION, GLOBS, HOST, IMAGE, Keys, NAME, NAMES, PATH, REQUIRED, SCRIPT_OR_ARGUMENTS, SECRETS, SIZE,
-        Shape, VARIABLES, key,
+        CONDITION, DURATION, GLOBS, HOST, IMAGE, Keys, NAME, NAMES, PATH, REQUIRED, SCRIPT_OR_ARGUMENTS,
+        SECRETS, SIZE, Shape, VARIABLES, key,
     },
+    matrix,
     resources::{CPU, NETWORKS, PROCESSES},
     retries,
     steps::KNOWN_MATCHERS,
@@ -88,6 +89,18 @@ pub(super) const KEYS: Keys = Keys {
             Shape::List { of: &Shape::Text(&NAME), filled: true },
             "none",
             "Services that run beside the step, each reached under its own name.",
+        ),
+        key(
+            "when",
+            Shape::Text(&CONDITION),
+            "all needs succeeded",
+            "A condition, see below. A step whose condition does not hold is left out, and so are the steps that need it.",
+        ),
+        key(
+            "matrix",
+            matrix::SHAPE,
+            "none",
+            "Lists of values: the step becomes one step for each combination of them, see below.",
         ),
         key("timeout", Shape::Text(&DURATION), "`\"30m\"`", "The step is ended after this time."),
         key(

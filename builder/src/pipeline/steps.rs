@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use staith_model::{Name, Network, StepKind};
 
 use super::{
-    Step, commands, hosts, images,
-    problems::{Problem, Problems},
+    Step, commands,
+    condition::{self, Known, When},
+    hosts, images,
+    matrix::{self, Matrix, Variant},
+    parameters::Parameter,
+    problems::{Problem, Problems, quoted},
     resources::{self, Defaults},
     retries,
     services::Services,
     step_keys::KEYS,
-    values::{self, texts},
+    template,
+    values::{self, Complaint, texts},
     variables,
     walk::{Entry, Placed, Table, in_file_order},
 };
@@ -27,6 +32,7 @@ pub const KNOWN_MATCHERS: [&str; 6] = ["gcc", "rustc", "tsc", "eslint", "msbuild
 pub(super) struct Context<'c> {
     pub(super) defaults: &'c Defaults,
     pub(super) services: &'c Services,
+    pub(super) parameters: &'c [Parameter],
 }
 
 /// A step as far as it could be read; what others refer to is kept even where the step itself is wrong.
@@ -36,6 +42,8 @@ pub(super) struct Draft {
     pub(super) needs: Vec<Placed<String>>,
     pub(super) outputs: Vec<Placed<String>>,
     pub(super) is_build: bool,
+    pub(super) when: Option<Placed<When>>,
+    pub(super) matrix: Matrix,
     /// None where the step has a problem.
     pub(super) step: Option<Step>,
 }
@@ -77,14 +85,83 @@ pub(super) fn read<'t>(file: &Table<'t>, context: &Context<'_>) -> Vec<Draft> {
 fn draft<'t>(entry: Entry<'t>, problems: &'t Problems, context: &Context<'_>) -> Draft {
     let key = Placed { value: entry.key.to_owned(), place: entry.key_place.clone() };
     let Some(table) = Table::below(format!("step `{}`", entry.key), entry.value, &KEYS, problems) else {
-        return Draft { key, needs: Vec::new(), outputs: Vec::new(), is_build: false, step: None };
+        return Draft {
+            key,
+            needs: Vec::new(),
+            outputs: Vec::new(),
+            is_build: false,
+            when: None,
+            matrix: Matrix::default(),
+            step: None,
+        };
     };
     let needs = table.list("needs", |text| Ok(text.to_owned())).unwrap_or_default();
-    let outputs = table.filled_list("outputs", values::glob).unwrap_or_default();
-    let step = read_step(&entry, &table, &outputs, context);
+    let matrix = matrix::read(&table, entry.key);
+    let known = Known { parameters: context.parameters, matrix: &matrix.dimensions, outcomes: true };
+    let when = condition::read(&table, &known);
+    let outputs = globs(&table, "outputs", &matrix);
+    let step = read_step(&entry, &table, &outputs, context, &matrix);
     let kind = table.entry("kind").and_then(|kind| kind.value.get_ref().as_str());
     let is_build = kind.unwrap_or(entry.key) == "build";
-    Draft { key, needs, outputs, is_build, step }
+    let step = step.map(|step| Step { when: when.as_ref().map(|when| when.value.clone()), ..step });
+    Draft { key, needs, outputs, is_build, when, matrix, step }
+}
+
+/// Globs in which values of the matrix may stand. Whatever the values, the globs stay in the workspace.
+fn globs(table: &Table<'_>, key: &str, matrix: &Matrix) -> Vec<Placed<String>> {
+    let globs = table.filled_list(key, values::glob).unwrap_or_default();
+    for glob in &globs {
+        for flaw in template::check_glob(&glob.value, &matrix.dimensions) {
+            table.complain_inside(key, glob.place.clone(), flaw);
+        }
+        if let Some(complaint) = matrix.variants.iter().find_map(|variant| unfit(&glob.value, variant)) {
+            table.complain(key, glob.place.clone(), complaint);
+        }
+    }
+    globs
+}
+
+/// What is wrong with a glob once the values of a variant stand in it.
+fn unfit(glob: &str, variant: &Variant) -> Option<Complaint> {
+    let special = |value: &&String| value.contains(['*', '?', '[', ']', '{', '}', ',', '!', '\\', '/']);
+    let value = template::dimensions(glob).filter_map(|name| variant.values.get(name)).find(special);
+    if let Some(value) = value {
+        return Some(Complaint {
+            what: format!("has {} put into it", quoted(value)),
+            label: "this value would not be read as a plain name here".into(),
+            help: "name the files after a dimension with plainer values".into(),
+        });
+    }
+    values::glob(&template::fill(glob, &variant.values, &BTreeMap::new())).err()
+}
+
+/// Refuses names that two steps of a plan would have, and more steps than a plan may have.
+pub(super) fn refuse_crowds(drafts: &[Draft], problems: &Problems) {
+    let mut names: BTreeMap<&str, &Draft> =
+        drafts.iter().map(|draft| (draft.key.value.as_str(), draft)).collect();
+    let mut count = 0;
+    for draft in drafts {
+        count += draft.matrix.variants.len().max(1);
+        for variant in &draft.matrix.variants {
+            if let Some(other) = names.insert(variant.name.as_str(), draft) {
+                let message = format!("two steps would be called `{}`", variant.name);
+                let label = format!("a variant of `{}` is called so", draft.key.value);
+                let problem = Problem::at(
+                    draft.matrix.place.clone(),
+                    message,
+                    label,
+                    "give one of the steps another name",
+                );
+                problems.add(problem.and_at(other.key.place.clone(), "this one too"));
+            }
+        }
+        if count > MOST_STEPS && count - draft.matrix.variants.len().max(1) <= MOST_STEPS {
+            let place = if draft.matrix.variants.is_empty() { &draft.key.place } else { &draft.matrix.place };
+            let message = format!("a plan of this file has more than {MOST_STEPS} steps");
+            let help = "let one step run several commands, or test fewer values together";
+            problems.add(Problem::at(place.clone(), message, "here it becomes too many", help));
+        }
+    }
 }
 
 fn read_step(
@@ -92,13 +169,16 @@ fn read_step(
     table: &Table<'_>,
     outputs: &[Placed<String>],
     context: &Context<'_>,
+    matrix: &Matrix,
 ) -> Option<Step> {
     let defaults = context.defaults;
+    let known = Known { parameters: context.parameters, matrix: &matrix.dimensions, outcomes: true };
     let name = step_name(entry, table.problems());
     let command = commands::required(table);
+    commands::refuse_templates(table, &known);
     let kind = table.text("kind", values::name).map(|kind| kind.value);
     let inputs = table.filled_list("inputs", values::glob);
-    let reports = table.filled_list("reports", values::glob);
+    let reports = globs(table, "reports", matrix);
     let matcher = table.text("matcher", matcher);
     let limits = resources::limits(table, &defaults.limits);
     let network = network(table, defaults);
@@ -107,8 +187,11 @@ fn read_step(
     let timeout = resources::timeout(table).or(defaults.timeout_seconds);
     let workdir = table.text("workdir", values::relative);
     let variables = variables::env(table, variables::step_variable);
+    variables::check_templates(table, &variables, &known);
+    refuse_own_variables(table, &variables, matrix);
     let secrets = variables::secrets(table, &variables);
     let image = images::or_inherited(table, &defaults.image);
+    images::check_templates(table, &known, &matrix.variants);
     let retry = retries::read(table);
     let may_fail = table.truth("continue-on-failure").unwrap_or(false);
     let name = name?;
@@ -120,7 +203,7 @@ fn read_step(
         needs: Vec::new(),
         inputs: texts(inputs.unwrap_or_default()),
         outputs: texts(outputs.to_vec()),
-        reports: texts(reports.unwrap_or_default()),
+        reports: texts(reports),
         env: env(defaults, variables, &secrets),
         network,
         timeout_seconds: timeout.unwrap_or(DEFAULT_TIMEOUT_SECONDS),
@@ -132,7 +215,24 @@ fn read_step(
         may_fail,
         services,
         matcher: matcher.map(|matcher| matcher.value),
+        when: None,
+        variants: matrix.variants.clone(),
     })
+}
+
+/// A variable that a value of the matrix is given in can't be set to something else.
+fn refuse_own_variables(table: &Table<'_>, variables: &variables::Variables, matrix: &Matrix) {
+    for dimension in &matrix.dimensions {
+        let name = matrix::variable(&dimension.name);
+        if let Some(value) = variables.get(&name) {
+            let complaint = Complaint {
+                what: format!("sets `{name}`"),
+                label: "the value of the matrix is in this variable".into(),
+                help: "choose another name".into(),
+            };
+            table.complain("env", value.place.clone(), complaint);
+        }
+    }
 }
 
 /// The variables that a step inherits, its own on top; a secret takes the place of what it inherits.

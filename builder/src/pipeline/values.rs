@@ -2,7 +2,7 @@
 //! a text or says what is wrong with it; none knows where the text stands.
 
 use globset::GlobBuilder;
-use staith_model::{Name, RelPath, Version};
+use staith_model::{Name, RelPath};
 
 use super::{problems::quoted, suggest::closest, walk::Placed};
 
@@ -69,17 +69,6 @@ pub(super) fn name_like(text: &str) -> Option<Name> {
         .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
         .collect();
     dashes.trim_matches(['-', '_', '.']).parse().ok()
-}
-
-pub(super) fn version(text: &str) -> Understood<Version> {
-    text.parse().or_else(|_| {
-        complaint(
-            "is not a version",
-            format!("{} can't be a version", quoted(text)),
-            "write a version such as \"1.4.0\" or \"2.0.0-rc.1\": letters, digits, `.`, `-` and `+`, first a letter or a \
-             digit, 100 characters at most",
-        )
-    })
 }
 
 /// A folder or file below the workspace.

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use toml::de::DeValue;
 
 use super::{
+    condition::Known,
     problems::{Problem, quoted},
+    template,
     values::{self, Understood, complaint},
     walk::{Entry, Placed, Table, in_file_order},
 };
@@ -16,6 +18,15 @@ pub(super) type Variables = BTreeMap<String, Placed<String>>;
 /// The variables of `env`; `allowed` says which names are refused and why.
 pub(super) fn env(table: &Table<'_>, allowed: impl Fn(&str) -> Understood<String>) -> Variables {
     named(table, "env", "write `env = { NAME = \"value\" }`", allowed, values::plain)
+}
+
+/// Complains about placeholders in `env` that name nothing.
+pub(super) fn check_templates(table: &Table<'_>, variables: &Variables, known: &Known<'_>) {
+    for (name, value) in variables {
+        for flaw in template::check(&value.value, known) {
+            table.complain_inside(&format!("env.{name}"), value.place.clone(), flaw);
+        }
+    }
 }
 
 /// The values of variables without their places.

@@ -8,6 +8,7 @@ use toml::{
 };
 
 use super::{
+    flaw::Flaw,
     keys::Keys,
     problems::{Problem, Problems, quoted},
     suggest::{closest, listed},
@@ -20,6 +21,10 @@ pub(super) struct Placed<T> {
     pub(super) value: T,
     pub(super) place: Range<usize>,
 }
+
+/// Some checks look at each pair of two lists' items.
+const MOST_ITEMS: usize = 1000;
+const NO_KEYS: Keys = Keys { known: &[], elsewhere: &[] };
 
 /// One table of the file, with what is needed to complain about it.
 pub(super) struct Table<'t> {
@@ -62,6 +67,20 @@ impl<'t> Table<'t> {
         let table = Self { title, place, entries, keys, problems };
         table.refuse_unknown_keys();
         Some(table)
+    }
+
+    /// A table below another whose keys are names of a person's own, or not known yet.
+    pub(super) fn of_names(
+        title: String,
+        value: &'t Spanned<DeValue<'t>>,
+        problems: &'t Problems,
+    ) -> Option<Self> {
+        let entries = value.get_ref().as_table()?;
+        Some(Self { title, place: value.span(), entries, keys: &NO_KEYS, problems })
+    }
+
+    pub(super) fn entries(&self) -> Vec<Entry<'t>> {
+        in_file_order(self.entries)
     }
 
     pub(super) fn place(&self) -> Range<usize> {
@@ -118,6 +137,15 @@ impl<'t> Table<'t> {
             self.wrong_kind(key, entry.value, "a list", help);
             return None;
         };
+        if items.len() > MOST_ITEMS {
+            let complaint = Complaint {
+                what: format!("has {} items; {MOST_ITEMS} is the most", items.len()),
+                label: "nobody oversees such a list".into(),
+                help: "name folders or use wildcards".into(),
+            };
+            self.complain(key, entry.value.span(), complaint);
+            return None;
+        }
         let understood: Vec<_> = items.iter().map(|item| self.understand(key, item, &understand)).collect();
         understood.into_iter().collect()
     }
@@ -210,6 +238,12 @@ impl<'t> Table<'t> {
     pub(super) fn complain(&self, key: &str, place: Range<usize>, complaint: Complaint) {
         let message = format!("`{key}`{} {}", self.of(), complaint.what);
         self.problems.add(Problem::at(place, message, complaint.label, complaint.help));
+    }
+
+    /// Complains about a part of the text that is written at `place`.
+    pub(super) fn complain_inside(&self, key: &str, place: Range<usize>, flaw: Flaw) {
+        let message = format!("`{key}`{} {}", self.of(), flaw.what);
+        self.problems.add(Problem::at(place, message, flaw.label, flaw.help).inside(flaw.place));
     }
 
     /// Complains that a key is not there, unless a misspelt one is: one mistake is told once.
