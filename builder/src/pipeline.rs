@@ -27,9 +27,12 @@ mod package;
 mod parameters;
 mod patterns;
 mod problems;
+#[cfg(test)]
+mod reference;
 mod render;
 mod resources;
 mod retries;
+mod schema;
 mod services;
 mod step_keys;
 mod steps;
@@ -49,6 +52,7 @@ pub use matrix::Variant;
 pub use parameters::{Parameter, ParameterKind};
 pub use problems::{PipelineError, PipelineErrors};
 pub use render::render;
+pub use schema::schema;
 pub use steps::KNOWN_MATCHERS;
 pub use tools::KNOWN_TOOLS;
 

@@ -66,10 +66,14 @@ pub(super) fn arguments(table: &Table<'_>) -> Option<Vec<String>> {
 /// Complains about placeholders in what is run: values there would be read as part of a script.
 pub(super) fn refuse_templates(table: &Table<'_>, known: &Known<'_>) {
     let Some(entry) = table.entry("run") else { return };
+    let is_list = entry.value.get_ref().is_array();
     let list = entry.value.get_ref().as_array().map(|items| items.iter().collect::<Vec<_>>());
     for value in list.unwrap_or_else(|| vec![entry.value]) {
         let flaw = value.get_ref().as_str().and_then(|text| template::refuse(text, known));
-        if let Some(flaw) = flaw {
+        if let Some(mut flaw) = flaw {
+            if is_list {
+                flaw.help = format!("write `run` as one text; there, {}", flaw.help);
+            }
             table.complain_inside("run", value.span(), flaw);
         }
     }

@@ -147,7 +147,7 @@ impl Field {
             let help = match closest(written, self.names.iter().copied()) {
                 Some(meant) => format!("did you mean `{meant}`?"),
                 None => format!(
-                    "a {} is {} to {}, `*`, or a list or range of them",
+                    "write a {} from {} to {}, `*`, or a list or range of them",
                     self.what,
                     self.range.start(),
                     self.range.end()

@@ -77,7 +77,7 @@ const fn kind(what: &'static str, pattern: &'static str) -> TextKind {
 pub(super) const TEXT: TextKind = TextKind { what: "text", pattern: None };
 pub(super) const NAME: TextKind = kind("name", "^[a-z0-9][a-z0-9_.-]{0,62}$");
 pub(super) const VERSION: TextKind =
-    kind("version", r"^([A-Za-z0-9]|\{[a-z]+\})([A-Za-z0-9.+-]|\{[a-z]+\})*$");
+    kind("version", r"^([A-Za-z0-9]|\{(commit|branch|tag)\})([A-Za-z0-9.+-]|\{(commit|branch|tag)\})*$");
 pub(super) const DURATION: TextKind = kind("duration", "^[0-9]+[smh]$");
 pub(super) const SIZE: TextKind = kind("size", "^[0-9]+(KiB|MiB|GiB)$");
 pub(super) const PATH: TextKind = kind("path", r"^[^/\\][^\\]*$");

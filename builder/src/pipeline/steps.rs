@@ -26,7 +26,8 @@ pub(super) const MOST_STEPS: usize = 200;
 const DEFAULT_TIMEOUT_SECONDS: u64 = 30 * 60;
 
 /// What finds problems in a step's output.
-pub const KNOWN_MATCHERS: [&str; 6] = ["gcc", "rustc", "tsc", "eslint", "msbuild", "go"];
+pub const KNOWN_MATCHERS: [&str; 10] =
+    ["gcc", "go", "rustc", "msbuild", "csc", "tsc", "eslint", "python", "php", "generic"];
 
 /// What a file says of all its steps together.
 pub(super) struct Context<'c> {

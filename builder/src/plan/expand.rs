@@ -90,17 +90,14 @@ fn decision(
     kept: &BTreeMap<Name, Vec<Name>>,
 ) -> Result<Option<Condition>, String> {
     let behind = |name: &str| kept.get(name).cloned().unwrap_or_default();
-    let mut rest = None;
-    if let Some(when) = &step.when {
-        let matrix = variant.map_or(&NO_VALUES, |variant| &variant.values);
-        match when.decide(&Facts { matrix, ..*facts }, &behind) {
-            Decision::LeftOut(why) => return Err(why),
-            Decision::Planned(condition) => rest = condition,
-        }
+    if let Some(need) = step.needs.iter().find(|need| behind(need.as_str()).is_empty()) {
+        return Err(format!("it needs `{need}`, which is left out"));
     }
-    match step.needs.iter().find(|need| behind(need.as_str()).is_empty()) {
-        Some(need) => Err(format!("it needs `{need}`, which is left out")),
-        None => Ok(rest),
+    let Some(when) = &step.when else { return Ok(None) };
+    let matrix = variant.map_or(&NO_VALUES, |variant| &variant.values);
+    match when.decide(&Facts { matrix, ..*facts }, &behind) {
+        Decision::LeftOut(why) => Err(why),
+        Decision::Planned(rest) => Ok(rest),
     }
 }
 

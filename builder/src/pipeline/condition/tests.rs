@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use proptest::prelude::*;
 use staith_model::{Condition, Ending, Name, Trigger, TriggerKind};
 
@@ -207,7 +205,7 @@ fn mistakes_are_pointed_at_with_advice() {
         ("always(\"x\")", "always(\"x\")", "`always()`"),
         ("changed()", "changed()", "changed(\"src/**\")"),
         ("changed(src)", "src", "quotes"),
-        ("changed(\"/etc\")", "\"/etc\"", "\"etc\""),
+        ("changed(\"/etc\")", "\"/etc\"", "write `etc`"),
         ("failed(build)", "build", "failed(\"build\")"),
         ("failed(\"a\", \"b\")", "failed(\"a\", \"b\")", "one for each"),
         ("tag ? 1", "?", "a condition has"),
