@@ -54,6 +54,7 @@ pub use problems::{PipelineError, PipelineErrors};
 pub use render::render;
 pub use schema::schema;
 pub use steps::KNOWN_MATCHERS;
+pub use suggest::closest;
 pub use tools::KNOWN_TOOLS;
 
 pub(crate) use condition::{Decision, Facts};

@@ -42,14 +42,14 @@ pub(super) const KEYS: Keys = Keys {
             "reports",
             GLOBS,
             "none",
-            "Result files that the step writes: of tests, of coverage, of what linters found. The format of each is read off its \
-             content. A failed test in one of them fails the step.",
+            "Files with results that the step writes, see [Results](#results). A failed test or an error in one of them fails the \
+             step.",
         ),
         key(
             "matcher",
             Shape::Word(&KNOWN_MATCHERS),
             "none",
-            "What finds the errors and warnings of a plain compiler or linter in the step's output.",
+            "What finds problems in the lines that the step writes, see [Results](#results).",
         ),
         key(
             "env",
