@@ -6,38 +6,81 @@
 
 use std::collections::BTreeMap;
 
-use staith_model::{Command, Limits, LocalEnvironment, Name, Network, RelPath, StepKind, Tool, Version};
+use staith_model::{
+    Command, Limits, LocalEnvironment, Name, Network, RelPath, Retry, ServicePlan, StepKind, Tool,
+};
 
 mod amounts;
+mod commands;
+mod condition;
+mod cron;
 mod environments;
+mod flaw;
 mod graph;
+mod hosts;
+mod images;
+mod inner_place;
+mod keys;
+mod matrix;
 mod outputs;
 mod package;
+mod parameters;
+mod patterns;
 mod problems;
+#[cfg(test)]
+mod reference;
 mod render;
+mod resources;
+mod retries;
+mod schema;
+mod services;
+mod step_keys;
 mod steps;
 mod suggest;
 mod syntax;
+mod template;
 mod tools;
+mod triggers;
 mod values;
+mod variables;
+mod version;
 mod walk;
 mod web;
 
+pub use condition::When;
+pub use matrix::Variant;
+pub use parameters::{Parameter, ParameterKind};
 pub use problems::{PipelineError, PipelineErrors};
 pub use render::render;
+pub use schema::schema;
+pub use steps::KNOWN_MATCHERS;
 pub use suggest::closest;
 pub use tools::KNOWN_TOOLS;
 
+pub(crate) use condition::{Decision, Facts};
+pub(crate) use images::filled as filled_image;
+use keys::{IMAGE, Keys, NAME, REQUIRED, Shape, VERSION, key};
+pub(crate) use matrix::variable as matrix_variable;
+pub(crate) use template::fill;
+pub(crate) use version::resolve as resolve_version;
+
+use condition::Known;
 use problems::Problems;
-use walk::{Keys, Table};
+use triggers::Triggers;
+use walk::Table;
+
+use crate::plan::Occasion;
 
 /// A project's pipeline as its `runner.toml` says it: every name resolved, every default filled in, no circles. There is no
 /// other way to one than [`parse`](Self::parse), so whoever has one need not check it again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pipeline {
     name: Name,
-    version: Version,
+    version: String,
+    parameters: Vec<Parameter>,
+    triggers: Option<Triggers>,
     tools: Vec<Tool>,
+    services: Vec<ServicePlan>,
     steps: Vec<Step>,
     package: Option<PackageSpec>,
     environments: Vec<LocalEnvironment>,
@@ -60,9 +103,9 @@ pub struct Step {
     pub inputs: Vec<String>,
     /// Globs of the files that it leaves for others.
     pub outputs: Vec<String>,
-    /// Globs of the JUnit files that it writes.
+    /// Globs of the files with results that it writes: tests, coverage, findings.
     pub reports: Vec<String>,
-    /// Environment variables.
+    /// Environment variables, those that it inherits too.
     pub env: BTreeMap<String, String>,
     /// What it may reach.
     pub network: Network,
@@ -70,6 +113,25 @@ pub struct Step {
     pub timeout_seconds: u64,
     /// Upper bounds.
     pub limits: Limits,
+    /// Its root file system; `None` is the host image.
+    pub image: Option<String>,
+    /// Environment variables whose values are secrets: variable to secret's name.
+    pub secrets: BTreeMap<String, String>,
+    /// The only hosts that it may reach with an outbound network, in lower case; empty means all.
+    pub allow: Vec<String>,
+    /// When it is tried again; `None` is never.
+    pub retry: Option<Retry>,
+    /// Whether a run may pass though this step did not.
+    pub may_fail: bool,
+    /// Services that run beside it.
+    pub services: Vec<Name>,
+    /// What finds problems in its output: one of [`KNOWN_MATCHERS`].
+    pub matcher: Option<String>,
+    /// In which runs it takes part, and after what; `None` is in all, once what it needs has succeeded.
+    pub when: Option<When>,
+    /// The steps of a plan that it stands for; empty where it has no matrix and stands for itself. In the image, in values of
+    /// the environment and in paths, `{matrix.NAME}` and `{parameters.NAME}` stand for what a plan puts there.
+    pub variants: Vec<Variant>,
 }
 
 /// The package that a pipeline makes.
@@ -87,10 +149,89 @@ pub struct PackageSpec {
     pub exclude: Vec<String>,
     /// Globs of source files that are packed beside the outputs.
     pub source: Vec<String>,
+    /// In which runs it is made; `None` is in all.
+    pub when: Option<When>,
+}
+
+/// Whether an occasion starts a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it does.
+    pub starts: bool,
+    /// Why, or why not, for people.
+    pub why: String,
+}
+
+impl Verdict {
+    fn starts(why: impl Into<String>) -> Self {
+        Self { starts: true, why: why.into() }
+    }
+
+    fn not(why: impl Into<String>) -> Self {
+        Self { starts: false, why: why.into() }
+    }
 }
 
 const KEYS: Keys = Keys {
-    known: &["name", "version", "tools", "steps", "package", "environments"],
+    known: &[
+        key(
+            "name",
+            Shape::Text(&NAME),
+            REQUIRED,
+            "What the project is called; also the package's name, unless it has one of its own.",
+        ),
+        key("version", Shape::Text(&VERSION), REQUIRED, "The version that the project gives itself."),
+        key(
+            "on",
+            Shape::Table(&triggers::KEYS),
+            "everything",
+            "What starts runs. A person can always start one.",
+        ),
+        key(
+            "parameters",
+            Shape::Named { names: &NAME, of: &Shape::Table(&parameters::KEYS), filled: false, most: None },
+            "none",
+            "What a person may choose for a run, with `--set NAME=VALUE`.",
+        ),
+        key("tools", tools::SHAPE, "none", "Toolchains of the host that every step sees, read-only."),
+        key(
+            "image",
+            Shape::Text(&IMAGE),
+            "`\"host\"`",
+            "The root file system of steps and services that name no other: an OCI image, or `\"host\"` for this machine's own \
+             programs.",
+        ),
+        key(
+            "defaults",
+            Shape::Table(&resources::KEYS),
+            "none",
+            "Resources, network and environment of steps that say nothing else.",
+        ),
+        key(
+            "services",
+            Shape::Named { names: &NAME, of: &Shape::Table(&services::KEYS), filled: false, most: None },
+            "none",
+            "What runs beside steps that name it.",
+        ),
+        key(
+            "steps",
+            Shape::Named {
+                names: &NAME,
+                of: &Shape::Table(&step_keys::KEYS),
+                filled: true,
+                most: Some(steps::MOST_STEPS),
+            },
+            REQUIRED,
+            "At least one step, and 200 at most.",
+        ),
+        key("package", Shape::Table(&package::KEYS), "none", "What is packed."),
+        key(
+            "environments",
+            Shape::Named { names: &NAME, of: &Shape::Table(&environments::KEYS), filled: false, most: None },
+            "none",
+            "Where packages are released.",
+        ),
+    ],
     elsewhere: &[
         ("jobs", "steps"),
         ("job", "steps"),
@@ -102,6 +243,13 @@ const KEYS: Keys = Keys {
         ("toolchain", "tools"),
         ("toolchains", "tools"),
         ("artifact", "package"),
+        ("triggers", "on"),
+        ("trigger", "on"),
+        ("inputs", "parameters"),
+        ("params", "parameters"),
+        ("default", "defaults"),
+        ("resources", "defaults"),
+        ("container", "image"),
     ],
 };
 
@@ -126,14 +274,46 @@ impl Pipeline {
         &self.name
     }
 
-    /// The version that the project gives itself.
-    pub fn version(&self) -> &Version {
+    /// The version that the project gives itself, as the file says it: `{commit}`, `{branch}` and `{tag}` in it stand for what
+    /// a [plan](crate::plan::plan) is of.
+    pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// What a person may choose for a run, in the order of the file.
+    pub fn parameters(&self) -> &[Parameter] {
+        &self.parameters
+    }
+
+    /// A value for each parameter: what `settings` say, or its default.
+    pub(crate) fn settled(
+        &self,
+        settings: &BTreeMap<String, String>,
+    ) -> Result<BTreeMap<String, String>, (String, String, String)> {
+        parameters::settled(&self.parameters, settings)
+    }
+
+    /// When a clock starts runs: five fields of cron each, in UTC.
+    pub fn schedules(&self) -> &[String] {
+        self.triggers.as_ref().map_or(&[], Triggers::schedules)
+    }
+
+    /// Whether an occasion starts a run, and why. What the plan of that run would leave out is another matter.
+    pub fn triggers_on(&self, occasion: &Occasion) -> Verdict {
+        match &self.triggers {
+            Some(triggers) => triggers.verdict(occasion),
+            None => Verdict::starts("the pipeline has no `[on]`, so everything starts a run"),
+        }
     }
 
     /// Toolchains of the host that steps see.
     pub fn tools(&self) -> &[Tool] {
         &self.tools
+    }
+
+    /// The services, in the order of the file.
+    pub fn services(&self) -> &[ServicePlan] {
+        &self.services
     }
 
     /// The steps, in the order of the file; at least one. Their needs are steps of this list and form no circle.
@@ -162,17 +342,28 @@ fn read(text: &str, problems: &Problems) -> Option<Pipeline> {
     let root = syntax::read(text, problems)?;
     let file = Table::file(root.get_ref(), &KEYS, problems);
     let name = file.required("name", "name = \"my-project\"", values::name).map(|name| name.value);
-    let version = file.required("version", "version = \"1.0.0\"", values::version);
+    let version = file.required("version", "version = \"1.0.0\"", version::scheme);
+    let triggers = triggers::read(&file);
+    let parameters = parameters::read(&file);
     let tools = tools::read(&file);
-    let drafts = steps::read(&file);
+    let known = Known { parameters: &parameters, matrix: &[], outcomes: false };
+    let defaults = resources::defaults(&file, &known);
+    let services = services::read(&file, &defaults.image, &known);
+    let context = steps::Context { defaults: &defaults, services: &services, parameters: &parameters };
+    let drafts = steps::read(&file, &context);
+    steps::refuse_crowds(&drafts, problems);
     let graph = graph::Graph::of(&drafts, problems);
+    graph.refuse_strangers(&drafts, problems);
     outputs::refuse_collisions(&drafts, &graph, problems);
-    let package = package::read(&file, &drafts, name.as_ref());
+    let package = package::read(&file, &drafts, name.as_ref(), &parameters);
     let environments = environments::read(&file);
     Some(Pipeline {
         name: name?,
         version: version?.value,
+        parameters,
+        triggers,
         tools,
+        services: services.plans,
         steps: resolved(drafts, &graph)?,
         package,
         environments,

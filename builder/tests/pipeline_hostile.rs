@@ -7,21 +7,46 @@ use proptest::prelude::*;
 use staith_builder::pipeline::{Pipeline, render};
 
 const GOOD: &str = r#"name = "guestbook"
-version = "1.0.0"
+version = "1.0.0+{commit}"
+image = "rust:{parameters.rust}"
 tools = ["rust", { name = "jdk", path = "/opt/jdk" }]
+[on.push]
+branches = ["main", "!x"]
+[on.schedule]
+cron = "0 3 * * mon"
+[parameters.rust]
+type = "choice"
+choices = ["1", "2"]
+default = "1"
+[services.db]
+image = "postgres:16"
+ready = { port = 5432 }
 [steps.restore]
 run = "cargo fetch"
+network = "outbound"
+allow = ["crates.io"]
 outputs = ["vendor"]
+retry = { attempts = 2, on = ["timeout"] }
 [steps.build]
 needs = ["restore"]
 run = ["cargo", "build"]
-outputs = ["target/release/x"]
-env = { A = "b" }
+outputs = ["target/release/x-{matrix.v}"]
+env = { A = "b {matrix.v}" }
+matrix = { v = ["1", "2"], exclude = [{ v = "1" }] }
 timeout = "10m"
 cpu = 1.5
+[steps.test]
+needs = ["build"]
+run = "test"
+when = "event in [\"push\"] and not failed(\"build\") or changed('src/**')"
+secrets = { TOKEN = "a/b" }
+services = ["db"]
 [package]
 from = ["build"]
 root = "target"
+when = """
+parameters.rust == '1'
+or tag"""
 [environments.local]
 listen = "127.0.0.1:8080"
 run = "./x"
@@ -94,7 +119,7 @@ proptest! {
     }
 
     #[test]
-    fn a_good_text_with_lines_mixed_up(order in Just((0..GOOD.lines().count()).collect::<Vec<_>>()).prop_shuffle(), kept in 1..21usize) {
+    fn a_good_text_with_lines_mixed_up(order in Just((0..GOOD.lines().count()).collect::<Vec<_>>()).prop_shuffle(), kept in 1..46usize) {
         let lines: Vec<&str> = GOOD.lines().collect();
         let text: String = order.iter().take(kept).map(|line| format!("{}\n", lines[*line])).collect();
         holds(&text);

@@ -97,7 +97,7 @@ fn the_smallest_file_has_all_defaults() {
 #[test]
 fn every_key_of_a_step_arrives() {
     let pipeline = parse(EVERYTHING);
-    assert_eq!((pipeline.name().as_str(), pipeline.version().as_str()), ("guestbook", "1.0.0"));
+    assert_eq!((pipeline.name().as_str(), pipeline.version()), ("guestbook", "1.0.0"));
     let jdk = Tool::Directory { name: "jdk".parse().unwrap(), path: "/opt/jdk".into() };
     assert_eq!(pipeline.tools(), [Tool::Known("rust".parse().unwrap()), jdk]);
     let names: Vec<_> = pipeline.steps().iter().map(|step| step.name.as_str()).collect();

@@ -3,6 +3,7 @@
 mod place;
 mod rollback;
 mod run;
+mod schema;
 mod status;
 mod stop;
 
@@ -37,6 +38,7 @@ Exit codes: 0 passed, 10 a step or a test failed, 20 the configuration can't wor
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Schema(schema::Arguments),
     Rollback(rollback::Arguments),
     Status(status::Arguments),
     Stop(stop::Arguments),
@@ -93,6 +95,7 @@ impl Command {
     async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         match self {
             Self::Run(arguments) => arguments.obey(mode).await,
+            Self::Schema(arguments) => arguments.obey(),
             Self::Rollback(arguments) => arguments.obey(mode).await,
             Self::Status(arguments) => arguments.obey(mode).await,
             Self::Stop(arguments) => arguments.obey(mode).await,

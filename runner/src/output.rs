@@ -34,7 +34,7 @@ use staith_model::{Event, EventKind, Exit, RunState};
 pub(crate) use self::{
     arrival::{fetching, notice},
     mode::OutputMode,
-    notice::{Retelling, rolled_back, stopped},
+    notice::{Retelling, rolled_back, stopped, text},
     problem::{Place, Problem, error, error_in_brief},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
 };

@@ -7,12 +7,12 @@ use staith_builder::{
     engine::{Capabilities, Engine as _, Image, ImageSpec, Support},
     execute::{Budget, Workbench},
     layers::LayerStore,
-    pipeline::{Pipeline, Step},
-    plan::{self, Occasion},
+    pipeline::Pipeline,
+    plan::{self, Occasion, PlanError},
     sandbox::{BuiltInSandbox, find_program},
     source::{FileMode, Globs, Origin, Progress, Resolved, Selection, Sources},
 };
-use staith_model::{Digest, Exit, Plan};
+use staith_model::{Digest, Exit, Plan, StepPlan};
 
 use crate::{home::Home, inner, output::Problem};
 
@@ -89,9 +89,6 @@ impl Workshop {
         source: &Resolved,
         occasion: &Occasion,
     ) -> Result<Plan, Problem> {
-        for step in pipeline.steps() {
-            check_inputs(step, source)?;
-        }
         // Steps often see the same files, and a source may have very many.
         let known = RefCell::new(BTreeMap::<Vec<String>, Digest>::new());
         let refused = RefCell::new(None);
@@ -104,7 +101,10 @@ impl Workshop {
             })
         };
         let plan = plan::plan(pipeline, source.source.clone(), occasion, &digest)
-            .map_err(|bad| Problem::new(Exit::Usage, bad.to_string()))?;
+            .map_err(|bad| Problem::new(exit_of(&bad), bad.to_string()))?;
+        for step in &plan.steps {
+            check_inputs(step, source)?;
+        }
         match refused.take() {
             Some(bad) => Err(Problem::new(Exit::Configuration, bad.to_string())),
             None => Ok(plan),
@@ -170,8 +170,16 @@ fn unenforced_limit(plan: &Plan, host: &Capabilities) -> Option<Problem> {
     })
 }
 
+/// Who has to mend it: whoever wrote the command line, or the pipeline.
+fn exit_of(bad: &PlanError) -> Exit {
+    match bad {
+        PlanError::Setting { .. } | PlanError::Image { .. } => Exit::Usage,
+        PlanError::Version { .. } => Exit::Configuration,
+    }
+}
+
 /// A step that sees nothing would pass, be remembered, and be green for ever: the usual cause is a slip of the pen.
-fn check_inputs(step: &Step, source: &Resolved) -> Result<(), Problem> {
+fn check_inputs(step: &StepPlan, source: &Resolved) -> Result<(), Problem> {
     let matches = |pattern: &str| -> Result<bool, Problem> {
         let glob = Globs::new(&[pattern.to_owned()])
             .map_err(|bad| Problem::new(Exit::Configuration, bad.to_string()))?;
@@ -189,7 +197,7 @@ fn check_inputs(step: &Step, source: &Resolved) -> Result<(), Problem> {
     if any { Ok(()) } else { Err(unseen_input(step, "no file of the source matches them")) }
 }
 
-fn unseen_input(step: &Step, why: &str) -> Problem {
+fn unseen_input(step: &StepPlan, why: &str) -> Problem {
     Problem::new(
         Exit::Configuration,
         format!("`inputs` of step `{}` can't be right; nothing was run", step.name),

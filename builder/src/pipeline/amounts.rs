@@ -72,8 +72,28 @@ fn whole(text: &str) -> Option<u64> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) { text.parse().ok() } else { None }
 }
 
-/// Bytes of a size such as `512MiB`, at least 16 MiB (below that, no program starts) and at most 64 TiB.
-pub(super) fn bytes(text: &str) -> Understood<u64> {
+/// Bytes of memory: at least 16 MiB, because below that no program starts.
+pub(super) fn memory(text: &str) -> Understood<u64> {
+    match bytes(text)? {
+        bytes if bytes < 16 << 20 => {
+            complaint("is too small", "no program starts in so little memory", "write \"16MiB\" or more")
+        }
+        bytes => Ok(bytes),
+    }
+}
+
+/// Bytes on a disk: at least 1 MiB, so that a step can write its own log and a temporary file.
+pub(super) fn disk(text: &str) -> Understood<u64> {
+    match bytes(text)? {
+        bytes if bytes < 1 << 20 => {
+            complaint("is too small", "no step gets along with so little", "write \"1MiB\" or more")
+        }
+        bytes => Ok(bytes),
+    }
+}
+
+/// Bytes of a size such as `512MiB`, at most 64 TiB.
+fn bytes(text: &str) -> Understood<u64> {
     const UNITS: [(&str, u64); 3] = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30)];
     let found = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, factor))).and_then(
         |(number, factor)| whole(number).filter(|_| !number.is_empty()).map(|n| n.checked_mul(*factor)),
@@ -88,11 +108,8 @@ pub(super) fn bytes(text: &str) -> Understood<u64> {
                     .to_owned(),
             },
         ),
-        Some(Some(bytes)) if bytes < 16 << 20 => {
-            complaint("is too small", "no program starts in so little memory", "write \"16MiB\" or more")
-        }
         Some(Some(bytes)) if bytes <= 64 << 40 => Ok(bytes),
-        Some(_) => complaint("is too large", "no machine has that much memory", "write \"65536GiB\" or less"),
+        Some(_) => complaint("is too large", "no machine has that much", "write \"65536GiB\" or less"),
     }
 }
 
@@ -116,11 +133,13 @@ mod tests {
     #[test]
     fn sizes() {
         for (text, expected) in [("16384KiB", 16 << 20), ("512MiB", 512 << 20), ("2GiB", 2 << 30)] {
-            assert_eq!(bytes(text), Ok(expected), "{text}");
+            assert_eq!(memory(text), Ok(expected), "{text}");
         }
         for bad in ["", "GiB", "2GB", "2G", "2 GiB", "1MiB", "-1GiB", "0.5GiB", "99999999999999999GiB"] {
-            assert!(bytes(bad).is_err(), "{bad}");
+            assert!(memory(bad).is_err(), "{bad}");
         }
+        assert_eq!(disk("1MiB"), Ok(1 << 20));
+        assert!(disk("1023KiB").is_err());
     }
 
     #[test]
@@ -131,7 +150,7 @@ mod tests {
             assert!(seconds(written, 1).unwrap_err().help.contains(&format!("\"{meant}\"")), "{written}");
         }
         for (written, meant) in [("2GB", "2GiB"), ("512 m", "512MiB"), ("much", "2GiB")] {
-            assert!(bytes(written).unwrap_err().help.contains(&format!("\"{meant}\"")), "{written}");
+            assert!(memory(written).unwrap_err().help.contains(&format!("\"{meant}\"")), "{written}");
         }
     }
 }

@@ -7,10 +7,12 @@ use toml::de::DeValue;
 
 use super::{
     amounts,
+    commands::arguments,
+    keys::{ADDRESS, DURATION, HEADER, Keys, REQUIRED, SCRIPT_OR_ARGUMENTS, Shape, URL_PATH, VARIABLES, key},
     problems::{Problem, Problems},
-    steps::{arguments, variables},
     values::{self, Understood, complaint},
-    walk::{Entry, Keys, Placed, Table, in_file_order},
+    variables,
+    walk::{Entry, Placed, Table, in_file_order},
     web,
 };
 
@@ -21,8 +23,54 @@ const DEFAULT_HEALTH_PATH: &str = "/";
 const DEFAULT_HEALTH_DEADLINE_SECONDS: u64 = 30;
 const DEFAULT_HEALTH_SUCCESSES: u32 = 2;
 
-const KEYS: Keys = Keys {
-    known: &["listen", "run", "env", "drain", "stop", "keep", "health"],
+pub(super) const KEYS: Keys = Keys {
+    known: &[
+        key(
+            "listen",
+            Shape::Text(&ADDRESS),
+            REQUIRED,
+            "IP address and port of the proxy, such as `\"127.0.0.1:8080\"`. The address is explicit: no host name, not \
+             `0.0.0.0`. No two environments may share it.",
+        ),
+        key(
+            "run",
+            SCRIPT_OR_ARGUMENTS,
+            REQUIRED,
+            "Program and arguments. A text is split at spaces; if it would need a shell, write a list. A program with a `/` is \
+             looked for in the package, any other in `PATH`.",
+        ),
+        key(
+            "env",
+            VARIABLES,
+            "none",
+            "Environment variables. `PORT`, on which the program must listen, is set by Staith, and so are names that start with \
+             `STAITH_`.",
+        ),
+        key(
+            "drain",
+            Shape::Text(&DURATION),
+            "`\"30s\"`",
+            "How long requests in flight are given when traffic has moved away; may be `\"0s\"`.",
+        ),
+        key(
+            "stop",
+            Shape::Text(&DURATION),
+            "`\"10s\"`",
+            "How long the program is given to end after it was asked to.",
+        ),
+        key(
+            "keep",
+            Shape::Whole { least: 0, most: 1000 },
+            "`3`",
+            "Releases kept on disk beside those in the pools, 0 to 1000.",
+        ),
+        key(
+            "health",
+            Shape::Table(&HEALTH_KEYS),
+            "`{ path = \"/\" }`",
+            "How a release proves that it works.",
+        ),
+    ],
     elsewhere: &[
         ("port", "listen"),
         ("address", "listen"),
@@ -43,8 +91,28 @@ const KEYS: Keys = Keys {
 const OTHER_MACHINES: [&str; 10] =
     ["kind", "type", "provider", "host", "hosts", "ssh", "target", "targets", "vm", "server"];
 
-const HEALTH_KEYS: Keys = Keys {
-    known: &["path", "header", "deadline", "successes"],
+pub(super) const HEALTH_KEYS: Keys = Keys {
+    known: &[
+        key("path", Shape::Text(&URL_PATH), REQUIRED, "Path that must answer with a status of 200 to 299."),
+        key(
+            "header",
+            Shape::Text(&HEADER),
+            "none",
+            "Response header in which the program says the release's digest, which it finds in `STAITH_RELEASE`.",
+        ),
+        key(
+            "deadline",
+            Shape::Text(&DURATION),
+            "`\"30s\"`",
+            "Time within which it must answer for the first time.",
+        ),
+        key(
+            "successes",
+            Shape::Whole { least: 1, most: 100 },
+            "`2`",
+            "Good answers in a row that count as healthy, 1 to 100.",
+        ),
+    ],
     elsewhere: &[
         ("url", "path"),
         ("timeout", "deadline"),
@@ -151,7 +219,7 @@ fn count(table: &Table<'_>, key: &str, least: u32, most: u32, default: u32) -> u
 
 fn process(table: &Table<'_>) -> Option<Process> {
     let command = command(table);
-    let env = variables(table, process_variable);
+    let env = variables::values(variables::env(table, process_variable));
     let stop_seconds = seconds(table, "stop", 1, DEFAULT_STOP_SECONDS);
     Some(Process { command: command?, env, stop_seconds })
 }

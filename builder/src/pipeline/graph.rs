@@ -1,6 +1,9 @@
 //! How steps need each other: every name is a step, nothing goes in circles.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    ops::Range,
+};
 
 use super::{
     problems::{Problem, Problems, quoted},
@@ -56,6 +59,25 @@ impl Graph {
             }
         }
         None
+    }
+
+    /// Complains about steps that a condition names and that are not among those that the step needs, directly or not: what
+    /// they came to would not be known when it is asked.
+    pub(super) fn refuse_strangers(&self, drafts: &[Draft], problems: &Problems) {
+        for (index, draft) in drafts.iter().enumerate() {
+            let Some(when) = &draft.when else { continue };
+            for (name, within) in when.value.steps() {
+                let position = drafts.iter().position(|other| other.key.value == *name);
+                let problem = match position {
+                    None => unknown_in_condition(drafts, index, name, when.place.clone()),
+                    Some(other) if self.shortest_way(index, other).is_none() => {
+                        stranger(draft, name, when.place.clone())
+                    }
+                    Some(_) => continue,
+                };
+                problems.add(problem.inside(within.clone()));
+            }
+        }
     }
 
     fn refuse_circles(&self, drafts: &[Draft], problems: &Problems) {
@@ -127,4 +149,31 @@ fn unknown(drafts: &[Draft], step: usize, need: &super::walk::Placed<String>) ->
     let message =
         format!("step `{}` needs {}, which is no step", drafts[step].key.value, quoted(&need.value));
     Problem::at(need.place.clone(), message, "no step has this name", help)
+}
+
+fn unknown_in_condition(drafts: &[Draft], step: usize, name: &str, place: Range<usize>) -> Problem {
+    let before = || drafts[step].needs.iter().map(|need| need.value.as_str());
+    let help = match closest(name, before()) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None if before().next().is_none() => "the step needs none; name one in `needs` first".to_owned(),
+        None => format!("it needs {}", listed(before())),
+    };
+    let message =
+        format!("`when` of step `{}` asks for {}, which is no step", drafts[step].key.value, quoted(name));
+    Problem::at(place, message, "no step has this name", help)
+}
+
+fn stranger(draft: &Draft, name: &str, place: Range<usize>) -> Problem {
+    let step = &draft.key.value;
+    Problem::at(
+        place,
+        format!("`when` of step `{step}` asks for `{name}`, which it does not need"),
+        "what became of it would not be known in time",
+        format!("add it: `needs = [{}]`", needs_with(draft, name)),
+    )
+}
+
+fn needs_with(draft: &Draft, name: &str) -> String {
+    let needs = draft.needs.iter().map(|need| need.value.as_str()).chain([name]);
+    needs.map(|need| format!("\"{need}\"")).collect::<Vec<_>>().join(", ")
 }

@@ -4,16 +4,47 @@ use staith_model::Name;
 
 use super::{
     PackageSpec,
+    condition::{self, Known},
+    keys::{CONDITION, GLOBS, Keys, NAME, NAMES, PATH, Shape, key},
     outputs::may_lie_below,
+    parameters::Parameter,
     problems::{Problem, quoted},
-    steps::{Draft, texts},
+    steps::Draft,
     suggest::{closest, listed},
-    values,
-    walk::{Keys, Placed, Table},
+    values::{self, texts},
+    walk::{Placed, Table},
 };
 
-const KEYS: Keys = Keys {
-    known: &["name", "from", "root", "include", "exclude", "source"],
+pub(super) const KEYS: Keys = Keys {
+    known: &[
+        key("name", Shape::Text(&NAME), "the project's", "What the package is called."),
+        key(
+            "from",
+            NAMES,
+            "the steps of kind `build` that have outputs",
+            "Steps whose own outputs are packed.",
+        ),
+        key(
+            "root",
+            Shape::Text(&PATH),
+            "the project's folder",
+            "The folder whose content becomes the root of the package.",
+        ),
+        key("include", GLOBS, "all outputs", "Which outputs are packed, relative to `root`."),
+        key("exclude", GLOBS, "none", "Which are not, relative to `root`."),
+        key(
+            "source",
+            GLOBS,
+            "none",
+            "Source files that are packed beside the outputs, relative to the project's folder.",
+        ),
+        key(
+            "when",
+            Shape::Text(&CONDITION),
+            "always",
+            "A condition on what is known before the run: without it there is no package.",
+        ),
+    ],
     elsewhere: &[
         ("steps", "from"),
         ("step", "from"),
@@ -27,11 +58,18 @@ const KEYS: Keys = Keys {
         ("workdir", "root"),
         ("sources", "source"),
         ("static", "source"),
+        ("if", "when"),
+        ("condition", "when"),
     ],
 };
 
 /// The package that the file asks for; `project` names it where it has no name of its own.
-pub(super) fn read(file: &Table<'_>, drafts: &[Draft], project: Option<&Name>) -> Option<PackageSpec> {
+pub(super) fn read(
+    file: &Table<'_>,
+    drafts: &[Draft],
+    project: Option<&Name>,
+    parameters: &[Parameter],
+) -> Option<PackageSpec> {
     let entry = file.entry("package")?;
     let table = Table::below("the package".into(), entry.value, &KEYS, file.problems())?;
     let name = table.text("name", values::name).map(|name| name.value);
@@ -39,6 +77,7 @@ pub(super) fn read(file: &Table<'_>, drafts: &[Draft], project: Option<&Name>) -
     let include = table.filled_list("include", values::glob).unwrap_or_default();
     let exclude = table.filled_list("exclude", values::glob).unwrap_or_default();
     let source = table.filled_list("source", values::glob).unwrap_or_default();
+    let when = condition::read(&table, &Known { parameters, matrix: &[], outcomes: false });
     let from = from(&table, drafts)?;
     if let Some(root) = &root {
         refuse_empty_root(&table, root, &from);
@@ -50,6 +89,7 @@ pub(super) fn read(file: &Table<'_>, drafts: &[Draft], project: Option<&Name>) -
         include: texts(include),
         exclude: texts(exclude),
         source: texts(source),
+        when: when.map(|when| when.value),
     })
 }
 

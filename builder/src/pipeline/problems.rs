@@ -6,6 +6,8 @@ use miette::{
     Diagnostic, LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents,
 };
 
+use super::inner_place::inner_place;
+
 /// A person mends a handful of mistakes at a time; the rest would only scroll the first ones away.
 const SHOWN: usize = 50;
 
@@ -153,6 +155,8 @@ pub(super) struct Problem {
     /// The first is the place of the mistake; the others explain it.
     pub(super) labels: Vec<(Range<usize>, String)>,
     pub(super) help: String,
+    /// Where in the text at the first place the mistake is, in bytes of what the text means.
+    inside: Option<Range<usize>>,
 }
 
 impl Problem {
@@ -162,11 +166,24 @@ impl Problem {
         label: impl Into<String>,
         help: impl Into<String>,
     ) -> Self {
-        Self { message: message.into(), labels: vec![(place, label.into())], help: help.into() }
+        Self { message: message.into(), labels: vec![(place, label.into())], help: help.into(), inside: None }
+    }
+
+    /// As [`at`](Self::at), for the part `within` of the text that is written at the place.
+    pub(super) fn inside(self, within: Range<usize>) -> Self {
+        Self { inside: Some(within), ..self }
     }
 
     pub(super) fn and_at(mut self, place: Range<usize>, label: impl Into<String>) -> Self {
         self.labels.push((place, label.into()));
+        self
+    }
+
+    /// With the first place narrowed to the part of its text that is wrong, in the file that it is about.
+    fn narrowed(mut self, file: &str) -> Self {
+        if let (Some(within), Some((place, _))) = (self.inside.take(), self.labels.first_mut()) {
+            *place = inner_place(file, place, &within);
+        }
         self
     }
 
@@ -190,7 +207,8 @@ impl Problems {
 
     /// The problems as errors about `text`.
     pub(super) fn into_errors(self, file_name: &str, text: &str) -> PipelineErrors {
-        let mut problems = self.0.into_inner();
+        let narrowed = self.0.into_inner().into_iter().map(|problem| problem.narrowed(text));
+        let mut problems: Vec<Problem> = narrowed.collect();
         problems.sort_by_key(Problem::start);
         let more = problems.len().saturating_sub(SHOWN);
         let source = Arc::new(FileText { name: printable(file_name), text: printable(text) });

@@ -2,58 +2,39 @@
 
 use std::collections::BTreeMap;
 
-use staith_model::{Command, Limits, Network, StepKind};
-use toml::{Spanned, de::DeValue};
+use staith_model::{Name, Network, StepKind};
 
 use super::{
-    Step, amounts,
-    problems::{Problem, Problems},
-    values::{self, Complaint},
-    walk::{Entry, Keys, Placed, Table, in_file_order},
+    Step, commands,
+    condition::{self, Known, When},
+    hosts, images,
+    matrix::{self, Matrix, Variant},
+    parameters::Parameter,
+    problems::{Problem, Problems, quoted},
+    resources::{self, Defaults},
+    retries,
+    services::Services,
+    step_keys::KEYS,
+    template,
+    values::{self, Complaint, texts},
+    variables,
+    walk::{Entry, Placed, Table, in_file_order},
 };
 
 /// A step's layer is one of overlayfs's lower directories, and those are limited; no person oversees as many steps.
-const MOST_STEPS: usize = 200;
+pub(super) const MOST_STEPS: usize = 200;
 const DEFAULT_TIMEOUT_SECONDS: u64 = 30 * 60;
 
-const KEYS: Keys = Keys {
-    known: &[
-        "run",
-        "needs",
-        "inputs",
-        "outputs",
-        "reports",
-        "env",
-        "network",
-        "timeout",
-        "workdir",
-        "memory",
-        "cpu",
-        "processes",
-        "kind",
-    ],
-    elsewhere: &[
-        ("command", "run"),
-        ("cmd", "run"),
-        ("script", "run"),
-        ("depends", "needs"),
-        ("depends_on", "needs"),
-        ("depends-on", "needs"),
-        ("dependencies", "needs"),
-        ("after", "needs"),
-        ("artifacts", "outputs"),
-        ("environment", "env"),
-        ("variables", "env"),
-        ("cwd", "workdir"),
-        ("dir", "workdir"),
-        ("working-directory", "workdir"),
-        ("cpus", "cpu"),
-        ("mem", "memory"),
-        ("pids", "processes"),
-        ("junit", "reports"),
-        ("type", "kind"),
-    ],
-};
+/// What finds problems in a step's output.
+pub const KNOWN_MATCHERS: [&str; 10] =
+    ["gcc", "go", "rustc", "msbuild", "csc", "tsc", "eslint", "python", "php", "generic"];
+
+/// What a file says of all its steps together.
+pub(super) struct Context<'c> {
+    pub(super) defaults: &'c Defaults,
+    pub(super) services: &'c Services,
+    pub(super) parameters: &'c [Parameter],
+}
 
 /// A step as far as it could be read; what others refer to is kept even where the step itself is wrong.
 pub(super) struct Draft {
@@ -62,12 +43,14 @@ pub(super) struct Draft {
     pub(super) needs: Vec<Placed<String>>,
     pub(super) outputs: Vec<Placed<String>>,
     pub(super) is_build: bool,
+    pub(super) when: Option<Placed<When>>,
+    pub(super) matrix: Matrix,
     /// None where the step has a problem.
     pub(super) step: Option<Step>,
 }
 
 /// All steps, in the order of the file.
-pub(super) fn read<'t>(file: &Table<'t>) -> Vec<Draft> {
+pub(super) fn read<'t>(file: &Table<'t>, context: &Context<'_>) -> Vec<Draft> {
     let Some(steps) = file.entry("steps") else {
         file.missing("steps", "[steps.build]` with `run = \"...\"");
         return Vec::new();
@@ -97,38 +80,121 @@ pub(super) fn read<'t>(file: &Table<'t>) -> Vec<Draft> {
         file.problems().add(Problem::at(beyond.key_place.clone(), message, "one too many", help));
         return Vec::new();
     }
-    entries.into_iter().map(|entry| draft(entry, file.problems())).collect()
+    entries.into_iter().map(|entry| draft(entry, file.problems(), context)).collect()
 }
 
-fn draft<'t>(entry: Entry<'t>, problems: &'t Problems) -> Draft {
+fn draft<'t>(entry: Entry<'t>, problems: &'t Problems, context: &Context<'_>) -> Draft {
     let key = Placed { value: entry.key.to_owned(), place: entry.key_place.clone() };
     let Some(table) = Table::below(format!("step `{}`", entry.key), entry.value, &KEYS, problems) else {
-        return Draft { key, needs: Vec::new(), outputs: Vec::new(), is_build: false, step: None };
+        return Draft {
+            key,
+            needs: Vec::new(),
+            outputs: Vec::new(),
+            is_build: false,
+            when: None,
+            matrix: Matrix::default(),
+            step: None,
+        };
     };
     let needs = table.list("needs", |text| Ok(text.to_owned())).unwrap_or_default();
-    let outputs = table.filled_list("outputs", values::glob).unwrap_or_default();
-    let step = read_step(&entry, &table, &outputs);
+    let matrix = matrix::read(&table, entry.key);
+    let known = Known { parameters: context.parameters, matrix: &matrix.dimensions, outcomes: true };
+    let when = condition::read(&table, &known);
+    let outputs = globs(&table, "outputs", &matrix);
+    let step = read_step(&entry, &table, &outputs, context, &matrix);
     let kind = table.entry("kind").and_then(|kind| kind.value.get_ref().as_str());
     let is_build = kind.unwrap_or(entry.key) == "build";
-    Draft { key, needs, outputs, is_build, step }
+    let step = step.map(|step| Step { when: when.as_ref().map(|when| when.value.clone()), ..step });
+    Draft { key, needs, outputs, is_build, when, matrix, step }
 }
 
-fn read_step(entry: &Entry<'_>, table: &Table<'_>, outputs: &[Placed<String>]) -> Option<Step> {
+/// Globs in which values of the matrix may stand. Whatever the values, the globs stay in the workspace.
+fn globs(table: &Table<'_>, key: &str, matrix: &Matrix) -> Vec<Placed<String>> {
+    let globs = table.filled_list(key, values::glob).unwrap_or_default();
+    for glob in &globs {
+        for flaw in template::check_glob(&glob.value, &matrix.dimensions) {
+            table.complain_inside(key, glob.place.clone(), flaw);
+        }
+        if let Some(complaint) = matrix.variants.iter().find_map(|variant| unfit(&glob.value, variant)) {
+            table.complain(key, glob.place.clone(), complaint);
+        }
+    }
+    globs
+}
+
+/// What is wrong with a glob once the values of a variant stand in it.
+fn unfit(glob: &str, variant: &Variant) -> Option<Complaint> {
+    let special = |value: &&String| value.contains(['*', '?', '[', ']', '{', '}', ',', '!', '\\', '/']);
+    let value = template::dimensions(glob).filter_map(|name| variant.values.get(name)).find(special);
+    if let Some(value) = value {
+        return Some(Complaint {
+            what: format!("has {} put into it", quoted(value)),
+            label: "this value would not be read as a plain name here".into(),
+            help: "name the files after a dimension with plainer values".into(),
+        });
+    }
+    values::glob(&template::fill(glob, &variant.values, &BTreeMap::new())).err()
+}
+
+/// Refuses names that two steps of a plan would have, and more steps than a plan may have.
+pub(super) fn refuse_crowds(drafts: &[Draft], problems: &Problems) {
+    let mut names: BTreeMap<&str, &Draft> =
+        drafts.iter().map(|draft| (draft.key.value.as_str(), draft)).collect();
+    let mut count = 0;
+    for draft in drafts {
+        count += draft.matrix.variants.len().max(1);
+        for variant in &draft.matrix.variants {
+            if let Some(other) = names.insert(variant.name.as_str(), draft) {
+                let message = format!("two steps would be called `{}`", variant.name);
+                let label = format!("a variant of `{}` is called so", draft.key.value);
+                let problem = Problem::at(
+                    draft.matrix.place.clone(),
+                    message,
+                    label,
+                    "give one of the steps another name",
+                );
+                problems.add(problem.and_at(other.key.place.clone(), "this one too"));
+            }
+        }
+        if count > MOST_STEPS && count - draft.matrix.variants.len().max(1) <= MOST_STEPS {
+            let place = if draft.matrix.variants.is_empty() { &draft.key.place } else { &draft.matrix.place };
+            let message = format!("a plan of this file has more than {MOST_STEPS} steps");
+            let help = "let one step run several commands, or test fewer values together";
+            problems.add(Problem::at(place.clone(), message, "here it becomes too many", help));
+        }
+    }
+}
+
+fn read_step(
+    entry: &Entry<'_>,
+    table: &Table<'_>,
+    outputs: &[Placed<String>],
+    context: &Context<'_>,
+    matrix: &Matrix,
+) -> Option<Step> {
+    let defaults = context.defaults;
+    let known = Known { parameters: context.parameters, matrix: &matrix.dimensions, outcomes: true };
     let name = step_name(entry, table.problems());
-    let command = command(table);
+    let command = commands::required(table);
+    commands::refuse_templates(table, &known);
     let kind = table.text("kind", values::name).map(|kind| kind.value);
     let inputs = table.filled_list("inputs", values::glob);
-    let reports = table.filled_list("reports", values::glob);
-    let limits = Limits {
-        memory: table.text("memory", amounts::bytes).map(|memory| memory.value),
-        processes: table.number("processes", 1, 4_194_304),
-        cpu_milli: cpu_milli(table),
-        disk: None,
-    };
-    let network = table.text("network", network).map_or(Network::Loopback, |network| network.value);
-    let timeout = table.text("timeout", |text| amounts::seconds(text, 1));
+    let reports = globs(table, "reports", matrix);
+    let matcher = table.text("matcher", matcher);
+    let limits = resources::limits(table, &defaults.limits);
+    let network = network(table, defaults);
+    let allow = hosts::allow(table, network);
+    let services = services(table, network, context.services);
+    let timeout = resources::timeout(table).or(defaults.timeout_seconds);
     let workdir = table.text("workdir", values::relative);
-    let env = variables(table, step_variable);
+    let variables = variables::env(table, variables::step_variable);
+    variables::check_templates(table, &variables, &known);
+    refuse_own_variables(table, &variables, matrix);
+    let secrets = variables::secrets(table, &variables);
+    let image = images::or_inherited(table, &defaults.image);
+    images::check_templates(table, &known, &matrix.variants);
+    let retry = retries::read(table);
+    let may_fail = table.truth("continue-on-failure").unwrap_or(false);
     let name = name?;
     Some(Step {
         kind: step_kind(kind.unwrap_or_else(|| name.clone())),
@@ -138,16 +204,69 @@ fn read_step(entry: &Entry<'_>, table: &Table<'_>, outputs: &[Placed<String>]) -
         needs: Vec::new(),
         inputs: texts(inputs.unwrap_or_default()),
         outputs: texts(outputs.to_vec()),
-        reports: texts(reports.unwrap_or_default()),
-        env,
+        reports: texts(reports),
+        env: env(defaults, variables, &secrets),
         network,
-        timeout_seconds: timeout.map_or(DEFAULT_TIMEOUT_SECONDS, |timeout| timeout.value),
+        timeout_seconds: timeout.unwrap_or(DEFAULT_TIMEOUT_SECONDS),
         limits,
+        image,
+        secrets,
+        allow,
+        retry,
+        may_fail,
+        services,
+        matcher: matcher.map(|matcher| matcher.value),
+        when: None,
+        variants: matrix.variants.clone(),
     })
 }
 
-pub(super) fn texts(placed: Vec<Placed<String>>) -> Vec<String> {
-    placed.into_iter().map(|item| item.value).collect()
+/// A variable that a value of the matrix is given in can't be set to something else.
+fn refuse_own_variables(table: &Table<'_>, variables: &variables::Variables, matrix: &Matrix) {
+    for dimension in &matrix.dimensions {
+        let name = matrix::variable(&dimension.name);
+        if let Some(value) = variables.get(&name) {
+            let complaint = Complaint {
+                what: format!("sets `{name}`"),
+                label: "the value of the matrix is in this variable".into(),
+                help: "choose another name".into(),
+            };
+            table.complain("env", value.place.clone(), complaint);
+        }
+    }
+}
+
+/// The variables that a step inherits, its own on top; a secret takes the place of what it inherits.
+fn env(
+    defaults: &Defaults,
+    own: variables::Variables,
+    secrets: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let mut env = defaults.env.clone();
+    env.retain(|name, _| !secrets.contains_key(name));
+    env.extend(variables::values(own));
+    env
+}
+
+fn network(table: &Table<'_>, defaults: &Defaults) -> Network {
+    let own = resources::network(table).map(|network| network.value);
+    own.or(defaults.network.as_ref().map(|network| network.value)).unwrap_or(Network::Loopback)
+}
+
+fn services(table: &Table<'_>, network: Network, known: &Services) -> Vec<Name> {
+    if let Some(entry) = table.entry("services").filter(|_| network == Network::None) {
+        table.problems().add(Problem::at(
+            entry.key_place,
+            "the step names services, but has no network",
+            "no service could be reached",
+            "write `network = \"loopback\"`, or remove `services`",
+        ));
+    }
+    known.of_step(table)
+}
+
+fn matcher(text: &str) -> values::Understood<String> {
+    values::choice(text, &KNOWN_MATCHERS.map(|name| (name, name))).map(str::to_owned)
 }
 
 fn step_name(entry: &Entry<'_>, problems: &Problems) -> Option<staith_model::Name> {
@@ -168,126 +287,4 @@ fn step_kind(name: staith_model::Name) -> StepKind {
         "integration-test" => StepKind::IntegrationTest,
         _ => StepKind::Other(name),
     }
-}
-
-fn command(table: &Table<'_>) -> Option<Command> {
-    let Some(entry) = table.entry("run") else {
-        table.missing("run", "run = \"...\"");
-        return None;
-    };
-    match entry.value.get_ref() {
-        DeValue::String(_) => table.text("run", script).map(|script| Command::Shell(script.value)),
-        DeValue::Array(_) => arguments(table).map(Command::Argv),
-        _ => {
-            let help = "write `run = \"make\"` for a shell, or `run = [\"make\", \"all\"]` for a program and its arguments";
-            table.wrong_kind("run", entry.value, "a text or a list", help.into());
-            None
-        }
-    }
-}
-
-fn script(text: &str) -> values::Understood<String> {
-    let says_something = text.lines().map(str::trim).any(|line| !line.is_empty() && !line.starts_with('#'));
-    if !says_something {
-        return values::complaint(
-            "is empty",
-            "this runs nothing",
-            "write the command to run, or remove the step",
-        );
-    }
-    values::plain(text)
-}
-
-/// A program and its arguments: `run` as a list.
-pub(super) fn arguments(table: &Table<'_>) -> Option<Vec<String>> {
-    let list = table.list("run", values::plain)?;
-    let program = list.first();
-    if program.is_some_and(|program| !program.value.trim().is_empty()) {
-        return Some(texts(list));
-    }
-    let place =
-        program.map(|program| program.place.clone()).or_else(|| Some(table.entry("run")?.value.span()));
-    let complaint = Complaint {
-        what: "names no program".into(),
-        label: "the first text in the list is the program".into(),
-        help: "write the program's name first: `run = [\"make\", \"all\"]`".into(),
-    };
-    table.complain("run", place?, complaint);
-    None
-}
-
-fn network(text: &str) -> values::Understood<Network> {
-    let words = [("none", Network::None), ("loopback", Network::Loopback), ("outbound", Network::Outbound)];
-    values::choice(text, &words)
-}
-
-/// Thousandths of a processor from a number such as `2` or `1.5`.
-fn cpu_milli(table: &Table<'_>) -> Option<u64> {
-    let entry = table.entry("cpu")?;
-    let help = "write a number of processors from 0.01 to 1024, for example `1.5`, without quotes";
-    let cpus: Option<f64> = match entry.value.get_ref() {
-        DeValue::Integer(number) if number.radix() == 10 => number.as_str().parse().ok(),
-        DeValue::Float(number) => number.as_str().parse().ok(),
-        _ => {
-            table.wrong_kind("cpu", entry.value, "a number", help.into());
-            return None;
-        }
-    };
-    match cpus.filter(|cpus| (0.01..=1024.0).contains(cpus)) {
-        // In range, so the cast is exact to the thousandth.
-        Some(cpus) => Some((cpus * 1000.0).round() as u64),
-        None => {
-            let complaint = Complaint {
-                what: "is out of range".into(),
-                label: "this is outside 0.01 to 1024".into(),
-                help: help.into(),
-            };
-            table.complain("cpu", entry.value.span(), complaint);
-            None
-        }
-    }
-}
-
-/// The variables of `env`; `allowed` says which names are refused and why.
-pub(super) fn variables(
-    table: &Table<'_>,
-    allowed: impl Fn(&str) -> values::Understood<String>,
-) -> BTreeMap<String, String> {
-    let mut variables = BTreeMap::new();
-    let Some(entry) = table.entry("env") else { return variables };
-    let Some(entries) = entry.value.get_ref().as_table() else {
-        table.wrong_kind("env", entry.value, "a table", "write `env = { NAME = \"value\" }`".into());
-        return variables;
-    };
-    for Entry { key, key_place, value } in in_file_order(entries) {
-        let name = allowed(key).map_err(|complaint| table.complain("env", key_place, complaint)).ok();
-        let value = variable_value(table, key, value);
-        if let (Some(name), Some(value)) = (name, value) {
-            variables.insert(name, value);
-        }
-    }
-    variables
-}
-
-fn variable_value(table: &Table<'_>, name: &str, value: &Spanned<DeValue<'_>>) -> Option<String> {
-    table.understand(&format!("env.{name}"), value, values::plain).map(|value| value.value)
-}
-
-fn step_variable(name: &str) -> values::Understood<String> {
-    if name == "PATH" {
-        return values::complaint(
-            "sets `PATH`",
-            "a step's `PATH` comes from the host image and the declared tools",
-            "declare the folder of the programs instead: `tools = [{ name = \"jdk\", path = \"/opt/jdk\" }]` at the top \
-             of the file",
-        );
-    }
-    if name.starts_with("STAITH_") {
-        return values::complaint(
-            "sets a reserved variable",
-            "variables that start with `STAITH_` are set by Staith",
-            "choose another name",
-        );
-    }
-    values::variable(name)
 }

@@ -4,16 +4,32 @@ use staith_model::{Name, Tool};
 use toml::{Spanned, de::DeValue};
 
 use super::{
+    keys::{HOST_FOLDER, Keys, NAME, REQUIRED, Shape, key},
     problems::{Problem, quoted},
     suggest::{closest, listed},
     values::{self, Complaint, Understood, complaint},
-    walk::{Keys, Placed, Table},
+    walk::{Placed, Table},
 };
 
 /// The toolchains that Staith knows how to find.
 pub const KNOWN_TOOLS: [&str; 3] = ["rust", "python", "node"];
 
-const KEYS: Keys = Keys { known: &["name", "path"], elsewhere: &[("dir", "path"), ("folder", "path")] };
+pub(super) const KEYS: Keys = Keys {
+    known: &[
+        key("name", Shape::Text(&NAME), REQUIRED, "What the folder is called in the sandbox."),
+        key(
+            "path",
+            Shape::Text(&HOST_FOLDER),
+            REQUIRED,
+            "The folder on the host. If there is a `bin` in it, that comes first in the `PATH` of the steps.",
+        ),
+    ],
+    elsewhere: &[("dir", "path"), ("folder", "path")],
+};
+
+/// An item of `tools`.
+pub(super) const SHAPE: Shape =
+    Shape::List { of: &Shape::Either(&[Shape::Word(&KNOWN_TOOLS), Shape::Table(&KEYS)]), filled: false };
 
 /// Folders of the host that hold its state or its secrets, never a toolchain. What a pipeline names is shown to steps, and a
 /// pipeline is part of the repository. Which of the other folders may be shown, the machine's owner decides; the sandbox

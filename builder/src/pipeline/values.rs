@@ -2,9 +2,9 @@
 //! a text or says what is wrong with it; none knows where the text stands.
 
 use globset::GlobBuilder;
-use staith_model::{Name, RelPath, Version};
+use staith_model::{Name, RelPath};
 
-use super::{problems::quoted, suggest::closest};
+use super::{problems::quoted, suggest::closest, walk::Placed};
 
 /// What is wrong with one value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +25,11 @@ pub(super) fn complaint<T>(
     help: impl Into<String>,
 ) -> Understood<T> {
     Err(Complaint { what: what.into(), label: label.into(), help: help.into() })
+}
+
+/// The values of a list without their places.
+pub(super) fn texts(placed: Vec<Placed<String>>) -> Vec<String> {
+    placed.into_iter().map(|item| item.value).collect()
 }
 
 /// Text that the operating system can take as an argument or a variable's value.
@@ -64,17 +69,6 @@ pub(super) fn name_like(text: &str) -> Option<Name> {
         .map(|c| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' })
         .collect();
     dashes.trim_matches(['-', '_', '.']).parse().ok()
-}
-
-pub(super) fn version(text: &str) -> Understood<Version> {
-    text.parse().or_else(|_| {
-        complaint(
-            "is not a version",
-            format!("{} can't be a version", quoted(text)),
-            "write a version such as \"1.4.0\" or \"2.0.0-rc.1\": letters, digits, `.`, `-` and `+`, first a letter or a \
-             digit, 100 characters at most",
-        )
-    })
 }
 
 /// A folder or file below the workspace.

@@ -8,6 +8,8 @@ use toml::{
 };
 
 use super::{
+    flaw::Flaw,
+    keys::Keys,
     problems::{Problem, Problems, quoted},
     suggest::{closest, listed},
     values::{Complaint, Understood},
@@ -20,12 +22,9 @@ pub(super) struct Placed<T> {
     pub(super) place: Range<usize>,
 }
 
-/// The keys that a table may have.
-pub(super) struct Keys {
-    pub(super) known: &'static [&'static str],
-    /// What other tools call things, with the key that means it here.
-    pub(super) elsewhere: &'static [(&'static str, &'static str)],
-}
+/// Some checks look at each pair of two lists' items.
+const MOST_ITEMS: usize = 1000;
+const NO_KEYS: Keys = Keys { known: &[], elsewhere: &[] };
 
 /// One table of the file, with what is needed to complain about it.
 pub(super) struct Table<'t> {
@@ -68,6 +67,20 @@ impl<'t> Table<'t> {
         let table = Self { title, place, entries, keys, problems };
         table.refuse_unknown_keys();
         Some(table)
+    }
+
+    /// A table below another whose keys are names of a person's own, or not known yet.
+    pub(super) fn of_names(
+        title: String,
+        value: &'t Spanned<DeValue<'t>>,
+        problems: &'t Problems,
+    ) -> Option<Self> {
+        let entries = value.get_ref().as_table()?;
+        Some(Self { title, place: value.span(), entries, keys: &NO_KEYS, problems })
+    }
+
+    pub(super) fn entries(&self) -> Vec<Entry<'t>> {
+        in_file_order(self.entries)
     }
 
     pub(super) fn place(&self) -> Range<usize> {
@@ -124,6 +137,15 @@ impl<'t> Table<'t> {
             self.wrong_kind(key, entry.value, "a list", help);
             return None;
         };
+        if items.len() > MOST_ITEMS {
+            let complaint = Complaint {
+                what: format!("has {} items; {MOST_ITEMS} is the most", items.len()),
+                label: "nobody oversees such a list".into(),
+                help: "name folders or use wildcards".into(),
+            };
+            self.complain(key, entry.value.span(), complaint);
+            return None;
+        }
         let understood: Vec<_> = items.iter().map(|item| self.understand(key, item, &understand)).collect();
         understood.into_iter().collect()
     }
@@ -149,6 +171,17 @@ impl<'t> Table<'t> {
             return None;
         }
         Some(list)
+    }
+
+    /// `true` or `false`.
+    pub(super) fn truth(&self, key: &str) -> Option<bool> {
+        let entry = self.entry(key)?;
+        if let DeValue::Boolean(truth) = entry.value.get_ref() {
+            return Some(*truth);
+        }
+        let help = format!("write `{key} = true` or `{key} = false`, without quotes");
+        self.wrong_kind(key, entry.value, "a truth value", help);
+        None
     }
 
     /// A whole number from `least` to `most`.
@@ -207,6 +240,12 @@ impl<'t> Table<'t> {
         self.problems.add(Problem::at(place, message, complaint.label, complaint.help));
     }
 
+    /// Complains about a part of the text that is written at `place`.
+    pub(super) fn complain_inside(&self, key: &str, place: Range<usize>, flaw: Flaw) {
+        let message = format!("`{key}`{} {}", self.of(), flaw.what);
+        self.problems.add(Problem::at(place, message, flaw.label, flaw.help).inside(flaw.place));
+    }
+
     /// Complains that a key is not there, unless a misspelt one is: one mistake is told once.
     pub(super) fn missing(&self, key: &str, example: &str) {
         if self.unknown_keys().any(|entry| self.meant_by(entry.key) == Some(key)) {
@@ -225,12 +264,14 @@ impl<'t> Table<'t> {
     }
 
     fn unknown_keys(&self) -> impl Iterator<Item = Entry<'t>> {
-        in_file_order(self.entries).into_iter().filter(|entry| !self.keys.known.contains(&entry.key))
+        in_file_order(self.entries)
+            .into_iter()
+            .filter(|entry| !self.keys.names().any(|known| known == entry.key))
     }
 
     fn meant_by(&self, unknown: &str) -> Option<&'static str> {
         let elsewhere = self.keys.elsewhere.iter().find(|(word, _)| *word == unknown).map(|(_, key)| *key);
-        elsewhere.or_else(|| closest(unknown, self.keys.known.iter().copied()))
+        elsewhere.or_else(|| closest(unknown, self.keys.names()))
     }
 
     fn refuse_unknown_keys(&self) {
@@ -275,7 +316,7 @@ fn keys_of(keys: &Keys) -> String {
     if keys.known.is_empty() {
         "this table holds names of your own".into()
     } else {
-        format!("its keys are {}", listed(keys.known))
+        format!("its keys are {}", listed(keys.names()))
     }
 }
 

@@ -10,10 +10,10 @@ use crate::pipeline::Step;
 pub(super) struct Order<'p>(Vec<&'p Step>);
 
 impl<'p> Order<'p> {
-    pub(super) fn of(steps: &'p [Step]) -> Self {
-        let mut waiting: Vec<&Step> = steps.iter().collect();
+    pub(super) fn of(steps: impl IntoIterator<Item = &'p Step>) -> Self {
+        let mut waiting: Vec<&Step> = steps.into_iter().collect();
         let mut done: BTreeSet<&Name> = BTreeSet::new();
-        let mut ordered = Vec::with_capacity(steps.len());
+        let mut ordered = Vec::with_capacity(waiting.len());
         // A parsed pipeline has no circle, so there is always a next one; the `while let` ends when none is left.
         while let Some(next) =
             waiting.iter().position(|step| step.needs.iter().all(|need| done.contains(need)))

@@ -5,12 +5,12 @@ use std::{env, num::NonZeroUsize, sync::Arc, time::Instant};
 use clap::Args;
 use staith_builder::{
     execute::{self, EventLog, Manner, Stop, Workbench},
-    pipeline::Pipeline,
     plan::Occasion,
     source::{Origin, Resolved, Selection},
 };
 use staith_model::{
     Blame, EventKind, Exit, Name, NotPassed, Passed, Plan, RunId, RunOutcome, StepOutcome, TestReport,
+    Version,
 };
 use staith_packager::{
     seal::{self, Sealed},
@@ -76,6 +76,9 @@ impl Arguments {
         };
         let plan = workshop.plan(&pipeline, &source, &Occasion::default())?;
         let plan = part_of(plan, &self.steps)?;
+        if self.release.is_some() && plan.package.is_none() {
+            return Err(nothing_to_release(&plan));
+        }
         let images = workshop.images(&plan).await?;
         let run = Run {
             id: RunId::new(
@@ -92,7 +95,7 @@ impl Arguments {
             began,
             mode,
         };
-        run.tell_the_story(&pipeline, to).await
+        run.tell_the_story(to).await
     }
 
     fn origin(&self, home: &Home) -> Result<Origin, Problem> {
@@ -120,6 +123,17 @@ impl Arguments {
             None => Selection::AsItIs,
         }
     }
+}
+
+/// A release of something that this run would not make.
+fn nothing_to_release(plan: &Plan) -> Problem {
+    let why = plan.left_out.iter().find(|left| left.step.as_str() == "package").map(|left| left.why.clone());
+    let problem = Problem::new(
+        Exit::Configuration,
+        "this run makes no package, so there would be nothing to release; nothing was run",
+    )
+    .with_remedy("see `when` in [package] of runner.toml, and of the steps that it is made from");
+    Problem { why, ..problem }
 }
 
 /// Finds the source, and hears signals while it does: a repository on another machine may take its time.
@@ -163,9 +177,9 @@ struct Run {
 }
 
 impl Run {
-    async fn tell_the_story(self, pipeline: &Pipeline, to: Option<Local>) -> Result<Exit, Problem> {
+    async fn tell_the_story(self, to: Option<Local>) -> Result<Exit, Problem> {
         let mut log = EventLog::new(clock::unix_millis, self.audience.watcher());
-        let ended = self.build_and_release(pipeline, to, &mut log).await;
+        let ended = self.build_and_release(to, &mut log).await;
         drop(log);
         let (exit, url) = match &ended {
             Ok(done) => (done.exit, done.url.clone()),
@@ -185,12 +199,7 @@ impl Run {
         }
     }
 
-    async fn build_and_release(
-        &self,
-        pipeline: &Pipeline,
-        to: Option<Local>,
-        log: &mut EventLog,
-    ) -> Result<Done, Problem> {
+    async fn build_and_release(&self, to: Option<Local>, log: &mut EventLog) -> Result<Done, Problem> {
         let (bench, plan, source) =
             (Arc::clone(&self.bench), Arc::clone(&self.plan), Arc::clone(&self.source));
         let (id, stop) = (self.id.clone(), self.stop.clone());
@@ -213,7 +222,7 @@ impl Run {
             self.finished(if interrupted { RunOutcome::Cancelled } else { RunOutcome::Failed }, log)?;
             return Ok(Done { exit, url: None });
         };
-        let packed = self.pack(pipeline, passed, log).await;
+        let packed = self.pack(passed, log).await;
         self.finished(if packed.is_ok() { RunOutcome::Passed } else { RunOutcome::Failed }, log)?;
         match (to, packed?) {
             (Some(to), Some(sealed)) => {
@@ -230,16 +239,12 @@ impl Run {
     }
 
     /// Makes the package, from the proof that every step passed.
-    async fn pack(
-        &self,
-        pipeline: &Pipeline,
-        passed: Passed,
-        log: &mut EventLog,
-    ) -> Result<Option<Sealed>, Problem> {
+    async fn pack(&self, passed: Passed, log: &mut EventLog) -> Result<Option<Sealed>, Problem> {
         let Some(wanted) = self.plan.package.clone() else { return Ok(None) };
         let began = Instant::now();
         let (bench, source) = (Arc::clone(&self.bench), Arc::clone(&self.source));
-        let (version, packages) = (pipeline.version().clone(), self.home.packages());
+        let version: Version = self.plan.version.parse().map_err(|bad| Problem::bug(format!("{bad}")))?;
+        let packages = self.home.packages();
         let work = move || -> Result<_, Problem> {
             let left = |step: &Name| passed.report().steps.get(step)?.layer;
             let outputs = bench.layers.merged(&wanted.layers.iter().filter_map(left).collect::<Vec<_>>())?;

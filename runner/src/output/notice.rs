@@ -16,6 +16,16 @@ use super::{
     sink::Sink,
 };
 
+/// Writes a text of Staith's own to standard output, as it is: for another program.
+///
+/// # Errors
+/// It could not be written, and not because nobody reads.
+pub(crate) fn text(text: &str) -> io::Result<()> {
+    let mut out = Sink::new(io::stdout());
+    out.write(text);
+    out.written()
+}
+
 /// Shows the events of a deployment that belongs to no run, such as a rollback's: as JSON, in a log of their own, or what was
 /// done in words.
 pub(crate) struct Retelling {
