@@ -39,7 +39,8 @@ pub trait Engine: Send + Sync {
     /// Runs one step to its end. Cancel-safe: dropping the future ends the step and leaves nothing.
     ///
     /// `output` gets the step's bytes as they come, in order per stream; it is closed when the step is over. A slow
-    /// receiver slows the step down; nothing is dropped. `cancel` asks the step to end (SIGTERM, ten seconds, SIGKILL).
+    /// receiver slows the step down; nothing is dropped. The engine adds lines of its own, which begin with `staith: `, after
+    /// the step's last. `cancel` asks the step to end (SIGTERM, ten seconds, SIGKILL).
     ///
     /// # Errors
     /// Only when the engine could not do its part; a step that fails is a [`StepExit`].
@@ -198,6 +199,18 @@ pub enum StepExit {
     Cancelled,
     /// The kernel refused it memory beyond its limit, whatever its exit code was.
     OutOfMemory,
+    /// It wrote as much as it may. Measured, so it may have written a little more.
+    DiskUsedUp {
+        /// Bytes that it may write.
+        limit: u64,
+    },
+    /// It was ended before it filled the file system that it writes to.
+    HostDiskFull {
+        /// Where it wrote to.
+        place: PathBuf,
+        /// Bytes that were left.
+        free: u64,
+    },
     /// The program is not there, or can't be executed.
     NotStarted {
         /// What was to be started.

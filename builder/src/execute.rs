@@ -2,29 +2,25 @@
 //! of its own that owns its state; attempts and dispatcher exchange messages only.
 
 mod attempt;
+mod budget;
+mod dispatcher;
 mod lines;
 mod log;
 mod output;
+mod passing_over;
+mod retry;
+mod schedule;
 mod stop;
 mod verdict;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
+pub use budget::Budget;
 pub use log::{EventLog, Watcher};
-use staith_model::{
-    Blame, EventKind, ImpossibleEvent, Name, Plan, Reason, RunId, RunState, StepOutcome, StepPlan,
-    StepResults, StepState, TestReport,
-};
+use staith_model::{EventKind, ImpossibleEvent, Plan, RunId, StepPlan, TestReport};
 pub use stop::Stop;
-use tokio::{
-    sync::mpsc,
-    task::{self, JoinError, JoinSet},
-};
 
-use self::attempt::{Attempt, Ended, Message};
+use self::dispatcher::Dispatcher;
 use crate::{
     cache::StepCache,
     engine::{Engine, EngineError, Image},
@@ -46,14 +42,22 @@ pub struct Workbench {
     pub engine: Arc<dyn Engine>,
     /// The root file systems that steps see, by the name that the pipeline gives them; `None` is the host's.
     pub images: BTreeMap<Option<String>, Image>,
-    /// Steps that may run at once.
-    pub jobs: usize,
+    /// What steps that run at once may use together.
+    pub budget: Budget,
     /// The secrets that the plan's steps name, and what masks them.
     pub secrets: Supply,
     /// Where all that steps write is kept; `None` keeps no more than the events do.
     pub logs: Option<RunLogs>,
     /// Gives milliseconds since 1970, for the lines in the logs.
     pub clock: fn() -> u64,
+}
+
+/// How a run goes on when something goes wrong.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// Whether what does not need a failed step still runs. Otherwise what runs is finished and nothing new begins, but for
+    /// steps whose condition is made for a failure.
+    pub keep_going: bool,
 }
 
 impl Workbench {
@@ -77,15 +81,12 @@ pub enum ExecuteError {
     Impossible(#[from] ImpossibleEvent),
 }
 
-/// Messages that wait for the dispatcher. A line may have 64 KiB.
-const LINES_ON_THE_WAY: usize = 128;
-
-/// Executes a plan: every step is run, found in the cache, or passed over because one that it needs did not succeed.
+/// Executes a plan: every step is run, found in the cache, or passed over for a reason that its event gives.
 ///
 /// The log must hold nothing yet; it gets all events from `run-started` to the last `step-finished`. When `stop.cancel`
-/// fires, running steps are asked to end and the others are cancelled; `stop.kill` ends all at once. Either way the report
-/// covers every step, and nothing that a step started is alive when this returns. Cancel-safe: dropping the future kills
-/// the steps, and leaves the log without an end.
+/// fires, running steps are asked to end and the others are cancelled, but for those whose condition is made for that: they
+/// have a minute. `stop.kill` ends all at once. Either way the report covers every step, and nothing that a step started is
+/// alive when this returns. Cancel-safe: dropping the future kills the steps, and leaves the log without an end.
 ///
 /// # Errors
 /// The host can't isolate steps (found out before the first step is run), or Staith has a bug.
@@ -94,6 +95,7 @@ pub async fn execute(
     run: RunId,
     plan: Arc<Plan>,
     source: Arc<Resolved>,
+    manner: Manner,
     log: &mut EventLog,
     stop: Stop,
 ) -> Result<TestReport, ExecuteError> {
@@ -103,158 +105,5 @@ pub async fn execute(
         plan: Box::new((*plan).clone()),
     };
     log.record(started)?;
-    let (tell, hear) = mpsc::channel(LINES_ON_THE_WAY);
-    let attempts = Attempts { tasks: JoinSet::new(), alive: BTreeMap::new() };
-    Dispatcher { bench, run, plan, source, log, stop, tell, attempts }.run(hear).await
-}
-
-struct Dispatcher<'a> {
-    bench: Arc<Workbench>,
-    run: RunId,
-    plan: Arc<Plan>,
-    source: Arc<Resolved>,
-    log: &'a mut EventLog,
-    stop: Stop,
-    tell: mpsc::Sender<(Name, Message)>,
-    attempts: Attempts,
-}
-
-/// The attempts that have not ended, and which step each is for.
-struct Attempts {
-    tasks: JoinSet<()>,
-    alive: BTreeMap<Name, task::Id>,
-}
-
-impl Dispatcher<'_> {
-    async fn run(mut self, mut hear: mpsc::Receiver<(Name, Message)>) -> Result<TestReport, ExecuteError> {
-        let mut asked = false;
-        loop {
-            self.pass_over_stranded()?;
-            if self.stop.cancel.is_cancelled() {
-                asked = true;
-                self.cancel(|state, alive| !alive && state.outcome().is_none())?;
-            }
-            self.begin_what_is_ready();
-            if self.state()?.all_finished() {
-                break;
-            }
-            tokio::select! {
-                biased;
-                () = self.stop.kill.cancelled() => {
-                    self.attempts.tasks.shutdown().await;
-                    self.attempts.alive.clear();
-                    self.cancel(|state, _| state.outcome().is_none())?;
-                }
-                Some((step, message)) = hear.recv() => self.take(step, message).await?,
-                Some(joined) = self.attempts.tasks.join_next_with_id() => self.notice_panic(joined)?,
-                () = self.stop.cancel.cancelled(), if !asked => {}
-            }
-        }
-        self.attempts.tasks.shutdown().await;
-        Ok(self.state()?.report())
-    }
-
-    fn state(&self) -> Result<&RunState, ImpossibleEvent> {
-        self.log.state().ok_or(ImpossibleEvent::NotAStart(0))
-    }
-
-    fn begin_what_is_ready(&mut self) {
-        let Some(state) = self.log.state() else { return };
-        let ready: Vec<Name> =
-            state.ready().filter(|name| !self.attempts.alive.contains_key(*name)).cloned().collect();
-        for name in ready {
-            if self.attempts.alive.len() >= self.bench.jobs.max(1) {
-                return;
-            }
-            if let Some(attempt) = self.attempt(&name) {
-                let task = self.attempts.tasks.spawn(attempt.make());
-                self.attempts.alive.insert(name, task.id());
-            }
-        }
-    }
-
-    fn attempt(&self, name: &Name) -> Option<Attempt> {
-        let step = self.plan.step(name)?.clone();
-        let reports = &self.log.state()?.reports;
-        let left = |name: &Name| Some((name.clone(), reports.get(name)?.layer?));
-        Some(Attempt {
-            bench: Arc::clone(&self.bench),
-            run: self.run.clone(),
-            plan: Arc::clone(&self.plan),
-            layers: step.layers.iter().filter_map(left).collect(),
-            step,
-            source: Arc::clone(&self.source),
-            stop: self.stop.clone(),
-            tell: self.tell.clone(),
-        })
-    }
-
-    async fn take(&mut self, step: Name, message: Message) -> Result<(), ExecuteError> {
-        match message {
-            Message::Started => {
-                self.log.record(EventKind::StepStarted { step: step.clone(), attempt: 1 })?;
-                for secret in self.secrets_of(&step) {
-                    self.log.record(EventKind::SecretUsed { step: step.clone(), secret })?;
-                }
-                self.state()?
-            }
-            Message::Line(stream, line) => self.log.record(EventKind::StepOutput { step, stream, line })?,
-            Message::Ended(Ended { verdict, took, results, layer }) => {
-                self.attempts.alive.remove(&step);
-                let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-                let (outcome, reason) = (verdict.outcome, verdict.reason);
-                self.log.record(EventKind::StepFinished { step, outcome, millis, reason, results, layer })?
-            }
-            Message::CannotIsolate(error) => {
-                self.attempts.tasks.shutdown().await;
-                self.attempts.alive.clear();
-                self.cancel(|state, _| state.outcome().is_none())?;
-                return Err(error.into());
-            }
-        };
-        Ok(())
-    }
-
-    /// The names of the secrets that a step gets, each once.
-    fn secrets_of(&self, step: &Name) -> BTreeSet<String> {
-        self.plan.step(step).into_iter().flat_map(|step| step.secrets.values().cloned()).collect()
-    }
-
-    fn pass_over_stranded(&mut self) -> Result<(), ImpossibleEvent> {
-        loop {
-            // Passing over one step may strand others.
-            let stranded = self.state()?.stranded().next().cloned();
-            let Some(step) = stranded else { return Ok(()) };
-            self.log.record(unrun(step, StepOutcome::Skipped, None))?;
-        }
-    }
-
-    fn cancel(&mut self, which: impl Fn(StepState, bool) -> bool) -> Result<(), ImpossibleEvent> {
-        let chosen = |(name, state): (&Name, &StepState)| {
-            which(*state, self.attempts.alive.contains_key(name)).then(|| name.clone())
-        };
-        let steps: Vec<Name> = self.state()?.steps.iter().filter_map(chosen).collect();
-        for step in steps {
-            self.log.record(unrun(step, StepOutcome::Cancelled, None))?;
-        }
-        Ok(())
-    }
-
-    /// An attempt that panicked tells nothing any more; without this the run would wait for it for ever.
-    fn notice_panic(&mut self, joined: Result<(task::Id, ()), JoinError>) -> Result<(), ImpossibleEvent> {
-        let Err(error) = joined else { return Ok(()) };
-        let Some(step) =
-            self.attempts.alive.iter().find(|(_, id)| **id == error.id()).map(|(step, _)| step.clone())
-        else {
-            return Ok(());
-        };
-        self.attempts.alive.remove(&step);
-        let reason =
-            Reason { blame: Blame::Us, what: format!("Staith's own code failed: {error}"), remedy: None };
-        self.log.record(unrun(step, StepOutcome::EngineBroken, Some(reason))).map(drop)
-    }
-}
-
-fn unrun(step: Name, outcome: StepOutcome, reason: Option<Reason>) -> EventKind {
-    EventKind::StepFinished { step, outcome, millis: 0, reason, results: StepResults::default(), layer: None }
+    Dispatcher::new(bench, run, plan, source, manner, log, stop).run().await
 }

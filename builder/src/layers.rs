@@ -40,6 +40,7 @@ pub use self::{
     error::LayerError,
     manifest::{LayerEntry, LayerManifest},
     scratch::Scratch,
+    workbench::await_removals,
 };
 use self::{error::at, stack::Stack};
 use crate::source::Globs;

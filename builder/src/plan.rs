@@ -10,6 +10,7 @@ use crate::pipeline::{Facts, Pipeline, Step, fill, resolve_version};
 
 mod cargo;
 mod expand;
+mod facts;
 mod missing;
 mod order;
 mod packing;
@@ -105,7 +106,7 @@ pub fn plan(
         .steps()
         .map(|step| StepPlan { when: when(step), ..step_plan(step, &order, input_tree) })
         .collect();
-    Ok(Plan {
+    let mut plan = Plan {
         project: pipeline.name().clone(),
         version,
         source,
@@ -115,7 +116,9 @@ pub fn plan(
         package: package.map(|package| packing::plan(package, &expanded, &order)),
         steps,
         left_out: expanded.left_out,
-    })
+    };
+    facts::give(&mut plan);
+    Ok(plan)
 }
 
 /// The services that steps of the plan name, in the order of the file.

@@ -36,6 +36,7 @@ use async_trait::async_trait;
 use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
+pub(crate) use self::cgroup::own_memory_limit;
 pub use self::{helper::helper_main, host::find_program};
 use crate::engine::{
     Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, OutputChunk, StepExit, StepSpec,

@@ -50,6 +50,20 @@ pub enum EventKind {
         /// The secret's name.
         secret: String,
     },
+    /// An attempt at a step did not pass, and another will be made after a pause.
+    StepRetried {
+        /// The step.
+        step: Name,
+        /// The attempt that did not pass, counted from 1.
+        attempt: u32,
+        /// How it ended.
+        outcome: StepOutcome,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Reason>,
+        /// Milliseconds until the next one.
+        pause_millis: u64,
+    },
     /// A step wrote a line.
     StepOutput {
         /// The step.

@@ -3,7 +3,7 @@
 //! 1. [`Digest`], [`Name`], ids, [`Secret`]: what other nouns are made of.
 //! 2. [`Manifest`]: what a tree of files is, by content.
 //! 3. [`Plan`]: what will be done, with nothing left to choose but by [`Condition`]s over what earlier steps came to.
-//! 4. [`StepState`], [`StepOutcome`], [`Blame`]: the life of a step.
+//! 4. [`StepState`], [`StepOutcome`], [`Blame`]: the life of a step. `course` says which ends let others go on.
 //! 5. [`TestReport`] and [`Passed`]: what was found, and the proof that it is enough.
 //! 6. [`Package`]: what travels. [`Release`]: what is deployed. [`LocalEnvironment`]: where to.
 //! 7. [`DeploymentState`]: the life of a deployment.
@@ -11,6 +11,7 @@
 //! 9. [`Exit`]: what the shell is told.
 
 mod condition;
+mod course;
 mod deployment;
 mod digest;
 mod environment;
@@ -27,7 +28,8 @@ mod run;
 mod secret;
 mod step;
 
-pub use condition::{Condition, Ending};
+pub use condition::{Condition, Ending, Past};
+pub use course::{Stranded, UnknownStep};
 pub use deployment::{DeploymentChange, DeploymentState, ImpossibleDeploymentChange};
 pub use digest::{Digest, DigestStream, NotADigest};
 pub use environment::LocalEnvironment;

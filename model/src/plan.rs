@@ -53,7 +53,8 @@ pub struct Source {
     pub dirty: bool,
 }
 
-/// What set a run off. Conditions of steps ask it; steps see it as `STAITH_EVENT`, `STAITH_BRANCH` and `STAITH_TAG`.
+/// What set a run off. Conditions of steps ask it; steps that name them see it as `STAITH_EVENT`, `STAITH_BRANCH`,
+/// `STAITH_TARGET` and `STAITH_TAG`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trigger {
     /// What happened.
@@ -175,7 +176,8 @@ pub struct Limits {
     pub processes: Option<u64>,
     /// Thousandths of a processor.
     pub cpu_milli: Option<u64>,
-    /// Bytes that it may write: its workspace, `/tmp` and all else together.
+    /// Bytes that it may write to its workspace, measured as it runs and so not to the last byte. What it writes elsewhere
+    /// (`/tmp`, its home) is in memory, and may be as much again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<u64>,
 }

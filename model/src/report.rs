@@ -119,6 +119,9 @@ pub struct StepReport {
     pub results: StepResults,
     /// What it left for later steps.
     pub layer: Option<Digest>,
+    /// Attempts that were made; 0 where it did not run. A step that passed at the second attempt or later is flaky.
+    #[serde(default)]
+    pub attempts: u32,
 }
 
 /// The end of a run: one report for every step of its plan.
@@ -132,7 +135,8 @@ pub struct TestReport {
     pub steps: BTreeMap<Name, StepReport>,
 }
 
-/// Proof that every step of a plan succeeded. Packages are made from nothing else.
+/// Proof that a plan was carried out as it says: each step succeeded, or failed and may, or was not meant to run; and each
+/// step whose outputs are to be packed succeeded. Packages are made from nothing else.
 ///
 /// The only way to one is [`TestReport::into_passed`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,10 +164,18 @@ pub enum NotPassed {
         /// How it ended.
         outcome: StepOutcome,
     },
+    /// A step whose outputs are to be packed left none, because it failed though it may, or was not meant to run.
+    #[error("the package takes outputs of step `{step}`, which ended as {outcome:?}")]
+    NothingToPack {
+        /// The step.
+        step: Name,
+        /// How it ended.
+        outcome: StepOutcome,
+    },
 }
 
 impl TestReport {
-    /// Turns the report into the proof, if it covers every step of `plan` and each succeeded.
+    /// Turns the report into the proof, if it covers every step of `plan` and [`Plan::judge`] accepts how each ended.
     ///
     /// # Errors
     /// The first reason why it is not a pass, in the order of the plan.
@@ -172,12 +184,7 @@ impl TestReport {
         if self.plan != digest {
             return Err(NotPassed::OtherPlan { plan: digest, report: self.plan });
         }
-        for step in &plan.steps {
-            let report = self.steps.get(&step.name).ok_or_else(|| NotPassed::Missing(step.name.clone()))?;
-            if !report.outcome.is_success() {
-                return Err(NotPassed::Unsuccessful { step: step.name.clone(), outcome: report.outcome });
-            }
-        }
+        plan.judge(&|step| self.steps.get(step).map(|report| report.outcome))?;
         Ok(Passed(self))
     }
 }

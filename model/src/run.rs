@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{
     DeploymentState, Digest, EVENT_VERSION, Event, EventKind, ImpossibleDeploymentChange,
     ImpossibleStepChange, Name, Package, Plan, RunId, RunOutcome, StepChange, StepOutcome, StepReport,
-    StepState, TestReport,
+    StepState, Stranded, TestReport,
 };
 
 /// A run (and the deployment that may follow it) as its events tell it.
@@ -19,6 +19,8 @@ pub struct RunState {
     pub plan: Plan,
     /// Where each step is.
     pub steps: BTreeMap<Name, StepState>,
+    /// Attempts begun at each step that has been started.
+    pub attempts: BTreeMap<Name, u32>,
     /// What is known of each finished step.
     pub reports: BTreeMap<Name, StepReport>,
     /// The package, once made.
@@ -100,6 +102,7 @@ impl RunState {
                     plan_digest: *plan_digest,
                     plan: (**plan).clone(),
                     steps: plan.steps.iter().map(|step| (step.name.clone(), StepState::Waiting)).collect(),
+                    attempts: BTreeMap::new(),
                     reports: BTreeMap::new(),
                     package: None,
                     outcome: None,
@@ -142,27 +145,45 @@ impl RunState {
         let seq = event.seq;
         match &event.what {
             EventKind::RunStarted { .. } => return Err(ImpossibleEvent::NotAStart(seq)),
-            EventKind::StepStarted { step, .. } => self.step_changed(seq, step, StepChange::Started)?,
+            EventKind::StepStarted { step, attempt } => {
+                if *attempt != self.attempts(step) + 1 {
+                    return Err(ImpossibleEvent::Untimely(seq));
+                }
+                self.step_changed(seq, step, StepChange::Started)?;
+                self.attempts.insert(step.clone(), *attempt);
+            }
+            EventKind::StepRetried { step, attempt, outcome, .. } => {
+                if *attempt != self.attempts(step) || outcome.is_success() {
+                    return Err(ImpossibleEvent::Untimely(seq));
+                }
+                self.step_changed(seq, step, StepChange::Retried)?;
+            }
             EventKind::StepOutput { step, .. } | EventKind::SecretUsed { step, .. } => {
                 if self.steps.get(step) != Some(&StepState::Running) {
                     return Err(ImpossibleEvent::Untimely(seq));
                 }
             }
             EventKind::StepFinished { step, outcome, results, layer, .. } => {
+                let attempts = self.attempts(step);
+                // What was tried can't turn out never to have had its turn.
+                if *outcome == StepOutcome::Skipped && attempts > 0 {
+                    return Err(ImpossibleEvent::Untimely(seq));
+                }
                 self.step_changed(seq, step, StepChange::Ended(*outcome))?;
-                let report = StepReport { outcome: *outcome, results: results.clone(), layer: *layer };
+                let (results, layer) = (results.clone(), *layer);
+                let report = StepReport { outcome: *outcome, results, layer, attempts };
                 self.reports.insert(step.clone(), report);
                 self.ready_what_can_start();
             }
             EventKind::PackageMade { package, .. } => {
-                let all_passed = self.outcomes().all(|outcome| outcome.is_some_and(StepOutcome::is_success));
-                if self.outcome.is_some() || !all_passed {
+                if self.outcome.is_some() || !self.is_pass() {
                     return Err(ImpossibleEvent::Untimely(seq));
                 }
                 self.package = Some(package.clone());
             }
             EventKind::RunFinished { outcome, .. } => {
-                if self.outcome.is_some() || self.outcomes().any(|outcome| outcome.is_none()) {
+                let is_false = *outcome == RunOutcome::Passed && !self.is_pass();
+                if self.outcome.is_some() || !self.all_finished() || is_false {
                     return Err(ImpossibleEvent::Untimely(seq));
                 }
                 self.outcome = Some(*outcome);
@@ -186,10 +207,6 @@ impl RunState {
         Ok(())
     }
 
-    fn outcomes(&self) -> impl Iterator<Item = Option<StepOutcome>> {
-        self.steps.values().map(|state| state.outcome())
-    }
-
     fn step_changed(&mut self, seq: u64, step: &Name, change: StepChange) -> Result<(), ImpossibleEvent> {
         let state = self
             .steps
@@ -203,16 +220,30 @@ impl RunState {
         Ok(())
     }
 
-    /// A step is ready as soon as all it needs have succeeded: that follows from the other events, so no event says it.
+    /// A step is ready as soon as its needs and its condition say so: that follows from the other events, so no event says it.
     fn ready_what_can_start(&mut self) {
         for step in &self.plan.steps {
-            let succeeded = |need: &Name| {
-                self.steps.get(need).and_then(|state| state.outcome()).is_some_and(StepOutcome::is_success)
-            };
-            if self.steps.get(&step.name) == Some(&StepState::Waiting) && step.needs.iter().all(succeeded) {
+            let outcome = |step: &Name| self.outcome_of(step);
+            if self.steps.get(&step.name) == Some(&StepState::Waiting) && self.plan.may_start(step, &outcome)
+            {
                 self.steps.insert(step.name.clone(), StepState::Ready);
             }
         }
+    }
+
+    /// What a step came to, once it has ended.
+    pub fn outcome_of(&self, step: &Name) -> Option<StepOutcome> {
+        self.steps.get(step)?.outcome()
+    }
+
+    /// Attempts begun at a step.
+    pub fn attempts(&self, step: &Name) -> u32 {
+        self.attempts.get(step).copied().unwrap_or_default()
+    }
+
+    /// Whether all steps have ended as a pass needs it.
+    pub fn is_pass(&self) -> bool {
+        self.plan.judge(&|step| self.outcome_of(step)).is_ok()
     }
 
     /// Steps that may start, in the order of the plan.
@@ -224,26 +255,18 @@ impl RunState {
             .filter(|name| self.steps.get(*name) == Some(&StepState::Ready))
     }
 
-    /// Steps that wait for one that did not succeed and so can never start, in the order of the plan.
-    pub fn stranded(&self) -> impl Iterator<Item = &Name> {
-        let lost = |need: &Name| {
-            self.steps
-                .get(need)
-                .and_then(|state| state.outcome())
-                .is_some_and(|outcome| !outcome.is_success())
-        };
-        self.plan
-            .steps
-            .iter()
-            .filter(move |step| {
-                self.steps.get(&step.name) == Some(&StepState::Waiting) && step.needs.iter().any(lost)
-            })
-            .map(|step| &step.name)
+    /// Steps that can never start, and why, in the order of the plan.
+    pub fn stranded(&self) -> impl Iterator<Item = (&Name, Stranded)> {
+        let waiting = |name: &Name| self.steps.get(name) == Some(&StepState::Waiting);
+        self.plan.steps.iter().filter(move |step| waiting(&step.name)).filter_map(|step| {
+            let why = self.plan.stranded(step, &|step| self.outcome_of(step))?;
+            Some((&step.name, why))
+        })
     }
 
     /// Whether every step has ended.
     pub fn all_finished(&self) -> bool {
-        self.outcomes().all(|outcome| outcome.is_some())
+        self.steps.values().all(|state| state.outcome().is_some())
     }
 
     /// The report of what has ended so far.

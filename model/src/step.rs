@@ -30,7 +30,7 @@ pub enum StepOutcome {
     OutOfMemory,
     /// Somebody cancelled the run.
     Cancelled,
-    /// It did not run because a step it needs did not pass.
+    /// It did not run: a step it needs did not pass, its condition does not hold, or another step failed and ended the run.
     Skipped,
     /// Contact with whoever ran it was lost.
     Lost,
@@ -77,17 +77,19 @@ pub enum StepState {
     Ready,
     /// It is running.
     Running,
-    /// It has ended, for good: a retry is a new attempt with a state of its own.
+    /// It has ended, for good. An attempt that is followed by another is no end: it leads back to [`Ready`](Self::Ready).
     Finished(StepOutcome),
 }
 
 /// What can happen to a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StepChange {
-    /// All steps it needs have succeeded.
+    /// All steps it needs have succeeded, or have ended and its condition holds.
     NeedsMet,
     /// It was started.
     Started,
+    /// An attempt did not pass, and another will be made.
+    Retried,
     /// It ended so.
     Ended(StepOutcome),
 }
@@ -112,6 +114,7 @@ impl StepState {
         match (self, change) {
             (Self::Waiting, StepChange::NeedsMet) => Ok(Self::Ready),
             (Self::Ready, StepChange::Started) => Ok(Self::Running),
+            (Self::Running, StepChange::Retried) => Ok(Self::Ready),
             // What never started can only be passed over, be known already, or find no working engine.
             (Self::Waiting, StepChange::Ended(outcome @ (Skipped | Cancelled))) => {
                 Ok(Self::Finished(outcome))
@@ -142,6 +145,7 @@ mod tests {
         prop_oneof![
             Just(StepChange::NeedsMet),
             Just(StepChange::Started),
+            Just(StepChange::Retried),
             prop::sample::select(&StepOutcome::ALL[..]).prop_map(StepChange::Ended),
         ]
     }
@@ -157,7 +161,11 @@ mod tests {
             let (mut state, mut started) = (StepState::Waiting, false);
             for change in changes {
                 if let Ok(next) = state.after(change) {
-                    started |= change == StepChange::Started;
+                    started = match change {
+                        StepChange::Started => true,
+                        StepChange::Retried => false,
+                        _ => started,
+                    };
                     state = next;
                 }
             }

@@ -6,12 +6,34 @@
 use proptest::prelude::*;
 use staith_model::*;
 
-/// A plan of up to seven steps; the bits of `needs[i]` choose among the steps before step `i`.
-fn plan(needs: &[u8]) -> Plan {
-    let name = |index: usize| format!("s{index}").parse::<Name>().unwrap();
-    let steps = needs.iter().enumerate().map(|(index, bits)| StepPlan {
-        needs: (0..index).filter(|earlier| bits >> earlier & 1 == 1).map(name).collect(),
-        ..StepPlan::new(name(index), Command::Shell("true".into()), Digest::of(b""))
+fn name(index: usize) -> Name {
+    format!("s{index}").parse().unwrap()
+}
+
+/// What of a step's condition chance chooses.
+fn condition(choice: u8, needs: &[Name]) -> Option<Condition> {
+    let of_first = |is| needs.first().map(|step| Condition::Step { step: step.clone(), is });
+    match choice % 10 {
+        0 => Some(Condition::Needs(Ending::Failed)),
+        1 => Some(Condition::Needs(Ending::Ended)),
+        2 => Some(Condition::Needs(Ending::Succeeded)),
+        3 => of_first(Ending::Skipped),
+        4 => of_first(Ending::Failed).map(|failed| Condition::Not(Box::new(failed))),
+        _ => None,
+    }
+}
+
+/// A plan of up to seven steps; the bits of `steps[i].0` choose among the steps before step `i`, `steps[i].1` whether it has
+/// a condition, and whether it may fail.
+fn plan(steps: &[(u8, u8)]) -> Plan {
+    let steps = steps.iter().enumerate().map(|(index, (bits, kind))| {
+        let needs: Vec<Name> = (0..index).filter(|earlier| bits >> earlier & 1 == 1).map(name).collect();
+        StepPlan {
+            when: condition(*kind, &needs),
+            may_fail: kind % 3 == 0,
+            needs,
+            ..StepPlan::new(name(index), Command::Shell("true".into()), Digest::of(b""))
+        }
     });
     Plan {
         project: "p".parse().unwrap(),
@@ -51,7 +73,7 @@ impl Story {
         let mut story = Self::begin(plan);
         for (which, what) in choices {
             loop {
-                let stranded = story.state.stranded().next().cloned();
+                let stranded = story.state.stranded().next().map(|(step, _)| step.clone());
                 let Some(step) = stranded else { break };
                 story.tell(finished(step, StepOutcome::Skipped)).unwrap();
             }
@@ -67,7 +89,14 @@ impl Story {
             };
             let event = match (state, what % 8) {
                 (StepState::Ready, 0) => finished(step, StepOutcome::Cached),
-                (StepState::Ready, _) => EventKind::StepStarted { step, attempt: 1 },
+                (StepState::Ready, _) => {
+                    let attempt = story.state.attempts(&step) + 1;
+                    EventKind::StepStarted { step, attempt }
+                }
+                (_, 3) => {
+                    let (attempt, outcome) = (story.state.attempts(&step), StepOutcome::Failed);
+                    EventKind::StepRetried { step, attempt, outcome, reason: None, pause_millis: 1 }
+                }
                 (_, 0) => EventKind::StepOutput { step, stream: Stream::Stdout, line: "x".into() },
                 (_, 1) => finished(step, StepOutcome::Failed),
                 (_, 2) => finished(step, StepOutcome::TimedOut),
@@ -91,9 +120,9 @@ fn finished(step: Name, outcome: StepOutcome) -> EventKind {
 }
 
 fn stories() -> impl Strategy<Value = Story> {
-    let needs = prop::collection::vec(any::<u8>(), 1..8);
+    let steps = prop::collection::vec(any::<(u8, u8)>(), 1..8);
     let choices = prop::collection::vec(any::<(u8, u8)>(), 0..60);
-    (needs, choices).prop_map(|(needs, choices)| Story::unfold(plan(&needs), &choices))
+    (steps, choices).prop_map(|(steps, choices)| Story::unfold(plan(&steps), &choices))
 }
 
 impl std::fmt::Debug for Story {
@@ -111,16 +140,37 @@ proptest! {
     }
 
     #[test]
-    fn nothing_starts_before_all_it_needs_has_succeeded(story in stories()) {
-        let mut succeeded: Vec<&Name> = vec![];
+    fn nothing_starts_before_all_it_needs_has_ended_and_without_a_condition_only_after_success(story in stories()) {
+        let (mut ended, mut went_on): (Vec<&Name>, Vec<&Name>) = (vec![], vec![]);
         for event in &story.events {
             match &event.what {
                 EventKind::StepStarted { step, .. } => {
-                    let needs = &story.state.plan.step(step).unwrap().needs;
-                    prop_assert!(needs.iter().all(|need| succeeded.contains(&need)), "{step} started too early");
+                    let plan = story.state.plan.step(step).unwrap();
+                    let enough = if plan.when.is_some() { &ended } else { &went_on };
+                    prop_assert!(plan.needs.iter().all(|need| enough.contains(&need)), "{step} started too early");
                 }
-                EventKind::StepFinished { step, outcome, .. } if outcome.is_success() => succeeded.push(step),
+                EventKind::StepFinished { step, outcome, .. } => {
+                    ended.push(step);
+                    let may_fail = story.state.plan.step(step).unwrap().may_fail;
+                    if outcome.is_success() || (may_fail && *outcome != StepOutcome::Skipped) {
+                        went_on.push(step);
+                    }
+                }
                 _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn attempts_are_counted_without_gaps(story in stories()) {
+        for step in &story.state.plan.steps {
+            let begun: Vec<u32> = story.events.iter().filter_map(|event| match &event.what {
+                EventKind::StepStarted { step: started, attempt } if *started == step.name => Some(*attempt),
+                _ => None,
+            }).collect();
+            prop_assert!(begun.iter().copied().eq(1..=begun.len() as u32), "{begun:?}");
+            if let Some(report) = story.state.reports.get(&step.name) {
+                prop_assert_eq!(report.attempts as usize, begun.len());
             }
         }
     }
@@ -142,7 +192,11 @@ proptest! {
 
     #[test]
     fn only_a_run_of_passed_steps_is_a_pass_and_has_a_package(mut story in stories()) {
-        let all_passed = story.state.steps.values().all(|s| s.outcome().is_some_and(StepOutcome::is_success));
+        // Whatever was skipped here was skipped by the rules, so a failure that is not allowed is all that can be wrong.
+        let all_passed = story.state.plan.steps.iter().all(|step| {
+            let outcome = story.state.outcome_of(&step.name);
+            outcome.is_some_and(|outcome| outcome.blame().is_none() || step.may_fail)
+        });
         let proof = story.state.report().into_passed(&story.state.plan);
         prop_assert_eq!(proof.is_ok(), all_passed);
         let package = Package {
@@ -159,14 +213,38 @@ proptest! {
 
 #[test]
 fn events_of_a_newer_staith_are_refused_not_guessed() {
-    let mut story = Story::begin(plan(&[0]));
+    let mut story = Story::begin(plan(&[(0, 5)]));
     story.events[0].v = EVENT_VERSION + 1;
     assert!(matches!(RunState::replay(&story.events), Err(ImpossibleEvent::NewerVersion { .. })));
 }
 
 #[test]
+fn an_attempt_out_of_turn_is_refused() {
+    let step = || name(0);
+    let retried = |attempt, outcome| EventKind::StepRetried {
+        step: step(),
+        attempt,
+        outcome,
+        reason: None,
+        pause_millis: 1,
+    };
+    let mut story = Story::begin(plan(&[(0, 5)]));
+    assert!(story.tell(EventKind::StepStarted { step: step(), attempt: 2 }).is_err());
+    assert!(story.tell(retried(1, StepOutcome::Failed)).is_err());
+    story.tell(EventKind::StepStarted { step: step(), attempt: 1 }).unwrap();
+    assert!(story.tell(retried(2, StepOutcome::Failed)).is_err());
+    assert!(story.tell(retried(1, StepOutcome::Passed)).is_err());
+    story.tell(retried(1, StepOutcome::Failed)).unwrap();
+    assert!(story.tell(finished(step(), StepOutcome::Skipped)).is_err(), "it was tried");
+    story.tell(EventKind::StepStarted { step: step(), attempt: 2 }).unwrap();
+}
+
+#[test]
 fn a_report_of_another_plan_proves_nothing() {
-    let mut story = Story::begin(plan(&[0]));
+    let mut story = Story::begin(plan(&[(0, 5)]));
     story.tell(finished("s0".parse().unwrap(), StepOutcome::Cached)).unwrap();
-    assert!(matches!(story.state.report().into_passed(&plan(&[0, 0])), Err(NotPassed::OtherPlan { .. })));
+    assert!(matches!(
+        story.state.report().into_passed(&plan(&[(0, 5), (0, 5)])),
+        Err(NotPassed::OtherPlan { .. })
+    ));
 }

@@ -12,9 +12,11 @@ mod stop;
 use std::{
     io::{self, IsTerminal as _},
     process::ExitCode,
+    time::Duration,
 };
 
 use clap::{Parser, Subcommand};
+use staith_builder::layers::await_removals;
 use staith_model::Exit;
 
 use crate::output::{self, OutputMode, Problem};
@@ -46,6 +48,9 @@ enum Command {
     Stop(stop::Arguments),
 }
 
+/// What a command gives the removal of what it no longer needs before it ends: enough for ordinary steps, and nobody notices.
+const LAST_REMOVALS: Duration = Duration::from_millis(300);
+
 /// Reads the command line, does what it says, and tells how it went.
 pub(crate) fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -64,6 +69,7 @@ pub(crate) fn main() -> ExitCode {
             let ended = runtime.block_on(cli.command.obey(mode));
             // Work that nobody waits for any more (a fetch that was interrupted, a file being hashed) ends with the process.
             runtime.shutdown_background();
+            await_removals(LAST_REMOVALS);
             ended
         }
         Err(refused) => Err(Problem {

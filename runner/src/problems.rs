@@ -4,13 +4,13 @@ use staith_builder::{
     engine::EngineError,
     execute::ExecuteError,
     layers::LayerError,
-    pipeline::{PipelineErrors, render},
+    pipeline::{PipelineErrors, closest, render},
     plan::MissingProgram,
     redact::Unmaskable,
     secrets::{SecretsError, Unsupplied},
     source::SourceError,
 };
-use staith_model::{Exit, ImpossibleEvent};
+use staith_model::{Exit, ImpossibleEvent, Name, UnknownStep};
 use staith_packager::{seal::SealError, store::StoreError, web_deploy::WriteError};
 use staith_releaser::{
     drive::DriveError,
@@ -111,6 +111,21 @@ impl From<LayerError> for Problem {
 impl From<EngineError> for Problem {
     fn from(error: EngineError) -> Self {
         Self { remedy: error.remedy().map(str::to_owned), ..Self::new(Exit::Environment, error.to_string()) }
+    }
+}
+
+impl From<UnknownStep> for Problem {
+    fn from(error: UnknownStep) -> Self {
+        let problem = Self::new(Exit::Usage, error.to_string());
+        if let Some(why) = &error.left_out {
+            return problem.with_why(format!("it is left out of this run: {why}"));
+        }
+        let known: Vec<&str> = error.known.iter().map(Name::as_str).collect();
+        let all = format!("the steps are: {}", known.join(", "));
+        match closest(error.step.as_str(), known) {
+            Some(meant) => problem.with_why(all).with_remedy(format!("did you mean `{meant}`?")),
+            None => problem.with_why(all),
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! The stores and the engine of this machine, and what a command line finds in them.
 
-use std::{cell::RefCell, collections::BTreeMap, num::NonZeroUsize, path::Path, sync::Arc, thread};
+use std::{cell::RefCell, collections::BTreeMap, num::NonZeroUsize, path::Path, sync::Arc};
 
 use staith_builder::{
     cache::StepCache,
     engine::{Capabilities, Engine as _, Image, ImageSpec, Support},
-    execute::Workbench,
+    execute::{Budget, Workbench},
     layers::LayerStore,
     pipeline::Pipeline,
     plan::{self, Occasion, PlanError},
@@ -155,15 +155,13 @@ impl Workshop {
                 tracing::warn!(%refused, "what a killed run left behind could not be removed");
             }
         });
-        let jobs = jobs
-            .map_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get), NonZeroUsize::get);
         Arc::new(Workbench {
             sources: self.sources,
             layers: self.layers,
             cache: self.cache,
             engine,
             images,
-            jobs,
+            budget: Budget::of_this_machine(jobs),
             secrets,
             logs: Some(self.logs),
             clock: clock::unix_millis,

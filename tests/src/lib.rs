@@ -4,8 +4,10 @@
 //! 2. [`load`]: clients that never stop asking, and what they saw.
 //! 3. [`app`]: a project with a small server, for scenarios about releasing.
 //! 4. [`wait`]: the one way to wait in a test: for a condition, never for a time.
+//! 5. [`leavings`]: what a run must not leave behind.
 
 pub mod app;
+pub mod leavings;
 pub mod load;
 pub mod wait;
 pub mod world;

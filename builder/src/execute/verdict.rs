@@ -67,12 +67,33 @@ pub(super) fn of_exit(
             "it wanted more memory than it may have".into(),
             Some(format!("if it needs more, set `memory` in [steps.{}]", step.name)),
         ),
+        StepExit::DiskUsedUp { limit } => Verdict::project(
+            StepOutcome::Failed,
+            format!("it wrote more than the {} that it may; all its processes were ended", size(*limit)),
+            Some(format!("if it needs more, set `disk` in [steps.{}]", step.name)),
+        ),
+        StepExit::HostDiskFull { place, free } => Verdict::broken(
+            format!(
+                "the disk with {} has only {} left; the step, which was writing to it, was ended before it was full",
+                place.display(),
+                size(*free)
+            ),
+            Some("make room, or set STAITH_HOME to a directory on another disk".into()),
+        ),
         StepExit::Cancelled => Verdict { outcome: StepOutcome::Cancelled, reason: None },
         StepExit::NotStarted { program, why } => Verdict::project(
             StepOutcome::Failed,
             format!("`{program}` could not be started in the sandbox: {why}"),
             Some(NOT_FOUND.into()),
         ),
+    }
+}
+
+/// Rounded to what people compare with the size of a disk.
+fn size(bytes: u64) -> String {
+    match bytes >> 20 {
+        0 => format!("{} KiB", bytes >> 10),
+        mebibytes => format!("{mebibytes} MiB"),
     }
 }
 

@@ -10,9 +10,10 @@ use std::{
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use rustix::fs::{FlockOperation, flock};
@@ -88,6 +89,7 @@ impl Workbench {
 
     fn remove_in_background(self: &Arc<Self>, trash: Vec<PathBuf>) {
         let bench = Arc::clone(self);
+        let removal = Removal::begin();
         let remove = move || {
             for path in trash {
                 if let Err(error) = remove_tree(&path) {
@@ -95,6 +97,7 @@ impl Workbench {
                 }
             }
             drop(bench);
+            drop(removal);
         };
         if let Err(error) = std::thread::Builder::new().name("staith-trash".to_owned()).spawn(remove) {
             tracing::warn!(%error, "no thread for removing; left for the next start");
@@ -135,6 +138,33 @@ impl Workbench {
         let trash = self.fresh_path();
         fs::rename(path, &trash).ok().map(|()| trash)
     }
+}
+
+/// Removals that are under way in this process.
+static REMOVALS: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+
+struct Removal;
+
+impl Removal {
+    fn begin() -> Self {
+        *REMOVALS.0.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        *REMOVALS.0.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        REMOVALS.1.notify_all();
+    }
+}
+
+/// Waits until what this process no longer needs is removed from its stores, but no longer than `patience`. Whoever calls it
+/// before the process ends leaves nothing behind but large trees, which the next process removes.
+pub fn await_removals(patience: Duration) {
+    let removals = REMOVALS.0.lock().unwrap_or_else(PoisonError::into_inner);
+    // Whether time was up does not matter: there is nothing else to be done.
+    drop(REMOVALS.1.wait_timeout_while(removals, patience, |removals| *removals > 0));
 }
 
 impl Drop for Workbench {

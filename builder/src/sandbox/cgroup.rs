@@ -243,6 +243,18 @@ fn remove_all(directories: &mut Vec<PathBuf>) -> bool {
     directories.is_empty()
 }
 
+/// Bytes of memory that the groups which this process is in leave it; `None` where they limit nothing.
+pub(crate) fn own_memory_limit() -> Option<u64> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limit = |group: PathBuf| {
+        let read = |file| fs::read_to_string(group.join(file)).ok()?.trim().parse::<u64>().ok();
+        // On v2 no limit is the word `max`, on v1 a number beyond all memory.
+        read("memory.max").or_else(|| read("memory.limit_in_bytes"))
+    };
+    hierarchy::memory_groups(&mounts, &own).into_iter().filter_map(limit).min()
+}
+
 fn at(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

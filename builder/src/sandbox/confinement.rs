@@ -16,8 +16,8 @@ use super::{
 use crate::engine::WORKSPACE;
 
 /// Confines this process and all that it will start.
-pub(super) fn confine(processes: u64) -> Result<(), SetupError> {
-    limits(processes).doing(Stage::Confinement, || "setting resource limits".to_owned())?;
+pub(super) fn confine(processes: u64, longest_file: Option<u64>) -> Result<(), SetupError> {
+    limits(processes, longest_file).doing(Stage::Confinement, || "setting resource limits".to_owned())?;
     no_capabilities().doing(Stage::Confinement, || "dropping capabilities".to_owned())?;
     rustix::thread::set_no_new_privs(true)
         .doing(Stage::Confinement, || "giving up new privileges".to_owned())?;
@@ -26,7 +26,7 @@ pub(super) fn confine(processes: u64) -> Result<(), SetupError> {
 
 /// Resource limits that hold on every host, whatever control groups it has. The number of processes is counted per user
 /// namespace, so it is the step's own.
-fn limits(processes: u64) -> nix::Result<()> {
+fn limits(processes: u64, longest_file: Option<u64>) -> nix::Result<()> {
     // Descriptors are a number many programs loop over; beyond this they get slow.
     const DESCRIPTORS: u64 = 65_536;
     const LOCKED_BYTES: u64 = 64 << 10;
@@ -37,6 +37,7 @@ fn limits(processes: u64) -> nix::Result<()> {
         (Resource::RLIMIT_NICE, 0),
         (Resource::RLIMIT_RTPRIO, 0),
         (Resource::RLIMIT_NPROC, processes),
+        (Resource::RLIMIT_FSIZE, longest_file.unwrap_or(RLIM_INFINITY)),
     ] {
         let (_, hard) = getrlimit(resource)?;
         let most = if hard == RLIM_INFINITY { wanted } else { wanted.min(hard) };

@@ -3,30 +3,32 @@
 //! As process 1 of its namespace it inherits every orphan, so it can reap the whole tree, and `kill(-1)` reaches every
 //! process but itself, whatever sessions they made and signals they ignore.
 
+mod ending;
+
 use std::{
     io::{self, IoSlice, Read, Write},
     mem::MaybeUninit,
     net::TcpListener,
     os::fd::{AsFd, OwnedFd},
     os::unix::net::UnixStream,
+    time::{Duration, Instant},
 };
 
 use nix::{
-    errno::Errno,
     sys::{
-        signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask},
+        signal::{SigSet, SigmaskHow, Signal, sigprocmask},
         signalfd::{SfdFlags, SignalFd},
-        wait::{WaitPidFlag, WaitStatus, waitpid},
     },
-    unistd::{ForkResult, Pid},
+    unistd::ForkResult,
 };
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
     process::DumpableBehavior,
 };
 use staith_model::Network;
 
+use self::ending::{Tree, signal_all};
 use super::{
     helper::INSIDE_ID,
     protocol::{Command, Doing, PROXY_PORT, Report, Request, SetupError, Stage, frame, send_report},
@@ -199,11 +201,12 @@ fn start_and_watch(
     let mut why = Vec::new();
     failure.read_to_end(&mut why).doing(Stage::Other, || "waiting for the program to start".to_owned())?;
     if !why.is_empty() {
-        end_everything(main);
+        Tree::of(main).end();
         return step::Failure::from_bytes(&why).into_report(request);
     }
     send_report(control, &Report::Started).doing(Stage::Other, || "telling the engine".to_owned())?;
-    watch(main, control, parent, &children).doing(Stage::Other, || "waiting for the step".to_owned())
+    watch(Tree::of(main), control, parent, &children)
+        .doing(Stage::Other, || "waiting for the step".to_owned())
 }
 
 fn watch_children() -> io::Result<SignalFd> {
@@ -213,34 +216,76 @@ fn watch_children() -> io::Result<SignalFd> {
     Ok(SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
 }
 
-/// Obeys the engine until the step's own process ends; then ends the rest. An engine or a helper that is gone means the
+/// How long what the step's own process has left behind may take to end by itself: enough for a `tee` to write what is in
+/// its pipe, and not worth mentioning where a server was forgotten.
+const DRAIN: Duration = Duration::from_millis(200);
+
+/// Obeys the engine until the step's own process has ended; then ends the rest. An engine or a helper that is gone means the
 /// end at once.
-fn watch(main: Pid, control: &mut UnixStream, parent: &OwnedFd, children: &SignalFd) -> io::Result<Report> {
+fn watch(
+    mut tree: Tree,
+    control: &mut UnixStream,
+    parent: &OwnedFd,
+    children: &SignalFd,
+) -> io::Result<Report> {
+    let mut until: Option<Instant> = None;
     loop {
-        let mut sources = [
-            PollFd::new(&*control, PollFlags::IN),
-            PollFd::new(children, PollFlags::IN),
-            PollFd::new(parent, PollFlags::IN),
-        ];
-        match poll(&mut sources, None) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let [engine, ended, helper] = sources.map(|source| !source.revents().is_empty());
-        if ended {
+        let heard = listen(control, parent, children, until)?;
+        if heard.ended {
             while let Ok(Some(_)) = children.read_signal() {}
-            if let Some(status) = reap(main) {
-                end_everything(main);
-                return Ok(status);
-            }
+            tree.reap();
         }
-        if helper {
-            return Ok(end_everything(main).unwrap_or(Report::Signalled(libc::SIGKILL)));
+        if tree.main.is_some() && until.is_none() {
+            until = Some(Instant::now() + DRAIN);
         }
-        if engine {
+        let is_over = until.is_some_and(|until| tree.is_empty || Instant::now() >= until);
+        // Whoever wants the step to end has waited long enough.
+        if is_over || heard.helper || (heard.engine && until.is_some()) {
+            return Ok(end(tree, control));
+        }
+        if heard.engine {
             obey(control)?;
         }
     }
+}
+
+/// What there is to be looked at.
+struct Heard {
+    engine: bool,
+    ended: bool,
+    helper: bool,
+}
+
+fn listen(
+    control: &UnixStream,
+    parent: &OwnedFd,
+    children: &SignalFd,
+    until: Option<Instant>,
+) -> io::Result<Heard> {
+    let mut sources = [
+        PollFd::new(control, PollFlags::IN),
+        PollFd::new(children, PollFlags::IN),
+        PollFd::new(parent, PollFlags::IN),
+    ];
+    let time = until.map(|until| until.saturating_duration_since(Instant::now()));
+    let time = time.map(|time| Timespec::try_from(time).map_err(io::Error::other)).transpose()?;
+    match poll(&mut sources, time.as_ref()) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let [engine, ended, helper] = sources.map(|source| !source.revents().is_empty());
+    Ok(Heard { engine, ended, helper })
+}
+
+/// Ends what is left, says how much that was where the step had ended by itself, and gives the step's own end.
+fn end(mut tree: Tree, control: &mut UnixStream) -> Report {
+    let had_ended = tree.main.is_some();
+    let killed = tree.end();
+    if had_ended && killed > 0 {
+        // The engine may be gone; then nobody is left to be told.
+        let _ = send_report(control, &Report::Survivors(killed));
+    }
+    tree.main.unwrap_or(Report::Signalled(libc::SIGKILL))
 }
 
 fn obey(control: &mut UnixStream) -> io::Result<()> {
@@ -260,44 +305,4 @@ fn obey(control: &mut UnixStream) -> io::Result<()> {
         None => {}
     }
     Ok(())
-}
-
-/// Every process of the sandbox but this one. That there is none is fine.
-fn signal_all(signal: Signal) {
-    let _ = kill(Pid::from_raw(-1), signal);
-}
-
-/// Takes the status of all that have ended; the report when `main` is among them.
-fn reap(main: Pid) -> Option<Report> {
-    let mut report = None;
-    loop {
-        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
-            Ok(WaitStatus::Exited(pid, code)) if pid == main => report = Some(Report::Exited(code)),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == main => {
-                report = Some(Report::Signalled(signal as i32));
-            }
-            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return report,
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(_) => return report,
-        }
-    }
-}
-
-/// Kills and reaps until nobody is left. The kernel signals and forks under one lock, so nobody slips through.
-fn end_everything(main: Pid) -> Option<Report> {
-    let mut report = None;
-    signal_all(Signal::SIGKILL);
-    loop {
-        match waitpid(None, None) {
-            Ok(WaitStatus::Exited(pid, code)) if pid == main => report = Some(Report::Exited(code)),
-            Ok(WaitStatus::Signaled(pid, signal, _)) if pid == main => {
-                report = Some(Report::Signalled(signal as i32));
-            }
-            Ok(_) | Err(Errno::EINTR) => signal_all(Signal::SIGKILL),
-            Err(_) => break,
-        }
-    }
-    // While this process still sees it, so that nothing of the workspace is mounted any more when the engine hears.
-    let _ = rustix::mount::unmount(crate::engine::WORKSPACE, rustix::mount::UnmountFlags::empty());
-    report
 }

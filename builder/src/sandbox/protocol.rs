@@ -46,6 +46,8 @@ pub(super) struct Request {
     pub(super) network: Network,
     /// Processes and threads of the step.
     pub(super) processes: u64,
+    /// Bytes that no file of the step may be longer than.
+    pub(super) longest_file: Option<u64>,
     /// Where the step starts, absolute, in the sandbox.
     pub(super) workdir: PathBuf,
     /// Program and arguments.
@@ -96,6 +98,8 @@ pub(super) enum Report {
         /// Why it could not.
         why: String,
     },
+    /// The program has ended; so many processes that it had left behind were still running and were killed.
+    Survivors(u32),
     /// The program ended by itself, and all else in the sandbox has ended.
     Exited(i32),
     /// A signal ended the program, and all else in the sandbox has ended.

@@ -72,7 +72,7 @@ fn confine(request: &Request, filters: &Filters) -> Result<(), Failure> {
             request.workdir.display()
         ))
     })?;
-    confinement::confine(request.processes).map_err(Failure::Setup)?;
+    confinement::confine(request.processes, request.longest_file).map_err(Failure::Setup)?;
     sys::close_on_exec_from(3)
         .doing(Stage::Confinement, || "closing descriptors".to_owned())
         .map_err(Failure::Setup)?;

@@ -19,7 +19,10 @@ use super::{
     Shared, egress, probe,
     protocol::{Command, Report},
 };
-use crate::engine::{EngineError, OutputChunk, StepExit, StepSpec, Stream};
+use crate::{
+    disk::{DiskGuard, Excess},
+    engine::{EngineError, OutputChunk, StepExit, StepSpec, Stream},
+};
 
 /// How long a cancelled step may take to end by itself after SIGTERM.
 const GRACE_AFTER_CANCEL: Duration = Duration::from_secs(10);
@@ -48,20 +51,43 @@ pub(super) async fn supervise(
     group.enter_by(&mut request);
     let (mut connection, mut child) = connection::open(&shared.helper)?;
     let pumps = start_pumps(&mut child, &output);
-    // The channel has to close when the pumps are done.
-    drop(output);
-    let mut watch =
-        Watch { deadline: Instant::now() + step.timeout, cancel, abandoned, verdict: None, kill_at: None };
+    let mut watch = Watch {
+        deadline: Instant::now() + step.timeout,
+        cancel,
+        abandoned,
+        disk: DiskGuard::new(&step.upper, step.limits.disk),
+        verdict: None,
+        kill_at: None,
+        survivors: 0,
+    };
     connection.send_opening(&request, shared.filters().await?).await?;
     let ended = watch.until_ended(&mut connection, &mut child).await;
     drop(connection);
     // The sandbox is gone when its helper is.
     let _ = child.wait().await;
-    finish_pumps(pumps, &watch.abandoned).await;
+    let is_mid_line = finish_pumps(pumps, &watch.abandoned).await;
+    if watch.survivors > 0 && watch.verdict.is_none() {
+        let _ = output.send(notice_of(watch.survivors, is_mid_line)).await;
+    }
+    drop(output);
     let out_of_memory = group.killed_for_memory() > 0;
     group.remove().await;
     make_removable(&step.work);
+    if watch.verdict.is_none() {
+        let did_well = matches!(ended, Ok(Some(Report::Exited(0))));
+        watch.verdict = watch.disk.at_the_end(did_well).await.map(Verdict::TooMuchWritten);
+    }
     conclude(ended?, watch.verdict, out_of_memory)
+}
+
+/// What is said of processes that a step has left behind.
+fn notice_of(survivors: u32, is_mid_line: bool) -> OutputChunk {
+    let what = match survivors {
+        1 => "1 process that the step had started was still running; it was".to_owned(),
+        many => format!("{many} processes that the step had started were still running; they were"),
+    };
+    let line_end = if is_mid_line { "\n" } else { "" };
+    OutputChunk { stream: Stream::Stderr, bytes: format!("{line_end}staith: {what} ended\n").into_bytes() }
 }
 
 /// Overlay leaves directories in its own that not even their owner may enter, and so remove.
@@ -73,19 +99,23 @@ fn make_removable(work: &Path) {
 }
 
 /// Why we ended a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Verdict {
     TimedOut,
     Cancelled,
     Abandoned,
+    TooMuchWritten(Excess),
 }
 
 struct Watch {
     deadline: Instant,
     cancel: CancellationToken,
     abandoned: CancellationToken,
+    disk: DiskGuard,
     verdict: Option<Verdict>,
     kill_at: Option<Instant>,
+    /// Processes that the step had left behind.
+    survivors: u32,
 }
 
 impl Watch {
@@ -101,6 +131,7 @@ impl Watch {
             tokio::select! {
                 report = connection.next() => match report? {
                     Some(Report::Started) => {}
+                    Some(Report::Survivors(many)) => self.survivors = many,
                     Some(Report::Listening) => proxy.serve(connection.take_listener()?),
                     other => return Ok(other),
                 },
@@ -109,6 +140,9 @@ impl Watch {
                 }
                 () = self.cancel.cancelled(), if self.verdict.is_none() => {
                     self.end(Verdict::Cancelled, GRACE_AFTER_CANCEL, connection).await;
+                }
+                excess = self.disk.excess(), if self.verdict.is_none() => {
+                    self.end(Verdict::TooMuchWritten(excess), Duration::ZERO, connection).await;
                 }
                 () = self.abandoned.cancelled(), if self.verdict != Some(Verdict::Abandoned) => {
                     self.end(Verdict::Abandoned, Duration::ZERO, connection).await;
@@ -153,6 +187,10 @@ fn conclude(
     }
     match (verdict, out_of_memory, ended) {
         (Some(Verdict::Cancelled | Verdict::Abandoned), _, _) => Ok(StepExit::Cancelled),
+        (Some(Verdict::TooMuchWritten(Excess::Limit { limit })), _, _) => Ok(StepExit::DiskUsedUp { limit }),
+        (Some(Verdict::TooMuchWritten(Excess::HostFull { place, free })), _, _) => {
+            Ok(StepExit::HostDiskFull { place, free })
+        }
         (_, true, _) => Ok(StepExit::OutOfMemory),
         (Some(Verdict::TimedOut), false, _) => Ok(StepExit::TimedOut),
         (None, false, Some(Report::Exited(code))) => Ok(StepExit::Code(code)),
@@ -168,7 +206,10 @@ fn conclude(
     }
 }
 
-fn start_pumps(child: &mut Child, output: &mpsc::Sender<OutputChunk>) -> Vec<JoinHandle<()>> {
+/// What passes on a stream; says whether standard error ended within a line.
+type Pump = JoinHandle<bool>;
+
+fn start_pumps(child: &mut Child, output: &mpsc::Sender<OutputChunk>) -> Vec<Pump> {
     let stdout = child.stdout.take().map(|from| tokio::spawn(pump(from, Stream::Stdout, output.clone())));
     let stderr = child.stderr.take().map(|from| tokio::spawn(pump(from, Stream::Stderr, output.clone())));
     [stdout, stderr].into_iter().flatten().collect()
@@ -176,22 +217,27 @@ fn start_pumps(child: &mut Child, output: &mpsc::Sender<OutputChunk>) -> Vec<Joi
 
 /// Passes on what a stream brings until its last writer is gone. A slow receiver slows the step down; one that is gone
 /// does not.
-async fn pump(mut from: impl AsyncRead + Unpin, stream: Stream, to: mpsc::Sender<OutputChunk>) {
+async fn pump(mut from: impl AsyncRead + Unpin, stream: Stream, to: mpsc::Sender<OutputChunk>) -> bool {
     let mut buffer = vec![0; CHUNK];
+    let mut last = b'\n';
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
+        last = buffer[length - 1];
         let chunk = OutputChunk { stream, bytes: buffer[..length].to_vec() };
         let _ = to.send(chunk).await;
     }
+    stream == Stream::Stderr && last != b'\n'
 }
 
-async fn finish_pumps(pumps: Vec<JoinHandle<()>>, abandoned: &CancellationToken) {
+async fn finish_pumps(pumps: Vec<Pump>, abandoned: &CancellationToken) -> bool {
+    let mut is_mid_line = false;
     for mut pump in pumps {
         tokio::select! {
-            _ = &mut pump => {}
+            ended = &mut pump => is_mid_line |= ended.unwrap_or_default(),
             // Nobody will take what is left.
             () = abandoned.cancelled() => pump.abort(),
         }
     }
+    is_mid_line
 }
 
 #[cfg(test)]

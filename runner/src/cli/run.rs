@@ -4,12 +4,13 @@ use std::{env, num::NonZeroUsize, sync::Arc, time::Instant};
 
 use clap::Args;
 use staith_builder::{
-    execute::{self, EventLog, Stop, Workbench},
+    execute::{self, EventLog, Manner, Stop, Workbench},
     plan::Occasion,
     source::{Origin, Resolved, Selection},
 };
 use staith_model::{
-    Blame, EventKind, Exit, Name, Passed, Plan, RunId, RunOutcome, StepOutcome, TestReport, Version,
+    Blame, EventKind, Exit, Name, NotPassed, Passed, Plan, RunId, RunOutcome, StepOutcome, TestReport,
+    Version,
 };
 use staith_packager::{
     seal::{self, Sealed},
@@ -52,6 +53,12 @@ pub(crate) struct Arguments {
     /// Steps that may run at once; as many as there are processors if not given
     #[arg(long, short, value_name = "NUMBER")]
     jobs: Option<NonZeroUsize>,
+    /// Run only this step and what it needs, and make no package; may be given more than once
+    #[arg(long = "step", value_name = "STEP", conflicts_with = "release")]
+    steps: Vec<Name>,
+    /// After a failure, still run what does not need the failed step
+    #[arg(long)]
+    keep_going: bool,
 }
 
 impl Arguments {
@@ -68,6 +75,7 @@ impl Arguments {
             None => None,
         };
         let plan = workshop.plan(&pipeline, &source, &Occasion::default())?;
+        let plan = part_of(plan, &self.steps)?;
         if self.release.is_some() && plan.package.is_none() {
             return Err(nothing_to_release(&plan));
         }
@@ -83,6 +91,7 @@ impl Arguments {
             home,
             plan: Arc::new(plan),
             source: Arc::new(source),
+            manner: Manner { keep_going: self.keep_going },
             stop,
             began,
             mode,
@@ -150,6 +159,11 @@ async fn find(
     Ok((workshop, source))
 }
 
+/// The plan of only these steps and what they need; all of it if none is named.
+fn part_of(plan: Plan, steps: &[Name]) -> Result<Plan, Problem> {
+    if steps.is_empty() { Ok(plan) } else { Ok(plan.only(steps)?) }
+}
+
 struct Run {
     id: RunId,
     home: Home,
@@ -157,6 +171,7 @@ struct Run {
     bench: Arc<Workbench>,
     plan: Arc<Plan>,
     source: Arc<Resolved>,
+    manner: Manner,
     stop: Stop,
     began: Instant,
     mode: OutputMode,
@@ -188,7 +203,8 @@ impl Run {
     async fn build_and_release(&self, to: Option<Local>, log: &mut EventLog) -> Result<Done, Problem> {
         let (bench, plan, source) =
             (Arc::clone(&self.bench), Arc::clone(&self.plan), Arc::clone(&self.source));
-        let executed = execute::execute(bench, self.id.clone(), plan, source, log, self.stop.clone()).await;
+        let (id, stop) = (self.id.clone(), self.stop.clone());
+        let executed = execute::execute(bench, id, plan, source, self.manner, log, stop).await;
         let report = match executed {
             Ok(report) => report,
             Err(error) => {
@@ -196,8 +212,13 @@ impl Run {
                 return Err(error.into());
             }
         };
-        let Ok(passed) = report.clone().into_passed(&self.plan) else {
-            let exit = if self.audience.saw_a_bug() { Exit::Bug } else { exit_of(&report) };
+        let passed = report.clone().into_passed(&self.plan);
+        if let Err(nothing @ NotPassed::NothingToPack { .. }) = &passed {
+            self.finished(RunOutcome::Failed, log)?;
+            return Err(Problem::new(Exit::StepFailed, "no package was made").with_why(nothing.to_string()));
+        }
+        let Ok(passed) = passed else {
+            let exit = if self.audience.saw_a_bug() { Exit::Bug } else { exit_of(&self.plan, &report) };
             let interrupted = exit == Exit::Interrupted;
             self.finished(if interrupted { RunOutcome::Cancelled } else { RunOutcome::Failed }, log)?;
             return Ok(Done { exit, url: None });
@@ -275,9 +296,11 @@ struct Done {
     url: Option<String>,
 }
 
-/// What the shell is told of a run that did not pass: the worst that happened.
-fn exit_of(report: &TestReport) -> Exit {
-    let outcomes = || report.steps.values().map(|step| step.outcome);
+/// What the shell is told of a run that did not pass: the worst that happened, but for failures that are allowed.
+fn exit_of(plan: &Plan, report: &TestReport) -> Exit {
+    let is_allowed = |name, outcome| plan.step(name).is_some_and(|step| step.fails_as_it_may(outcome));
+    let all = || report.steps.iter().map(|(name, step)| (name, step.outcome));
+    let outcomes = || all().filter(|(name, outcome)| !is_allowed(name, *outcome)).map(|(_, outcome)| outcome);
     let blamed = |blame| outcomes().any(|outcome| outcome.blame() == Some(blame));
     if outcomes().any(|outcome| outcome == StepOutcome::Cancelled) {
         return Exit::Interrupted;

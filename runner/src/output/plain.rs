@@ -6,7 +6,7 @@ use std::io::{self, Write};
 
 use staith_model::{
     DeploymentChange, Digest, Event, EventKind, Exit, Name, Package, Plan, Reason, RunId, RunOutcome,
-    RunState, Severity, StepOutcome, StepResults, StepState,
+    RunState, Severity, StepOutcome, StepResults,
 };
 
 use super::{
@@ -83,16 +83,29 @@ impl<W: Write> Plain<W> {
     fn step_finished(&mut self, step: &Name, end: &StepEnd<'_>) {
         let mut text = words::outcome(end.outcome).to_owned();
         match end.outcome {
-            StepOutcome::Cached | StepOutcome::Skipped => {}
+            StepOutcome::Cached => {}
+            StepOutcome::Skipped => {
+                // The reason is all there is to say, and it is one line.
+                let why = end.reason.map(|reason| format!(": {}", clean_word(&reason.what)));
+                text.push_str(&why.unwrap_or_default());
+                return self.say(step.as_str(), Tone::Quiet, &text);
+            }
             // It was never started.
             StepOutcome::Cancelled if end.millis == 0 => {}
             StepOutcome::Passed => text.push_str(&format!(" in {}", human::millis(end.millis))),
             _ => text.push_str(&format!(" after {}", human::millis(end.millis))),
         }
+        if let Some(attempt) = words::attempt(end.attempts) {
+            text.push_str(&format!(" at {attempt}"));
+        }
+        if end.allowed {
+            text.push_str(&format!(", {}", words::ALLOWED));
+        }
         for part in words::results(end.results) {
             text.push_str(&format!(", {part}"));
         }
         let tone = match end.outcome {
+            _ if end.allowed || (end.outcome.is_success() && end.attempts > 1) => Tone::Odd,
             outcome if words::needs_explaining(outcome) => Tone::Bad,
             outcome if outcome.is_success() => Tone::Good,
             _ => Tone::Quiet,
@@ -122,6 +135,15 @@ impl<W: Write> Plain<W> {
         if let Some(more) = words::more_findings(findings) {
             self.say(step.as_str(), Tone::Plain, &more);
         }
+    }
+
+    fn step_retried(&mut self, step: &Name, attempt: u32, outcome: StepOutcome, pause_millis: u64) {
+        let (outcome, pause) = (words::outcome(outcome), human::millis(pause_millis));
+        self.say(
+            step.as_str(),
+            Tone::Odd,
+            &format!("attempt {attempt}: {outcome}; the next begins in {pause}"),
+        );
     }
 
     fn explain(&mut self, name: &str, reason: Option<&Reason>) {
@@ -188,6 +210,9 @@ struct StepEnd<'a> {
     millis: u64,
     reason: Option<&'a Reason>,
     results: &'a StepResults,
+    attempts: u32,
+    /// Whether the pipeline allows the failure.
+    allowed: bool,
 }
 
 /// How a command ends that did no more than such a run.
@@ -201,7 +226,11 @@ const fn exit_of(outcome: RunOutcome) -> Exit {
 
 /// Which steps a run failed by.
 fn culprits(state: &RunState) -> String {
-    let explained = |name: &&Name| matches!(state.steps.get(*name), Some(StepState::Finished(outcome)) if words::needs_explaining(*outcome));
+    let explained = |name: &&Name| {
+        state.outcome_of(name).is_some_and(|outcome| {
+            words::needs_explaining(outcome) && !words::is_allowed(&state.plan, name, outcome)
+        })
+    };
     let names: Vec<&str> =
         state.plan.steps.iter().map(|step| &step.name).filter(explained).map(Name::as_str).collect();
     if names.is_empty() { String::new() } else { format!(" by {}", names.join(", ")) }
@@ -222,7 +251,14 @@ impl<W: Write + Send> Watch for Plain<W> {
             EventKind::StepOutput { step, line, .. } => self.step_output(step, line),
             EventKind::StepFinished { step, outcome, millis, reason, results, .. } => {
                 let reason = reason.as_ref();
-                self.step_finished(step, &StepEnd { outcome: *outcome, millis: *millis, reason, results });
+                let (attempts, allowed) =
+                    (state.attempts(step), words::is_allowed(&state.plan, step, *outcome));
+                let (outcome, millis) = (*outcome, *millis);
+                self.step_finished(step, &StepEnd { outcome, millis, reason, results, attempts, allowed });
+            }
+            EventKind::StepRetried { step, attempt, outcome, reason, pause_millis } => {
+                self.step_retried(step, *attempt, *outcome, *pause_millis);
+                self.explain(step.as_str(), reason.as_ref());
             }
             EventKind::PackageMade { package, path, cached, millis } => {
                 self.package_made(package, path, *cached, *millis);

@@ -1,9 +1,10 @@
 //! Recorded runs, as the tests of every way of showing them need them. Each is checked by the fold before it is used.
 
 use staith_model::{
-    Blame, Command, Coverage, DeploymentChange, DeploymentId, Digest, EVENT_VERSION, Event, EventKind,
-    Finding, Findings, Name, Network, Package, PackagePlan, Plan, Reason, RunId, RunOutcome, Severity,
-    Source, StepKind, StepOutcome, StepPlan, StepResults, Stream, TestFailure, TestSummary, Trigger,
+    Blame, Command, Condition, Coverage, DeploymentChange, DeploymentId, Digest, EVENT_VERSION, Ending,
+    Event, EventKind, Finding, Findings, Name, Network, Package, PackagePlan, Plan, Reason, RunId,
+    RunOutcome, Severity, Source, StepKind, StepOutcome, StepPlan, StepResults, Stream, TestFailure,
+    TestSummary, Trigger,
 };
 
 /// 2026-03-01 12:00 UTC.
@@ -260,6 +261,39 @@ pub(super) fn findings() -> Story {
     let why = reason(Blame::Project, "2 errors and 22 warnings found", "");
     story.finish_as("lint", StepOutcome::Failed, 1_100, why, results);
     story.end(RunOutcome::Failed, 18_300);
+    story
+}
+
+/// Everything that a run may pass in spite of: a lint that may fail, tests that pass at the second attempt, a report that is
+/// for failures only.
+pub(super) fn mishaps() -> Story {
+    let mut steps = shop().steps;
+    steps[0].may_fail = true;
+    let when = Some(Condition::Needs(Ending::Failed));
+    steps.push(StepPlan { when, ..step("report", &["unit-test"]) });
+    let mut story = Story::of(plan(steps, false));
+    story.finish("restore", StepOutcome::Cached, 0);
+    story.finish("build", StepOutcome::Cached, 0);
+    story.start("lint");
+    story.finish_with("lint", StepOutcome::Failed, 700, reason(Blame::Project, "exit code 1", ""), None);
+    story.start("unit-test");
+    story.then(
+        900,
+        EventKind::StepRetried {
+            step: name("unit-test"),
+            attempt: 1,
+            outcome: StepOutcome::Lost,
+            reason: reason(Blame::Environment, "the sandbox was lost: its socket failed", ""),
+            pause_millis: 1_000,
+        },
+    );
+    story.then(1_000, EventKind::StepStarted { step: name("unit-test"), attempt: 2 });
+    story.finish_with("unit-test", StepOutcome::Passed, 2_100, None, tests(12, Vec::new()));
+    let why = reason(Blame::Project, "its condition does not hold", "");
+    story.finish_with("report", StepOutcome::Skipped, 0, why, None);
+    story.finish("integration-test", StepOutcome::Cached, 0);
+    story.pack(false);
+    story.end(RunOutcome::Passed, 5_400);
     story
 }
 

@@ -45,6 +45,7 @@ pub(super) fn all() -> Vec<(&'static str, Story, Summary)> {
         ("cached", stories::cached(), ends(Exit::Passed, None, None)),
         ("failing-test", stories::failing_test(), ends(Exit::StepFailed, None, log)),
         ("findings", stories::findings(), ends(Exit::StepFailed, None, log)),
+        ("mishaps", stories::mishaps(), ends(Exit::Passed, None, None)),
         ("skipped", stories::skipped_after_failure(), ends(Exit::StepFailed, None, log)),
         ("timed-out", stories::timed_out(), ends(Exit::StepFailed, None, log)),
         ("cancelled", stories::cancelled(), ends(Exit::Interrupted, None, None)),

@@ -1,6 +1,6 @@
 //! What happened, in words: one wording for every way of showing it. Pure.
 
-use staith_model::{DeploymentChange, DeploymentState, Exit, Package, Plan, StepOutcome, TestSummary};
+use staith_model::{DeploymentChange, DeploymentState, Exit, Name, Package, Plan, StepOutcome, TestSummary};
 
 mod results;
 
@@ -21,6 +21,19 @@ pub(crate) const fn outcome(outcome: StepOutcome) -> &'static str {
         StepOutcome::Lost => "lost",
         StepOutcome::EngineBroken => "could not run",
     }
+}
+
+/// Said of a failure that the pipeline allows.
+pub(crate) const ALLOWED: &str = "allowed";
+
+/// Whether the run goes on, and may pass, after this step came to this failure.
+pub(crate) fn is_allowed(plan: &Plan, step: &Name, outcome: StepOutcome) -> bool {
+    plan.step(step).is_some_and(|step| step.fails_as_it_may(outcome))
+}
+
+/// Said of a step that ended at its second attempt or later; nothing of one that did not have to be repeated.
+pub(crate) fn attempt(attempts: u32) -> Option<String> {
+    (attempts > 1).then(|| format!("attempt {attempts}"))
 }
 
 /// Whether a step's ending has to be explained: it neither went well nor follows from something else.

@@ -60,6 +60,23 @@ pub(super) fn find(mounts: &str, own: &str) -> Layout {
     }
 }
 
+/// The groups whose memory limits hold for this process, its own first.
+pub(super) fn memory_groups(mounts: &str, own: &str) -> Vec<PathBuf> {
+    let of_mount = |mount: Mount<'_>| {
+        let path = match mount.kind {
+            "cgroup" if mount.options.split(',').any(|option| option == "memory") => {
+                own_group(own, |controllers| controllers.contains(&"memory"))
+            }
+            "cgroup2" => own_group(own, |controllers| controllers == [""]),
+            _ => None,
+        }?;
+        let own = mount.directory(path);
+        let above = own.ancestors().take_while(|above| above.starts_with(mount.place));
+        Some(above.map(Path::to_path_buf).collect::<Vec<_>>())
+    };
+    mounts.lines().filter_map(Mount::parse).filter_map(of_mount).flatten().collect()
+}
+
 /// Where trees with one of our controllers, or of v2, are mounted.
 pub(super) fn roots(mounts: &str) -> Vec<PathBuf> {
     let ours = |mount: &Mount<'_>| match mount.kind {
@@ -186,6 +203,14 @@ mod tests {
         let mounts = "35 30 0:31 /docker/abc /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n";
         let Layout::V1(groups) = find(mounts, "4:memory:/docker/abc/x\n") else { panic!() };
         assert_eq!(groups["memory"], Path::new("/sys/fs/cgroup/memory/x"));
+    }
+
+    #[test]
+    fn memory_is_limited_by_every_group_above() {
+        let groups = memory_groups(HYBRID, "4:memory:/a\n0::/b\n");
+        let expected = ["memory/a", "memory", "unified/b", "unified"];
+        assert_eq!(groups, expected.map(|name| Path::new("/sys/fs/cgroup").join(name)));
+        assert!(memory_groups("", "").is_empty());
     }
 
     #[test]

@@ -88,7 +88,8 @@ pub(super) fn request(shared: &Shared, step: &StepSpec, processes: u64) -> Reque
         lowers: step.lowers.clone(),
         upper: step.upper.clone(),
         work: step.work.clone(),
-        scratch_bytes: step.limits.memory.map_or(scratch, |memory| memory.min(scratch)),
+        scratch_bytes: [step.limits.memory, step.limits.disk].into_iter().flatten().fold(scratch, u64::min),
+        longest_file: step.limits.disk,
         network: step.network,
         processes,
         workdir: step.workdir.as_ref().map_or_else(

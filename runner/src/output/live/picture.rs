@@ -110,7 +110,14 @@ fn step_row(step: &StepView, view: View) -> Row {
         note_tone: Tone::Quiet,
     };
     match step.state {
-        StepState::Waiting | StepState::Ready => row.name_tone = Tone::Quiet,
+        StepState::Waiting | StepState::Ready => {
+            row.name_tone = Tone::Quiet;
+            if step.attempt > 0 {
+                let why = step.reason.as_ref().map(|reason| clean_word(&reason.what)).unwrap_or_default();
+                (row.note, row.note_tone) =
+                    (vec![format!("attempt {} did not pass: {why}", step.attempt)], Tone::Odd);
+            }
+        }
         StepState::Running => {
             row.mark = view.spinning();
             row.name_tone = Tone::Strong;
@@ -139,7 +146,8 @@ fn finished(step: &StepView, outcome: StepOutcome, row: &mut Row) {
     let tests = step.results.tests.as_ref().map(words::tests).unwrap_or_default();
     let findings = step.results.findings.as_ref().map(words::findings).unwrap_or_default();
     if words::needs_explaining(outcome) {
-        (row.name_tone, row.note_tone) = (Tone::Bad, Tone::Bad);
+        let tone = if step.failed_as_it_may() { Tone::Odd } else { Tone::Bad };
+        (row.name_tone, row.note_tone) = (tone, tone);
         let reason = step.reason.as_ref().map(|reason| clean_word(&reason.what)).unwrap_or_default();
         let why = [tests, findings].into_iter().find(|words| !words.is_empty()).unwrap_or(reason);
         row.note = match outcome {
@@ -147,9 +155,19 @@ fn finished(step: &StepView, outcome: StepOutcome, row: &mut Row) {
             _ if why.is_empty() => vec![words::outcome(outcome).to_owned()],
             _ => vec![format!("{}: {why}", words::outcome(outcome))],
         };
+        if step.failed_as_it_may() {
+            row.note.insert(0, format!("{}, {}", words::outcome(outcome), words::ALLOWED));
+        }
+        row.note.extend(words::attempt(step.attempt));
     } else {
         let coverage = step.results.coverage.as_ref().and_then(words::coverage).unwrap_or_default();
         row.note = [tests, coverage, findings].into_iter().filter(|words| !words.is_empty()).collect();
+        if outcome == StepOutcome::Passed {
+            row.note.extend(words::attempt(step.attempt));
+        }
+        if outcome == StepOutcome::Skipped {
+            row.note.extend(step.reason.as_ref().map(|reason| clean_word(&reason.what)));
+        }
         if !outcome.is_success() {
             row.name_tone = Tone::Quiet;
         }

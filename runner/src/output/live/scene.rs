@@ -31,6 +31,8 @@ pub(super) struct StepView {
     pub(super) name: Name,
     pub(super) state: StepState,
     pub(super) attempt: u32,
+    /// Whether the pipeline allows it to fail.
+    pub(super) may_fail: bool,
     pub(super) started_at: u64,
     pub(super) millis: u64,
     pub(super) reason: Option<Reason>,
@@ -89,7 +91,7 @@ impl Scene {
         Self {
             plan: plan.clone(),
             plan_digest,
-            steps: plan.steps.iter().map(|step| StepView::new(step.name.clone())).collect(),
+            steps: plan.steps.iter().map(|step| StepView::new(step.name.clone(), step.may_fail)).collect(),
             package: None,
             steps_done_at: 0,
             end: None,
@@ -103,6 +105,9 @@ impl Scene {
             EventKind::RunStarted { .. } | EventKind::SecretUsed { .. } => {}
             EventKind::StepStarted { step, attempt } => {
                 self.change_step(step, |view| (view.started_at, view.attempt) = (now, *attempt));
+            }
+            EventKind::StepRetried { step, reason, .. } => {
+                self.change_step(step, |view| view.reason = reason.clone());
             }
             EventKind::StepOutput { step, line, .. } => {
                 self.change_step(step, |view| view.wrote(line));
@@ -169,23 +174,28 @@ impl Scene {
 
     /// Whether the package is being made, which no event says.
     pub(super) fn is_packing(&self) -> bool {
-        let all_passed =
-            self.steps.iter().all(|step| step.state.outcome().is_some_and(StepOutcome::is_success));
-        self.plan.package.is_some() && self.package.is_none() && self.end.is_none() && all_passed
+        let outcome = |name: &Name| self.steps.iter().find(|step| step.name == *name)?.state.outcome();
+        let is_due = self.plan.package.is_some() && self.package.is_none() && self.end.is_none();
+        is_due
+            && self.steps.iter().all(|step| step.state.outcome().is_some())
+            && self.plan.judge(&outcome).is_ok()
     }
 
-    /// The steps whose endings have to be explained, in the order of the plan.
+    /// The steps whose endings have to be explained, in the order of the plan; what may fail keeps its reason in its row.
     pub(super) fn failed_steps(&self) -> impl Iterator<Item = &StepView> {
-        self.steps.iter().filter(|step| step.state.outcome().is_some_and(words::needs_explaining))
+        self.steps.iter().filter(|step| {
+            step.state.outcome().is_some_and(words::needs_explaining) && !step.failed_as_it_may()
+        })
     }
 }
 
 impl StepView {
-    fn new(name: Name) -> Self {
+    fn new(name: Name, may_fail: bool) -> Self {
         Self {
             name,
             state: StepState::Waiting,
-            attempt: 1,
+            attempt: 0,
+            may_fail,
             started_at: 0,
             millis: 0,
             reason: None,
@@ -193,6 +203,11 @@ impl StepView {
             tail: VecDeque::new(),
             forgotten: 0,
         }
+    }
+
+    /// Whether it failed, and the pipeline allows that.
+    pub(super) fn failed_as_it_may(&self) -> bool {
+        self.may_fail && self.state.outcome().is_some_and(words::needs_explaining)
     }
 
     fn wrote(&mut self, line: &str) {
