@@ -32,7 +32,7 @@ use std::io;
 use staith_model::{Event, EventKind, Exit, RunState};
 
 pub(crate) use self::{
-    arrival::{fetching, notice},
+    arrival::{fetching, fetching_images, notice},
     mode::OutputMode,
     notice::{Retelling, rolled_back, stopped, text},
     problem::{Place, Problem, error, error_in_brief},

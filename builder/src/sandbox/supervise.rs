@@ -39,6 +39,7 @@ pub(super) async fn supervise(
     abandoned: CancellationToken,
 ) -> Result<StepExit, EngineError> {
     plan::check_fresh(&step)?;
+    plan::make_image_directory(&shared, &step)?;
     let (limits, processes) = plan::limits(shared.cgroups().await?, &step.limits)?;
     let group = shared.cgroups().await?.make(&step.label, limits).map_err(|error| EngineError::Setup {
         doing: "making the step's control group".to_owned(),
@@ -61,6 +62,7 @@ pub(super) async fn supervise(
     let out_of_memory = group.killed_for_memory() > 0;
     group.remove().await;
     make_removable(&step.work);
+    make_removable(&plan::image_directory(&step).join("work"));
     conclude(ended?, watch.verdict, out_of_memory)
 }
 
