@@ -340,7 +340,7 @@ fn settings(registry: &str, is_local: bool) -> ClientConfig {
         // client knows no other way to be told to use none than one that is used for nothing.
         http_proxy: is_local.then(|| "http://127.0.0.1:9".to_owned()),
         https_proxy: is_local.then(|| "http://127.0.0.1:9".to_owned()),
-        no_proxy: is_local.then(|| "*".to_owned()),
+        no_proxy: is_local.then(|| "127.0.0.0/8,::1,localhost".to_owned()),
         ..ClientConfig::default()
     }
 }
