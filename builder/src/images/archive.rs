@@ -86,15 +86,15 @@ struct Ahead {
     is_sparse: bool,
 }
 
+/// What is done with each entry and its content.
+type Each<'a> = dyn FnMut(&Entry, &mut dyn Read) -> Result<ControlFlow<()>, Flaw> + 'a;
+
 /// Reads an archive to its end, and calls `each` with every entry and its content. What `each` does not read of the content
 /// is passed over. When it breaks, the rest is not read.
 ///
 /// # Errors
 /// The archive is damaged or hostile, or `each` refused.
-pub(super) fn read(
-    from: &mut dyn Read,
-    each: &mut dyn FnMut(&Entry, &mut dyn Read) -> Result<ControlFlow<()>, Flaw>,
-) -> Result<(), Flaw> {
+pub(super) fn read(from: &mut dyn Read, each: &mut Each<'_>) -> Result<(), Flaw> {
     let mut from = Counted { from, at: 0 };
     let mut ahead = Ahead::default();
     while let Some(header) = next_header(&mut from)? {
