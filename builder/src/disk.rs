@@ -44,10 +44,12 @@ pub(crate) enum Excess {
     },
 }
 
-/// Watches one step's directory. What the caller may not read there counts as nothing.
+/// Watches the directories that one step writes to. What the caller may not read there counts as nothing.
 #[derive(Debug)]
 pub(crate) struct DiskGuard {
+    /// Where most of it goes; all are on one file system.
     upper: PathBuf,
+    also: Option<PathBuf>,
     limit: Option<u64>,
     tick: Interval,
     measured: Option<Measured>,
@@ -76,11 +78,11 @@ impl Room {
 }
 
 impl DiskGuard {
-    /// A guard of what is written to `upper`; `limit` in bytes.
-    pub(crate) fn new(upper: &Path, limit: Option<u64>) -> Self {
+    /// A guard of what is written to `upper`, and to `also` on the same file system; `limit` in bytes.
+    pub(crate) fn new(upper: &Path, also: Option<PathBuf>, limit: Option<u64>) -> Self {
         let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + TICK, TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { upper: upper.to_path_buf(), limit, tick, measured: None }
+        Self { upper: upper.to_path_buf(), also, limit, tick, measured: None }
     }
 
     /// Returns when the step has to be ended. Cancel-safe.
@@ -92,9 +94,8 @@ impl DiskGuard {
             if !self.should_measure(room) {
                 continue;
             }
-            let upper = self.upper.clone();
             let began = Instant::now();
-            let Ok(written) = tokio::task::spawn_blocking(move || written(&upper)).await else { continue };
+            let Some(written) = self.written().await else { continue };
             self.measured = Some(Measured { written, free: room.free, at: began, took: began.elapsed() });
             if let Some(excess) = judge(written, self.limit, room, &self.upper) {
                 return excess;
@@ -109,9 +110,13 @@ impl DiskGuard {
         if self.limit.is_none() && room.is_none() {
             return None;
         }
-        let upper = self.upper.clone();
-        let written = tokio::task::spawn_blocking(move || written(&upper)).await.ok()?;
+        let written = self.written().await?;
         judge(written, self.limit, room.unwrap_or(Room::PLENTY), &self.upper)
+    }
+
+    async fn written(&self) -> Option<u64> {
+        let places: Vec<PathBuf> = [&self.upper].into_iter().chain(&self.also).cloned().collect();
+        tokio::task::spawn_blocking(move || places.iter().map(|place| written(place)).sum()).await.ok()
     }
 
     fn should_measure(&self, room: Room) -> bool {
@@ -214,7 +219,7 @@ mod tests {
     #[tokio::test]
     async fn what_grows_beyond_its_limit_is_noticed() {
         let place = tempfile::tempdir().unwrap();
-        let mut guard = DiskGuard::new(place.path(), Some(1 << 20));
+        let mut guard = DiskGuard::new(place.path(), None, Some(1 << 20));
         assert_eq!(guard.at_the_end(false).await, None);
         fs::write(place.path().join("data"), vec![1; 2 << 20]).unwrap();
         assert_eq!(guard.excess().await, Excess::Limit { limit: 1 << 20 });

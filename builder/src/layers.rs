@@ -33,6 +33,7 @@ use staith_model::{Digest, Manifest, Name, RelPath};
 
 pub(crate) use self::{
     boot::{is_trusted, trust},
+    upper::{OPAQUE, open_below},
     workbench::Workbench,
 };
 pub use self::{

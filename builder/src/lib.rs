@@ -4,6 +4,7 @@
 //! 2. [`pipeline`]: `runner.toml` as a value, or an error that points at the place.
 //! 3. [`plan`]: source and pipeline become a plan with nothing left to choose.
 //! 4. [`engine`]: the seam behind which a step is isolated, and [`sandbox`], the built-in way to do it.
+//!    [`images`]: root file systems from registries, archives and directories.
 //!    `disk` ends what writes too much.
 //! 5. [`layers`]: a workspace is a stack of layers; what a step leaves is another layer.
 //! 6. [`cache`]: what ran before with the same inputs is not run again.
@@ -16,6 +17,7 @@ pub mod cache;
 mod disk;
 pub mod engine;
 pub mod execute;
+pub mod images;
 pub mod layers;
 pub mod pipeline;
 pub mod plan;

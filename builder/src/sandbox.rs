@@ -37,9 +37,13 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::cgroup::own_memory_limit;
+pub(crate) use self::host::{Stamp, reason_not_below, stamps_below};
 pub use self::{helper::helper_main, host::find_program};
-use crate::engine::{
-    Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, OutputChunk, StepExit, StepSpec,
+use crate::{
+    engine::{
+        Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, OutputChunk, StepExit, StepSpec,
+    },
+    images::{ImageConfig, Images},
 };
 
 /// The home directory in the sandbox.
@@ -53,12 +57,13 @@ const _: () = assert!(UNPRIVILEGED_ID > 1_879_048_191 && UNPRIVILEGED_ID < i32::
 /// The engine that needs nothing but the kernel.
 ///
 /// Steps run in namespaces of their own, as a user without any privilege, on a root file system made of the host's
-/// read-only `/usr`. Works as root and as an ordinary user.
+/// read-only `/usr` or of an image. Works as root and as an ordinary user.
 #[derive(Debug, Clone)]
 pub struct BuiltInSandbox {
     shared: Arc<Shared>,
     /// Where folders that projects name as tools may be, besides `/opt`.
     tool_roots: Vec<PathBuf>,
+    images: Arc<Images>,
 }
 
 #[derive(Debug)]
@@ -82,9 +87,11 @@ impl BuiltInSandbox {
         let outside =
             if as_root { (UNPRIVILEGED_ID, UNPRIVILEGED_ID) } else { (user.as_raw(), group.as_raw()) };
         let (cgroups, filters, verdict) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let images = Images::below(state.join("images"), as_root.then_some(outside));
         Self {
             shared: Arc::new(Shared { helper, state, as_root, outside, cgroups, filters, verdict }),
             tool_roots: host::allowed_roots(),
+            images: Arc::new(images),
         }
     }
 
@@ -94,6 +101,33 @@ impl BuiltInSandbox {
     #[must_use]
     pub fn allowing_tools_below(self, roots: Vec<PathBuf>) -> Self {
         Self { tool_roots: roots, ..self }
+    }
+
+    /// The same engine, which uses images on this machine when they are below `/opt` or below one of `roots`, and looks for
+    /// relative paths in these. Without this, the roots are those of the environment variable `STAITH_IMAGE_ROOTS` when the
+    /// engine was made. Never give it what a pipeline says.
+    #[must_use]
+    pub fn allowing_images_below(self, roots: Vec<PathBuf>) -> Self {
+        Self { images: Arc::new(self.images.allowing_below(roots)), ..self }
+    }
+
+    /// What people should know of the images that were resolved since this was last asked, a sentence each: a registry that
+    /// is away, so that what a tag meant before is used; a user that an image wants and does not get.
+    pub fn take_notices(&self) -> Vec<String> {
+        self.images.take_notices()
+    }
+
+    /// What an image says that is to be run in it where nothing else is said; for services. Fetches it where it is not here.
+    /// Cancel-safe.
+    ///
+    /// # Errors
+    /// [`EngineError::ImageMissing`].
+    pub async fn image_config(
+        &self,
+        reference: &str,
+        progress: &ImageProgress<'_>,
+    ) -> Result<ImageConfig, EngineError> {
+        Ok(self.images.find(reference, progress).await?.config)
     }
 
     /// The outside user and group of what steps write, known without trying anything; `None` is the caller's own. The same
@@ -132,13 +166,9 @@ impl Engine for BuiltInSandbox {
         Ok(verdict.clone())
     }
 
-    async fn image(&self, wanted: &ImageSpec, _progress: &ImageProgress<'_>) -> Result<Image, EngineError> {
+    async fn image(&self, wanted: &ImageSpec, progress: &ImageProgress<'_>) -> Result<Image, EngineError> {
         if let Some(reference) = &wanted.reference {
-            return Err(EngineError::ImageMissing {
-                reference: reference.clone(),
-                why: "the built-in sandbox shows the host's own root only".to_owned(),
-                remedy: "remove `image`".to_owned(),
-            });
+            return Ok(self.images.find(reference, progress).await?.image);
         }
         let (tools, state, roots) =
             (wanted.tools.clone(), self.shared.state.clone(), self.tool_roots.clone());

@@ -1,8 +1,9 @@
-//! The built-in sandbox keeps the contract of engines, as root and as an ordinary user.
+//! The built-in sandbox keeps the contract of engines, as root and as an ordinary user,
+//! with the host's own root and with an image.
 
 mod support;
 
-use support::{bench::built_in, engine_contract as contract, ordinary_user};
+use support::{bench::built_in, engine_contract as contract, ordinary_user, rootfs::InImage};
 
 macro_rules! keeps {
     ($($name:ident),* $(,)?) => {$(
@@ -11,7 +12,15 @@ macro_rules! keeps {
             let place = tempfile::tempdir().unwrap();
             contract::$name(&built_in(place.path())).await;
         }
-    )*};
+    )*
+
+    /// One after another, because making the image takes longer than most of them.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn all_of_it_in_an_image() {
+        let place = tempfile::tempdir().unwrap();
+        let engine = InImage::new(place.path());
+        $(contract::$name(&engine).await;)*
+    }};
 }
 
 keeps!(

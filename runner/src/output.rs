@@ -35,7 +35,7 @@ use std::io;
 use staith_model::{Event, EventKind, Exit, RunState};
 
 pub(crate) use self::{
-    arrival::{fetching, notice},
+    arrival::{fetching, fetching_images, notice},
     logs::{LogView, RunHeading, Wrote, runs},
     mode::OutputMode,
     notice::{Retelling, rolled_back, stopped, text},

@@ -1,10 +1,16 @@
 //! The stores and the engine of this machine, and what a command line finds in them.
 
-use std::{cell::RefCell, collections::BTreeMap, num::NonZeroUsize, path::Path, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroUsize,
+    path::Path,
+    sync::Arc,
+};
 
 use staith_builder::{
     cache::StepCache,
-    engine::{Capabilities, Engine as _, Image, ImageSpec, Support},
+    engine::{Capabilities, Engine as _, Image, ImageProgress, ImageSpec, Support},
     execute::{Budget, Workbench},
     layers::LayerStore,
     pipeline::Pipeline,
@@ -117,18 +123,37 @@ impl Workshop {
         }
     }
 
-    /// The root file systems that the plan's steps will see.
+    /// The root file systems that the plan's steps will see. Cancel-safe: what has come of an image is kept.
     ///
     /// # Errors
-    /// A toolchain is missing, or a program that a step surely runs; or the host can't isolate steps as the plan asks.
-    pub(crate) async fn images(&self, plan: &Plan) -> Result<BTreeMap<Option<String>, Image>, Problem> {
-        let wanted = ImageSpec { reference: None, tools: plan.tools.clone() };
-        let image = self.engine.image(&wanted, &|_| {}).await?;
+    /// A toolchain or an image is missing, or a program that a step surely runs; or the host can't isolate steps as the plan
+    /// asks.
+    pub(crate) async fn images(
+        &self,
+        plan: &Plan,
+        progress: &ImageProgress<'_>,
+    ) -> Result<BTreeMap<Option<String>, Image>, Problem> {
+        let of_steps = plan.steps.iter().map(|step| step.image.clone());
+        let named: BTreeSet<_> =
+            of_steps.chain(plan.services.iter().map(|service| service.image.clone())).collect();
+        let mut images = BTreeMap::new();
+        for reference in named {
+            // Toolchains are the host's; an image has its own.
+            let tools = if reference.is_none() { plan.tools.clone() } else { Vec::new() };
+            let wanted = ImageSpec { reference: reference.clone(), tools };
+            images.insert(reference, self.engine.image(&wanted, progress).await?);
+        }
         if let Some(unenforced) = unenforced_limit(plan, &self.engine.probe().await?) {
             return Err(unenforced);
         }
-        let missing = plan::missing_programs(plan, &|program| find_program(&image, program));
-        if missing.is_empty() { Ok([(None, image)].into()) } else { Err(Problem::missing(&missing)) }
+        let found = |step: &StepPlan, program: &str| find_program(&images[&step.image], program);
+        let missing = plan::missing_programs(plan, &found);
+        if missing.is_empty() { Ok(images) } else { Err(Problem::missing(&missing)) }
+    }
+
+    /// What people should know of the images that were just found.
+    pub(crate) fn notices(&self) -> Vec<String> {
+        self.engine.take_notices()
     }
 
     /// The secrets that the plan's steps name.

@@ -3,11 +3,13 @@
 //! 1. [`world`]: a place of its own for one scenario: a home, a project, a port.
 //! 2. [`load`]: clients that never stop asking, and what they saw.
 //! 3. [`app`]: a project with a small server, for scenarios about releasing.
-//! 4. [`wait`]: the one way to wait in a test: for a condition, never for a time.
-//! 5. [`leavings`]: what a run must not leave behind.
+//! 4. [`registry`]: a registry, and images to put into it.
+//! 5. [`wait`]: the one way to wait in a test: for a condition, never for a time.
+//! 6. [`leavings`]: what a run must not leave behind.
 
 pub mod app;
 pub mod leavings;
 pub mod load;
+pub mod registry;
 pub mod wait;
 pub mod world;

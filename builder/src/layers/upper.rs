@@ -147,7 +147,7 @@ fn open_directory(directory: BorrowedFd<'_>, name: &OsStr, stat: &Stat) -> io::R
 
 /// With the mount option `userxattr`, which user namespaces need, overlay marks a directory that replaces a lower one with
 /// the first attribute, else with the second. Layers carry the first only.
-pub(super) const OPAQUE: [&str; 2] = ["user.overlay.opaque", "trusted.overlay.opaque"];
+pub(crate) const OPAQUE: [&str; 2] = ["user.overlay.opaque", "trusted.overlay.opaque"];
 
 fn is_opaque(directory: &OwnedFd) -> bool {
     OPAQUE.iter().any(|attribute| {
@@ -157,7 +157,7 @@ fn is_opaque(directory: &OwnedFd) -> bool {
 }
 
 /// Opens something below `root` without passing any link.
-pub(super) fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+pub(crate) fn open_below(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
     // Opening a pipe would wait for its other end; a mere path opens nothing and takes no such flag.
     let waiting = if flags.contains(OFlags::PATH) { OFlags::empty() } else { OFlags::NONBLOCK };
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC | waiting;

@@ -10,9 +10,12 @@ use super::{
     values::{Complaint, Understood, complaint},
     walk::Table,
 };
+use crate::images::ImageReference;
 
 /// What is written for the host's own programs, where the file's default is another image.
 const HOST: &str = "host";
+/// With all its placeholders.
+const LONGEST: usize = 500;
 
 /// `image` of a table; `None` is the host image.
 pub(super) fn read(table: &Table<'_>) -> Option<String> {
@@ -62,29 +65,22 @@ pub(super) fn names_host(table: &Table<'_>) -> bool {
     table.entry("image").is_some_and(|entry| entry.value.get_ref().as_str() == Some(HOST))
 }
 
-/// The name of an image as registries and engines write it. Whether there is one by this name is not known here.
+/// The name of an image, as [`ImageReference`] reads it. Whether there is one by this name is not known here. With a
+/// placeholder in it, it is judged once values stand there.
 fn reference(text: &str) -> Understood<Option<String>> {
     if text == HOST {
         return Ok(None);
     }
-    if let Some((_, rest)) = text.split_once("://") {
-        return complaint(
-            "is an address",
-            "an image is named without `https://` or the like",
-            format!("write {}", quoted(rest)),
-        );
+    let is_template = text.contains('{') && text.len() <= LONGEST && !text.contains(char::is_whitespace);
+    match text.parse::<ImageReference>() {
+        _ if is_template => Ok(Some(text.to_owned())),
+        Ok(_) => Ok(Some(text.to_owned())),
+        Err(bad) => complaint(
+            "is not an image's name",
+            bad.why,
+            format!("{}; \"host\" stands for this machine's own programs", bad.remedy),
+        ),
     }
-    let fits = |c: char| c.is_ascii_alphanumeric() || "._-/:@+{}".contains(c);
-    let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '{');
-    if starts_well && text.len() <= 500 && text.chars().all(fits) && !text.contains("//") {
-        return Ok(Some(text.to_owned()));
-    }
-    complaint(
-        "is not an image's name",
-        format!("{} can't be an image", quoted(text)),
-        "write it as registries do, for example \"python:3.12-slim\" or \"ghcr.io/owner/name:1.2\"; \"host\" stands for this \
-         machine's own programs",
-    )
 }
 
 #[cfg(test)]
@@ -96,14 +92,29 @@ mod tests {
         for good in [
             "python:3.12-slim",
             "ghcr.io/a/b:1",
-            "localhost:5000/a@sha256:00",
+            "localhost:5000/a@sha256:0000000000000000000000000000000000000000000000000000000000000000",
             "python:{matrix.python}",
-            "a/b_c+d",
+            "a/b_c",
+            "./image.tar",
+            "/opt/images/rootfs",
+            "oci:./layout:1",
         ] {
             assert_eq!(reference(good), Ok(Some(good.to_owned())), "{good}");
         }
         assert_eq!(reference("host"), Ok(None));
-        for bad in ["", "-v", "a b", "https://ghcr.io/a", "a//b", "ä", "a\n", "../x", &"x".repeat(501)] {
+        for bad in [
+            "",
+            "-v",
+            "a b",
+            "https://ghcr.io/a",
+            "a//b",
+            "ä",
+            "a\n",
+            "../x",
+            "A",
+            "a@sha256:00",
+            &"x".repeat(501),
+        ] {
             assert!(reference(bad).is_err(), "{bad:?}");
         }
     }

@@ -1,6 +1,6 @@
 //! What a plan needs that this host lacks, said before anything runs.
 
-use staith_model::{Name, Plan, Tool};
+use staith_model::{Command, Name, Plan, StepPlan, Tool};
 
 use super::programs;
 
@@ -17,14 +17,23 @@ pub struct MissingProgram {
 
 /// The programs that steps of `plan` surely run and that `found` does not find, in the order of the plan.
 ///
-/// `found` is asked for plain names such as `cargo`; it should look where the step will: in the `PATH` of the image that
-/// belongs to the plan's tools.
-pub fn missing_programs(plan: &Plan, found: &dyn Fn(&str) -> bool) -> Vec<MissingProgram> {
+/// `found` is asked for plain names such as `cargo`; it should look where the step will: in the `PATH` of the step's image,
+/// or of the host image with the plan's tools.
+pub fn missing_programs(plan: &Plan, found: &dyn Fn(&StepPlan, &str) -> bool) -> Vec<MissingProgram> {
     let missing = plan.steps.iter().flat_map(|step| {
-        let absent = programs(&step.command).into_iter().filter(|program| !found(program));
+        // Every script needs a shell, and images without one are not rare.
+        let shell =
+            (step.image.is_some() && matches!(step.command, Command::Shell(_))).then(|| "sh".to_owned());
+        let wanted = shell.into_iter().chain(programs(&step.command));
+        let absent = wanted.filter(|program| !found(step, program));
         absent.map(|program| MissingProgram {
             step: step.name.clone(),
-            remedy: remedy(&program, &plan.tools),
+            remedy: match &step.image {
+                Some(image) => {
+                    format!("use another `image` for step `{}`: {image} has no `{program}`", step.name)
+                }
+                None => remedy(&program, &plan.tools),
+            },
             program,
         })
     });
@@ -165,7 +174,7 @@ mod tests {
         let plan =
             super::super::plan(&pipeline, source, &super::super::Occasion::default(), &|_| Digest::of(b""))
                 .unwrap();
-        missing_programs(&plan, &|program| there.contains(&program))
+        missing_programs(&plan, &|_, program| there.contains(&program))
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What is taken from a step: privileges, limits beyond reason, and, with Landlock, writing anywhere but where it may.
 
-use std::io;
+use std::{io, path::PathBuf};
 
 use caps::CapSet;
 use landlock::{
@@ -15,13 +15,14 @@ use super::{
 };
 use crate::engine::WORKSPACE;
 
-/// Confines this process and all that it will start.
-pub(super) fn confine(processes: u64, longest_file: Option<u64>) -> Result<(), SetupError> {
+/// Confines this process and all that it will start. `image` says whether the root is an image's, of which a step may change
+/// what it likes: it is gone with the step.
+pub(super) fn confine(processes: u64, longest_file: Option<u64>, image: bool) -> Result<(), SetupError> {
     limits(processes, longest_file).doing(Stage::Confinement, || "setting resource limits".to_owned())?;
     no_capabilities().doing(Stage::Confinement, || "dropping capabilities".to_owned())?;
     rustix::thread::set_no_new_privs(true)
         .doing(Stage::Confinement, || "giving up new privileges".to_owned())?;
-    second_wall().doing(Stage::Confinement, || "restricting files with Landlock".to_owned())
+    second_wall(image).doing(Stage::Confinement, || "restricting files with Landlock".to_owned())
 }
 
 /// Resource limits that hold on every host, whatever control groups it has. The number of processes is counted per user
@@ -56,11 +57,14 @@ fn no_capabilities() -> io::Result<()> {
 }
 
 /// Landlock, where the kernel has it. It would still hold if a mount were writable by mistake.
-fn second_wall() -> io::Result<()> {
+fn second_wall(image: bool) -> io::Result<()> {
     // Rights of this version are known to suit the step; a kernel that has fewer restricts what it can.
     let all = AccessFs::from_all(ABI::V5);
     let reading = AccessFs::from_read(ABI::V5);
-    let writable = [WORKSPACE, HOME, "/tmp", "/run", "/var/tmp", "/dev"];
+    let mut writable = [WORKSPACE, HOME, "/tmp", "/run", "/var/tmp", "/dev"].map(PathBuf::from).to_vec();
+    if image {
+        writable.extend(directories_of_the_image()?);
+    }
     let restrict = || -> Result<(), landlock::RulesetError> {
         Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
@@ -73,4 +77,16 @@ fn second_wall() -> io::Result<()> {
         Ok(())
     };
     restrict().map_err(io::Error::other)
+}
+
+/// Each directory of the root by itself: a rule for `/` would hold for `/proc` as well.
+fn directories_of_the_image() -> io::Result<Vec<PathBuf>> {
+    let mut directories = Vec::new();
+    for entry in std::fs::read_dir("/")? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() && entry.file_name() != "proc" {
+            directories.push(entry.path());
+        }
+    }
+    Ok(directories)
 }

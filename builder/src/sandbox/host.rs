@@ -23,7 +23,11 @@ use staith_model::{Digest, Name, Tool};
 
 pub(super) use self::directory::allowed_roots;
 use self::memory::Memory;
-use crate::engine::{Bind, EngineError, Image, Root};
+pub(crate) use self::{directory::reason_not_below, memory::Stamp, packages::stamps_below};
+use crate::{
+    engine::{Bind, EngineError, Image, Root},
+    images,
+};
 
 /// Where toolchains appear in the sandbox.
 const TOOLS: &str = "/opt/tools";
@@ -100,9 +104,14 @@ fn resolve(
     }
 }
 
-/// Whether a program of this name will be found on `PATH` in a sandbox with this image. Looks at the host's files, starts
-/// nothing.
+/// Whether a program of this name will be found on `PATH` in a sandbox with this image. Looks at the host's files and at the
+/// image's, starts nothing. Of an image that only its engine can look into, everything is believed to be there.
 pub fn find_program(image: &Image, name: &str) -> bool {
+    match &image.root {
+        Root::Host => {}
+        Root::Layers(layers) => return images::has_program(layers, &image.path, name),
+        Root::InEngine(_) => return true,
+    }
     image.path.iter().filter_map(|directory| on_host(image, directory)).any(|directory| {
         let found = fs::metadata(directory.join(name));
         found.is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)

@@ -32,6 +32,11 @@ pub(super) struct Request {
     pub(super) cgroup_v1_tasks: Vec<PathBuf>,
     /// The group of cgroup v2 in which the sandbox's first process starts.
     pub(super) cgroup_v2: Option<PathBuf>,
+    /// Layers of the image that is the root, lowest first; none when the host's own root is.
+    pub(super) image: Vec<PathBuf>,
+    /// With an image: where what the step changes of it goes, and overlay's own directory; below `work`.
+    pub(super) image_upper: PathBuf,
+    pub(super) image_work: PathBuf,
     /// Read-only binds.
     pub(super) binds: Vec<(PathBuf, PathBuf)>,
     /// Lower layers of the workspace, lowest first.

@@ -5,6 +5,10 @@
 //! * `/dev` with harmless devices only, and a new `/proc` with what concerns the host masked ([`kernel`])
 //! * `/tmp`, `/run`, `/var/tmp`, `/dev/shm` and the home directory: empty, in memory, limited in size together
 //! * the image's binds, read-only, and the workspace
+//!
+//! With an image, its layers take the place of the first two, below a layer that is thrown away with the step. The topmost of
+//! them is Staith's own and has a directory at each place at which something is mounted here, so that a link of the image's
+//! leads no mount elsewhere.
 
 pub(super) mod etc;
 pub(super) mod kernel;
@@ -32,15 +36,46 @@ const SCRATCH: [(&str, u32); 5] =
 /// Builds the root file system and makes it this process's own. Nothing of the host's is left reachable.
 pub(super) fn enter(request: &Request) -> Result<(), SetupError> {
     let root = staging::new_root();
-    mount_root(&root).doing(Stage::Root, || "mounting the new root".to_owned())?;
-    system_directories(&root).doing(Stage::Root, || "showing the host's /usr".to_owned())?;
-    etc::fill(&root.join("etc")).doing(Stage::Root, || "filling /etc".to_owned())?;
+    let of_host = request.image.is_empty();
+    if of_host { host_root(&root) } else { image_root(&root, request) }?;
     kernel::devices(&root.join("dev")).doing(Stage::Root, || "filling /dev".to_owned())?;
     scratch(&root, request.scratch_bytes).doing(Stage::Root, || "mounting /tmp and its like".to_owned())?;
     kernel::processes(&root.join("proc")).doing(Stage::Proc, || "mounting /proc".to_owned())?;
     image_binds(&root, request)?;
     workspace(&root, request.lowers.len())?;
-    pivot(&root).doing(Stage::Root, || "changing the root".to_owned())
+    // What is writable of an image is gone with the step; its devices are not to be changed all the same.
+    let no_longer = if of_host { root.clone() } else { root.join("dev") };
+    restrict(&no_longer, Attributes::READ_ONLY)
+        .and_then(|()| pivot(&root))
+        .doing(Stage::Root, || "changing the root".to_owned())
+}
+
+fn host_root(root: &Path) -> Result<(), SetupError> {
+    mount_root(root).doing(Stage::Root, || "mounting the new root".to_owned())?;
+    system_directories(root).doing(Stage::Root, || "showing the host's /usr".to_owned())?;
+    etc::fill(&root.join("etc")).doing(Stage::Root, || "filling /etc".to_owned())
+}
+
+fn image_root(root: &Path, request: &Request) -> Result<(), SetupError> {
+    let doing = || "mounting the image's layers".to_owned();
+    if !request.binds.is_empty() {
+        // An image could have a link where one is to go.
+        return Err(io::Error::other("nothing of the host can be bound into an image"))
+            .doing(Stage::Root, doing);
+    }
+    overlay("image", root, &staging::image_options(request.image.len())).doing(Stage::Root, doing)?;
+    let limits = [("size", "1m"), ("nr_inodes", "1k"), ("mode", "0755")];
+    Detached::new_of("tmpfs", &limits, Attributes::WRITABLE)
+        .and_then(|devices| devices.attach(&root.join("dev")))
+        .doing(Stage::Root, || "mounting /dev".to_owned())
+}
+
+/// Makes a directory; one that is there already will do.
+pub(super) fn directory(path: &Path) -> io::Result<()> {
+    match fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
+    }
 }
 
 fn mount_root(root: &Path) -> io::Result<()> {
@@ -70,7 +105,7 @@ fn scratch(root: &Path, bytes: u64) -> io::Result<()> {
     let shared = Detached::new_of("tmpfs", &limits, Attributes::WRITABLE)?;
     // Mounted where the workspace comes later: it is out of sight once that covers it.
     let hidden = root.join(&WORKSPACE[1..]);
-    fs::create_dir(&hidden)?;
+    directory(&hidden)?;
     shared.attach(&hidden)?;
     for (name, mode) in SCRATCH {
         let (source, target) = (hidden.join(name.replace('/', "-")), root.join(name));
@@ -109,25 +144,24 @@ fn image_binds(root: &Path, request: &Request) -> Result<(), SetupError> {
 
 fn workspace(root: &Path, lowers: usize) -> Result<(), SetupError> {
     let target = root.join(&WORKSPACE[1..]);
-    let options = staging::overlay_options(lowers);
+    overlay("workspace", &target, &staging::overlay_options(lowers))
+        .doing(Stage::Workspace, || "mounting the workspace's overlay".to_owned())
+}
+
+fn overlay(name: &str, target: &Path, options: &str) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    nix::mount::mount(Some("workspace"), &target, Some("overlay"), flags, Some(options.as_str()))
-        .doing(Stage::Workspace, || "mounting the workspace's overlay".to_owned())?;
+    nix::mount::mount(Some(name), target, Some("overlay"), flags, Some(options))?;
     // Where overlay can't use its work directory it does not fail, it mounts read-only.
-    let mounted =
-        rustix::fs::statvfs(&target).doing(Stage::Workspace, || "looking at the workspace".to_owned())?;
-    if mounted.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+    if rustix::fs::statvfs(target)?.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
         return Err(io::Error::other(
             "the kernel mounted it read-only; the upper and work directories must belong to the sandbox's user",
-        ))
-        .doing(Stage::Workspace, || "mounting the workspace's overlay".to_owned());
+        ));
     }
     Ok(())
 }
 
 /// Makes `root` the root, and drops the old one with all its mounts.
 fn pivot(root: &Path) -> io::Result<()> {
-    restrict(root, Attributes::READ_ONLY)?;
     rustix::process::chdir(root)?;
     // The old root ends up on top of the new one, from where it is taken away: no directory for it is needed.
     rustix::process::pivot_root(".", ".")?;

@@ -30,11 +30,23 @@ pub(super) fn staged_bind(number: usize) -> PathBuf {
     Path::new(PLACE).join(format!("b{number}"))
 }
 
-/// Overlay's options for the staged layers.
+/// Overlay's options for the staged layers of the workspace.
 pub(super) fn overlay_options(lowers: usize) -> String {
+    options('l', lowers, "upper", "work")
+}
+
+/// Overlay's options for the staged layers of the image.
+pub(super) fn image_options(layers: usize) -> String {
+    options('i', layers, "image-upper", "image-work")
+}
+
+fn options(letter: char, lowers: usize, upper: &str, work: &str) -> String {
     // Overlay wants the topmost first.
-    let lowers: Vec<String> = (0..lowers).rev().map(|number| format!("{PLACE}/l{number}")).collect();
-    format!("lowerdir={},upperdir={PLACE}/upper,workdir={PLACE}/work,userxattr,volatile", lowers.join(":"))
+    let lowers: Vec<String> = (0..lowers).rev().map(|number| format!("{PLACE}/{letter}{number}")).collect();
+    format!(
+        "lowerdir={},upperdir={PLACE}/{upper},workdir={PLACE}/{work},userxattr,volatile",
+        lowers.join(":")
+    )
 }
 
 /// Puts everything into place. The process must be alone in its mount namespace.
@@ -59,8 +71,18 @@ pub(super) fn stage(request: &Request) -> Result<(), SetupError> {
     let (shared, upper, work) = common_directory(&request.upper, &request.work);
     debug_assert!(request.upper.starts_with(shared));
     // Links, because a path in overlay's options would have to be escaped.
-    symlink(Path::new("writable").join(upper), Path::new(PLACE).join("upper"))
-        .and_then(|()| symlink(Path::new("writable").join(work), Path::new(PLACE).join("work")))
+    let link =
+        |inside: &Path, name: &str| symlink(Path::new("writable").join(inside), Path::new(PLACE).join(name));
+    let mut links = vec![(upper, "upper"), (work, "work")];
+    if !request.image.is_empty() {
+        let below = |path| Path::strip_prefix(path, shared).map_err(io::Error::other);
+        let named = || "finding a place for what the step changes of its image".to_owned();
+        links.push((below(&request.image_upper).doing(Stage::Root, named)?, "image-upper"));
+        links.push((below(&request.image_work).doing(Stage::Root, named)?, "image-work"));
+    }
+    links
+        .into_iter()
+        .try_for_each(|(inside, name)| link(inside, name))
         .doing(Stage::Workspace, || "naming the workspace's upper directory".to_owned())
 }
 
@@ -71,6 +93,9 @@ fn gather(request: &Request) -> Result<Vec<(Detached, PathBuf)>, SetupError> {
     let mut wanted = vec![(writable, place.join("writable"), Stage::Workspace)];
     for (number, lower) in request.lowers.iter().enumerate() {
         wanted.push((lower, place.join(format!("l{number}")), Stage::Workspace));
+    }
+    for (number, layer) in request.image.iter().enumerate() {
+        wanted.push((layer, place.join(format!("i{number}")), Stage::Root));
     }
     for (number, (host, _)) in request.binds.iter().enumerate() {
         wanted.push((host, staged_bind(number), Stage::Root));
@@ -112,6 +137,7 @@ mod tests {
     #[test]
     fn sixty_layers_fit_a_page() {
         assert!(overlay_options(60).len() < 4000);
+        assert!(image_options(128).len() < 4000);
     }
 
     #[test]

@@ -72,7 +72,8 @@ fn confine(request: &Request, filters: &Filters) -> Result<(), Failure> {
             request.workdir.display()
         ))
     })?;
-    confinement::confine(request.processes, request.longest_file).map_err(Failure::Setup)?;
+    confinement::confine(request.processes, request.longest_file, !request.image.is_empty())
+        .map_err(Failure::Setup)?;
     sys::close_on_exec_from(3)
         .doing(Stage::Confinement, || "closing descriptors".to_owned())
         .map_err(Failure::Setup)?;
@@ -110,11 +111,11 @@ fn execute(request: &Request) -> Failure {
             Err(Errno::ENOENT | Errno::ENOTDIR) => {}
             // As a shell does: look further, but remember that it was there.
             Err(Errno::EACCES) => worst = Errno::EACCES,
-            Err(error) => return Failure::NotStarted(explain(error, program, &request.path)),
+            Err(error) => return Failure::NotStarted(explain(error, program, request)),
             Ok(never) => match never {},
         }
     }
-    Failure::NotStarted(explain(worst, program, &request.path))
+    Failure::NotStarted(explain(worst, program, request))
 }
 
 /// A program with a slash is a path; any other is looked for.
@@ -125,14 +126,17 @@ fn candidates(program: &OsStr, path: &[PathBuf]) -> Vec<PathBuf> {
     path.iter().map(|directory| directory.join(program)).collect()
 }
 
-fn explain(error: Errno, program: &OsStr, path: &[PathBuf]) -> String {
+fn explain(error: Errno, program: &OsStr, request: &Request) -> String {
     let searched = || {
-        let path: Vec<_> = path.iter().map(|directory| directory.display().to_string()).collect();
+        let path: Vec<_> = request.path.iter().map(|directory| directory.display().to_string()).collect();
         path.join(":")
     };
     match error {
         Errno::ENOENT if program.as_bytes().contains(&b'/') => {
             "there is no such file in the sandbox, or the interpreter that it names is not there".to_owned()
+        }
+        Errno::ENOENT if !request.image.is_empty() => {
+            format!("it is in none of {}; use an image that has it", searched())
         }
         Errno::ENOENT => {
             format!(

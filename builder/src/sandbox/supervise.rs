@@ -42,6 +42,7 @@ pub(super) async fn supervise(
     abandoned: CancellationToken,
 ) -> Result<StepExit, EngineError> {
     plan::check_fresh(&step)?;
+    plan::make_image_directory(&shared, &step)?;
     let (limits, processes) = plan::limits(shared.cgroups().await?, &step.limits)?;
     let group = shared.cgroups().await?.make(&step.label, limits).map_err(|error| EngineError::Setup {
         doing: "making the step's control group".to_owned(),
@@ -55,7 +56,7 @@ pub(super) async fn supervise(
         deadline: Instant::now() + step.timeout,
         cancel,
         abandoned,
-        disk: DiskGuard::new(&step.upper, step.limits.disk),
+        disk: DiskGuard::new(&step.upper, plan::written_of_image(&step), step.limits.disk),
         verdict: None,
         kill_at: None,
         survivors: 0,
@@ -73,6 +74,7 @@ pub(super) async fn supervise(
     let out_of_memory = group.killed_for_memory() > 0;
     group.remove().await;
     make_removable(&step.work);
+    make_removable(&plan::image_directory(&step).join("work"));
     if watch.verdict.is_none() {
         let did_well = matches!(ended, Ok(Some(Report::Exited(0))));
         watch.verdict = watch.disk.at_the_end(did_well).await.map(Verdict::TooMuchWritten);

@@ -1,6 +1,12 @@
 //! The contract of [`Engine`], as tests over any implementation.
 
-use std::{fs, os::unix::fs::FileTypeExt, path::Path, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::FileTypeExt,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use staith_builder::engine::{Engine, EngineError, OutputChunk, StepExit, Stream, Support};
 use staith_model::Network;
@@ -9,9 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::bench::{Bench, collect, eventually, mode, processes_with};
 
-/// A text that is in the arguments of one test's processes and of no others.
+/// A text that is in the arguments of one test's processes and of no others, also when the test runs over several engines
+/// at once.
 fn marker(test: &str) -> String {
-    format!("staith-marker-{test}-{}", std::process::id())
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    // Ended, so that the first is not found in the tenth.
+    format!("staith-marker-{test}-{}-{number}-", std::process::id())
 }
 
 pub async fn exit_codes_are_the_programs(engine: &dyn Engine) {

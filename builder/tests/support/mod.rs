@@ -5,3 +5,4 @@
 pub mod bench;
 pub mod engine_contract;
 pub mod ordinary_user;
+pub mod rootfs;

@@ -1,9 +1,10 @@
 //! `staith run`.
 
-use std::{env, num::NonZeroUsize, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, env, num::NonZeroUsize, sync::Arc, time::Instant};
 
 use clap::Args;
 use staith_builder::{
+    engine::Image,
     execute::{self, EventLog, Manner, Stop, Workbench},
     plan::Occasion,
     source::{Origin, Resolved, Selection},
@@ -80,7 +81,7 @@ impl Arguments {
             return Err(nothing_to_release(&plan));
         }
         let secrets = workshop.secrets(&plan).await?;
-        let images = workshop.images(&plan).await?;
+        let images = images(&workshop, &plan, &stop, mode).await?;
         let run = Run {
             id: RunId::new(
                 clock::unix_millis(),
@@ -162,6 +163,22 @@ async fn find(
 /// The plan of only these steps and what they need; all of it if none is named.
 fn part_of(plan: Plan, steps: &[Name]) -> Result<Plan, Problem> {
     if steps.is_empty() { Ok(plan) } else { Ok(plan.only(steps)?) }
+}
+
+/// Finds the images, and hears signals while it does: one that is not here is fetched.
+async fn images(
+    workshop: &Workshop,
+    plan: &Plan,
+    stop: &Stop,
+    mode: OutputMode,
+) -> Result<BTreeMap<Option<String>, Image>, Problem> {
+    let progress = output::fetching_images(mode);
+    let images = tokio::select! {
+        found = workshop.images(plan, &progress) => found?,
+        () = stop.cancel.cancelled() => return Err(Problem::new(Exit::Interrupted, "interrupted before anything was run")),
+    };
+    workshop.notices().iter().for_each(|notice| output::notice(notice, mode));
+    Ok(images)
 }
 
 struct Run {

@@ -3,10 +3,11 @@
 
 use std::{
     io::{self, IsTerminal as _},
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use staith_builder::source::Progress;
+use staith_builder::{engine::ImageFetched, source::Progress};
 
 use super::{OutputMode, clean::clean_word, human, look::Look, look::Tone, sink::Sink};
 
@@ -36,6 +37,29 @@ pub(crate) fn fetching(place: &str, mode: OutputMode) -> impl FnMut(&Progress) +
             Sink::new(io::stderr()).line(&format!("fetching {place}"));
         }
         shown = true;
+    }
+}
+
+/// What to call with the progress of images that are fetched: a moving line on a terminal, a single one for each elsewhere.
+pub(crate) fn fetching_images(mode: OutputMode) -> impl Fn(ImageFetched) + Send + Sync + use<> {
+    let moves = io::stderr().is_terminal() && !mode.is_json();
+    let state = Mutex::new((None::<Instant>, String::new()));
+    move |fetched| {
+        let (last, told) = &mut *state.lock().unwrap_or_else(PoisonError::into_inner);
+        let image = clean_word(&fetched.reference);
+        let is_whole = fetched.of_bytes.is_some_and(|of| fetched.bytes >= of);
+        if moves && is_whole {
+            let _ = console::Term::stderr().clear_line();
+        } else if moves && last.is_none_or(|last| last.elapsed() >= BETWEEN) {
+            *last = Some(Instant::now());
+            let of = fetched.of_bytes.map(|of| format!(" of {}", human::size(of))).unwrap_or_default();
+            let line = format!("fetching {image}: {}{of}", human::size(fetched.bytes));
+            let terminal = console::Term::stderr();
+            let _ = terminal.clear_line().and_then(|()| terminal.write_str(&line));
+        } else if !moves && !mode.is_json() && *told != image {
+            Sink::new(io::stderr()).line(&format!("fetching {image}"));
+            told.clone_from(&image);
+        }
     }
 }
 

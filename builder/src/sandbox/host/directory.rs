@@ -68,7 +68,7 @@ pub(super) fn show(name: &Name, path: &Path, state: &Path, roots: &[PathBuf]) ->
         let why = format!("{} {why}, which a step must not see", host.display());
         return Err(refuse(why, "name the toolchain's own directory, and nothing that holds more"));
     }
-    if let Some(why) = reason_not_allowed(&host, roots) {
+    if let Some(why) = reason_not_below(&host, roots, ROOTS_VARIABLE) {
         let why = format!("{} {why}", host.display());
         let remedy = format!(
             "install it below {INSTALLED}, or, if you own this machine and trust what is there, start Staith with \
@@ -96,8 +96,8 @@ fn homes() -> Vec<PathBuf> {
     by_system.into_iter().chain(by_environment).filter_map(|home| fs::canonicalize(home).ok()).collect()
 }
 
-/// Why the machine's owner did not agree to showing a directory; none when they did.
-fn reason_not_allowed(host: &Path, roots: &[PathBuf]) -> Option<String> {
+/// Why the machine's owner did not agree to showing something, which `variable` would say; none when they did.
+pub(crate) fn reason_not_below(host: &Path, roots: &[PathBuf], variable: &str) -> Option<String> {
     // A root may be a link itself, and `host` has none.
     let resolved = |root: &Path| fs::canonicalize(root).ok();
     if roots.iter().filter_map(|root| resolved(root)).any(|root| host.starts_with(root)) {
@@ -106,7 +106,7 @@ fn reason_not_allowed(host: &Path, roots: &[PathBuf]) -> Option<String> {
     let below_installed =
         resolved(Path::new(INSTALLED)).is_some_and(|opt| host != opt && host.starts_with(opt));
     if !below_installed {
-        return Some(format!("is neither below {INSTALLED} nor below a folder that {ROOTS_VARIABLE} allows"));
+        return Some(format!("is neither below {INSTALLED} nor below a folder that {variable} allows"));
     }
     match writable_by_all(host) {
         Ok(None) => None,
@@ -225,8 +225,8 @@ mod tests {
 
     #[test]
     fn below_opt_nobody_else_may_write() {
-        assert!(reason_not_allowed(Path::new("/opt"), &[]).is_some());
-        assert!(reason_not_allowed(Path::new("/usr/bin"), &[]).is_some());
+        assert!(reason_not_below(Path::new("/opt"), &[], ROOTS_VARIABLE).is_some());
+        assert!(reason_not_below(Path::new("/usr/bin"), &[], ROOTS_VARIABLE).is_some());
         let place = tempfile::tempdir().unwrap();
         let place = fs::canonicalize(place.path()).unwrap();
         fs::create_dir(place.join("open")).unwrap();

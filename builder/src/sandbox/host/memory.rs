@@ -11,8 +11,8 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 /// Tells that a file is as it was, without reading it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stamp {
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct Stamp {
     path: PathBuf,
     /// Size, inode, device, modification and change time in seconds and nanoseconds; none where there is no file.
     file: Option<[i64; 7]>,
@@ -20,18 +20,26 @@ pub(super) struct Stamp {
 
 impl Stamp {
     /// Of what is at `path`, through links.
-    pub(super) fn of(path: impl Into<PathBuf>) -> Self {
+    pub(crate) fn of(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        let file = fs::metadata(&path).ok().map(|file| {
-            let size = file.size().cast_signed();
-            let (inode, device) = (file.ino().cast_signed(), file.dev().cast_signed());
-            [size, inode, device, file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()]
-        });
+        let file = fs::metadata(&path).ok().map(|file| Self::numbers(&file));
         Self { path, file }
     }
 
+    fn numbers(file: &fs::Metadata) -> [i64; 7] {
+        let size = file.size().cast_signed();
+        let (inode, device) = (file.ino().cast_signed(), file.dev().cast_signed());
+        [size, inode, device, file.mtime(), file.mtime_nsec(), file.ctime(), file.ctime_nsec()]
+    }
+
+    /// Of what is at `path`, not through a link there.
+    pub(crate) fn of_itself(path: PathBuf) -> Self {
+        let found = fs::symlink_metadata(&path).ok();
+        Self { file: found.map(|file| Self::numbers(&file)), path }
+    }
+
     /// A file that changed just now could change again within the clock's resolution and keep its stamp.
-    fn is_settled(&self) -> bool {
+    pub(crate) fn is_settled(&self) -> bool {
         const SETTLED: Duration = Duration::from_secs(2);
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let Some([.., modified, _, changed, _]) = self.file else { return true };

@@ -72,6 +72,23 @@ pub(super) fn of_listing(directories: &[&str], depth: usize) -> Digest {
     Digest::of_value("staith.listing.v1", &lines)
 }
 
+/// The stamps of a directory and of all that is below it, in the order of their paths.
+pub(crate) fn stamps_below(directory: &Path) -> Vec<Stamp> {
+    fn walk(directory: &Path, stamps: &mut Vec<Stamp>) {
+        stamps.push(Stamp::of_itself(directory.to_path_buf()));
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            match entry.file_type() {
+                Ok(kind) if kind.is_dir() => walk(&entry.path(), stamps),
+                _ => stamps.push(Stamp::of_itself(entry.path())),
+            }
+        }
+    }
+    let mut stamps = Vec::new();
+    walk(directory, &mut stamps);
+    stamps.sort_unstable();
+    stamps
+}
+
 pub(super) fn list(directory: &Path, depth: usize, lines: &mut Vec<String>) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     for entry in entries.flatten() {

@@ -2,7 +2,10 @@
 
 use std::{fs, io, os::unix::fs::symlink, path::Path};
 
-use super::super::mounts::{Attributes, Detached, bind};
+use super::{
+    super::mounts::{Attributes, Detached, bind},
+    directory,
+};
 
 /// Devices that give nothing away and do no harm.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
@@ -36,9 +39,9 @@ const MASKED: [&str; 21] = [
 /// What of `/proc` can be read but not written.
 const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
-/// Fills `target`, which does not exist yet, with devices bound from the host's.
+/// Fills `target`, which is empty or does not exist yet, with devices bound from the host's.
 pub(super) fn devices(target: &Path) -> io::Result<()> {
-    fs::create_dir(target)?;
+    directory(target)?;
     for name in DEVICES {
         let inside = target.join(name);
         fs::File::create(&inside)?;
@@ -60,9 +63,9 @@ pub(super) fn devices(target: &Path) -> io::Result<()> {
     Detached::new_of("devpts", &options, Attributes::DEVICE)?.attach(&terminals)
 }
 
-/// Mounts a new `/proc`, which shows this process namespace alone, at `target`, which does not exist yet.
+/// Mounts a new `/proc`, which shows this process namespace alone, at `target`, which is empty or does not exist yet.
 pub(super) fn processes(target: &Path) -> io::Result<()> {
-    fs::create_dir(target)?;
+    directory(target)?;
     // Not read-only: a process may write its own files there.
     Detached::new_of("proc", &[], Attributes::PROC)?.attach(target)?;
     for name in READ_ONLY {

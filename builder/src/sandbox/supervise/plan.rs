@@ -1,6 +1,13 @@
-//! From what a step asks for to what its sandbox is told. Pure, but for looking at the machine's memory.
+//! From what a step asks for to what its sandbox is told. Pure, but for looking at the machine's memory and
+//! making the place for an image's changes.
 
-use std::{collections::BTreeMap, ffi::OsString, path::Path};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fs,
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+};
 
 use staith_model::{Limits, Network};
 
@@ -9,7 +16,10 @@ use super::super::{
     cgroup::{Cgroups, GroupLimits},
     protocol::{PROXY_PORT, Request},
 };
-use crate::engine::{EngineError, StepSpec, Support, WORKSPACE};
+use crate::{
+    engine::{EngineError, Root, StepSpec, Support, WORKSPACE},
+    images,
+};
 
 /// Processes and threads of a step that says nothing else: more than any build needs, fewer than harm the host.
 const DEFAULT_PROCESSES: u64 = 4096;
@@ -84,6 +94,9 @@ pub(super) fn request(shared: &Shared, step: &StepSpec, processes: u64) -> Reque
         as_root: shared.as_root,
         cgroup_v1_tasks: Vec::new(),
         cgroup_v2: None,
+        image: layers(&step.image.root).to_vec(),
+        image_upper: image_directory(step).join("upper"),
+        image_work: image_directory(step).join("work"),
         binds: step.image.binds.iter().map(|bind| (bind.host.clone(), bind.inside.clone())).collect(),
         lowers: step.lowers.clone(),
         upper: step.upper.clone(),
@@ -101,6 +114,71 @@ pub(super) fn request(shared: &Shared, step: &StepSpec, processes: u64) -> Reque
         env: environment(step),
     }
 }
+
+/// The image's layers; none of the host's own root.
+fn layers(root: &Root) -> &[PathBuf] {
+    match root {
+        Root::Layers(layers) => layers,
+        Root::Host | Root::InEngine(_) => &[],
+    }
+}
+
+/// Where what a step changes of its image goes: beside overlay's own, so that whoever removes that removes this too.
+pub(super) fn image_directory(step: &StepSpec) -> PathBuf {
+    step.work.join("image")
+}
+
+/// What a step has changed of its image, where it has one.
+pub(super) fn written_of_image(step: &StepSpec) -> Option<PathBuf> {
+    matches!(step.image.root, Root::Layers(_)).then(|| image_directory(step).join("upper"))
+}
+
+/// Makes that place, when the step has an image.
+///
+/// # Errors
+/// The file system refused, or the image is another engine's.
+pub(super) fn make_image_directory(shared: &Shared, step: &StepSpec) -> Result<(), EngineError> {
+    let failed = |why: String| EngineError::Setup {
+        doing: "making a place for what the step changes of its image".to_owned(),
+        why,
+    };
+    match &step.image.root {
+        Root::Host => return Ok(()),
+        Root::InEngine(name) => return Err(failed(format!("the image {name} is another engine's"))),
+        Root::Layers(_) => {}
+    }
+    let top = image_directory(step);
+    for directory in [&top, &top.join("upper"), &top.join("work")] {
+        let made = fs::create_dir(directory).and_then(|()| match shared.as_root {
+            true => chown(directory, Some(shared.outside.0), Some(shared.outside.1)),
+            false => Ok(()),
+        });
+        made.map_err(|error| failed(error.to_string()))?;
+    }
+    Ok(())
+}
+
+/// Where a step finds the authorities that this host trusts, if it has them in one file.
+fn authorities(root: &Root) -> Option<&'static str> {
+    /// What the host image shows of these the step can read.
+    const OF_THE_HOST: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+    match root {
+        Root::Host => OF_THE_HOST.into_iter().find(|path| Path::new(path).is_file()),
+        Root::Layers(layers) => images::has_authorities(layers).then_some(images::AUTHORITIES),
+        Root::InEngine(_) => None,
+    }
+}
+
+/// What programs read that have authorities of their own, or look where an image has none.
+const NAMES_OF_AUTHORITIES: [&str; 7] = [
+    "CARGO_HTTP_CAINFO",
+    "CURL_CA_BUNDLE",
+    "GIT_SSL_CAINFO",
+    "NODE_EXTRA_CA_CERTS",
+    "PIP_CERT",
+    "REQUESTS_CA_BUNDLE",
+    "SSL_CERT_FILE",
+];
 
 /// The step's whole environment, its secrets among it: the request goes through a socket that nobody else holds, never over a
 /// command line or a file. What the step says wins over what the tools need, and that over what holds for all.
@@ -121,6 +199,9 @@ fn environment(step: &StepSpec) -> Vec<OsString> {
         }
         for name in ["no_proxy", "NO_PROXY"] {
             all.insert(name, "localhost,127.0.0.1,::1".to_owned());
+        }
+        if let Some(authorities) = authorities(&step.image.root) {
+            all.extend(NAMES_OF_AUTHORITIES.map(|name| (name, authorities.to_owned())));
         }
     }
     let said = step.image.env.iter().chain(&step.env);
