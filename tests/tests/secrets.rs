@@ -171,7 +171,6 @@ fn a_step_gets_its_own_secrets_and_no_others() {
     assert!(!other.iter().any(|line| line.contains("TOKEN") || line.contains("***")), "{other:?}");
 }
 
-/// The names of processes of this machine of which something holds the secret.
 /// Of this machine's processes, those that show a secret in a file of theirs.
 fn processes_whose(what: &str, secret: &str) -> Vec<String> {
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
