@@ -6,13 +6,15 @@
 //! 4. [`engine`]: the seam behind which a step is isolated, and [`sandbox`], the built-in way to do it.
 //! 5. [`layers`]: a workspace is a stack of layers; what a step leaves is another layer.
 //! 6. [`cache`]: what ran before with the same inputs is not run again.
-//! 7. [`report`]: what tests said.
-//! 8. [`execute`]: one dispatcher starts steps, orders what they say, and ends with a report.
+//! 7. [`outlook`]: what of a plan is known before it is run.
+//! 8. [`report`]: what tests said.
+//! 9. [`execute`]: one dispatcher starts steps, orders what they say, and ends with a report.
 
 pub mod cache;
 pub mod engine;
 pub mod execute;
 pub mod layers;
+pub mod outlook;
 pub mod pipeline;
 pub mod plan;
 pub mod report;

@@ -25,6 +25,7 @@ mod web;
 
 pub use problems::{PipelineError, PipelineErrors};
 pub use render::render;
+pub use suggest::closest;
 pub use tools::KNOWN_TOOLS;
 
 use problems::Problems;

@@ -4,7 +4,7 @@
 //! 2. `reference` and `tree`: a commit becomes a listing. `walk`, `ignores` and `snapshot`: a working directory does.
 //! 3. [`Listing`]: a project's files by git's ids; `record` keeps listings on disk.
 //! 4. `pool` and `checkout`: a listing becomes a directory.
-//! 5. [`Globs`]: which files.
+//! 5. [`Globs`]: which files. [`Called`]: branch and tag of a source; `history`: what changed since another one.
 //!
 //! Repositories on this machine are read where they are, never written to, and nothing in them is run. There is no copy of
 //! them in the store: what is needed of them, the contents of the files that are checked out, is there in the pool.
@@ -13,6 +13,7 @@
 mod checkout;
 mod error;
 mod globs;
+mod history;
 mod ignores;
 mod listing;
 mod origin;
@@ -41,6 +42,7 @@ use self::{
 pub use self::{
     error::SourceError,
     globs::{BadGlob, Globs},
+    history::Called,
     listing::{FileEntry, FileMode, Listing, ObjectId},
     origin::{Origin, WorkTree},
     remote::{FetchFailure, Reach, RemoteRepository},

@@ -1,10 +1,13 @@
 //! The command line: one command, one file; its doc comment is its help text.
 
 mod place;
+mod plan;
 mod rollback;
 mod run;
 mod status;
 mod stop;
+mod subject;
+mod why;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -35,6 +38,8 @@ Exit codes: 0 passed, 10 a step or a test failed, 20 the configuration can't wor
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Plan(plan::Arguments),
+    Why(why::Arguments),
     Rollback(rollback::Arguments),
     Status(status::Arguments),
     Stop(stop::Arguments),
@@ -87,6 +92,8 @@ impl Command {
     async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         match self {
             Self::Run(arguments) => arguments.obey(mode).await,
+            Self::Plan(arguments) => arguments.obey(mode).await,
+            Self::Why(arguments) => arguments.obey(mode).await,
             Self::Rollback(arguments) => arguments.obey(mode).await,
             Self::Status(arguments) => arguments.obey(mode).await,
             Self::Stop(arguments) => arguments.obey(mode).await,

@@ -7,6 +7,7 @@
 //! 2. `look`: colours and marks. `wrap`: lines that fit. `sink`: a reader that may go away.
 //! 3. [`Watch`], the seam, and what fills it: `json`, `plain` and `live`. `mode` chooses.
 //! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. `notice`: what short commands did.
+//!    [`PlanView`]: what would be done. [`Because`]: why a step would be run.
 
 mod arrival;
 mod clean;
@@ -17,13 +18,16 @@ mod look;
 mod mode;
 mod notice;
 mod plain;
+mod plan;
 mod problem;
 mod sink;
 mod status;
 #[cfg(test)]
 mod stories;
+mod table;
 #[cfg(test)]
 mod tests;
+mod why;
 mod words;
 mod wrap;
 
@@ -35,8 +39,10 @@ pub(crate) use self::{
     arrival::{fetching, notice},
     mode::OutputMode,
     notice::{Retelling, rolled_back, stopped},
+    plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
+    why::{Because, why},
 };
 
 /// Somebody who watches a run and the deployment that may follow it.

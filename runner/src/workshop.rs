@@ -1,5 +1,7 @@
 //! The stores and the engine of this machine, and what a command line finds in them.
 
+mod prospect;
+
 use std::{cell::RefCell, collections::BTreeMap, num::NonZeroUsize, path::Path, sync::Arc, thread};
 
 use staith_builder::{
@@ -10,10 +12,11 @@ use staith_builder::{
     pipeline::{Pipeline, Step},
     plan::{self, Occasion},
     sandbox::{BuiltInSandbox, find_program},
-    source::{FileMode, Globs, Origin, Progress, Resolved, Selection, Sources},
+    source::{Called, FileMode, Globs, Origin, Progress, Resolved, Selection, SourceError, Sources},
 };
-use staith_model::{Digest, Exit, Plan};
+use staith_model::{Digest, Exit, Plan, RelPath};
 
+pub(crate) use self::prospect::{Prospect, Why};
 use crate::{home::Home, inner, output::Problem};
 
 /// What every repository that Staith builds has in its project's folder.
@@ -53,6 +56,21 @@ impl Workshop {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Resolved, Problem> {
         Ok(self.sources.resolve(origin, selection, progress)?)
+    }
+
+    /// What a source goes by in its repository.
+    pub(crate) fn called(&self, source: &Resolved, selection: &Selection) -> Result<Called, SourceError> {
+        self.sources.called(source, selection)
+    }
+
+    /// The files in which a source differs from `base`.
+    pub(crate) fn changed_since(
+        &self,
+        origin: &Origin,
+        source: &Resolved,
+        base: &str,
+    ) -> Result<Vec<RelPath>, SourceError> {
+        self.sources.changed_since(origin, source, base)
     }
 
     /// The pipeline in a source; `of` is what people call the source.

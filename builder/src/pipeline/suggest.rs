@@ -1,7 +1,7 @@
 //! "Did you mean ...?"
 
 /// The candidate that `written` most probably stands for, if one is close enough that naming it helps.
-pub(super) fn closest<'c>(written: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn closest<'c>(written: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let written = written.to_lowercase();
     candidates
         .into_iter()

@@ -1,13 +1,12 @@
 //! `staith run`.
 
-use std::{env, num::NonZeroUsize, sync::Arc, time::Instant};
+use std::{num::NonZeroUsize, sync::Arc, time::Instant};
 
 use clap::Args;
 use staith_builder::{
     execute::{self, EventLog, Stop, Workbench},
     pipeline::Pipeline,
-    plan::Occasion,
-    source::{Origin, Resolved, Selection},
+    source::Resolved,
 };
 use staith_model::{Blame, EventKind, Exit, Name, Passed, Plan, RunId, RunOutcome, StepOutcome, TestReport};
 use staith_packager::{
@@ -20,6 +19,7 @@ use staith_releaser::{
     host::SealedPackage,
 };
 
+use super::subject::{Found, Subject};
 use crate::{
     audience::Audience,
     clock, destination,
@@ -27,7 +27,6 @@ use crate::{
     interrupt,
     output::{self, OutputMode, Problem},
     packing,
-    workshop::Workshop,
 };
 
 /// Run a project's steps, make its package, and release it if asked to
@@ -36,15 +35,8 @@ use crate::{
 /// Steps whose inputs have not changed are not run again.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// A project's directory, or, with --ref, a repository
-    #[arg(default_value = ".")]
-    source: String,
-    /// Run this branch, tag or commit instead of the working directory
-    #[arg(long = "ref", value_name = "NAME", conflicts_with = "clean")]
-    reference: Option<String>,
-    /// Run HEAD instead of the working directory
-    #[arg(long)]
-    clean: bool,
+    #[command(flatten)]
+    subject: Subject,
     /// Release the package to this environment
     #[arg(long, value_name = "ENVIRONMENT")]
     release: Option<String>,
@@ -58,15 +50,12 @@ impl Arguments {
         let began = Instant::now();
         let stop = interrupt::listen()?;
         let home = Home::find()?;
-        let origin = self.origin(&home)?;
-        let workshop = Workshop::open(&home)?;
-        let (workshop, source) = find(workshop, &origin, self.selection(), &stop, mode).await?;
-        let pipeline = workshop.pipeline(&source, &origin.place().display().to_string())?;
+        let Found { workshop, source, pipeline, occasion } = self.subject.find(&home, &stop, mode).await?;
         let to = match &self.release {
             Some(name) => Some(destination::find(name, &pipeline, &home).await?),
             None => None,
         };
-        let plan = workshop.plan(&pipeline, &source, &Occasion::default())?;
+        let plan = workshop.plan(&pipeline, &source, &occasion)?;
         let images = workshop.images(&plan).await?;
         let run = Run {
             id: RunId::new(
@@ -84,54 +73,6 @@ impl Arguments {
         };
         run.tell_the_story(&pipeline, to).await
     }
-
-    fn origin(&self, home: &Home) -> Result<Origin, Problem> {
-        let here = env::current_dir().map_err(|refused| {
-            Problem::new(Exit::Environment, "the current directory can't be read")
-                .with_why(refused.to_string())
-                .with_remedy("change to a directory that exists")
-        })?;
-        let origin = Origin::parse(&self.source, &here)?;
-        if let Origin::Directory { root, .. } = &origin
-            && home.path().starts_with(root)
-        {
-            let what = format!("{} lies in the project itself", home.path().display());
-            return Err(Problem::new(Exit::Configuration, what)
-                .with_why("what Staith keeps would be part of what it builds, and change with every run")
-                .with_remedy("set STAITH_HOME to a directory outside of the project"));
-        }
-        Ok(origin)
-    }
-
-    fn selection(&self) -> Selection {
-        match &self.reference {
-            Some(name) => Selection::Reference(name.clone()),
-            None if self.clean => Selection::Head,
-            None => Selection::AsItIs,
-        }
-    }
-}
-
-/// Finds the source, and hears signals while it does: a repository on another machine may take its time.
-async fn find(
-    workshop: Workshop,
-    origin: &Origin,
-    selection: Selection,
-    stop: &Stop,
-    mode: OutputMode,
-) -> Result<(Workshop, Resolved), Problem> {
-    let place = origin.place().display().to_string();
-    let (origin, mut progress) = (origin.clone(), output::fetching(&place, mode));
-    let finding = tokio::task::spawn_blocking(move || {
-        let found = workshop.find(&origin, &selection, &mut |seen| progress(&seen));
-        found.map(|source| (workshop, source))
-    });
-    let (workshop, source) = tokio::select! {
-        found = finding => found.map_err(|panicked| Problem::bug(panicked.to_string()))??,
-        () = stop.cancel.cancelled() => return Err(Problem::new(Exit::Interrupted, "interrupted before anything was run")),
-    };
-    source.notices.iter().for_each(|notice| output::notice(notice, mode));
-    Ok((workshop, source))
 }
 
 struct Run {
