@@ -115,7 +115,11 @@ impl StepCache {
 
     /// The record under a key. One that can't be read counts as unknown: running a step again is always right.
     pub fn find(&self, key: &Digest) -> Option<StepRecord> {
-        serde_json::from_slice(&fs::read(self.path(key)).ok()?).ok()
+        let path = self.path(key);
+        let record = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        // Its time tells when it was last of use.
+        crate::layers::touch(&path);
+        Some(record)
     }
 
     /// Keeps a record, atomically. Two processes that keep the same key both succeed.

@@ -9,6 +9,7 @@
 //! 7. [`outlook`]: what of a plan is known before it is run.
 //! 8. [`report`]: what tests said.
 //! 9. [`execute`]: one dispatcher starts steps, orders what they say, and ends with a report.
+//! 10. [`upkeep`]: what is kept stays within a budget.
 
 pub mod cache;
 pub mod engine;
@@ -20,3 +21,4 @@ pub mod plan;
 pub mod report;
 pub mod sandbox;
 pub mod source;
+pub mod upkeep;

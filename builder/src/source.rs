@@ -26,6 +26,7 @@ mod tree;
 mod walk;
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -47,7 +48,10 @@ pub use self::{
     origin::{Origin, WorkTree},
     remote::{FetchFailure, Reach, RemoteRepository},
 };
-use crate::layers::{Workbench, is_trusted, trust};
+use crate::{
+    layers::{Workbench, is_trusted, trust},
+    upkeep::{Allowance, allowed, whole_blocks},
+};
 use staith_model::{Digest, Source};
 
 /// Which state of an origin is meant.
@@ -134,6 +138,12 @@ impl Sources {
         Ok(Self { store, owner, bench, pool, reach: Reach::from_environment() })
     }
 
+    /// The same store, which asks before it keeps anything.
+    #[must_use]
+    pub fn within(self, allowance: Arc<dyn Allowance>) -> Self {
+        Self { pool: self.pool.within(allowance), ..self }
+    }
+
     /// Reaches other machines in another way than the environment says.
     #[must_use]
     pub fn reaching(self, reach: Reach) -> Self {
@@ -197,6 +207,7 @@ impl Sources {
         let key = Digest::of_value("staith.checkout.v1", &(inputs, self.owner));
         let dir = self.store.join("checkouts").join(key.hex());
         let mark = dir.with_extension("seen");
+        self.bench.uses(&format!("checkouts/{}", key.hex()), &mark);
         let files = || resolved.files.iter().filter(|(path, _)| globs.matches(path.as_str()));
         if dir.is_dir() {
             if is_trusted(&mark) {
@@ -208,6 +219,9 @@ impl Sources {
             }
             self.bench.discard(&dir).map_err(at("removing", &dir))?;
         }
+        let folders = files().flat_map(|(path, _)| listing::parents(path.as_str())).collect::<BTreeSet<_>>();
+        let room = allowed(self.pool.allowance(), whole_blocks(1) * (folders.len() as u64 + 2))
+            .map_err(at("checking out below", &self.store))?;
         let new = self.bench.fresh_dir().map_err(at("making", &self.store))?;
         let (pool, contents) = (&self.pool, &resolved.contents);
         Writing { to: &new, files: files().collect(), pool, contents, owner: self.owner }.write()?;
@@ -216,6 +230,8 @@ impl Sources {
             Err(_) if dir.is_dir() => self.bench.discard(&new).map_err(at("removing", &new))?,
             moved => moved.map_err(at("moving into place", &dir))?,
         }
+        room.is_in_place();
+        self.pool.settle();
         trust(&mark).map_err(at("marking", &dir))?;
         Ok(dir)
     }
@@ -227,6 +243,8 @@ impl Sources {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Resolved, SourceError> {
         let record = snapshot::snapshot(root, tree, &self.store, &self.pool, progress)?;
+        self.pool.settle();
+        self.bench.may_need(record.files.iter().map(|file| file.entry.blob.as_bytes()));
         let (commit, committed) = match tree {
             None => (None, None),
             Some(tree) => committed(tree)?,

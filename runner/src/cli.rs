@@ -1,5 +1,6 @@
 //! The command line: one command, one file; its doc comment is its help text.
 
+mod gc;
 mod place;
 mod plan;
 mod rollback;
@@ -43,6 +44,7 @@ enum Command {
     Rollback(rollback::Arguments),
     Status(status::Arguments),
     Stop(stop::Arguments),
+    Gc(gc::Arguments),
 }
 
 /// Reads the command line, does what it says, and tells how it went.
@@ -97,6 +99,7 @@ impl Command {
             Self::Rollback(arguments) => arguments.obey(mode).await,
             Self::Status(arguments) => arguments.obey(mode).await,
             Self::Stop(arguments) => arguments.obey(mode).await,
+            Self::Gc(arguments) => arguments.obey(mode).await,
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod arrival;
 mod clean;
+mod gc;
 mod human;
 mod json;
 mod live;
@@ -37,6 +38,7 @@ use staith_model::{Event, EventKind, Exit, RunState};
 
 pub(crate) use self::{
     arrival::{fetching, notice},
+    gc::{collected, made_room},
     mode::OutputMode,
     notice::{Retelling, rolled_back, stopped},
     plan::{Graph, PlanView, plan, plan_graph},

@@ -17,7 +17,7 @@ use staith_builder::{
 use staith_model::{Digest, Exit, Plan, RelPath};
 
 pub(crate) use self::prospect::{Prospect, Why};
-use crate::{home::Home, inner, output::Problem};
+use crate::{home::Home, inner, output::Problem, upkeep::Upkeep};
 
 /// What every repository that Staith builds has in its project's folder.
 pub(crate) const PIPELINE_FILE: &str = "runner.toml";
@@ -28,6 +28,7 @@ pub(crate) struct Workshop {
     sources: Sources,
     layers: LayerStore,
     cache: StepCache,
+    upkeep: Upkeep,
 }
 
 impl Workshop {
@@ -39,13 +40,19 @@ impl Workshop {
                 .with_remedy("set STAITH_HOME to a directory of your own")
         })?;
         let engine = BuiltInSandbox::new(inner::sandbox_command(), home.sandbox());
-        let owner = engine.file_owner();
+        let (owner, upkeep) = (engine.file_owner(), Upkeep::open(home)?);
         Ok(Self {
-            sources: Sources::open(&home.store(), owner)?,
-            layers: LayerStore::open(&home.store(), owner)?,
+            sources: Sources::open(&home.store(), owner)?.within(upkeep.allowance()),
+            layers: LayerStore::open(&home.store(), owner)?.within(upkeep.allowance()),
+            upkeep,
             cache: StepCache::new(home.step_cache()),
             engine,
         })
+    }
+
+    /// The budget that all that is kept is held to.
+    pub(crate) fn upkeep(&self) -> Upkeep {
+        self.upkeep.clone()
     }
 
     /// The exact source of an origin. Blocks while a repository on another machine is fetched, which `progress` hears of.

@@ -1,6 +1,6 @@
 //! `staith run`.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Instant};
+use std::{num::NonZeroUsize, path::PathBuf, sync::Arc, time::Instant};
 
 use clap::Args;
 use staith_builder::{
@@ -27,6 +27,7 @@ use crate::{
     interrupt,
     output::{self, OutputMode, Problem},
     packing,
+    upkeep::Upkeep,
 };
 
 /// Run a project's steps, make its package, and release it if asked to
@@ -63,6 +64,7 @@ impl Arguments {
                 clock::chance().map_err(|error| Problem::bug(error.to_string()))?,
             ),
             audience: Audience::new(&home, mode, &stop),
+            upkeep: workshop.upkeep(),
             bench: workshop.bench(images, self.jobs),
             home,
             plan: Arc::new(plan),
@@ -80,6 +82,7 @@ struct Run {
     home: Home,
     audience: Audience,
     bench: Arc<Workbench>,
+    upkeep: Upkeep,
     plan: Arc<Plan>,
     source: Arc<Resolved>,
     stop: Stop,
@@ -89,6 +92,7 @@ struct Run {
 
 impl Run {
     async fn tell_the_story(self, pipeline: &Pipeline, to: Option<Local>) -> Result<Exit, Problem> {
+        self.say_what_is_used();
         let mut log = EventLog::new(clock::unix_millis, self.audience.watcher());
         let ended = self.build_and_release(pipeline, to, &mut log).await;
         drop(log);
@@ -97,6 +101,7 @@ impl Run {
             Err(problem) => (problem.exit, None),
         };
         let shown = self.audience.finish(exit, millis(self.began), url).await;
+        tidy_up(self.upkeep.clone(), self.home.runs().join(self.id.as_str()), self.mode).await;
         match (ended, shown.lost) {
             // What went wrong first is what people need to hear, and not twice.
             (Err(problem), _) if shown.told_why => {
@@ -107,6 +112,14 @@ impl Run {
             // A run is cancelled when its output can't be written; that it could not is the reason.
             (Ok(Done { exit: Exit::Passed | Exit::Interrupted, .. }), Some(lost)) => Err(lost),
             (Ok(done), _) => Ok(done.exit),
+        }
+    }
+
+    /// Whoever makes room meanwhile leaves this run's log and packages alone.
+    fn say_what_is_used(&self) {
+        self.bench.layers.uses(&format!("runs/{}", self.id));
+        if let Some(package) = &self.plan.package {
+            self.bench.layers.uses(&format!("packages/{}", package.name));
         }
     }
 
@@ -159,6 +172,7 @@ impl Run {
         let began = Instant::now();
         let (bench, source) = (Arc::clone(&self.bench), Arc::clone(&self.source));
         let (version, packages) = (pipeline.version().clone(), self.home.packages());
+        let allowance = self.upkeep.allowance();
         let work = move || -> Result<_, Problem> {
             let left = |step: &Name| passed.report().steps.get(step)?.layer;
             let outputs = bench.layers.merged(&wanted.layers.iter().filter_map(left).collect::<Vec<_>>())?;
@@ -175,7 +189,13 @@ impl Run {
             let content = packing::choose(&wanted, outputs, beside)
                 .map_err(|bad| Problem::new(Exit::Configuration, bad.to_string()))?;
             let store = Store::open(&packages)?;
-            Ok(seal::seal(&passed, &wanted.name, &version, &content, &store, &|_| {})?)
+            // A package is smaller than what is in it, but for what it says of each file.
+            let most = content.manifest.bytes() + 4096 * (content.manifest.entries.len() as u64 + 1);
+            allowance.admit(most)?;
+            let sealed = seal::seal(&passed, &wanted.name, &version, &content, &store, &|_| {});
+            let added = sealed.as_ref().map_or(0, |new| if new.cached { 0 } else { new.package.size });
+            allowance.settle(added, most.saturating_sub(added));
+            Ok(sealed?)
         };
         let sealed = tokio::task::spawn_blocking(work)
             .await
@@ -201,6 +221,16 @@ impl Run {
             Some(impossible) => Err(impossible.into()),
             None => Ok(deployed?),
         }
+    }
+}
+
+/// Makes room if a run has left too much, and says so.
+async fn tidy_up(upkeep: Upkeep, log: PathBuf, mode: OutputMode) {
+    let budget = upkeep.budget();
+    let log = log.join("events.jsonl");
+    let removed = tokio::task::spawn_blocking(move || upkeep.after_run(&log)).await.unwrap_or_default();
+    if removed > 0 {
+        output::notice(&output::made_room(removed, budget), mode);
     }
 }
 
