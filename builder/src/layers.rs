@@ -224,7 +224,7 @@ impl LayerStore {
             Err(_) if dir.is_dir() && self.path(digest).is_some() => return Ok(()),
             moved => moved.map_err(at("moving into place", &dir))?,
         }
-        room.is_in_place();
+        room.placed();
         trust(&self.mark(digest)).map_err(at("marking", &dir))
     }
 

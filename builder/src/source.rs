@@ -179,7 +179,8 @@ impl Sources {
             }
             (Origin::Remote(remote), _) => {
                 let mirror = Mirror::new(&self.store, &self.bench, &self.reach, remote);
-                let git_dir = mirror.with(selection, progress)?;
+                let git_dir = mirror.with(selection, &mut self.counted(progress))?;
+                self.pool.settle();
                 self.of_commit(&git_dir, remote.place(), None, selection, progress)
             }
         }
@@ -230,10 +231,25 @@ impl Sources {
             Err(_) if dir.is_dir() => self.bench.discard(&new).map_err(at("removing", &new))?,
             moved => moved.map_err(at("moving into place", &dir))?,
         }
-        room.is_in_place();
+        room.placed();
         self.pool.settle();
         trust(&mark).map_err(at("marking", &dir))?;
         Ok(dir)
+    }
+
+    /// Asks for the bytes that are fetched as they come. There is no asking before: nobody says how many they will be.
+    fn counted<'p>(&'p self, progress: &'p mut dyn FnMut(Progress)) -> impl FnMut(Progress) + 'p {
+        let mut counted = 0;
+        move |seen| {
+            let bytes = seen.fetched.map_or(0, |fetched| fetched.bytes as u64);
+            if bytes > counted {
+                if let Err(refused) = self.pool.allow(bytes - counted) {
+                    tracing::warn!(%refused, "what is fetched is more than may be kept");
+                }
+                counted = bytes;
+            }
+            progress(seen);
+        }
     }
 
     fn as_it_is(

@@ -1,5 +1,6 @@
 //! The command line: one command, one file; its doc comment is its help text.
 
+mod doctor;
 mod gc;
 mod place;
 mod plan;
@@ -45,6 +46,7 @@ enum Command {
     Status(status::Arguments),
     Stop(stop::Arguments),
     Gc(gc::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 /// Reads the command line, does what it says, and tells how it went.
@@ -100,6 +102,7 @@ impl Command {
             Self::Status(arguments) => arguments.obey(mode).await,
             Self::Stop(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
+            Self::Doctor(arguments) => arguments.obey(mode).await,
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod arrival;
 mod clean;
+mod doctor;
 mod gc;
 mod human;
 mod json;
@@ -38,7 +39,9 @@ use staith_model::{Event, EventKind, Exit, RunState};
 
 pub(crate) use self::{
     arrival::{fetching, notice},
+    doctor::diagnosis,
     gc::{collected, made_room},
+    human::size as bytes,
     mode::OutputMode,
     notice::{Retelling, rolled_back, stopped},
     plan::{Graph, PlanView, plan, plan_graph},

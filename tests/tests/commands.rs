@@ -170,3 +170,23 @@ fn mistakes_on_the_command_line_are_refused_before_anything_is_read() {
     assert_eq!(json(&world, &["plan", "--event", "tag"])["plan"]["trigger"]["tag"], "v1");
     world.staith(&["plan", "--base", "mian"]).exits(30).says("mian").says("main");
 }
+
+#[test]
+fn the_doctor_says_what_works_and_what_does_not() {
+    let world = World::new();
+    let said = world.staith(&["doctor"]).exits(0).says("the built-in sandbox works on this host");
+    let said = said.says("seccomp").says("landlock").says("memory limit").says("/proc masks").says("kernel");
+    // Of this world's Docker Engine it is known that it is not there.
+    said.says("Docker Engine").says("127.0.0.1:1").says("do: ");
+    let told = json(&world, &["doctor"]);
+    assert_eq!(told["works"], true);
+    let findings = told["findings"].as_array().unwrap();
+    let health = |of: &str| findings.iter().find(|found| found["of"] == of).unwrap()["health"].clone();
+    assert_eq!((health("overlay"), health("Docker Engine")), ("ok".into(), "missing".into()));
+    // The sandbox has no place for what it needs.
+    fs::remove_dir_all(world.home().join("sandbox")).unwrap();
+    fs::write(world.home().join("sandbox"), "").unwrap();
+    let said = world.staith(&["doctor"]).exits(30).says("the built-in sandbox does not work on this host");
+    said.says("no sandbox could be made to see it at work");
+    world.staith(&["doctor", "--json"]).exits(30).says("\"works\":false");
+}

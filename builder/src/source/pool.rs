@@ -114,11 +114,12 @@ impl Pool {
     pub(super) fn settle(&self) {
         let taken = self.room.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some((room, left)) = taken {
-            room.is_in_place_but_for(left);
+            room.placed_but_for(left);
         }
     }
 
-    fn allow(&self, bytes: u64) -> io::Result<()> {
+    /// Asks for so many bytes, as far as there is anybody to ask. [`Pool::settle`] when they are in place.
+    pub(super) fn allow(&self, bytes: u64) -> io::Result<()> {
         if self.allowance.is_none() {
             return Ok(());
         }
@@ -128,7 +129,7 @@ impl Pool {
             return Ok(());
         }
         if let Some((used, left)) = room.take() {
-            used.is_in_place_but_for(left);
+            used.placed_but_for(left);
         }
         // Where there is little room, what is needed is asked for and no more.
         let (got, left) = match allowed(self.allowance.as_ref(), bytes.max(AT_ONCE)) {

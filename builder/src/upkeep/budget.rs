@@ -62,12 +62,12 @@ pub(crate) fn allowed(allowance: Option<&Arc<dyn Allowance>>, bytes: u64) -> io:
 
 impl Room {
     /// All of it was used.
-    pub(crate) fn is_in_place(self) {
-        self.is_in_place_but_for(0);
+    pub(crate) fn placed(self) {
+        self.placed_but_for(0);
     }
 
     /// All of it but so many bytes was used.
-    pub(crate) fn is_in_place_but_for(mut self, left: u64) {
+    pub(crate) fn placed_but_for(mut self, left: u64) {
         let bytes = std::mem::take(&mut self.bytes);
         if let Some(allowance) = self.allowance.take() {
             allowance.settle(bytes.saturating_sub(left), left.min(bytes));
