@@ -1,9 +1,13 @@
 //! The command line: one command, one file; its doc comment is its help text.
 
+mod completions;
 mod doctor;
 mod gc;
+mod init;
 mod place;
 mod plan;
+#[cfg(test)]
+mod reference;
 mod rollback;
 mod run;
 mod status;
@@ -46,6 +50,8 @@ enum Command {
     Status(status::Arguments),
     Stop(stop::Arguments),
     Gc(gc::Arguments),
+    Init(init::Arguments),
+    Completions(completions::Arguments),
     Doctor(doctor::Arguments),
 }
 
@@ -102,6 +108,8 @@ impl Command {
             Self::Status(arguments) => arguments.obey(mode).await,
             Self::Stop(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
+            Self::Init(arguments) => arguments.obey(mode).await,
+            Self::Completions(arguments) => arguments.obey(mode).await,
             Self::Doctor(arguments) => arguments.obey(mode).await,
         }
     }

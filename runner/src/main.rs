@@ -2,7 +2,8 @@
 //!
 //! In reading order: `inner` (this program as its own helper), `cli` (the commands), `workshop` (the stores and the engine of
 //! this machine), `destination` and `packing` (where
-//! to, and what), `audience` (who hears of a run), `upkeep` (what is kept, within a budget), `output` (everything that people
+//! to, and what), `audience` (who hears of a run), `upkeep` (what is kept, within a budget), `starter` (first
+//! pipelines), `output` (everything that people
 //! see).
 
 mod audience;
@@ -16,6 +17,7 @@ mod journal;
 mod output;
 mod packing;
 mod problems;
+mod starter;
 mod upkeep;
 mod workshop;
 

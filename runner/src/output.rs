@@ -43,7 +43,7 @@ pub(crate) use self::{
     gc::{collected, made_room},
     human::size as bytes,
     mode::OutputMode,
-    notice::{Retelling, rolled_back, stopped},
+    notice::{Retelling, rolled_back, script, started, stopped},
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},

@@ -190,3 +190,20 @@ fn the_doctor_says_what_works_and_what_does_not() {
     said.says("no sandbox could be made to see it at work");
     world.staith(&["doctor", "--json"]).exits(30).says("\"works\":false");
 }
+
+#[test]
+fn shells_learn_the_commands() {
+    let world = World::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let said = world.staith(&["completions", shell]).exits(0);
+        said.says("rollback").says("dry-run").says("pull-request");
+    }
+    world.staith(&["completions", "tcsh"]).exits(64).says("fish");
+    let script = world.scratch().join("staith.bash");
+    fs::write(&script, world.staith(&["completions", "bash"]).out).unwrap();
+    // What bash does when a person types `staith pl` and the tab key.
+    let typed = "COMP_WORDS=(staith pl); COMP_CWORD=1; _staith staith pl staith; echo \"${COMPREPLY[@]}\"";
+    let asked = format!(". {}; {typed}", script.display());
+    let bash = std::process::Command::new("bash").args(["--norc", "-c", &asked]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&bash.stdout).trim(), "plan", "{bash:?}");
+}

@@ -76,6 +76,7 @@ impl Removed {
 }
 
 type Told<T> = Result<T, String>;
+type IsUsed = Box<dyn Fn(&Item) -> bool>;
 
 fn told(doing: &'static str) -> impl Fn(io::Error) -> String {
     move |error| format!("{doing} failed: {error}")
@@ -234,7 +235,7 @@ impl<'a> Household<'a> {
     }
 
     /// Tells of things whether they are in use: by a live run, or by an environment.
-    fn in_use(&self) -> Told<Box<dyn Fn(&Item) -> bool>> {
+    fn in_use(&self) -> Told<IsUsed> {
         let pins = |room: &Option<Stockroom>| room.as_ref().map(Stockroom::pins).transpose();
         let (store, images) = (pins(&self.store), pins(&self.images));
         let (store, images) =
