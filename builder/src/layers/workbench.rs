@@ -112,7 +112,8 @@ impl Workbench {
         Ok(())
     }
 
-    fn remove_in_background(self: &Arc<Self>, trash: Vec<PathBuf>) {
+    /// Removes what is on the workbench, while others go on. What is left when this process ends, the next one removes.
+    pub(crate) fn remove_in_background(self: &Arc<Self>, trash: Vec<PathBuf>) {
         let bench = Arc::clone(self);
         let remove = move || {
             for path in trash {

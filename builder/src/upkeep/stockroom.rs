@@ -166,12 +166,13 @@ impl Stockroom {
                 }
             }
         }
-        for path in aside {
-            // What is left now is removed with the workbench, or by whoever opens the store next.
-            if !is_late() {
-                remove_tree(&path)?;
-            }
+        let mut aside = aside.into_iter();
+        while !is_late()
+            && let Some(path) = aside.next()
+        {
+            remove_tree(&path)?;
         }
+        self.bench.remove_in_background(aside.collect());
         Ok(taken)
     }
 
