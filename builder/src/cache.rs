@@ -2,6 +2,12 @@
 //!
 //! A step's key covers everything that it can see: command, environment, image, source files, layers below it. What it
 //! can't see can't change it, and the sandbox shows it nothing else; so a known key means a known result.
+//!
+//! Beside the results it is remembered what the last attempt at each step saw ([`Attempted`]), so that people can be told
+//! what has changed since ([`changes`]). Nothing is decided by that.
+
+mod attempted;
+mod difference;
 
 use std::{
     collections::BTreeMap,
@@ -11,7 +17,13 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use staith_model::{Command, Digest, Network, RelPath, StepPlan, StepResults};
+use serde_json::Value;
+use staith_model::{Command, Digest, Network, RelPath, RunId, StepPlan, StepResults};
+
+pub use self::{
+    attempted::{Attempted, Inputs, inputs_of},
+    difference::{Change, How, Sight, changes},
+};
 
 /// Records of passed steps, a file each, below one directory.
 #[derive(Debug, Clone)]
@@ -29,6 +41,18 @@ pub struct StepRecord {
     pub results: StepResults,
     /// How long it took, in milliseconds.
     pub millis: u64,
+    /// Where it ran; records of earlier versions do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Made>,
+}
+
+/// Where and when a result was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// The run.
+    pub run: RunId,
+    /// When the step ended, in milliseconds since 1970.
+    pub at: u64,
 }
 
 /// A record could not be kept.
@@ -58,7 +82,16 @@ struct Seen<'a> {
 
 /// The key of a step over an image and the layers below it, lowest first.
 pub fn step_key(step: &StepPlan, image: Digest, layers: &[Digest]) -> Digest {
-    let seen = Seen {
+    Digest::of_value("staith.step-key.v2", &seen(step, image, layers))
+}
+
+/// What the key of a step is the digest of, as a value with a member for each part: for people, never for keys.
+pub fn what_is_seen(step: &StepPlan, image: Digest, layers: &[Digest]) -> Value {
+    serde_json::to_value(seen(step, image, layers)).unwrap_or_default()
+}
+
+fn seen<'a>(step: &'a StepPlan, image: Digest, layers: &'a [Digest]) -> Seen<'a> {
+    Seen {
         command: &step.command,
         workdir: &step.workdir,
         env: &step.env,
@@ -71,8 +104,7 @@ pub fn step_key(step: &StepPlan, image: Digest, layers: &[Digest]) -> Digest {
         outputs: &step.outputs,
         reports: &step.reports,
         matcher: &step.matcher,
-    };
-    Digest::of_value("staith.step-key.v2", &seen)
+    }
 }
 
 impl StepCache {
@@ -83,7 +115,11 @@ impl StepCache {
 
     /// The record under a key. One that can't be read counts as unknown: running a step again is always right.
     pub fn find(&self, key: &Digest) -> Option<StepRecord> {
-        serde_json::from_slice(&fs::read(self.path(key)).ok()?).ok()
+        let path = self.path(key);
+        let record = serde_json::from_slice(&fs::read(&path).ok()?).ok()?;
+        // Its time tells when it was last of use.
+        crate::layers::touch(&path);
+        Some(record)
     }
 
     /// Keeps a record, atomically. Two processes that keep the same key both succeed.
@@ -91,23 +127,28 @@ impl StepCache {
     /// # Errors
     /// The file system refused.
     pub fn keep(&self, key: &Digest, record: &StepRecord) -> Result<(), CacheError> {
-        let at = self.path(key);
-        self.write(&at, record).map_err(|source| CacheError { at, source })
+        self.write(self.path(key), || Ok(serde_json::to_vec(record)?))
     }
 
-    fn write(&self, at: &Path, record: &StepRecord) -> io::Result<()> {
-        fs::create_dir_all(&self.directory)?;
-        // Not synced: a record that a power loss takes costs one more run of the step, never a wrong answer, because
-        // `find` refuses what is not whole.
-        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-        file.write_all(&serde_json::to_vec(record)?)?;
-        file.persist(at)?;
-        Ok(())
+    fn write(&self, at: PathBuf, bytes: impl FnOnce() -> io::Result<Vec<u8>>) -> Result<(), CacheError> {
+        let written = bytes().and_then(|bytes| write_whole(&at, &bytes));
+        written.map_err(|source| CacheError { at, source })
     }
 
     fn path(&self, key: &Digest) -> PathBuf {
         self.directory.join(format!("{}.json", key.hex()))
     }
+}
+
+/// Not synced: a record that a power loss takes costs one more run of the step, never a wrong answer, because readers
+/// refuse what is not whole.
+fn write_whole(at: &Path, bytes: &[u8]) -> io::Result<()> {
+    let directory = at.parent().unwrap_or(at);
+    fs::create_dir_all(directory)?;
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(bytes)?;
+    file.persist(at)?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -150,8 +191,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let cache = StepCache::new(directory.path().join("cache"));
         let key = Digest::of(b"key");
-        let record =
-            StepRecord { layer: Some(Digest::of(b"layer")), results: StepResults::default(), millis: 7 };
+        let record = StepRecord {
+            layer: Some(Digest::of(b"layer")),
+            results: StepResults::default(),
+            millis: 7,
+            made: None,
+        };
         assert_eq!(cache.find(&key), None);
         cache.keep(&key, &record).unwrap();
         assert_eq!(cache.find(&key), Some(record));

@@ -4,7 +4,7 @@
 //! 2. [`Scratch`]: where a step writes to. `upper` reads what it wrote, `choice` decides what is kept.
 //! 3. [`LayerStore::seal`]: what is kept becomes a layer, by a rename.
 //! 4. `stack`: what layers on top of each other show, and which steps contradict each other.
-//! 5. `workbench`: unfinished things, and how those of dead processes are told apart and removed.
+//! 5. `workbench`: unfinished things, and how those of dead processes are told apart and removed. `lease`: what is in use.
 //!
 //! A layer is a directory that overlay uses as it is: removed paths are character devices 0:0, replaced directories
 //! carry the attribute `user.overlay.opaque`, so engines mount with `userxattr`. Below the store, `layers/<hex>.json` says what a layer holds and `layers/<hex>/`
@@ -14,6 +14,7 @@ mod boot;
 mod choice;
 mod collect;
 mod error;
+mod lease;
 mod manifest;
 mod removal;
 mod scratch;
@@ -33,8 +34,10 @@ use staith_model::{Digest, Manifest, Name, RelPath};
 
 pub(crate) use self::{
     boot::{is_trusted, trust},
+    lease::{InUse, hold_gate, in_use},
+    removal::remove_tree,
     upper::{OPAQUE, open_below},
-    workbench::Workbench,
+    workbench::{Workbench, touch},
 };
 pub use self::{
     collect::{LARGEST_FILE, collect},
@@ -44,7 +47,10 @@ pub use self::{
     workbench::await_removals,
 };
 use self::{error::at, stack::Stack};
-use crate::source::Globs;
+use crate::{
+    source::Globs,
+    upkeep::{Allowance, allowed, whole_blocks},
+};
 
 /// Layers on disk. Any number of processes may use one store at once, and each may be killed at any time.
 #[derive(Debug)]
@@ -53,6 +59,7 @@ pub struct LayerStore {
     owner: Option<(u32, u32)>,
     bench: Arc<Workbench>,
     known: Mutex<BTreeMap<Digest, Arc<LayerManifest>>>,
+    allowance: Option<Arc<dyn Allowance>>,
 }
 
 /// A layer that was just made, or was already there with the same content.
@@ -78,7 +85,19 @@ impl LayerStore {
         let layers = store.join("layers");
         fs::create_dir_all(&layers).map_err(at("making", &layers))?;
         let bench = Workbench::open(store).map_err(at("opening", store))?;
-        Ok(Self { layers, owner, bench, known: Mutex::default() })
+        Ok(Self { layers, owner, bench, known: Mutex::default(), allowance: None })
+    }
+
+    /// The same store, which asks before it keeps a layer.
+    #[must_use]
+    pub fn within(self, allowance: Arc<dyn Allowance>) -> Self {
+        Self { allowance: Some(allowance), ..self }
+    }
+
+    /// Says that this process uses something of this name from here on, so that whoever makes room leaves it alone: also
+    /// things that are kept beside this store. Layers that are asked for are named without this.
+    pub fn uses(&self, name: &str) {
+        self.bench.uses(name, Path::new(""));
     }
 
     /// Fresh directories for a step to write to, on the file system of the store.
@@ -115,6 +134,7 @@ impl LayerStore {
     /// The directory of a layer, to be used as an overlay lower, if it is here and complete.
     pub fn path(&self, digest: &Digest) -> Option<PathBuf> {
         let (dir, mark) = (self.dir(digest), self.mark(digest));
+        self.bench.uses(&format!("layers/{}", digest.hex()), &mark);
         if !dir.is_dir() {
             return None;
         }
@@ -196,6 +216,7 @@ impl LayerStore {
         let record = self.record(digest);
         let json = serde_json::to_vec(manifest)
             .map_err(|error| LayerError::Damaged { digest: *digest, why: error.to_string() })?;
+        let room = allowed(self.allowance.as_ref(), size_on_disk(manifest)).map_err(at("keeping", upper))?;
         // Not synced: a record says its own digest, so one that was torn by a power failure is found out.
         let new = self.bench.fresh_path();
         fs::write(&new, &json).and_then(|()| fs::rename(&new, &record)).map_err(at("writing", &record))?;
@@ -205,6 +226,7 @@ impl LayerStore {
             Err(_) if dir.is_dir() && self.path(digest).is_some() => return Ok(()),
             moved => moved.map_err(at("moving into place", &dir))?,
         }
+        room.placed();
         trust(&self.mark(digest)).map_err(at("marking", &dir))
     }
 
@@ -247,6 +269,15 @@ fn shown(layers: &[(PathBuf, Arc<LayerManifest>)]) -> (Manifest, BTreeMap<RelPat
         (path, host)
     };
     (manifest, places.into_iter().map(on_host).collect())
+}
+
+/// What a layer takes on a disk, in bytes, rounded up.
+pub(crate) fn size_on_disk(layer: &LayerManifest) -> u64 {
+    let size = |(path, entry): (&RelPath, &LayerEntry)| match entry {
+        LayerEntry::File { size, .. } => whole_blocks(*size) + path.as_str().len() as u64,
+        _ => whole_blocks(1),
+    };
+    layer.entries.iter().map(size).sum()
 }
 
 /// After a power failure a file may be shorter than it was, never of the same length with other bytes: ordinary file

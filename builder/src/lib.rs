@@ -8,10 +8,12 @@
 //!    `disk` ends what writes too much.
 //! 5. [`layers`]: a workspace is a stack of layers; what a step leaves is another layer.
 //! 6. [`cache`]: what ran before with the same inputs is not run again.
-//! 7. [`report`]: what tests said.
-//! 8. [`secrets`]: which steps get them, and where from. [`redact`]: they are masked in all that steps write.
-//! 9. [`step_log`]: all that a step wrote.
-//! 10. [`execute`]: one dispatcher starts steps, orders what they say, and ends with a report.
+//! 7. [`outlook`]: what of a plan is known before it is run.
+//! 8. [`report`]: what tests said.
+//! 9. [`secrets`]: which steps get them, and where from. [`redact`]: they are masked in all that steps write.
+//! 10. [`step_log`]: all that a step wrote.
+//! 11. [`execute`]: one dispatcher starts steps, orders what they say, and ends with a report.
+//! 12. [`upkeep`]: what is kept stays within a budget.
 
 pub mod cache;
 mod disk;
@@ -19,6 +21,7 @@ pub mod engine;
 pub mod execute;
 pub mod images;
 pub mod layers;
+pub mod outlook;
 pub mod pipeline;
 pub mod plan;
 pub mod redact;
@@ -27,3 +30,4 @@ pub mod sandbox;
 pub mod secrets;
 pub mod source;
 pub mod step_log;
+pub mod upkeep;

@@ -7,7 +7,7 @@
 //! 4. [`rootfs`]: what a step sees; [`mounts`]: how it gets there.
 //! 5. [`step`]: from a copy of process 1 to the program; [`confinement`], [`seccomp`]: what it must not have.
 //! 6. [`cgroup`]: limits. [`egress`]: the only way out. [`host`]: the image and the toolchains.
-//! 7. [`probe`]: whether all this works here, and what to do if not.
+//! 7. [`probe`]: whether all this works here, and what to do if not. [`diagnosis`]: the same, one mechanism after another.
 //!
 //! Only [`sys`] has `unsafe` code.
 //!
@@ -16,6 +16,7 @@
 
 mod cgroup;
 mod confinement;
+mod diagnosis;
 mod egress;
 mod helper;
 mod host;
@@ -38,7 +39,11 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::cgroup::own_memory_limit;
 pub(crate) use self::host::{Stamp, reason_not_below, stamps_below};
-pub use self::{helper::helper_main, host::find_program};
+pub use self::{
+    diagnosis::{Finding, Health},
+    helper::helper_main,
+    host::find_program,
+};
 use crate::{
     engine::{
         Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, OutputChunk, StepExit, StepSpec,

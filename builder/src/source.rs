@@ -4,7 +4,7 @@
 //! 2. `reference` and `tree`: a commit becomes a listing. `walk`, `ignores` and `snapshot`: a working directory does.
 //! 3. [`Listing`]: a project's files by git's ids; `record` keeps listings on disk.
 //! 4. `pool` and `checkout`: a listing becomes a directory.
-//! 5. [`Globs`]: which files.
+//! 5. [`Globs`]: which files. [`Called`]: branch and tag of a source; `history`: what changed since another one.
 //!
 //! Repositories on this machine are read where they are, never written to, and nothing in them is run. There is no copy of
 //! them in the store: what is needed of them, the contents of the files that are checked out, is there in the pool.
@@ -13,6 +13,7 @@
 mod checkout;
 mod error;
 mod globs;
+mod history;
 mod ignores;
 mod listing;
 mod origin;
@@ -25,6 +26,7 @@ mod tree;
 mod walk;
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -41,11 +43,15 @@ use self::{
 pub use self::{
     error::SourceError,
     globs::{BadGlob, Globs},
+    history::Called,
     listing::{FileEntry, FileMode, Listing, ObjectId},
     origin::{Origin, WorkTree},
     remote::{FetchFailure, Reach, RemoteRepository},
 };
-use crate::layers::{Workbench, is_trusted, trust};
+use crate::{
+    layers::{Workbench, is_trusted, trust},
+    upkeep::{Allowance, allowed, whole_blocks},
+};
 use staith_model::{Digest, Source};
 
 /// Which state of an origin is meant.
@@ -132,6 +138,12 @@ impl Sources {
         Ok(Self { store, owner, bench, pool, reach: Reach::from_environment() })
     }
 
+    /// The same store, which asks before it keeps anything.
+    #[must_use]
+    pub fn within(self, allowance: Arc<dyn Allowance>) -> Self {
+        Self { pool: self.pool.within(allowance), ..self }
+    }
+
     /// Reaches other machines in another way than the environment says.
     #[must_use]
     pub fn reaching(self, reach: Reach) -> Self {
@@ -167,7 +179,8 @@ impl Sources {
             }
             (Origin::Remote(remote), _) => {
                 let mirror = Mirror::new(&self.store, &self.bench, &self.reach, remote);
-                let git_dir = mirror.with(selection, progress)?;
+                let git_dir = mirror.with(selection, &mut self.counted(progress))?;
+                self.pool.settle();
                 self.of_commit(&git_dir, remote.place(), None, selection, progress)
             }
         }
@@ -195,6 +208,7 @@ impl Sources {
         let key = Digest::of_value("staith.checkout.v1", &(inputs, self.owner));
         let dir = self.store.join("checkouts").join(key.hex());
         let mark = dir.with_extension("seen");
+        self.bench.uses(&format!("checkouts/{}", key.hex()), &mark);
         let files = || resolved.files.iter().filter(|(path, _)| globs.matches(path.as_str()));
         if dir.is_dir() {
             if is_trusted(&mark) {
@@ -206,6 +220,9 @@ impl Sources {
             }
             self.bench.discard(&dir).map_err(at("removing", &dir))?;
         }
+        let folders = files().flat_map(|(path, _)| listing::parents(path.as_str())).collect::<BTreeSet<_>>();
+        let room = allowed(self.pool.allowance(), whole_blocks(1) * (folders.len() as u64 + 2))
+            .map_err(at("checking out below", &self.store))?;
         let new = self.bench.fresh_dir().map_err(at("making", &self.store))?;
         let (pool, contents) = (&self.pool, &resolved.contents);
         Writing { to: &new, files: files().collect(), pool, contents, owner: self.owner }.write()?;
@@ -214,8 +231,25 @@ impl Sources {
             Err(_) if dir.is_dir() => self.bench.discard(&new).map_err(at("removing", &new))?,
             moved => moved.map_err(at("moving into place", &dir))?,
         }
+        room.placed();
+        self.pool.settle();
         trust(&mark).map_err(at("marking", &dir))?;
         Ok(dir)
+    }
+
+    /// Asks for the bytes that are fetched as they come. There is no asking before: nobody says how many they will be.
+    fn counted<'p>(&'p self, progress: &'p mut dyn FnMut(Progress)) -> impl FnMut(Progress) + 'p {
+        let mut counted = 0;
+        move |seen| {
+            let bytes = seen.fetched.map_or(0, |fetched| fetched.bytes as u64);
+            if bytes > counted {
+                if let Err(refused) = self.pool.allow(bytes - counted) {
+                    tracing::warn!(%refused, "what is fetched is more than may be kept");
+                }
+                counted = bytes;
+            }
+            progress(seen);
+        }
     }
 
     fn as_it_is(
@@ -225,6 +259,8 @@ impl Sources {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Resolved, SourceError> {
         let record = snapshot::snapshot(root, tree, &self.store, &self.pool, progress)?;
+        self.pool.settle();
+        self.bench.may_need(record.files.iter().map(|file| file.entry.blob.as_bytes()));
         let (commit, committed) = match tree {
             None => (None, None),
             Some(tree) => committed(tree)?,

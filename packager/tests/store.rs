@@ -206,6 +206,26 @@ fn a_record_that_was_touched_is_told() {
 }
 
 /// This test in a process of its own; `CHILD` says what it is to do there.
+#[test]
+fn what_is_forgotten_is_gone_and_can_be_published_again() {
+    let root = tempfile::tempdir().unwrap();
+    let store = Store::open(root.path()).unwrap();
+    assert_eq!(store.published().unwrap(), []);
+    let blobs = || files_in(root.path().join("blobs/sha256"));
+    publish(&store, "1.0", b"one").unwrap();
+    let same = publish(&store, "1.1", b"one").unwrap();
+    publish(&store, "2.0", b"two").unwrap();
+    let find = |as_version: &str| store.find(&name("demo"), &version(as_version)).unwrap();
+    store.forget(&find("1.0").unwrap()).unwrap();
+    assert_eq!((find("1.0"), blobs()), (None, 2), "another name stands for the same bytes");
+    store.forget(&find("1.1").unwrap()).unwrap();
+    assert_eq!((store.published().unwrap().len(), blobs()), (1, 1));
+    assert_eq!(publish(&store, "1.1", b"one").unwrap(), same);
+    // As if a removal had been killed in the middle.
+    fs::remove_file(root.path().join("names/demo/2.0.json")).unwrap();
+    assert_eq!(store.nameless().unwrap(), [store.blob_path(&Digest::of(b"two"))]);
+}
+
 fn child(what: &str, root: &Path) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "what_children_do", "--nocapture"])

@@ -112,6 +112,28 @@ impl ReleaseShelf {
         Ok(())
     }
 
+    /// All releases that are kept.
+    ///
+    /// # Errors
+    /// The folder or a file in it can't be read, or a file does not hold the release that its name promises.
+    pub fn all(&self) -> Result<Vec<Release>, ReleaseError> {
+        let unreadable = |source| ReleaseError::Io {
+            what: "list",
+            release: Digest::of(b""),
+            path: self.folder.clone(),
+            source,
+        };
+        let entries = match std::fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(unreadable)?,
+        };
+        let names = entries.collect::<io::Result<Vec<_>>>().map_err(unreadable)?;
+        let digest = |name: &str| format!("sha256:{}", name.strip_suffix(".json")?).parse().ok();
+        let digests = names.iter().filter_map(|entry| digest(entry.file_name().to_str()?));
+        // One that vanished since is kept no more.
+        digests.filter_map(|digest| self.get(&digest).transpose()).collect()
+    }
+
     /// The release of this digest; `None` if it was never kept here.
     ///
     /// # Errors
@@ -159,9 +181,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let shelf = ReleaseShelf::new(dir.path());
         let release = samples::release("1.0.0", b"x");
+        assert_eq!(shelf.all().unwrap(), []);
         assert!(!shelf.keep(&release).unwrap());
         assert!(shelf.keep(&release).unwrap());
-        assert_eq!(shelf.get(&release.digest()).unwrap(), Some(release));
+        assert_eq!(shelf.get(&release.digest()).unwrap(), Some(release.clone()));
+        assert_eq!(shelf.all().unwrap(), [release]);
         assert_eq!(shelf.get(&Digest::of(b"another")).unwrap(), None);
     }
 

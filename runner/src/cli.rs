@@ -1,13 +1,22 @@
 //! The command line: one command, one file; its doc comment is its help text.
 
+mod completions;
+mod doctor;
+mod gc;
+mod init;
 mod logs;
 mod place;
+mod plan;
+#[cfg(test)]
+mod reference;
 mod rollback;
 mod run;
 mod schema;
 mod secret;
 mod status;
 mod stop;
+mod subject;
+mod why;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -41,11 +50,17 @@ Exit codes: 0 passed, 10 a step or a test failed, 20 the configuration can't wor
 enum Command {
     Run(run::Arguments),
     Schema(schema::Arguments),
+    Plan(plan::Arguments),
+    Why(why::Arguments),
     Rollback(rollback::Arguments),
     Status(status::Arguments),
     Logs(logs::Arguments),
     Secret(secret::Arguments),
     Stop(stop::Arguments),
+    Gc(gc::Arguments),
+    Init(init::Arguments),
+    Completions(completions::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 /// What a command gives the removal of what it no longer needs before it ends: enough for ordinary steps, and nobody notices.
@@ -100,11 +115,17 @@ impl Command {
         match self {
             Self::Run(arguments) => arguments.obey(mode).await,
             Self::Schema(arguments) => arguments.obey(),
+            Self::Plan(arguments) => arguments.obey(mode).await,
+            Self::Why(arguments) => arguments.obey(mode).await,
             Self::Rollback(arguments) => arguments.obey(mode).await,
             Self::Status(arguments) => arguments.obey(mode).await,
             Self::Logs(arguments) => arguments.obey(mode),
             Self::Secret(arguments) => arguments.obey(mode),
             Self::Stop(arguments) => arguments.obey(mode).await,
+            Self::Gc(arguments) => arguments.obey(mode).await,
+            Self::Init(arguments) => arguments.obey(mode).await,
+            Self::Completions(arguments) => arguments.obey(mode).await,
+            Self::Doctor(arguments) => arguments.obey(mode).await,
         }
     }
 }

@@ -87,6 +87,21 @@ impl Home {
         self.0.join("runs")
     }
 
+    /// What a person has set for this machine.
+    pub(crate) fn config(&self) -> PathBuf {
+        self.0.join("config.toml")
+    }
+
+    /// How much is kept, for the budget.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.0.join("ledger")
+    }
+
+    /// Images and their layers.
+    pub(crate) fn images(&self) -> PathBuf {
+        self.0.join("images")
+    }
+
     /// All environments of all projects.
     pub(crate) fn environments(&self) -> PathBuf {
         self.0.join("environments")

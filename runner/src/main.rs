@@ -2,7 +2,8 @@
 //!
 //! In reading order: `inner` (this program as its own helper), `cli` (the commands), `workshop` (the stores and the engine of
 //! this machine), `destination` and `packing` (where
-//! to, and what), `audience` (who hears of a run), `records` (what is known of earlier runs), `output` (everything that people see).
+//! to, and what), `audience` (who hears of a run), `records` (what is known of earlier runs), `upkeep` (what is kept, within a
+//! budget), `starter` (first pipelines), `output` (everything that people see).
 
 mod audience;
 mod cli;
@@ -17,6 +18,8 @@ mod packing;
 mod problems;
 mod prompt;
 mod records;
+mod starter;
+mod upkeep;
 mod workshop;
 
 use std::process::ExitCode;

@@ -7,10 +7,12 @@
 //! 2. `look`: colours and marks. `wrap`: lines that fit. `sink`: a reader that may go away.
 //! 3. [`Watch`], the seam, and what fills it: `json`, `plain` and `live`. `mode` chooses.
 //! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. [`LogView`]: what steps wrote. `notice`
-//!    and `secrets`: what short commands did.
+//!    and `secrets`: what short commands did. [`PlanView`]: what would be done. [`Because`]: why a step would be run.
 
 mod arrival;
 mod clean;
+mod doctor;
+mod gc;
 mod human;
 mod json;
 mod live;
@@ -19,14 +21,17 @@ mod look;
 mod mode;
 mod notice;
 mod plain;
+mod plan;
 mod problem;
 mod secrets;
 mod sink;
 mod status;
 #[cfg(test)]
 mod stories;
+mod table;
 #[cfg(test)]
 mod tests;
+mod why;
 mod words;
 mod wrap;
 
@@ -36,12 +41,17 @@ use staith_model::{Event, EventKind, Exit, RunState};
 
 pub(crate) use self::{
     arrival::{fetching, fetching_images, notice},
+    doctor::diagnosis,
+    gc::{collected, made_room},
+    human::size as bytes,
     logs::{LogView, RunHeading, Wrote, runs},
     mode::OutputMode,
-    notice::{Retelling, rolled_back, stopped, text},
+    notice::{Retelling, rolled_back, script, started, stopped, text},
+    plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
     secrets::{secret_names, secret_removed, secret_set},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
+    why::{Because, why},
 };
 
 /// Somebody who watches a run and the deployment that may follow it.

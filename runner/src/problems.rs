@@ -9,6 +9,7 @@ use staith_builder::{
     redact::Unmaskable,
     secrets::{SecretsError, Unsupplied},
     source::SourceError,
+    upkeep::{LedgerError, NoRoom},
 };
 use staith_model::{Exit, ImpossibleEvent, Name, UnknownStep};
 use staith_packager::{seal::SealError, store::StoreError, web_deploy::WriteError};
@@ -141,6 +142,18 @@ impl From<ExecuteError> for Problem {
             ExecuteError::Engine(error) => error.into(),
             ExecuteError::Impossible(error) => error.into(),
         }
+    }
+}
+
+impl From<LedgerError> for Problem {
+    fn from(error: LedgerError) -> Self {
+        Self::new(Exit::Environment, error.to_string())
+    }
+}
+
+impl From<NoRoom> for Problem {
+    fn from(error: NoRoom) -> Self {
+        Self::new(Exit::Environment, error.to_string())
     }
 }
 

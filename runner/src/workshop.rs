@@ -1,5 +1,7 @@
 //! The stores and the engine of this machine, and what a command line finds in them.
 
+mod prospect;
+
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
@@ -17,12 +19,13 @@ use staith_builder::{
     plan::{self, Occasion, PlanError},
     sandbox::{BuiltInSandbox, find_program},
     secrets::{Environment, SecretsFile, Supply},
-    source::{FileMode, Globs, Origin, Progress, Resolved, Selection, Sources},
+    source::{Called, FileMode, Globs, Origin, Progress, Resolved, Selection, SourceError, Sources},
     step_log::RunLogs,
 };
-use staith_model::{Digest, Exit, Plan, StepPlan};
+use staith_model::{Digest, Exit, Plan, RelPath, StepPlan};
 
-use crate::{clock, home::Home, inner, output::Problem};
+pub(crate) use self::prospect::{Prospect, Why};
+use crate::{clock, home::Home, inner, output::Problem, upkeep::Upkeep};
 
 /// What every repository that Staith builds has in its project's folder.
 pub(crate) const PIPELINE_FILE: &str = "runner.toml";
@@ -35,6 +38,7 @@ pub(crate) struct Workshop {
     cache: StepCache,
     logs: RunLogs,
     secrets: SecretsFile,
+    upkeep: Upkeep,
 }
 
 impl Workshop {
@@ -46,15 +50,21 @@ impl Workshop {
                 .with_remedy("set STAITH_HOME to a directory of your own")
         })?;
         let engine = BuiltInSandbox::new(inner::sandbox_command(), home.sandbox());
-        let owner = engine.file_owner();
+        let (owner, upkeep) = (engine.file_owner(), Upkeep::open(home)?);
         Ok(Self {
-            sources: Sources::open(&home.store(), owner)?,
-            layers: LayerStore::open(&home.store(), owner)?,
+            sources: Sources::open(&home.store(), owner)?.within(upkeep.allowance()),
+            layers: LayerStore::open(&home.store(), owner)?.within(upkeep.allowance()),
+            upkeep,
             cache: StepCache::new(home.step_cache()),
             logs: RunLogs::below(home.runs()),
             secrets: SecretsFile::in_directory(home.path()),
             engine,
         })
+    }
+
+    /// The budget that all that is kept is held to.
+    pub(crate) fn upkeep(&self) -> Upkeep {
+        self.upkeep.clone()
     }
 
     /// The exact source of an origin. Blocks while a repository on another machine is fetched, which `progress` hears of.
@@ -65,6 +75,21 @@ impl Workshop {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Resolved, Problem> {
         Ok(self.sources.resolve(origin, selection, progress)?)
+    }
+
+    /// What a source goes by in its repository.
+    pub(crate) fn called(&self, source: &Resolved, selection: &Selection) -> Result<Called, SourceError> {
+        self.sources.called(source, selection)
+    }
+
+    /// The files in which a source differs from `base`.
+    pub(crate) fn changed_since(
+        &self,
+        origin: &Origin,
+        source: &Resolved,
+        base: &str,
+    ) -> Result<Vec<RelPath>, SourceError> {
+        self.sources.changed_since(origin, source, base)
     }
 
     /// The pipeline in a source; `of` is what people call the source.

@@ -4,7 +4,7 @@
 use std::{
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use staith_model::{Command, Digest, Name, Plan, RunId, StepOutcome, StepPlan, StepResults, Stream};
@@ -17,7 +17,7 @@ use super::{
     verdict::{self, Verdict},
 };
 use crate::{
-    cache::{StepRecord, step_key},
+    cache::{Attempted, Made, StepRecord, step_key, what_is_seen},
     engine::{EngineError, OutputChunk, StepSpec},
     layers::LayerError,
     report::{self, matcher::Matcher},
@@ -108,11 +108,13 @@ impl Attempt {
         self.mask(&mut ended);
         if ended.verdict.outcome == StepOutcome::Passed {
             let millis = u64::try_from(ended.took.as_millis()).unwrap_or(u64::MAX);
-            let record = StepRecord { layer: ended.layer, results: ended.results.clone(), millis };
+            let made = Some(Made { run: self.run.clone(), at: unix_millis() });
+            let record = StepRecord { layer: ended.layer, results: ended.results.clone(), millis, made };
             if let Err(refused) = self.bench.cache.keep(&self.key(), &record) {
                 ended.verdict = Verdict::broken(refused.to_string(), Some(DISK_REMEDY.into()));
             }
         }
+        self.remember(ended.verdict.outcome);
         ended
     }
 
@@ -121,6 +123,28 @@ impl Attempt {
         let masker = self.bench.secrets.masker();
         masker.results(&mut ended.results);
         ended.verdict.reason.iter_mut().for_each(|reason| masker.reason(reason));
+    }
+
+    /// Remembers what this attempt saw, for people who ask later why the step runs again. Nothing depends on it.
+    fn remember(&self, outcome: StepOutcome) {
+        if matches!(outcome, StepOutcome::Cancelled | StepOutcome::EngineBroken | StepOutcome::Lost) {
+            return;
+        }
+        let digests: Vec<Digest> = self.layers.iter().map(|(_, layer)| *layer).collect();
+        let attempted = Attempted {
+            run: self.run.clone(),
+            at: unix_millis(),
+            outcome,
+            key: self.key(),
+            seen: what_is_seen(&self.step, self.bench.image(&self.step).digest, &digests),
+            layers: self.layers.clone(),
+        };
+        let saw = (&self.step.input_tree, &*self.source, self.step.inputs.as_slice());
+        if let Err(refused) =
+            self.bench.cache.remember((&self.plan.project, &self.step.name), &attempted, saw)
+        {
+            tracing::warn!(%refused, "what the step saw is not remembered");
+        }
     }
 
     async fn run(&self) -> Result<Ended, Verdict> {
@@ -256,6 +280,11 @@ fn of_layer_error(refused: &LayerError) -> Verdict {
     } else {
         Verdict::broken(refused.to_string(), refused.remedy().or_else(|| Some(DISK_REMEDY.into())))
     }
+}
+
+fn unix_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Runs file work off the asynchronous threads.

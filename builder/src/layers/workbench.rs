@@ -16,9 +16,12 @@ use std::{
     time::Duration,
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{AtFlags, CWD, FlockOperation, Timespec, Timestamps, UTIME_NOW, flock, utimensat};
 
-use super::removal::remove_tree;
+use super::{
+    lease::{self, Lease},
+    removal::remove_tree,
+};
 
 /// A place for unfinished things on the store's file system, so that finishing one is a rename.
 #[derive(Debug)]
@@ -26,7 +29,7 @@ pub(crate) struct Workbench {
     dir: PathBuf,
     lock: PathBuf,
     next: AtomicU64,
-    _held: File,
+    lease: Lease,
 }
 
 impl Workbench {
@@ -38,7 +41,7 @@ impl Workbench {
         // they see before it gives up being root. Where the folder is another user's, its owner decides.
         let _ = fs::set_permissions(&tmp, fs::Permissions::from_mode(0o700));
         let bench = Arc::new(loop {
-            if let Some(bench) = Self::try_new(&tmp)? {
+            if let Some(bench) = Self::try_new(store, &tmp)? {
                 break bench;
             }
         });
@@ -47,7 +50,7 @@ impl Workbench {
     }
 
     /// `None` when a sweeper took the new lock file for a dead one, in the instant before it was locked.
-    fn try_new(tmp: &Path) -> io::Result<Option<Self>> {
+    fn try_new(store: &Path, tmp: &Path) -> io::Result<Option<Self>> {
         let (held, lock) = tempfile::Builder::new()
             .prefix("")
             .suffix(".lock")
@@ -60,7 +63,30 @@ impl Workbench {
         }
         let dir = lock.with_extension("");
         fs::DirBuilder::new().mode(0o700).create(&dir)?;
-        Ok(Some(Self { dir, lock, next: AtomicU64::new(0), _held: held }))
+        Ok(Some(Self { dir, lock, next: AtomicU64::new(0), lease: Lease::begin(held, store)? }))
+    }
+
+    /// Says that this process uses the thing of this name from here on, so that nobody takes it away to make room. Say it
+    /// before looking whether the thing is there. `mark` is a file whose time tells when the thing was last used.
+    pub(crate) fn uses(&self, name: &str, mark: &Path) {
+        match self.lease.pin(name) {
+            Ok(true) => touch(mark),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(name, %error, "it could not be said that this is in use"),
+        }
+    }
+
+    /// Says which contents this process may still need, by their git ids.
+    pub(crate) fn may_need<'a>(&self, blobs: impl Iterator<Item = &'a [u8; 20]>) {
+        let blobs: Vec<u8> = blobs.flatten().copied().collect();
+        if let Err(error) = lease::write_contents(&self.dir, &self.fresh_path(), &blobs) {
+            tracing::warn!(%error, "it could not be said which contents are needed");
+        }
+    }
+
+    /// The file that this process holds as long as the workbench is in use.
+    pub(crate) fn lock_file(&self) -> &Path {
+        &self.lock
     }
 
     /// A path on the workbench at which nothing is.
@@ -87,7 +113,8 @@ impl Workbench {
         Ok(())
     }
 
-    fn remove_in_background(self: &Arc<Self>, trash: Vec<PathBuf>) {
+    /// Removes what is on the workbench, while others go on. What is left when this process ends, the next one removes.
+    pub(crate) fn remove_in_background(self: &Arc<Self>, trash: Vec<PathBuf>) {
         let bench = Arc::clone(self);
         let removal = Removal::begin();
         let remove = move || {
@@ -165,6 +192,13 @@ pub fn await_removals(patience: Duration) {
     let removals = REMOVALS.0.lock().unwrap_or_else(PoisonError::into_inner);
     // Whether time was up does not matter: there is nothing else to be done.
     drop(REMOVALS.1.wait_timeout_while(removals, patience, |removals| *removals > 0));
+}
+
+/// Gives a file the time of now, if it is there.
+pub(crate) fn touch(mark: &Path) {
+    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+    let times = Timestamps { last_access: now, last_modification: now };
+    let _ = utimensat(CWD, mark, &times, AtFlags::empty());
 }
 
 impl Drop for Workbench {

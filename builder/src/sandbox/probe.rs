@@ -105,7 +105,7 @@ async fn try_one(shared: &Arc<Shared>) -> Result<(), EngineError> {
 }
 
 /// Layers for the trial, in the state directory because that is where steps have theirs.
-fn scratch(shared: &Shared) -> io::Result<tempfile::TempDir> {
+pub(super) fn scratch(shared: &Shared) -> io::Result<tempfile::TempDir> {
     fs::create_dir_all(&shared.state)?;
     let scratch = tempfile::Builder::new().prefix("probe-").tempdir_in(&shared.state)?;
     for name in ["lower", "upper", "work"] {
@@ -118,7 +118,7 @@ fn scratch(shared: &Shared) -> io::Result<tempfile::TempDir> {
     Ok(scratch)
 }
 
-fn trial(scratch: &Path) -> StepSpec {
+pub(super) fn trial(scratch: &Path) -> StepSpec {
     StepSpec {
         label: "probe".to_owned(),
         image: host::bare_image(),

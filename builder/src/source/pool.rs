@@ -10,7 +10,7 @@ use std::{
     io::{self, Write as _},
     os::fd::AsRawFd as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rustix::{
@@ -23,7 +23,10 @@ use rustix::{
 use staith_model::Digest;
 
 use super::listing::{FileMode, ObjectId};
-use crate::layers::Workbench;
+use crate::{
+    layers::Workbench,
+    upkeep::{Allowance, Room, allowed, whole_blocks},
+};
 
 /// 2001-01-01 and 2009-12-31, the last second of it.
 const FIRST_SECOND: i64 = 978_307_200;
@@ -68,7 +71,13 @@ pub(super) struct Pool {
     dir: PathBuf,
     owner: Option<(u32, u32)>,
     bench: Arc<Workbench>,
+    allowance: Option<Arc<dyn Allowance>>,
+    /// Bytes that were allowed together, because asking for each file would cost more than the file.
+    room: Arc<Mutex<Option<(Room, u64)>>>,
 }
+
+/// Bytes that are asked for at once.
+const AT_ONCE: u64 = 16 << 20;
 
 impl Pool {
     /// Each start of the machine has a pool of its own: contents are not synced to the disk, so those from before a power
@@ -89,7 +98,46 @@ impl Pool {
                 bench.discard(&other.path())?;
             }
         }
-        Ok(Self { dir, owner, bench: Arc::clone(bench) })
+        Ok(Self { dir, owner, bench: Arc::clone(bench), allowance: None, room: Arc::default() })
+    }
+
+    /// The same pool, which asks before it keeps a content.
+    pub(super) fn within(self, allowance: Arc<dyn Allowance>) -> Self {
+        Self { allowance: Some(allowance), ..self }
+    }
+
+    pub(super) fn allowance(&self) -> Option<&Arc<dyn Allowance>> {
+        self.allowance.as_ref()
+    }
+
+    /// Gives back what was allowed and not used.
+    pub(super) fn settle(&self) {
+        let taken = self.room.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some((room, left)) = taken {
+            room.placed_but_for(left);
+        }
+    }
+
+    /// Asks for so many bytes, as far as there is anybody to ask. [`Pool::settle`] when they are in place.
+    pub(super) fn allow(&self, bytes: u64) -> io::Result<()> {
+        if self.allowance.is_none() {
+            return Ok(());
+        }
+        let mut room = self.room.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, left)) = room.as_mut().filter(|(_, left)| *left >= bytes) {
+            *left -= bytes;
+            return Ok(());
+        }
+        if let Some((used, left)) = room.take() {
+            used.placed_but_for(left);
+        }
+        // Where there is little room, what is needed is asked for and no more.
+        let (got, left) = match allowed(self.allowance.as_ref(), bytes.max(AT_ONCE)) {
+            Ok(got) => (got, bytes.max(AT_ONCE) - bytes),
+            Err(_) => (allowed(self.allowance.as_ref(), bytes)?, 0),
+        };
+        *room = Some((got, left));
+        Ok(())
     }
 
     /// Where it is remembered what a working directory looked like.
@@ -143,6 +191,7 @@ impl Pool {
 
     /// Puts the item's content into the pool. It is there whole or not at all.
     pub(super) fn insert(&self, item: Item, bytes: &[u8]) -> io::Result<()> {
+        self.allow(whole_blocks(bytes.len() as u64))?;
         self.place(item, bytes, &self.path(item))
     }
 

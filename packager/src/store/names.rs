@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use staith_model::{Digest, Name, Package, RunId, Version};
 
-use super::{Staged, Store, StoreError, make_directories, version};
+use super::{Staged, Store, StoreError, make_directories, remove, version};
 use crate::durable;
 
 /// The shape of a record. Readers refuse numbers they do not know rather than guess.
@@ -131,6 +131,53 @@ impl Store {
     /// As [`Store::list`].
     pub fn latest(&self, name: &Name) -> Result<Option<Published>, StoreError> {
         Ok(self.list(name)?.pop())
+    }
+
+    /// All that is published under any name, in no order. Records that can't be understood are passed over: nobody can say
+    /// what they are for.
+    ///
+    /// # Errors
+    /// The names can't be listed.
+    pub fn published(&self) -> Result<Vec<Published>, StoreError> {
+        let list = |directory: &Path| -> Result<Vec<PathBuf>, StoreError> {
+            let entries = fs::read_dir(directory).map_err(StoreError::io("list", directory))?;
+            entries.map(|entry| Ok(entry.map_err(StoreError::io("list", directory))?.path())).collect()
+        };
+        let mut all = Vec::new();
+        for name in list(&self.names())?.iter().filter(|path| path.is_dir()) {
+            all.extend(list(name)?.iter().filter_map(|path| read_record(path).ok().flatten()));
+        }
+        Ok(all)
+    }
+
+    /// Removes a package: first its name, durably, then its bytes, unless another name stands for the same. A process that is
+    /// killed in between leaves bytes without a name, which [`Store::nameless`] finds. The same content published again gets
+    /// the same name and bytes.
+    ///
+    /// # Errors
+    /// Something could not be removed.
+    pub fn forget(&self, published: &Published) -> Result<(), StoreError> {
+        let Package { name, version, digest, .. } = &published.package;
+        remove(&self.record_path(name, version))?;
+        let directory = self.names().join(name.as_str());
+        durable::sync_directory(&directory).map_err(StoreError::io("sync the directory", &directory))?;
+        if self.published()?.iter().any(|other| other.package.digest == *digest) {
+            return Ok(());
+        }
+        remove(&self.blob_path(digest))
+    }
+
+    /// Packages without a name: of publications and removals that were killed, or are under way.
+    ///
+    /// # Errors
+    /// The blobs can't be listed.
+    pub fn nameless(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let named: Vec<PathBuf> =
+            self.published()?.iter().map(|published| self.blob_path(&published.package.digest)).collect();
+        let blobs = self.blobs();
+        let entries = fs::read_dir(&blobs).map_err(StoreError::io("list", &blobs))?;
+        let paths = entries.flatten().map(|entry| entry.path());
+        Ok(paths.filter(|path| !named.contains(path)).collect())
     }
 
     fn record_path(&self, name: &Name, version: &Version) -> PathBuf {

@@ -1,13 +1,12 @@
 //! `staith run`.
 
-use std::{collections::BTreeMap, env, num::NonZeroUsize, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Instant};
 
 use clap::Args;
 use staith_builder::{
     engine::Image,
     execute::{self, EventLog, Manner, Stop, Workbench},
-    plan::Occasion,
-    source::{Origin, Resolved, Selection},
+    source::Resolved,
 };
 use staith_model::{
     Blame, EventKind, Exit, Name, NotPassed, Passed, Plan, RunId, RunOutcome, StepOutcome, TestReport,
@@ -23,6 +22,7 @@ use staith_releaser::{
     host::SealedPackage,
 };
 
+use super::subject::{Found, Subject};
 use crate::{
     audience::Audience,
     clock, destination,
@@ -30,6 +30,7 @@ use crate::{
     interrupt,
     output::{self, OutputMode, Problem},
     packing,
+    upkeep::Upkeep,
     workshop::Workshop,
 };
 
@@ -39,15 +40,8 @@ use crate::{
 /// Steps whose inputs have not changed are not run again.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// A project's directory, or, with --ref, a repository
-    #[arg(default_value = ".")]
-    source: String,
-    /// Run this branch, tag or commit instead of the working directory
-    #[arg(long = "ref", value_name = "NAME", conflicts_with = "clean")]
-    reference: Option<String>,
-    /// Run HEAD instead of the working directory
-    #[arg(long)]
-    clean: bool,
+    #[command(flatten)]
+    subject: Subject,
     /// Release the package to this environment
     #[arg(long, value_name = "ENVIRONMENT")]
     release: Option<String>,
@@ -67,15 +61,12 @@ impl Arguments {
         let began = Instant::now();
         let stop = interrupt::listen()?;
         let home = Home::find()?;
-        let origin = self.origin(&home)?;
-        let workshop = Workshop::open(&home)?;
-        let (workshop, source) = find(workshop, &origin, self.selection(), &stop, mode).await?;
-        let pipeline = workshop.pipeline(&source, &origin.place().display().to_string())?;
+        let Found { workshop, source, pipeline, occasion } = self.subject.find(&home, &stop, mode).await?;
         let to = match &self.release {
             Some(name) => Some(destination::find(name, &pipeline, &home).await?),
             None => None,
         };
-        let plan = workshop.plan(&pipeline, &source, &Occasion::default())?;
+        let plan = workshop.plan(&pipeline, &source, &occasion)?;
         let plan = part_of(plan, &self.steps)?;
         if self.release.is_some() && plan.package.is_none() {
             return Err(nothing_to_release(&plan));
@@ -88,6 +79,7 @@ impl Arguments {
                 clock::chance().map_err(|error| Problem::bug(error.to_string()))?,
             ),
             audience: Audience::new(&home, mode, &stop),
+            upkeep: workshop.upkeep(),
             bench: workshop.bench(images, secrets, self.jobs),
             home,
             plan: Arc::new(plan),
@@ -98,32 +90,6 @@ impl Arguments {
             mode,
         };
         run.tell_the_story(to).await
-    }
-
-    fn origin(&self, home: &Home) -> Result<Origin, Problem> {
-        let here = env::current_dir().map_err(|refused| {
-            Problem::new(Exit::Environment, "the current directory can't be read")
-                .with_why(refused.to_string())
-                .with_remedy("change to a directory that exists")
-        })?;
-        let origin = Origin::parse(&self.source, &here)?;
-        if let Origin::Directory { root, .. } = &origin
-            && home.path().starts_with(root)
-        {
-            let what = format!("{} lies in the project itself", home.path().display());
-            return Err(Problem::new(Exit::Configuration, what)
-                .with_why("what Staith keeps would be part of what it builds, and change with every run")
-                .with_remedy("set STAITH_HOME to a directory outside of the project"));
-        }
-        Ok(origin)
-    }
-
-    fn selection(&self) -> Selection {
-        match &self.reference {
-            Some(name) => Selection::Reference(name.clone()),
-            None if self.clean => Selection::Head,
-            None => Selection::AsItIs,
-        }
     }
 }
 
@@ -136,28 +102,6 @@ fn nothing_to_release(plan: &Plan) -> Problem {
     )
     .with_remedy("see `when` in [package] of runner.toml, and of the steps that it is made from");
     Problem { why, ..problem }
-}
-
-/// Finds the source, and hears signals while it does: a repository on another machine may take its time.
-async fn find(
-    workshop: Workshop,
-    origin: &Origin,
-    selection: Selection,
-    stop: &Stop,
-    mode: OutputMode,
-) -> Result<(Workshop, Resolved), Problem> {
-    let place = origin.place().display().to_string();
-    let (origin, mut progress) = (origin.clone(), output::fetching(&place, mode));
-    let finding = tokio::task::spawn_blocking(move || {
-        let found = workshop.find(&origin, &selection, &mut |seen| progress(&seen));
-        found.map(|source| (workshop, source))
-    });
-    let (workshop, source) = tokio::select! {
-        found = finding => found.map_err(|panicked| Problem::bug(panicked.to_string()))??,
-        () = stop.cancel.cancelled() => return Err(Problem::new(Exit::Interrupted, "interrupted before anything was run")),
-    };
-    source.notices.iter().for_each(|notice| output::notice(notice, mode));
-    Ok((workshop, source))
 }
 
 /// The plan of only these steps and what they need; all of it if none is named.
@@ -186,6 +130,7 @@ struct Run {
     home: Home,
     audience: Audience,
     bench: Arc<Workbench>,
+    upkeep: Upkeep,
     plan: Arc<Plan>,
     source: Arc<Resolved>,
     manner: Manner,
@@ -196,6 +141,7 @@ struct Run {
 
 impl Run {
     async fn tell_the_story(self, to: Option<Local>) -> Result<Exit, Problem> {
+        self.say_what_is_used();
         let mut log = EventLog::new(clock::unix_millis, self.audience.watcher());
         let ended = self.build_and_release(to, &mut log).await;
         drop(log);
@@ -204,6 +150,7 @@ impl Run {
             Err(problem) => (problem.exit, None),
         };
         let shown = self.audience.finish(exit, millis(self.began), url).await;
+        tidy_up(self.upkeep.clone(), self.home.runs().join(self.id.as_str()), self.mode).await;
         match (ended, shown.lost) {
             // What went wrong first is what people need to hear, and not twice.
             (Err(problem), _) if shown.told_why => {
@@ -214,6 +161,14 @@ impl Run {
             // A run is cancelled when its output can't be written; that it could not is the reason.
             (Ok(Done { exit: Exit::Passed | Exit::Interrupted, .. }), Some(lost)) => Err(lost),
             (Ok(done), _) => Ok(done.exit),
+        }
+    }
+
+    /// Whoever makes room meanwhile leaves this run's log and packages alone.
+    fn say_what_is_used(&self) {
+        self.bench.layers.uses(&format!("runs/{}", self.id));
+        if let Some(package) = &self.plan.package {
+            self.bench.layers.uses(&format!("packages/{}", package.name));
         }
     }
 
@@ -263,6 +218,7 @@ impl Run {
         let (bench, source) = (Arc::clone(&self.bench), Arc::clone(&self.source));
         let version: Version = self.plan.version.parse().map_err(|bad| Problem::bug(format!("{bad}")))?;
         let packages = self.home.packages();
+        let allowance = self.upkeep.allowance();
         let work = move || -> Result<_, Problem> {
             let left = |step: &Name| passed.report().steps.get(step)?.layer;
             let outputs = bench.layers.merged(&wanted.layers.iter().filter_map(left).collect::<Vec<_>>())?;
@@ -279,7 +235,13 @@ impl Run {
             let content = packing::choose(&wanted, outputs, beside)
                 .map_err(|bad| Problem::new(Exit::Configuration, bad.to_string()))?;
             let store = Store::open(&packages)?;
-            Ok(seal::seal(&passed, &wanted.name, &version, &content, &store, &|_| {})?)
+            // A package is smaller than what is in it, but for what it says of each file.
+            let most = content.manifest.bytes() + 4096 * (content.manifest.entries.len() as u64 + 1);
+            allowance.admit(most)?;
+            let sealed = seal::seal(&passed, &wanted.name, &version, &content, &store, &|_| {});
+            let added = sealed.as_ref().map_or(0, |new| if new.cached { 0 } else { new.package.size });
+            allowance.settle(added, most.saturating_sub(added));
+            Ok(sealed?)
         };
         let sealed = tokio::task::spawn_blocking(work)
             .await
@@ -305,6 +267,16 @@ impl Run {
             Some(impossible) => Err(impossible.into()),
             None => Ok(deployed?),
         }
+    }
+}
+
+/// Makes room if a run has left too much, and says so.
+async fn tidy_up(upkeep: Upkeep, log: PathBuf, mode: OutputMode) {
+    let budget = upkeep.budget();
+    let log = log.join("events.jsonl");
+    let removed = tokio::task::spawn_blocking(move || upkeep.after_run(&log)).await.unwrap_or_default();
+    if removed > 0 {
+        output::notice(&output::made_room(removed, budget), mode);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal as _, Write},
+    path::Path,
     time::Duration,
 };
 
@@ -90,6 +91,37 @@ pub(crate) fn stopped(project: &str, environment: &str, ran: bool, mode: OutputM
     }
     let how = if ran { "stopped" } else { "was not running" };
     line(&format!("{} {} {how}", clean_word(project), clean_word(environment)))
+}
+
+/// Says that a pipeline was written for a kind of project, what told the kind, and what to do next.
+///
+/// # Errors
+/// It could not be written, and not because nobody reads.
+pub(crate) fn started(
+    title: &str,
+    kind: &str,
+    sign: Option<&str>,
+    at: &Path,
+    mode: OutputMode,
+) -> io::Result<()> {
+    if mode.is_json() {
+        return json_line(&json!({"kind": kind, "found": sign, "written": at.display().to_string()}));
+    }
+    let found = sign.map_or_else(|| "as you say".to_owned(), |sign| format!("by {}", clean_word(sign)));
+    line(&format!("this is {title}, {found}"))?;
+    let verdict = format!("{} is written", clean_word(&at.display().to_string()));
+    line(&look().tint(Tone::Good, &verdict))?;
+    line("next: look it over, see what it would do with `staith plan`, and run it with `staith run`")
+}
+
+/// Prints a script as it is.
+///
+/// # Errors
+/// It could not be written, and not because nobody reads.
+pub(crate) fn script(text: &str) -> io::Result<()> {
+    let mut out = Sink::new(io::stdout());
+    out.write(text);
+    out.written()
 }
 
 fn json_line(value: &impl serde::Serialize) -> io::Result<()> {

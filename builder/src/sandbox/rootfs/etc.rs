@@ -13,7 +13,7 @@ use super::super::{
 
 /// Files of the host that are copied, and directories that are bound, where they exist. Private keys live beside the
 /// certificates, so those directories are named one by one.
-const FROM_HOST: [&str; 34] = [
+const FROM_HOST: [&str; 41] = [
     "alternatives",
     "bash.bashrc",
     "ca-certificates",
@@ -24,6 +24,10 @@ const FROM_HOST: [&str; 34] = [
     "fonts",
     "gai.conf",
     "java",
+    "java-11-openjdk/security",
+    "java-17-openjdk/security",
+    "java-21-openjdk/security",
+    "java-25-openjdk/security",
     "ld.so.cache",
     "ld.so.conf",
     "ld.so.conf.d",
@@ -32,10 +36,14 @@ const FROM_HOST: [&str; 34] = [
     "login.defs",
     "lsb-release",
     "magic",
+    "maven/logging",
+    // Not its settings: they may hold passwords of repositories.
+    "maven/m2.conf",
     "mime.types",
     "netconfig",
     "os-release",
     "perl",
+    "php",
     "pki/ca-trust",
     "pki/tls/cert.pem",
     "pki/tls/certs",

@@ -58,6 +58,8 @@ impl<'a> Mirror<'a> {
         selection: &Selection,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<PathBuf, SourceError> {
+        let name = self.dir.file_name().unwrap_or_default().to_string_lossy();
+        self.bench.uses(&format!("mirrors/{name}"), &self.mark());
         let wanted = match selection {
             Selection::Reference(reference) => full_id(reference),
             Selection::AsItIs | Selection::Head => None,

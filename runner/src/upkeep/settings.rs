@@ -1,0 +1,106 @@
+//! What a person has set for this machine, in `config.toml` of the home.
+
+use std::{fs, io};
+
+use rustix::fs::statvfs;
+use staith_model::Exit;
+use toml::Table;
+
+use crate::{home::Home, output::Problem};
+
+/// Of the disk, where nothing is set: one part in so many.
+const PART_OF_THE_DISK: u64 = 5;
+
+/// What is set, or follows from the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// Bytes that may be kept.
+    pub(crate) budget: u64,
+}
+
+impl Settings {
+    /// Reads what is set. Without a file, everything is as it is by default.
+    ///
+    /// # Errors
+    /// The file can't be read, or says what nobody understands.
+    pub(crate) fn read(home: &Home) -> Result<Self, Problem> {
+        let path = home.config();
+        let text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            text => text.map_err(|refused| {
+                Problem::new(Exit::Environment, format!("{} can't be read", path.display()))
+                    .with_why(refused.to_string())
+            })?,
+        };
+        let budget = budget_in(&text).map_err(|why| {
+            Problem::new(Exit::Configuration, format!("{} can't be understood", path.display()))
+                .with_why(why)
+                .with_remedy("it holds, for example:\n[caches]\nbudget = \"20GiB\"")
+        })?;
+        Ok(Self { budget: budget.unwrap_or_else(|| by_default(home)) })
+    }
+}
+
+/// A fifth of the disk that the home is on, or will be.
+fn by_default(home: &Home) -> u64 {
+    let disk = home.path().ancestors().find_map(|place| statvfs(place).ok());
+    disk.map_or(20 << 30, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) / PART_OF_THE_DISK)
+}
+
+/// The budget that a file sets, if it sets one.
+fn budget_in(text: &str) -> Result<Option<u64>, String> {
+    let file: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
+    if let Some(unknown) = file.keys().find(|key| *key != "caches") {
+        return Err(format!("`{unknown}` is no setting; there is [caches]"));
+    }
+    let Some(caches) = file.get("caches") else { return Ok(None) };
+    let caches = caches.as_table().ok_or("`caches` is a table: [caches]")?;
+    if let Some(unknown) = caches.keys().find(|key| *key != "budget") {
+        return Err(format!("`{unknown}` is no setting of [caches]; there is `budget`"));
+    }
+    let Some(budget) = caches.get("budget") else { return Ok(None) };
+    size(budget.as_str().ok_or("`budget` is a text such as \"20GiB\"")?).map(Some)
+}
+
+/// Bytes of a size such as `20GiB`, or `0`.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 5] =
+        [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("TiB", 1 << 40), ("", 1)];
+    let found = UNITS.iter().find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
+    let digits = found.filter(|(digits, factor)| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+        is_number && (*factor > 1 || digits.bytes().all(|digit| digit == b'0'))
+    });
+    digits.and_then(|(digits, factor)| digits.parse::<u64>().ok()?.checked_mul(factor)).ok_or_else(|| {
+        format!("`{text}` is not a size; write a whole number and KiB, MiB, GiB or TiB, such as 20GiB")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, bytes) in
+            [("20GiB", 20 << 30), ("1TiB", 1 << 40), ("512MiB", 512 << 20), ("4KiB", 4096), ("0", 0)]
+        {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for bad in ["", "20", "20GB", "GiB", "-1GiB", "1.5GiB", "+1MiB", "99999999999TiB", "20 GiB"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_understands_is_refused() {
+        assert_eq!(budget_in(""), Ok(None));
+        assert_eq!(budget_in("[caches]\n"), Ok(None));
+        assert_eq!(budget_in("[caches]\nbudget = \"1GiB\"\n"), Ok(Some(1 << 30)));
+        for bad in
+            ["cache = 1", "[caches]\nbudjet = \"1GiB\"", "[caches]\nbudget = 5", "caches = 3", "[caches"]
+        {
+            assert!(budget_in(bad).is_err(), "{bad}");
+        }
+    }
+}
