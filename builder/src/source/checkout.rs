@@ -7,30 +7,19 @@ use std::{
         ffi::OsStrExt as _,
         fs::{DirBuilderExt as _, lchown, symlink},
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use git2::{Odb, Repository};
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, CWD, utimensat};
 use staith_model::RelPath;
 
 use super::{
-    error::{SourceError, at, git},
-    listing::{FileEntry, FileMode, ObjectId, parents},
+    contents::{Contents, Reading},
+    error::{SourceError, at},
+    listing::{FileEntry, FileMode, parents},
     pool::{Item, PLAIN_TIME, Pool},
-    snapshot::read_again,
-    tree::open,
 };
-
-/// Where contents come from that are not in the pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Contents {
-    /// A repository that may have them.
-    pub(super) git_dir: Option<PathBuf>,
-    /// A working directory that may still have them.
-    pub(super) root: Option<PathBuf>,
-}
 
 /// Files to write, and into which directory, which is there and empty.
 pub(super) struct Writing<'a> {
@@ -63,8 +52,7 @@ impl Writing<'_> {
     }
 
     fn write_run(&self, items: &[(&(RelPath, FileEntry), Item)]) -> Result<(), SourceError> {
-        let repository = OnDemand { git_dir: self.contents.git_dir.as_deref(), opened: None };
-        let mut source = Source { writing: self, repository };
+        let mut source = Reading::new(self.contents, self.pool);
         for ((path, entry), item) in items {
             let to = self.to.join(path.as_str());
             if entry.mode == FileMode::Symlink {
@@ -105,48 +93,4 @@ fn numbered<'a>(files: &[&'a (RelPath, FileEntry)]) -> Vec<(&'a (RelPath, FileEn
         (*file, item)
     };
     files.iter().map(number).collect()
-}
-
-struct OnDemand<'a> {
-    git_dir: Option<&'a Path>,
-    opened: Option<Repository>,
-}
-
-impl OnDemand<'_> {
-    fn odb(&mut self) -> Result<Option<Odb<'_>>, SourceError> {
-        let Some(git_dir) = self.git_dir else { return Ok(None) };
-        let repository = match self.opened.take() {
-            Some(opened) => opened,
-            None => open(git_dir)?,
-        };
-        self.opened.insert(repository).odb().map(Some).map_err(git("opening the objects", git_dir))
-    }
-
-    fn read(&mut self, blob: ObjectId) -> Result<Option<Vec<u8>>, SourceError> {
-        let Some(odb) = self.odb()? else { return Ok(None) };
-        let object = blob.oid().and_then(|id| odb.read(id));
-        Ok(object.ok().map(|object| object.data().to_vec()))
-    }
-}
-
-struct Source<'a> {
-    writing: &'a Writing<'a>,
-    repository: OnDemand<'a>,
-}
-
-impl Source<'_> {
-    /// A content, from wherever it still is.
-    fn content(&mut self, path: &RelPath, entry: &FileEntry) -> Result<Vec<u8>, SourceError> {
-        let from_pool = self.writing.contents.root.as_ref().and_then(|_| self.writing.pool.read(entry.blob));
-        if let Some(content) = from_pool {
-            return Ok(content);
-        }
-        if let Some(content) = self.repository.read(entry.blob)? {
-            return Ok(content);
-        }
-        let again = self.writing.contents.root.as_ref().and_then(|root| read_again(root, path, entry));
-        again
-            .or_else(|| self.writing.pool.read(entry.blob))
-            .ok_or_else(|| SourceError::Changed(path.to_string()))
-    }
 }

@@ -4,6 +4,7 @@
 
 mod daemons;
 mod https;
+mod submodules;
 mod upstream;
 
 use std::{

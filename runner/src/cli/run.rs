@@ -42,6 +42,9 @@ pub(crate) struct Arguments {
     /// Run this branch, tag or commit instead of the working directory
     #[arg(long = "ref", value_name = "NAME", conflicts_with = "clean")]
     reference: Option<String>,
+    /// Run what would come out if --ref were merged into this branch, as a pull request asks for
+    #[arg(long, value_name = "BRANCH", requires = "reference")]
+    onto: Option<String>,
     /// Run HEAD instead of the working directory
     #[arg(long)]
     clean: bool,
@@ -104,10 +107,11 @@ impl Arguments {
     }
 
     fn selection(&self) -> Selection {
-        match &self.reference {
-            Some(name) => Selection::Reference(name.clone()),
-            None if self.clean => Selection::Head,
-            None => Selection::AsItIs,
+        match (&self.reference, &self.onto) {
+            (Some(head), Some(base)) => Selection::Merge { head: head.clone(), base: base.clone() },
+            (Some(name), None) => Selection::Reference(name.clone()),
+            (None, _) if self.clean => Selection::Head,
+            (None, _) => Selection::AsItIs,
         }
     }
 }

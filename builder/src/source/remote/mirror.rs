@@ -58,26 +58,25 @@ impl<'a> Mirror<'a> {
         selection: &Selection,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<PathBuf, SourceError> {
-        let wanted = match selection {
-            Selection::Reference(reference) => full_id(reference),
-            Selection::AsItIs | Selection::Head => None,
-        };
-        if wanted.is_some_and(|id| self.is_sound() && self.has(id)) {
+        let names = names_in(selection);
+        let wanted: Vec<Oid> = names.iter().filter_map(|name| full_id(name)).collect();
+        let by_id_only = !names.is_empty() && wanted.len() == names.len();
+        let needs_nothing = || by_id_only && self.is_sound() && wanted.iter().all(|id| self.has(*id));
+        if needs_nothing() {
             return Ok(self.dir.clone());
         }
         let _held = self.lock().map_err(at("locking", &self.dir))?;
         // Whoever held the lock may have brought it.
-        if wanted.is_some_and(|id| self.is_sound() && self.has(id)) {
-            return Ok(self.dir.clone());
+        if !needs_nothing() {
+            self.bring_up_to_date(&names, &wanted, progress)?;
         }
-        self.bring_up_to_date(selection, wanted, progress)?;
         Ok(self.dir.clone())
     }
 
     fn bring_up_to_date(
         &self,
-        selection: &Selection,
-        wanted: Option<Oid>,
+        names: &[&str],
+        wanted: &[Oid],
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), SourceError> {
         let is_new = !self.is_sound();
@@ -93,15 +92,11 @@ impl<'a> Mirror<'a> {
             "+refs/tags/*:refs/tags/*".to_owned(),
             format!("+HEAD:{REMOTE_HEAD}"),
         ];
-        if let Selection::Reference(name) = selection
-            && name.starts_with("refs/")
-            && git2::Reference::is_valid_name(name)
-        {
-            // Servers keep more than branches and tags: `refs/pull/12/head`.
-            refspecs.push(format!("+{name}:{name}"));
-        }
+        refspecs.extend(
+            names.iter().filter_map(|name| kept_elsewhere(name)).map(|name| format!("+{name}:{name}")),
+        );
         self.fetch(&repository, &refspecs, progress)?;
-        if let Some(id) = wanted.filter(|id| !has_commit(&repository, *id)) {
+        for id in wanted.iter().filter(|id| !has_commit(&repository, **id)) {
             // Where the server does not give it, it is unknown, and that is said when it is looked up.
             if let Err(error) = self.fetch(&repository, &[format!("+{id}:{WANTED}/{id}")], progress) {
                 tracing::debug!(%error, %id, "the commit is on no branch, and not given by itself");
@@ -252,6 +247,26 @@ fn sync_packs(repository: &Path) -> io::Result<()> {
         File::open(entry?.path())?.sync_all()?;
     }
     File::open(packs)?.sync_all()
+}
+
+/// What is asked for by name.
+fn names_in(selection: &Selection) -> Vec<&str> {
+    match selection {
+        Selection::Reference(name) => vec![name],
+        Selection::Merge { head, base } => vec![head, base],
+        Selection::AsItIs | Selection::Head => Vec::new(),
+    }
+}
+
+/// The whole name of what servers keep beside branches and tags: `refs/pull/12/head`, also as `pull/12/head`.
+fn kept_elsewhere(name: &str) -> Option<String> {
+    let requests = ["pull/", "merge-requests/", "pull-requests/"];
+    let whole = if requests.iter().any(|kind| name.starts_with(kind)) {
+        format!("refs/{name}")
+    } else {
+        name.to_owned()
+    };
+    (whole.starts_with("refs/") && git2::Reference::is_valid_name(&whole)).then_some(whole)
 }
 
 fn full_id(reference: &str) -> Option<Oid> {
