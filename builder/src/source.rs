@@ -4,7 +4,7 @@
 //! 2. `resolve`: from the two to files. `reference` and `tree`: a commit becomes a listing. `merge`: two commits do.
 //!    `walk`, `ignores` and `snapshot`: a working directory does. `submodules`: the repositories within.
 //! 3. [`Listing`]: a project's files by git's ids; `record` keeps listings on disk.
-//! 4. `pool`, `contents` and `checkout`: a listing becomes a directory.
+//! 4. `pool`, `pack`, `contents` and `checkout`: a listing becomes a directory.
 //! 5. [`Globs`]: which files.
 //!
 //! Repositories on this machine are read where they are, never written to, and nothing in them is run. There is no copy of
@@ -19,6 +19,7 @@ mod ignores;
 mod listing;
 mod merge;
 mod origin;
+mod pack;
 mod pool;
 mod record;
 mod reference;

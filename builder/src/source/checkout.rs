@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, utimensat};
 use staith_model::RelPath;
 
 use super::{
-    contents::{Contents, Reading},
+    contents::{Contents, Opened, Reading},
     error::{SourceError, at},
     listing::{FileEntry, FileMode, parents},
     pool::{Item, PLAIN_TIME, Pool},
@@ -42,17 +42,22 @@ impl Writing<'_> {
             builder.create(&path).map_err(at("making", &path))?;
         }
         let items = numbered(&self.files);
-        // Opening a repository costs as much as some files, so each thread gets a long run of files.
+        let opened = Opened::new(self.contents);
+        // What a thread opens costs as much as some files, so each gets a long run of them.
         let run = items.len().div_ceil(rayon::current_num_threads() * 4).max(64);
-        items.par_chunks(run).try_for_each(|items| self.write_run(items))?;
+        items.par_chunks(run).try_for_each(|items| self.write_run(items, &opened))?;
         for folder in folders.iter().map(|folder| self.to.join(folder)).chain([self.to.to_owned()]) {
             self.finish(&folder).map_err(at("finishing", &folder))?;
         }
         Ok(())
     }
 
-    fn write_run(&self, items: &[(&(RelPath, FileEntry), Item)]) -> Result<(), SourceError> {
-        let mut source = Reading::new(self.contents, self.pool);
+    fn write_run(
+        &self,
+        items: &[(&(RelPath, FileEntry), Item)],
+        opened: &Opened<'_>,
+    ) -> Result<(), SourceError> {
+        let mut source = Reading::new(opened, self.pool);
         for ((path, entry), item) in items {
             let to = self.to.join(path.as_str());
             if entry.mode == FileMode::Symlink {
@@ -65,10 +70,7 @@ impl Writing<'_> {
                 continue;
             }
             let content = source.content(path, entry)?;
-            let inserted = self.pool.insert(*item, &content).and_then(|()| self.pool.link(*item, &to));
-            if !inserted.map_err(at("writing", &to))? {
-                return Err(SourceError::Changed(path.to_string()));
-            }
+            self.pool.insert_from(*item, &content, &to).map_err(at("writing", &to))?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use staith_model::{RelPath, Source};
 
 use super::{
     Progress, Resolved, Selection, Sources,
-    contents::Contents,
+    contents::{Contents, Kept},
     error::{SourceError, at, git},
     listing::{Listing, ObjectId, checked},
     merge,
@@ -88,7 +88,8 @@ impl Sources {
             Some(tree) => committed(tree)?,
         };
         let source = Source { tree: record.tree.to_string(), commit, dirty: committed != Some(record.tree) };
-        let repositories = tree.map(|tree| tree.git_dir.clone()).into_iter().collect();
+        let repository = tree.map(|tree| Kept { git_dir: tree.git_dir.clone(), is_mirror: false });
+        let repositories = repository.into_iter().collect();
         let contents = Contents { repositories, root: Some(root.to_owned()) };
         let (files, notices) = parts(record);
         Ok(Resolved { source, files, notices, contents })
@@ -123,7 +124,8 @@ impl Sources {
             dirty: selected.differs,
         };
         let (files, notices) = parts(selected.record);
-        let contents = Contents { repositories: vec![place.git_dir.to_owned()], root: None };
+        let kept = Kept { git_dir: place.git_dir.to_owned(), is_mirror: place.remote.is_some() };
+        let contents = Contents { repositories: vec![kept], root: None };
         let mut resolved = Resolved { source, files, notices, contents };
         self.add_submodules(&mut resolved, &links, place, &selected.declarations, descent)?;
         (descent.progress)(Progress { files: resolved.files.len(), ..Progress::default() });
