@@ -2,7 +2,7 @@
 //! verified when it came, and takes a lock for each object.
 //!
 //! 1. `entry`: what an object looks like in a pack. 2. `delta`: objects that are written as changes to others.
-//! 3. [`Packs`]: objects by their ids.
+//! 3. [`Packs`]: objects by their ids. 4. [`receive`]: packs that come, with `unfold` for the changes in them.
 //!
 //! What is here reads packs as they usually are. Whatever is unusual (a loose object, an object in another repository, a
 //! index of many packs, a damaged file) is not found, and whoever asks then asks git's library, which says what is wrong.
@@ -10,11 +10,14 @@
 mod delta;
 mod entry;
 mod index;
+mod receive;
+mod unfold;
 
 use std::{collections::HashMap, fs, io, path::Path, sync::Arc};
 
 use libdeflater::Decompressor;
 
+pub(super) use self::receive::receive;
 use self::{
     entry::{Base, Entry},
     index::Pack,
@@ -195,6 +198,51 @@ mod tests {
             .unwrap();
             assert!(blobs >= 24);
             assert_eq!(reader.blob(ObjectId([7; 20])), None);
+        }
+    }
+
+    /// The only pack of a repository, with its index.
+    fn pack_of(at: &Path) -> (Vec<u8>, Vec<u8>) {
+        let found = fs::read_dir(at.join(".git/objects/pack")).unwrap().map(|found| found.unwrap().path());
+        let pack: Vec<_> = found.filter(|path| path.extension().unwrap() == "pack").collect();
+        assert_eq!(pack.len(), 1);
+        (fs::read(&pack[0]).unwrap(), fs::read(pack[0].with_extension("idx")).unwrap())
+    }
+
+    fn received(bytes: &[u8]) -> io::Result<Vec<(String, Vec<u8>)>> {
+        let to = tempfile::tempdir().unwrap();
+        let mut told = (0, 0, 0);
+        receive(&mut &bytes[..], to.path(), &mut |objects, of, bytes| told = (objects, of, bytes))?;
+        assert!(told.0 == told.1 && told.2 > 0, "{told:?}");
+        let files = fs::read_dir(to.path()).unwrap().map(|found| found.unwrap().path());
+        let read = |path: std::path::PathBuf| {
+            (path.extension().unwrap().to_string_lossy().into_owned(), fs::read(path).unwrap())
+        };
+        let mut files: Vec<_> = files.map(read).collect();
+        files.sort();
+        Ok(files)
+    }
+
+    #[test]
+    fn what_is_received_is_what_git_would_write() {
+        let dir = tempfile::tempdir().unwrap();
+        repository(dir.path());
+        git(dir.path(), &["tag", "-a", "v1", "-m", "x"]);
+        for by_offset in ["true", "false"] {
+            git(dir.path(), &["config", "repack.usedeltabaseoffset", by_offset]);
+            git(dir.path(), &["repack", "-adfq", "--depth=30", "--window=50"]);
+            let (pack, index) = pack_of(dir.path());
+            let expected = vec![("idx".to_owned(), index), ("pack".to_owned(), pack.clone())];
+            assert!(received(&pack).unwrap() == expected, "by offset: {by_offset}");
+        }
+        let (pack, _) = pack_of(dir.path());
+        for cut in [0, 4, 12, 13, 40, pack.len() / 2, pack.len() - 21, pack.len() - 1] {
+            assert!(received(&pack[..cut]).is_err(), "{cut}");
+        }
+        for flipped in (0..pack.len()).step_by(pack.len() / 60) {
+            let mut pack = pack.clone();
+            pack[flipped] ^= 0x10;
+            assert!(received(&pack).is_err(), "{flipped}");
         }
     }
 

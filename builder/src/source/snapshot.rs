@@ -40,8 +40,9 @@ pub(super) fn snapshot(
 ) -> Result<Record, SourceError> {
     let looked_at = now_ns();
     let cache = pool.notes_on(root);
-    let old = fs::read(&cache).ok().and_then(|bytes| Record::from_bytes(&bytes));
-    let walked = walk(root, tree, store)?;
+    let remember = || fs::read(&cache).ok().and_then(|bytes| Record::from_bytes(&bytes));
+    let (old, walked) = rayon::join(remember, || walk(root, tree, store));
+    let walked = walked?;
     let remembered = pair(old.as_ref().map_or(&[], |old| &old.files), &walked.files);
     progress(to_read(&walked.files, &remembered));
     let unchanged =

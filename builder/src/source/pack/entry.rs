@@ -1,5 +1,7 @@
 //! What an object looks like in a pack: a head, and what is compressed. Pure.
 
+use git2::ObjectType;
+
 use super::super::{listing::ObjectId, snapshot::LARGEST_FILE};
 
 /// What an object is.
@@ -9,6 +11,19 @@ pub(super) enum Kind {
     Tree,
     Blob,
     Tag,
+}
+
+impl Kind {
+    /// Git's id of an object of this kind.
+    pub(super) fn id_of(self, content: &[u8]) -> Result<ObjectId, std::io::Error> {
+        let kind = match self {
+            Self::Commit => ObjectType::Commit,
+            Self::Tree => ObjectType::Tree,
+            Self::Blob => ObjectType::Blob,
+            Self::Tag => ObjectType::Tag,
+        };
+        ObjectId::of(kind, content).map_err(std::io::Error::other)
+    }
 }
 
 /// What an entry is to be understood from.

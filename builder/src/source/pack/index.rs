@@ -7,12 +7,16 @@ use std::{
     path::Path,
 };
 
-use super::super::listing::ObjectId;
+use sha1::{Digest as _, Sha1};
+
+use super::{super::listing::ObjectId, receive::Came};
 
 /// What every index of version 2 begins with.
 const MAGIC: [u8; 8] = [0xff, b't', b'O', b'c', 0, 0, 0, 2];
 /// After it: how many objects have an id that begins with at most 0, 1, ... 255.
 const FAN: usize = 256 * 4;
+/// Marks an offset that is in the second table, because it is two gigabytes or more.
+const FAR: u32 = 0x8000_0000;
 /// At the end: the hash of the pack and that of the index.
 const HASHES: usize = 40;
 
@@ -69,11 +73,11 @@ impl Pack {
     fn offset(&self, ids: &[u8], position: usize) -> Option<u64> {
         let offsets = ids.get(self.objects * 24..)?;
         let short = number(offsets, position * 4)?;
-        if short & 0x8000_0000 == 0 {
+        if short & FAR == 0 {
             return Some(u64::from(short));
         }
         // Packs of more than two gigabytes have a second table.
-        let at = self.objects * 4 + usize::try_from(short & 0x7fff_ffff).ok()? * 8;
+        let at = self.objects * 4 + usize::try_from(short & !FAR).ok()? * 8;
         offsets.get(at..)?.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
     }
 
@@ -84,6 +88,37 @@ impl Pack {
         to.resize(length, 0);
         self.file.read_exact_at(to, offset).ok()
     }
+}
+
+/// The index of a pack, as it is on the disk. Every entry has its id; `checksum` is that of the pack.
+pub(super) fn bytes(came: &[Came], ids: &[(usize, ObjectId)], checksum: &[u8; 20]) -> Vec<u8> {
+    let mut all: Vec<(ObjectId, &Came)> =
+        ids.iter().filter_map(|(position, id)| Some((*id, came.get(*position)?))).collect();
+    all.sort_unstable_by_key(|(id, came)| (*id, came.offset));
+    // Where a pack holds an object twice, one is enough.
+    all.dedup_by_key(|(id, _)| *id);
+    let mut to = MAGIC.to_vec();
+    for first in 0..=255_u8 {
+        let up_to = all.partition_point(|(id, _)| id.0[0] <= first);
+        to.extend(u32::try_from(up_to).unwrap_or(u32::MAX).to_be_bytes());
+    }
+    all.iter().for_each(|(id, _)| to.extend(id.0));
+    all.iter().for_each(|(_, came)| to.extend(came.crc.to_be_bytes()));
+    let mut long = Vec::new();
+    for (_, came) in &all {
+        let short = u32::try_from(came.offset).ok().filter(|short| *short < FAR);
+        to.extend(
+            short.unwrap_or_else(|| FAR | u32::try_from(long.len() / 8).unwrap_or_default()).to_be_bytes(),
+        );
+        if short.is_none() {
+            long.extend(came.offset.to_be_bytes());
+        }
+    }
+    to.extend(long);
+    to.extend(checksum);
+    let own: [u8; 20] = Sha1::digest(&to).into();
+    to.extend(own);
+    to
 }
 
 fn number(bytes: &[u8], at: usize) -> Option<u32> {

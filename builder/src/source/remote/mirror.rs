@@ -17,7 +17,7 @@ use git2::{
 };
 use rustix::fs::{FlockOperation, flock};
 
-use super::{FetchFailure, Reach, RemoteRepository, bridge::Bridge, failure::tamed};
+use super::{FetchFailure, Reach, RemoteRepository, bridge::Bridge, failure::tamed, first::first_pack};
 use crate::{
     layers::{Workbench, is_trusted, trust},
     source::{
@@ -92,13 +92,13 @@ impl<'a> Mirror<'a> {
             "+refs/tags/*:refs/tags/*".to_owned(),
             format!("+HEAD:{REMOTE_HEAD}"),
         ];
-        refspecs.extend(
-            names.iter().filter_map(|name| kept_elsewhere(name)).map(|name| format!("+{name}:{name}")),
-        );
-        self.fetch(&repository, &refspecs, progress)?;
+        let extra: Vec<String> = names.iter().filter_map(|name| kept_elsewhere(name)).collect();
+        refspecs.extend(extra.iter().map(|name| format!("+{name}:{name}")));
+        let first = is_new.then_some(extra.as_slice());
+        self.fetch(&repository, &refspecs, first, progress)?;
         for id in wanted.iter().filter(|id| !has_commit(&repository, **id)) {
             // Where the server does not give it, it is unknown, and that is said when it is looked up.
-            if let Err(error) = self.fetch(&repository, &[format!("+{id}:{WANTED}/{id}")], progress) {
+            if let Err(error) = self.fetch(&repository, &[format!("+{id}:{WANTED}/{id}")], None, progress) {
                 tracing::debug!(%error, %id, "the commit is on no branch, and not given by itself");
             }
         }
@@ -114,11 +114,21 @@ impl<'a> Mirror<'a> {
         &self,
         repository: &Repository,
         refspecs: &[String],
+        first: Option<&[String]>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), SourceError> {
         let failed = |why| SourceError::Fetch { url: self.remote.to_string(), why };
         let far = self.reach.to(self.remote).map_err(failed)?;
         let bridge = Bridge::open(far).map_err(at("opening a port for", self.remote.place()))?;
+        if let Some(extra) = first
+            && let Err(error) = first_through(&bridge.url(), repository, extra, progress)
+        {
+            if let Some(why) = bridge.failure() {
+                return Err(failed(why));
+            }
+            tracing::debug!(%error, "the first pack is left to git's library");
+            remove_leftovers(repository.path()).map_err(at("cleaning", repository.path()))?;
+        }
         let fetched = fetch_through(&bridge.url(), repository, refspecs, progress);
         let Err(error) = fetched else { return Ok(()) };
         match error {
@@ -183,6 +193,21 @@ impl From<git2::Error> for Failed {
     fn from(error: git2::Error) -> Self {
         Self::Library(error)
     }
+}
+
+/// Receives what a new mirror lacks: everything.
+fn first_through(
+    url: &str,
+    repository: &Repository,
+    extra: &[String],
+    progress: &mut dyn FnMut(Progress),
+) -> io::Result<()> {
+    let mut told = |objects, of, bytes: u64| {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let fetched = Some(Fetched { objects, of, bytes });
+        progress(Progress { fetched, ..Progress::default() });
+    };
+    first_pack(url, extra, &repository.path().join("objects/pack"), &mut told).map(drop)
 }
 
 fn fetch_through(
