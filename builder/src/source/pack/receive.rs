@@ -35,6 +35,9 @@ pub(super) struct Came {
     pub(super) crc: u32,
 }
 
+/// Positions of entries, and the ids of what they hold.
+type Ids = Vec<(usize, ObjectId)>;
+
 /// Something with a kind, to be hashed: its position, and its content.
 type Whole = (usize, Kind, Vec<u8>);
 
@@ -81,7 +84,7 @@ fn broken(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, why)
 }
 
-fn hashed(take: &Receiver<Whole>) -> io::Result<Vec<(usize, ObjectId)>> {
+fn hashed(take: &Receiver<Whole>) -> io::Result<Ids> {
     take.iter().map(|(position, kind, content)| Ok((position, kind.id_of(&content)?))).collect()
 }
 
@@ -110,7 +113,7 @@ impl<'a> Incoming<'a> {
         &mut self,
         progress: &mut dyn FnMut(usize, usize, u64),
         give: impl Fn(Whole) -> bool,
-    ) -> io::Result<(Vec<Came>, Vec<(usize, ObjectId)>)> {
+    ) -> io::Result<(Vec<Came>, Ids)> {
         let head = self.ahead(12)?;
         let count = match head.first_chunk::<12>() {
             Some([b'P', b'A', b'C', b'K', 0, 0, 0, 2, count @ ..]) => u32::from_be_bytes(*count) as usize,
