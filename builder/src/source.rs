@@ -1,9 +1,10 @@
 //! From a repository or a working directory to an exact, read-only tree. A map, in reading order:
 //!
 //! 1. [`Origin`]: what people name. [`Selection`]: which of its states. `remote`: origins on other machines are mirrored.
-//! 2. `reference` and `tree`: a commit becomes a listing. `walk`, `ignores` and `snapshot`: a working directory does.
+//! 2. `resolve`: from the two to files. `reference` and `tree`: a commit becomes a listing. `merge`: two commits do.
+//!    `walk`, `ignores` and `snapshot`: a working directory does. `submodules`: the repositories within.
 //! 3. [`Listing`]: a project's files by git's ids; `record` keeps listings on disk.
-//! 4. `pool` and `checkout`: a listing becomes a directory.
+//! 4. `pool`, `pack`, `contents` and `checkout`: a listing becomes a directory.
 //! 5. [`Globs`]: which files. [`Called`]: branch and tag of a source; `history`: what changed since another one.
 //!
 //! Repositories on this machine are read where they are, never written to, and nothing in them is run. There is no copy of
@@ -11,17 +12,22 @@
 //! Repositories on other machines are fetched into mirrors, which are read in the same way.
 
 mod checkout;
+mod contents;
 mod error;
 mod globs;
 mod history;
 mod ignores;
 mod listing;
+mod merge;
 mod origin;
+mod pack;
 mod pool;
 mod record;
 mod reference;
 mod remote;
+mod resolve;
 mod snapshot;
+mod submodules;
 mod tree;
 mod walk;
 
@@ -33,13 +39,7 @@ use std::{
     sync::Arc,
 };
 
-use self::{
-    checkout::{Contents, Writing},
-    error::at,
-    pool::Pool,
-    record::Record,
-    remote::Mirror,
-};
+use self::{checkout::Writing, contents::Contents, error::at, pool::Pool};
 pub use self::{
     error::SourceError,
     globs::{BadGlob, Globs},
@@ -62,8 +62,17 @@ pub enum Selection {
     AsItIs,
     /// The commit that HEAD names.
     Head,
-    /// A branch, a tag, or a full or short commit id.
+    /// A branch, a tag, or a full or short commit id; of a repository on another machine also what its server keeps for
+    /// a request to merge: `pull/12/merge`.
     Reference(String),
+    /// What would come out if `head` were merged into `base`; each as in [`Reference`](Self::Reference).
+    Merge {
+        /// What is to be merged. The source has its commit id, and says that there is more to it where `base` adds
+        /// something.
+        head: String,
+        /// What it is to be merged into.
+        base: String,
+    },
 }
 
 /// How much there is to do. Told once, before contents are read, and meanwhile whenever something was fetched.
@@ -164,26 +173,7 @@ impl Sources {
         selection: &Selection,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Resolved, SourceError> {
-        match (origin, selection) {
-            (Origin::Directory { root, repository }, Selection::AsItIs) => {
-                self.as_it_is(root, repository.as_ref(), progress)
-            }
-            (Origin::Directory { root, repository: None }, _) => {
-                Err(SourceError::NotARepository(root.clone()))
-            }
-            (Origin::Directory { root, repository: Some(tree) }, _) => {
-                self.of_commit(&tree.git_dir, root, tree.folder.as_ref(), selection, progress)
-            }
-            (Origin::Repository { git_dir }, _) => {
-                self.of_commit(git_dir, git_dir, None, selection, progress)
-            }
-            (Origin::Remote(remote), _) => {
-                let mirror = Mirror::new(&self.store, &self.bench, &self.reach, remote);
-                let git_dir = mirror.with(selection, &mut self.counted(progress))?;
-                self.pool.settle();
-                self.of_commit(&git_dir, remote.place(), None, selection, progress)
-            }
-        }
+        self.find(origin, selection, progress)
     }
 
     /// The digest of the files that globs match: what a step that sees only these depends on. No glob means all files.
@@ -250,81 +240,6 @@ impl Sources {
             }
             progress(seen);
         }
-    }
-
-    fn as_it_is(
-        &self,
-        root: &Path,
-        tree: Option<&WorkTree>,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Resolved, SourceError> {
-        let record = snapshot::snapshot(root, tree, &self.store, &self.pool, progress)?;
-        self.pool.settle();
-        self.bench.may_need(record.files.iter().map(|file| file.entry.blob.as_bytes()));
-        let (commit, committed) = match tree {
-            None => (None, None),
-            Some(tree) => committed(tree)?,
-        };
-        let dirty = committed != Some(record.tree);
-        let contents =
-            Contents { git_dir: tree.map(|tree| tree.git_dir.clone()), root: Some(root.to_owned()) };
-        Ok(resolved(record, commit, dirty, contents))
-    }
-
-    fn of_commit(
-        &self,
-        git_dir: &Path,
-        place: &Path,
-        folder: Option<&staith_model::RelPath>,
-        selection: &Selection,
-        progress: &mut dyn FnMut(Progress),
-    ) -> Result<Resolved, SourceError> {
-        let repository = tree::open(git_dir)?;
-        let commit = match selection {
-            Selection::Reference(reference) => reference::commit(&repository, reference, place)?,
-            Selection::AsItIs | Selection::Head => {
-                let head = reference::head(&repository, place)?;
-                head.ok_or_else(|| SourceError::NoCommit(place.to_owned()))?
-            }
-        };
-        let found = reference::folder_of(&repository, &commit, folder, place)?;
-        let cache = self.store.join("trees").join(found.tree.to_string());
-        let known = fs::read(&cache).ok().and_then(|bytes| Record::from_bytes(&bytes));
-        let known = known.filter(|record| record.tree == ObjectId::from(found.tree));
-        let record = match known {
-            Some(record) => record,
-            None => {
-                let record = tree::read_tree(git_dir, found.tree, found.lfs_above)?;
-                self.write(&cache, &record.to_bytes()).map_err(at("writing", &cache))?;
-                record
-            }
-        };
-        progress(Progress { files: record.files.len(), ..Progress::default() });
-        let contents = Contents { git_dir: Some(git_dir.to_owned()), root: None };
-        Ok(resolved(record, Some(found.commit.to_string()), false, contents))
-    }
-
-    fn write(&self, path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-        let new = self.bench.fresh_path();
-        fs::write(&new, bytes).and_then(|()| fs::rename(&new, path))
-    }
-}
-
-fn resolved(record: Record, commit: Option<String>, dirty: bool, contents: Contents) -> Resolved {
-    let source = Source { tree: record.tree.to_string(), commit, dirty };
-    let files = record.files.into_iter().map(|file| (file.path, file.entry)).collect();
-    Resolved { source, files, notices: record.notices, contents }
-}
-
-/// HEAD's commit and the tree that it has for the project's folder.
-fn committed(tree: &WorkTree) -> Result<(Option<String>, Option<ObjectId>), SourceError> {
-    let repository = tree::open(&tree.git_dir)?;
-    let Some(commit) = reference::head(&repository, &tree.top)? else { return Ok((None, None)) };
-    match reference::folder_of(&repository, &commit, tree.folder.as_ref(), &tree.top) {
-        Ok(found) => Ok((Some(found.commit.to_string()), Some(found.tree.into()))),
-        // The whole folder is new.
-        Err(SourceError::FolderNotInCommit { commit, .. }) => Ok((Some(commit), None)),
-        Err(error) => Err(error),
     }
 }
 

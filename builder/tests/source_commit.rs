@@ -175,7 +175,7 @@ fn hostile_trees_are_refused() {
     let refusal = place.refused(&[("100644", b"caf\xe9", blob)]);
     assert!(refusal.to_string().contains(r"caf\xe9"), "{refusal}");
     let refusal = place.refused(&[("160000", b"lib", blob)]);
-    assert!(matches!(&refusal, SourceError::Submodule(path) if path == "lib"), "{refusal}");
+    assert!(matches!(&refusal, SourceError::Submodule { path, .. } if path == "lib"), "{refusal}");
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn pointers_of_lfs_are_refused_where_lfs_is_used() {
     let attributes =
         ("100644", &b".gitattributes"[..], place.blob("*.bin filter=lfs diff=lfs merge=lfs -text\n"));
     let refusal = place.refused(&[attributes, pointer]);
-    assert!(matches!(&refusal, SourceError::LfsPointer(path) if path == "big.bin"), "{refusal}");
+    assert!(matches!(&refusal, SourceError::LfsPointer(paths) if paths == &["big.bin"]), "{refusal}");
     let inner = place.tree(&[pointer]);
     place.commit(place.tree(&[attributes, ("40000", b"app", inner)]), "main");
     fs::create_dir_all(place.root().join("app")).unwrap();

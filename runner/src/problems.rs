@@ -99,7 +99,12 @@ impl From<NoHome> for Problem {
 
 impl From<SourceError> for Problem {
     fn from(error: SourceError) -> Self {
-        Self { remedy: error.remedy(), ..Self::new(Exit::Environment, error.to_string()) }
+        let exit = match &error {
+            // The change does not fit what it is for, just as if a test had failed.
+            SourceError::Conflict { .. } => Exit::StepFailed,
+            _ => Exit::Environment,
+        };
+        Self { remedy: error.remedy(), ..Self::new(exit, error.to_string()) }
     }
 }
 

@@ -7,30 +7,19 @@ use std::{
         ffi::OsStrExt as _,
         fs::{DirBuilderExt as _, lchown, symlink},
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use git2::{Odb, Repository};
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, CWD, utimensat};
 use staith_model::RelPath;
 
 use super::{
-    error::{SourceError, at, git},
-    listing::{FileEntry, FileMode, ObjectId, parents},
+    contents::{Contents, Opened, Reading},
+    error::{SourceError, at},
+    listing::{FileEntry, FileMode, parents},
     pool::{Item, PLAIN_TIME, Pool},
-    snapshot::read_again,
-    tree::open,
 };
-
-/// Where contents come from that are not in the pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Contents {
-    /// A repository that may have them.
-    pub(super) git_dir: Option<PathBuf>,
-    /// A working directory that may still have them.
-    pub(super) root: Option<PathBuf>,
-}
 
 /// Files to write, and into which directory, which is there and empty.
 pub(super) struct Writing<'a> {
@@ -53,18 +42,22 @@ impl Writing<'_> {
             builder.create(&path).map_err(at("making", &path))?;
         }
         let items = numbered(&self.files);
-        // Opening a repository costs as much as some files, so each thread gets a long run of files.
+        let opened = Opened::new(self.contents);
+        // What a thread opens costs as much as some files, so each gets a long run of them.
         let run = items.len().div_ceil(rayon::current_num_threads() * 4).max(64);
-        items.par_chunks(run).try_for_each(|items| self.write_run(items))?;
+        items.par_chunks(run).try_for_each(|items| self.write_run(items, &opened))?;
         for folder in folders.iter().map(|folder| self.to.join(folder)).chain([self.to.to_owned()]) {
             self.finish(&folder).map_err(at("finishing", &folder))?;
         }
         Ok(())
     }
 
-    fn write_run(&self, items: &[(&(RelPath, FileEntry), Item)]) -> Result<(), SourceError> {
-        let repository = OnDemand { git_dir: self.contents.git_dir.as_deref(), opened: None };
-        let mut source = Source { writing: self, repository };
+    fn write_run(
+        &self,
+        items: &[(&(RelPath, FileEntry), Item)],
+        opened: &Opened<'_>,
+    ) -> Result<(), SourceError> {
+        let mut source = Reading::new(opened, self.pool);
         for ((path, entry), item) in items {
             let to = self.to.join(path.as_str());
             if entry.mode == FileMode::Symlink {
@@ -77,10 +70,7 @@ impl Writing<'_> {
                 continue;
             }
             let content = source.content(path, entry)?;
-            let inserted = self.pool.insert(*item, &content).and_then(|()| self.pool.link(*item, &to));
-            if !inserted.map_err(at("writing", &to))? {
-                return Err(SourceError::Changed(path.to_string()));
-            }
+            self.pool.insert_from(*item, &content, &to).map_err(at("writing", &to))?;
         }
         Ok(())
     }
@@ -105,48 +95,4 @@ fn numbered<'a>(files: &[&'a (RelPath, FileEntry)]) -> Vec<(&'a (RelPath, FileEn
         (*file, item)
     };
     files.iter().map(number).collect()
-}
-
-struct OnDemand<'a> {
-    git_dir: Option<&'a Path>,
-    opened: Option<Repository>,
-}
-
-impl OnDemand<'_> {
-    fn odb(&mut self) -> Result<Option<Odb<'_>>, SourceError> {
-        let Some(git_dir) = self.git_dir else { return Ok(None) };
-        let repository = match self.opened.take() {
-            Some(opened) => opened,
-            None => open(git_dir)?,
-        };
-        self.opened.insert(repository).odb().map(Some).map_err(git("opening the objects", git_dir))
-    }
-
-    fn read(&mut self, blob: ObjectId) -> Result<Option<Vec<u8>>, SourceError> {
-        let Some(odb) = self.odb()? else { return Ok(None) };
-        let object = blob.oid().and_then(|id| odb.read(id));
-        Ok(object.ok().map(|object| object.data().to_vec()))
-    }
-}
-
-struct Source<'a> {
-    writing: &'a Writing<'a>,
-    repository: OnDemand<'a>,
-}
-
-impl Source<'_> {
-    /// A content, from wherever it still is.
-    fn content(&mut self, path: &RelPath, entry: &FileEntry) -> Result<Vec<u8>, SourceError> {
-        let from_pool = self.writing.contents.root.as_ref().and_then(|_| self.writing.pool.read(entry.blob));
-        if let Some(content) = from_pool {
-            return Ok(content);
-        }
-        if let Some(content) = self.repository.read(entry.blob)? {
-            return Ok(content);
-        }
-        let again = self.writing.contents.root.as_ref().and_then(|root| read_again(root, path, entry));
-        again
-            .or_else(|| self.writing.pool.read(entry.blob))
-            .ok_or_else(|| SourceError::Changed(path.to_string()))
-    }
 }

@@ -66,12 +66,40 @@ pub enum SourceError {
         /// The full commit id.
         commit: String,
     },
-    /// A submodule, or a repository inside of the working directory.
-    #[error("`{0}` is a submodule or a repository of its own, and these are not supported")]
-    Submodule(String),
-    /// A file whose content git-lfs keeps elsewhere.
-    #[error("`{0}` is a pointer of git-lfs, not the file itself")]
-    LfsPointer(String),
+    /// Two commits that were to be merged change the same lines.
+    #[error("`{}` can't be merged into `{}`: both change {}", .head.escape_debug(), .base.escape_debug(), some_of(.paths))]
+    Conflict {
+        /// What was to be merged.
+        head: String,
+        /// Into what.
+        base: String,
+        /// The files that both sides change, each in its own way.
+        paths: Vec<String>,
+    },
+    /// A repository inside of the working directory that is no submodule of it.
+    #[error("`{0}` is a repository of its own, and no submodule of the one around it")]
+    OtherRepository(String),
+    /// A submodule that can't be had.
+    #[error("the submodule `{path}` can't be had: {why}")]
+    Submodule {
+        /// Where it is in the repository.
+        path: String,
+        /// Why not.
+        why: String,
+        /// What to do.
+        remedy: String,
+    },
+    /// A submodule that was looked for and could not be had.
+    #[error("the submodule `{path}` can't be had: {source}")]
+    InSubmodule {
+        /// Where it is in the repository.
+        path: String,
+        /// Why not.
+        source: Box<SourceError>,
+    },
+    /// Files whose contents git-lfs keeps elsewhere.
+    #[error("{} held by git-lfs, which the repository does not contain: {}", count_of(.0), some_of(.0))]
+    LfsPointer(Vec<String>),
     /// A name that is not UTF-8.
     #[error("the name `{0}` is not UTF-8")]
     NotUtf8(String),
@@ -163,10 +191,15 @@ impl SourceError {
                 "Choose a commit in which the folder exists, or give the path of the folder that it had then."
                     .into()
             }
-            Self::Submodule(path) => format!(
-                "Take the files into the repository itself (`git subtree add` does so), or, if the build does not \
-                 need them, list `{path}` in .gitignore."
+            Self::Conflict { base, .. } => {
+                format!("Merge `{base}` into the branch, resolve the conflicts, and commit.")
+            }
+            Self::OtherRepository(path) => format!(
+                "Make it a submodule (`git submodule add`), take its files into the repository itself, or, if the \
+                 build does not need them, list `{path}` in .gitignore."
             ),
+            Self::Submodule { remedy, .. } => remedy.clone(),
+            Self::InSubmodule { source, .. } => return source.remedy(),
             Self::LfsPointer(_) => {
                 "Run `git lfs pull` and build the working directory as it is, without --ref or --clean."
                     .into()
@@ -189,6 +222,24 @@ impl SourceError {
             Self::Hostile { .. } | Self::Git { .. } | Self::Io { .. } | Self::BadGlob(_) => return None,
         };
         Some(text)
+    }
+}
+
+/// The first few of many, as words.
+fn some_of(all: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<String> = all.iter().take(SHOWN).map(|one| format!("`{}`", one.escape_debug())).collect();
+    match all.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+fn count_of(all: &[String]) -> String {
+    if all.len() == 1 {
+        "the content of one file is".to_owned()
+    } else {
+        format!("the contents of {} files are", all.len())
     }
 }
 

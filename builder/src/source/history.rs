@@ -23,10 +23,12 @@ impl Sources {
     /// # Errors
     /// The repository can't be read.
     pub fn called(&self, resolved: &Resolved, selection: &Selection) -> Result<Called, SourceError> {
-        let Some(git_dir) = &resolved.contents.git_dir else { return Ok(Called::default()) };
+        let Some(git_dir) = resolved.contents.own_repository() else { return Ok(Called::default()) };
         let repository = open(git_dir)?;
         let (branch, named_tag) = match selection {
             Selection::Reference(name) => (branch_of(&repository, name), tag_of(&repository, name)),
+            // A request to merge goes by the branch that it comes from.
+            Selection::Merge { head, .. } => (branch_of(&repository, head), None),
             Selection::AsItIs | Selection::Head => (current_branch(&repository), None),
         };
         let commit = resolved.source.commit.as_deref().filter(|_| !resolved.source.dirty);
@@ -49,7 +51,7 @@ impl Sources {
         base: &str,
     ) -> Result<Vec<RelPath>, SourceError> {
         let place = origin.place();
-        let Some(git_dir) = &resolved.contents.git_dir else {
+        let Some(git_dir) = resolved.contents.own_repository() else {
             return Err(SourceError::NotARepository(place.to_owned()));
         };
         let parted = {

@@ -109,14 +109,14 @@ fn user_excludes(git_dir: &Path) -> Option<PathBuf> {
 #[derive(Debug)]
 pub(super) struct Tracked<'a> {
     tree: Option<&'a WorkTree>,
-    paths: OnceLock<Vec<String>>,
+    listed: OnceLock<Listed>,
 }
 
 const GITLINK: u32 = 0o160_000;
 
 impl<'a> Tracked<'a> {
     pub(super) const fn new(tree: Option<&'a WorkTree>) -> Self {
-        Self { tree, paths: OnceLock::new() }
+        Self { tree, listed: OnceLock::new() }
     }
 
     pub(super) fn has(&self, path: &str) -> Result<bool, SourceError> {
@@ -130,41 +130,57 @@ impl<'a> Tracked<'a> {
         Ok(paths.get(first).is_some_and(|tracked| tracked.starts_with(&prefix)))
     }
 
-    /// Refuses submodules, which the working directory may show as empty folders.
-    pub(super) fn refuse_submodules(&self) -> Result<(), SourceError> {
+    /// Whether git has a submodule there.
+    pub(super) fn is_submodule(&self, path: &str) -> Result<bool, SourceError> {
+        Ok(self.index()?.submodules.iter().any(|submodule| submodule == path))
+    }
+
+    /// The submodules that must be there. The working directory may show them as empty folders.
+    pub(super) fn submodules(&self) -> Result<&[String], SourceError> {
         let has_some = self.tree.is_some_and(|tree| tree.top.join(".gitmodules").exists());
-        if has_some { self.paths().map(drop) } else { Ok(()) }
+        if has_some { Ok(&self.index()?.submodules) } else { Ok(&[]) }
     }
 
     fn paths(&self) -> Result<&[String], SourceError> {
-        if let Some(paths) = self.paths.get() {
-            return Ok(paths);
+        Ok(&self.index()?.paths)
+    }
+
+    fn index(&self) -> Result<&Listed, SourceError> {
+        if let Some(listed) = self.listed.get() {
+            return Ok(listed);
         }
         let read = self.tree.map(read_index).transpose()?.unwrap_or_default();
-        Ok(self.paths.get_or_init(|| read))
+        Ok(self.listed.get_or_init(|| read))
     }
 }
 
+/// What the index lists below the project's folder, sorted.
+#[derive(Debug, Default)]
+struct Listed {
+    paths: Vec<String>,
+    submodules: Vec<String>,
+}
+
 /// Reads the index without refreshing or writing it.
-fn read_index(tree: &WorkTree) -> Result<Vec<String>, SourceError> {
+fn read_index(tree: &WorkTree) -> Result<Listed, SourceError> {
     let file = tree.git_dir.join("index");
     if !file.exists() {
-        return Ok(Vec::new());
+        return Ok(Listed::default());
     }
     let index = Index::open(&file).map_err(git("reading the index", &tree.git_dir))?;
     let prefix = tree.folder.as_ref().map(|folder| format!("{}/", RelPath::as_str(folder)));
-    let mut paths = Vec::new();
+    let (mut paths, mut submodules) = (Vec::new(), Vec::new());
     for entry in index.iter() {
         // A name that is not UTF-8 is refused where it is found on the disk.
         let Ok(path) = std::str::from_utf8(&entry.path) else { continue };
         let below = prefix.as_ref().map_or(Some(path), |prefix| path.strip_prefix(prefix.as_str()));
         let Some(below) = below else { continue };
-        if entry.mode == GITLINK {
-            return Err(SourceError::Submodule(below.to_owned()));
-        }
-        paths.push(below.to_owned());
+        let list = if entry.mode == GITLINK { &mut submodules } else { &mut paths };
+        list.push(below.to_owned());
     }
-    paths.sort_unstable();
-    paths.dedup();
-    Ok(paths)
+    for list in [&mut paths, &mut submodules] {
+        list.sort_unstable();
+        list.dedup();
+    }
+    Ok(Listed { paths, submodules })
 }

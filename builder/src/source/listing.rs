@@ -5,7 +5,7 @@ use std::{collections::HashMap, fmt};
 use git2::{ObjectType, Oid};
 use staith_model::{Digest, DigestStream, RelPath};
 
-use super::{Globs, error::SourceError};
+use super::{Globs, error::SourceError, record::Link};
 
 /// Git's id of a file's content or of a tree (SHA-1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,26 +134,32 @@ pub(super) fn case_clashes(files: &Listing) -> Vec<String> {
     notices
 }
 
-/// Git's id of the tree that holds these files.
-pub(super) fn tree_id(files: &Listing) -> Result<ObjectId, git2::Error> {
-    let entries: Vec<_> = files.iter().map(|(path, entry)| (path.as_str(), *entry)).collect();
+/// Git's id of the tree that holds these files and submodules.
+pub(super) fn tree_id(files: &Listing, links: &[Link]) -> Result<ObjectId, git2::Error> {
+    let mut entries: Vec<_> =
+        files.iter().map(|(path, entry)| (path.as_str(), entry.mode.in_tree(), entry.blob)).collect();
+    entries.extend(links.iter().map(|link| (link.path.as_str(), "160000", link.commit)));
+    // Sorted by path, all that a folder holds is in one run: `a/` comes before `a0`, and nothing else begins with it.
+    entries.sort_unstable_by_key(|(path, ..)| *path);
     folder_id(&entries)
 }
 
-/// The folder's files, with paths relative to it and sorted, so that those of one sub-folder follow each other... but not
-/// in git's order, in which a folder's name sorts as if it ended in a slash.
-fn folder_id(files: &[(&str, FileEntry)]) -> Result<ObjectId, git2::Error> {
+/// The id of a folder with these, whose paths are relative to it and sorted, but not in git's order, in which a folder's
+/// name sorts as if it ended in a slash.
+fn folder_id(files: &[(&str, &'static str, ObjectId)]) -> Result<ObjectId, git2::Error> {
     let mut entries: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
     let mut rest = files;
-    while let Some((path, entry)) = rest.first() {
+    while let Some((path, mode, id)) = rest.first() {
         let (name, mode, id, taken) = match path.split_once('/') {
-            None => (*path, entry.mode.in_tree(), entry.blob, 1),
+            None => (*path, *mode, *id, 1),
             Some((folder, _)) => {
                 let below =
                     |path: &str| path.strip_prefix(folder).and_then(|rest| rest.strip_prefix('/')).is_some();
-                let taken = rest.iter().take_while(|(path, _)| below(path)).count();
-                let inner: Vec<_> =
-                    rest[..taken].iter().map(|(path, entry)| (&path[folder.len() + 1..], *entry)).collect();
+                let taken = rest.iter().take_while(|(path, ..)| below(path)).count();
+                let inner: Vec<_> = rest[..taken]
+                    .iter()
+                    .map(|(path, mode, id)| (&path[folder.len() + 1..], *mode, *id))
+                    .collect();
                 (folder, "40000", folder_id(&inner)?, taken)
             }
         };

@@ -150,7 +150,7 @@ fn local(path: &Path) -> Result<Origin, SourceError> {
 
 /// Where the state of the working directory `top` is, if it is one. Looked up here and not by git's library, so that
 /// neither the environment nor a configuration file leads elsewhere.
-fn git_dir_of(top: &Path) -> Result<Option<PathBuf>, SourceError> {
+pub(super) fn git_dir_of(top: &Path) -> Result<Option<PathBuf>, SourceError> {
     let dot_git = top.join(".git");
     let Ok(found) = fs::metadata(&dot_git) else { return Ok(None) };
     if found.is_dir() {
@@ -162,7 +162,7 @@ fn git_dir_of(top: &Path) -> Result<Option<PathBuf>, SourceError> {
     Ok(Some(fs::canonicalize(&git_dir).map_err(at("looking at", &git_dir))?))
 }
 
-fn is_repository(dir: &Path) -> bool {
+pub(super) fn is_repository(dir: &Path) -> bool {
     let has = |name: &str| dir.join(name).exists();
     has("HEAD") && ((has("objects") && has("refs")) || has("commondir"))
 }

@@ -8,7 +8,7 @@
 use std::{
     fs::{self, File},
     io::{self, Write as _},
-    os::fd::AsRawFd as _,
+    os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -193,6 +193,14 @@ impl Pool {
     pub(super) fn insert(&self, item: Item, bytes: &[u8]) -> io::Result<()> {
         self.allow(whole_blocks(bytes.len() as u64))?;
         self.place(item, bytes, &self.path(item))
+    }
+
+    /// Writes the item to `to`, where nothing is, and puts it into the pool from there. It is in the pool whole or not at
+    /// all.
+    pub(super) fn insert_from(&self, item: Item, bytes: &[u8], to: &Path) -> io::Result<()> {
+        let file = File::options().write(true).create_new(true).mode(0o600).open(to)?;
+        self.fill(&file, item, bytes)?;
+        accept_existing(linkat(CWD, to, CWD, self.path(item), AtFlags::empty()))
     }
 
     fn place(&self, item: Item, bytes: &[u8], to: &Path) -> io::Result<()> {

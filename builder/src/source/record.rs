@@ -28,15 +28,24 @@ pub(super) struct Recorded {
     pub(super) stamp: Stamp,
 }
 
+/// A submodule: where, and which commit of the other repository is meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) path: RelPath,
+    pub(super) commit: ObjectId,
+}
+
 /// A listing with what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Record {
     pub(super) tree: ObjectId,
     pub(super) files: Vec<Recorded>,
+    /// Submodules whose files are not among `files`.
+    pub(super) links: Vec<Link>,
     pub(super) notices: Vec<String>,
 }
 
-const MAGIC: &[u8] = b"staith listing 1\n";
+const MAGIC: &[u8] = b"staith listing 2\n";
 
 impl Record {
     /// The record as bytes, with a digest that finds torn ones out.
@@ -53,6 +62,11 @@ impl Record {
             body.extend(file.stamp.changed_ns.to_le_bytes());
             body.extend(file.stamp.inode.to_le_bytes());
         }
+        put_count(&mut body, self.links.len());
+        for link in &self.links {
+            put_text(&mut body, link.path.as_str());
+            body.extend(link.commit.0);
+        }
         put_count(&mut body, self.notices.len());
         self.notices.iter().for_each(|notice| put_text(&mut body, notice));
         [MAGIC, Digest::of(&body).as_bytes(), &body].concat()
@@ -67,8 +81,9 @@ impl Record {
         let mut rest = Bytes(body);
         let tree = ObjectId(rest.array()?);
         let files = (0..rest.count()?).map(|_| rest.file()).collect::<Option<_>>()?;
+        let links = (0..rest.count()?).map(|_| rest.link()).collect::<Option<_>>()?;
         let notices = (0..rest.count()?).map(|_| rest.text().map(str::to_owned)).collect::<Option<_>>()?;
-        rest.0.is_empty().then_some(Self { tree, files, notices })
+        rest.0.is_empty().then_some(Self { tree, files, links, notices })
     }
 }
 
@@ -99,6 +114,11 @@ impl<'a> Bytes<'a> {
         let (text, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
         std::str::from_utf8(text).ok()
+    }
+
+    fn link(&mut self) -> Option<Link> {
+        let path = RelPath::try_from(self.text()?).ok()?;
+        Some(Link { path, commit: ObjectId(self.array()?) })
     }
 
     fn file(&mut self) -> Option<Recorded> {
@@ -134,8 +154,11 @@ mod tests {
             entry: FileEntry { blob: ObjectId(blob), mode, size },
             stamp: Stamp { modified_ns, changed_ns, inode },
         });
-        (any::<[u8; 20]>(), prop::collection::vec(file, 0..6), prop::collection::vec(".{0,9}", 0..3))
-            .prop_map(|(tree, files, notices)| Record { tree: ObjectId(tree), files, notices })
+        let link = ("[a-z]{1,5}", any::<[u8; 20]>())
+            .prop_map(|(path, commit)| Link { path: path.try_into().unwrap(), commit: ObjectId(commit) });
+        let (files, links) = (prop::collection::vec(file, 0..6), prop::collection::vec(link, 0..3));
+        (any::<[u8; 20]>(), files, links, prop::collection::vec(".{0,9}", 0..3))
+            .prop_map(|(tree, files, links, notices)| Record { tree: ObjectId(tree), files, links, notices })
     }
 
     proptest! {

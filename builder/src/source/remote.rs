@@ -2,7 +2,8 @@
 //! reading order:
 //!
 //! 1. [`RemoteRepository`] in `address`: what may be named, in its one spelling and without credentials.
-//! 2. `mirror`: a bare repository in the store for each, fetched by git's library, by one process at a time.
+//! 2. `mirror`: a bare repository in the store for each, fetched by git's library, by one process at a time; `first`: what
+//!    a new one lacks, which is everything, received on all cores.
 //! 3. `bridge`: the library knows neither TLS nor ssh, so it is pointed at a door on loopback. Behind the door:
 //! 4. `web` with `tls` and `credentials`, or `pipe`, which runs ssh.
 //! 5. [`FetchFailure`]: why it did not work, and what to do.
@@ -11,6 +12,7 @@ mod address;
 mod bridge;
 mod credentials;
 mod failure;
+mod first;
 mod mirror;
 mod pipe;
 mod tls;

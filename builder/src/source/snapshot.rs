@@ -17,11 +17,13 @@ use staith_model::RelPath;
 use super::{
     Progress,
     error::{SourceError, at, git},
-    listing::{FileEntry, FileMode, Listing, ObjectId, case_clashes, is_lfs_pointer, tree_id},
+    listing::{FileEntry, FileMode, Listing, ObjectId, case_clashes, is_lfs_pointer, parents, tree_id},
     origin::WorkTree,
     pool::{Item, Pool},
-    record::{Record, Recorded, Stamp},
-    walk::{Seen, walk},
+    record::{Link, Record, Recorded, Stamp},
+    reference,
+    tree::open,
+    walk::{Nested, Seen, walk},
 };
 
 /// No source file is larger; such a file is held in memory while it is hashed.
@@ -38,13 +40,17 @@ pub(super) fn snapshot(
 ) -> Result<Record, SourceError> {
     let looked_at = now_ns();
     let cache = pool.notes_on(root);
-    let old = fs::read(&cache).ok().and_then(|bytes| Record::from_bytes(&bytes));
-    let walked = walk(root, tree, store)?;
+    let remember = || fs::read(&cache).ok().and_then(|bytes| Record::from_bytes(&bytes));
+    let (old, walked) = rayon::join(remember, || walk(root, tree, store));
+    let walked = walked?;
     let remembered = pair(old.as_ref().map_or(&[], |old| &old.files), &walked.files);
     progress(to_read(&walked.files, &remembered));
     let unchanged =
         |old: &Record| old.files.len() == walked.files.len() && remembered.iter().all(Option::is_some);
-    if let Some(mut old) = old.filter(unchanged) {
+    // Which commits submodules are at is not seen by looking at files.
+    if walked.nested.is_empty()
+        && let Some(mut old) = old.filter(unchanged)
+    {
         old.notices.extend(walked.notices);
         return Ok(old);
     }
@@ -56,12 +62,58 @@ pub(super) fn snapshot(
         walked.files.par_iter().zip(&remembered).with_min_len(8).map(read).collect();
     let files: Vec<Recorded> = files?.into_iter().flatten().collect();
     let listing: Listing = files.iter().map(|file| (file.path.clone(), file.entry)).collect();
-    let tree = tree_id(&listing).map_err(git("hashing", root))?;
-    let mut record = Record { tree, files, notices: case_clashes(&listing) };
+    let tree = tree_with(&listing, &walked.nested)?;
+    let mut record = Record { tree, files, links: Vec::new(), notices: case_clashes(&listing) };
     pool.note(&cache, &record.to_bytes()).map_err(at("writing", &cache))?;
     // Those of the walk come anew with every walk.
     record.notices.extend(walked.notices);
     Ok(record)
+}
+
+/// The id of the tree in which each submodule that is as one of its commits is that commit, as git would write it. One with
+/// changes of its own is as no commit; there its files count.
+fn tree_with(files: &Listing, nested: &[Nested]) -> Result<ObjectId, SourceError> {
+    let mut inner_first: Vec<&Nested> = nested.iter().collect();
+    inner_first.sort_unstable_by_key(|nested| std::cmp::Reverse(nested.path.as_str().len()));
+    let mut clean: Vec<Link> = Vec::new();
+    for nested in inner_first {
+        let repository = open(&nested.git_dir)?;
+        let Some(head) = reference::head(&repository, &nested.git_dir)? else { continue };
+        let (files, links) = (within(files, &nested.path)?, links_within(&clean, &nested.path)?);
+        let id = tree_of(&files, &links).map_err(git("hashing", &nested.git_dir))?;
+        if ObjectId::from(head.tree_id()) == id {
+            clean.push(Link { path: nested.path.clone(), commit: head.id().into() });
+        }
+    }
+    tree_of(files, &clean).map_err(git("hashing", Path::new(".")))
+}
+
+/// As [`tree_id`], with files and submodules below a submodule left out.
+fn tree_of(files: &Listing, links: &[Link]) -> Result<ObjectId, git2::Error> {
+    if links.is_empty() {
+        return tree_id(files, links);
+    }
+    let inside = |path: &str| parents(path).any(|above| links.iter().any(|link| link.path.as_str() == above));
+    let files: Listing = files.iter().filter(|(path, _)| !inside(path.as_str())).cloned().collect();
+    let links: Vec<Link> = links.iter().filter(|link| !inside(link.path.as_str())).cloned().collect();
+    tree_id(&files, &links)
+}
+
+fn within(files: &Listing, folder: &RelPath) -> Result<Listing, SourceError> {
+    files.iter().filter_map(|(path, entry)| Some(below(path, folder)?.map(|path| (path, *entry)))).collect()
+}
+
+fn links_within(links: &[Link], folder: &RelPath) -> Result<Vec<Link>, SourceError> {
+    let relative =
+        |link: &Link| Some(below(&link.path, folder)?.map(|path| Link { path, commit: link.commit }));
+    links.iter().filter_map(relative).collect()
+}
+
+/// The path relative to `folder`, if it is below it.
+fn below(path: &RelPath, folder: &RelPath) -> Option<Result<RelPath, SourceError>> {
+    let rest = path.as_str().strip_prefix(folder.as_str())?.strip_prefix('/')?;
+    let hostile = |_| SourceError::Hostile { path: path.to_string(), why: "it is not a path" };
+    Some(RelPath::try_from(rest).map_err(hostile))
 }
 
 fn to_read(files: &[Seen], remembered: &[Option<FileEntry>]) -> Progress {
@@ -103,7 +155,7 @@ fn read_file(root: &Path, seen: &Seen, pool: &Pool, looked_at: i64) -> Result<Op
         read => read.map_err(at("reading", &path))?,
     };
     if seen.mode != FileMode::Symlink && is_lfs_pointer(&bytes) {
-        return Err(SourceError::LfsPointer(seen.path.to_string()));
+        return Err(SourceError::LfsPointer(vec![seen.path.to_string()]));
     }
     let blob = ObjectId::of(ObjectType::Blob, &bytes).map_err(git("hashing", &path))?;
     let item = Item::first(blob, seen.mode);

@@ -2,33 +2,52 @@
 
 use std::path::Path;
 
-use git2::{ObjectType, Odb, Oid, Repository, Tree};
+use git2::{Index, ObjectType, Odb, Oid, Repository, Tree};
 use staith_model::RelPath;
 
 use super::{
     error::{SourceError, git},
     listing::{
         DEEPEST, FileEntry, FileMode, LONGEST_PATH, Listing, MOST_FILES, ObjectId, case_clashes, checked,
-        is_lfs_pointer,
+        is_lfs_pointer, tree_id,
     },
-    record::{Record, Recorded, Stamp},
+    record::{Link, Record, Recorded, Stamp},
     snapshot::LARGEST_FILE,
 };
+
+/// The bits of a mode that say what kind of thing it is.
+const TYPE: u32 = 0o170_000;
 
 /// Reads the tree `id` of a repository.
 pub(super) fn read_tree(git_dir: &Path, id: Oid, lfs_above: bool) -> Result<Record, SourceError> {
     let repository = open(git_dir)?;
-    let odb = repository.odb().map_err(git("opening the objects", git_dir))?;
-    let mut reader = Reader { git_dir, repository: &repository, odb, files: Vec::new(), uses_lfs: lfs_above };
+    let mut reader = Reader::new(&repository, git_dir, lfs_above)?;
     reader.folder(id, "", 0)?;
-    let uses_lfs = reader.uses_lfs;
-    let files = checked(std::mem::take(&mut reader.files))?;
-    if uses_lfs {
-        reader.refuse_pointers(&files)?;
+    reader.finish(Some(ObjectId::from(id)))
+}
+
+/// Reads what a merge made; `None` where it has nothing in `folder`. No tree of it is ever written.
+pub(super) fn read_index(
+    repository: &Repository,
+    git_dir: &Path,
+    index: &Index,
+    folder: Option<&RelPath>,
+) -> Result<Option<Record>, SourceError> {
+    let mut reader = Reader::new(repository, git_dir, false)?;
+    let prefix = folder.map(|folder| format!("{}/", RelPath::as_str(folder))).unwrap_or_default();
+    for entry in index.iter() {
+        let path = entry
+            .path
+            .split(|byte| *byte == b'/')
+            .try_fold(String::new(), |above, name| joined(&above, name))?;
+        if let Some(below) = path.strip_prefix(&prefix) {
+            reader.entry(below, entry.id, entry.mode)?;
+        } else if path.rsplit_once('/').is_none_or(|(above, _)| prefix.starts_with(&format!("{above}/"))) {
+            reader.attributes(&path, entry.id)?;
+        }
     }
-    let notices = case_clashes(&files);
-    let recorded = |(path, entry)| Recorded { path, entry, stamp: Stamp::default() };
-    Ok(Record { tree: ObjectId::from(id), files: files.into_iter().map(recorded).collect(), notices })
+    let nothing = folder.is_some() && reader.files.is_empty() && reader.links.is_empty();
+    if nothing { Ok(None) } else { reader.finish(None).map(Some) }
 }
 
 /// Opens a repository by its own directory, for reading objects and references only.
@@ -44,10 +63,33 @@ struct Reader<'a> {
     repository: &'a Repository,
     odb: Odb<'a>,
     files: Listing,
+    links: Vec<Link>,
     uses_lfs: bool,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(repository: &'a Repository, git_dir: &'a Path, uses_lfs: bool) -> Result<Self, SourceError> {
+        let odb = repository.odb().map_err(git("opening the objects", git_dir))?;
+        Ok(Self { git_dir, repository, odb, files: Vec::new(), links: Vec::new(), uses_lfs })
+    }
+
+    /// What was read, checked; `tree` is its id where that is known already.
+    fn finish(mut self, tree: Option<ObjectId>) -> Result<Record, SourceError> {
+        let files = checked(std::mem::take(&mut self.files))?;
+        let mut links = std::mem::take(&mut self.links);
+        links.sort_unstable_by(|left, right| left.path.cmp(&right.path));
+        if self.uses_lfs {
+            self.refuse_pointers(&files)?;
+        }
+        let tree = match tree {
+            Some(tree) => tree,
+            None => tree_id(&files, &links).map_err(git("hashing", self.git_dir))?,
+        };
+        let notices = case_clashes(&files);
+        let recorded = |(path, entry)| Recorded { path, entry, stamp: Stamp::default() };
+        Ok(Record { tree, files: files.into_iter().map(recorded).collect(), links, notices })
+    }
+
     fn folder(&mut self, id: Oid, above: &str, depth: usize) -> Result<(), SourceError> {
         if depth > DEEPEST {
             return Err(SourceError::Hostile { path: above.to_owned(), why: "it is too deep" });
@@ -55,20 +97,29 @@ impl Reader<'_> {
         let tree: Tree<'_> = self.repository.find_tree(id).map_err(git("reading a tree", self.git_dir))?;
         for entry in &tree {
             let path = joined(above, entry.name_bytes())?;
-            let mode = match entry.filemode_raw() & 0o170_000 {
-                0o040_000 => {
-                    self.folder(entry.id(), &path, depth + 1)?;
-                    continue;
-                }
-                0o160_000 => return Err(SourceError::Submodule(path)),
-                0o120_000 => FileMode::Symlink,
-                0o100_000 if entry.filemode_raw() & 0o100 != 0 => FileMode::Executable,
-                0o100_000 => FileMode::Regular,
-                _ => return Err(SourceError::Hostile { path, why: "its mode is none that git gives" }),
-            };
-            self.file(&path, entry.id(), mode)?;
+            match entry.filemode_raw().cast_unsigned() & TYPE {
+                0o040_000 => self.folder(entry.id(), &path, depth + 1)?,
+                _ => self.entry(&path, entry.id(), entry.filemode_raw().cast_unsigned())?,
+            }
         }
         Ok(())
+    }
+
+    /// A file or a submodule.
+    fn entry(&mut self, path: &str, id: Oid, mode: u32) -> Result<(), SourceError> {
+        let hostile = |why| SourceError::Hostile { path: path.to_owned(), why };
+        let mode = match mode & TYPE {
+            0o160_000 => {
+                let path = RelPath::try_from(path).map_err(|_| hostile("it is not a path"))?;
+                self.links.push(Link { path, commit: id.into() });
+                return Ok(());
+            }
+            0o120_000 => FileMode::Symlink,
+            0o100_000 if mode & 0o100 != 0 => FileMode::Executable,
+            0o100_000 => FileMode::Regular,
+            _ => return Err(hostile("its mode is none that git gives")),
+        };
+        self.file(path, id, mode)
     }
 
     fn file(&mut self, path: &str, id: Oid, mode: FileMode) -> Result<(), SourceError> {
@@ -86,8 +137,8 @@ impl Reader<'_> {
         if size > LARGEST_FILE {
             return Err(SourceError::TooLarge { path: path.to_owned(), bytes: size, limit: LARGEST_FILE });
         }
-        if path.rsplit('/').next() == Some(".gitattributes") && size < 1 << 20 {
-            self.uses_lfs |= mentions_lfs(&self.content(id)?);
+        if size < 1 << 20 {
+            self.attributes(path, id)?;
         }
         let hostile = |_| SourceError::Hostile { path: path.to_owned(), why: "it is not a path" };
         let entry = FileEntry { blob: id.into(), mode, size };
@@ -95,15 +146,24 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Hears whether files are handed to git-lfs.
+    fn attributes(&mut self, path: &str, id: Oid) -> Result<(), SourceError> {
+        if !self.uses_lfs && path.rsplit('/').next() == Some(".gitattributes") {
+            self.uses_lfs = mentions_lfs(&self.content(id)?);
+        }
+        Ok(())
+    }
+
     fn refuse_pointers(&self, files: &Listing) -> Result<(), SourceError> {
+        let mut pointers = Vec::new();
         for (path, entry) in files {
             let may_be = entry.mode != FileMode::Symlink && (100..=1024).contains(&entry.size);
             let id = entry.blob.oid().map_err(git("reading a file", self.git_dir))?;
             if may_be && is_lfs_pointer(&self.content(id)?) {
-                return Err(SourceError::LfsPointer(path.to_string()));
+                pointers.push(path.to_string());
             }
         }
-        Ok(())
+        if pointers.is_empty() { Ok(()) } else { Err(SourceError::LfsPointer(pointers)) }
     }
 
     fn content(&self, id: Oid) -> Result<Vec<u8>, SourceError> {

@@ -13,8 +13,9 @@ use super::{
     error::{SourceError, at},
     ignores::{Rules, Tracked},
     listing::{DEEPEST, FileMode, LONGEST_PATH, MOST_FILES},
-    origin::WorkTree,
+    origin::{WorkTree, git_dir_of},
     record::Stamp,
+    submodules,
 };
 
 /// A file that is there, before anybody has read it.
@@ -51,20 +52,48 @@ pub(super) struct Walked {
     pub(super) files: Vec<Seen>,
     /// What people should know.
     pub(super) notices: Vec<String>,
+    /// Submodules, whose files are among `files`.
+    pub(super) nested: Vec<Nested>,
+}
+
+/// A submodule as it is on the screen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Nested {
+    pub(super) path: RelPath,
+    pub(super) git_dir: PathBuf,
 }
 
 /// Walks a project's directory. Nothing is read but directories and ignore rules; nothing is written.
 pub(super) fn walk(root: &Path, tree: Option<&WorkTree>, store: &Path) -> Result<Walked, SourceError> {
+    walk_within(root, tree, store, 0)
+}
+
+/// `level` counts the repositories around.
+fn walk_within(
+    root: &Path,
+    tree: Option<&WorkTree>,
+    store: &Path,
+    level: usize,
+) -> Result<Walked, SourceError> {
     let tracked = Tracked::new(tree);
-    tracked.refuse_submodules()?;
     let (rules, ignored) = Rules::around(tree, root)?;
-    let walk = Walk { root, in_repository: tree.is_some(), tracked, store };
+    let walk = Walk { root, in_repository: tree.is_some(), tracked, store, level };
     let mut walked =
         walk.folder(&Folder { path: root.to_owned(), below: String::new(), depth: 0, ignored }, &rules)?;
     if ignored {
         let notice =
             format!("`{}` is listed in .gitignore: only files that git tracks are built", root.display());
         walked.notices.push(notice);
+    }
+    for path in walk.tracked.submodules()? {
+        let is_there = walked.nested.iter().any(|nested| nested.path.as_str() == path);
+        if !is_there {
+            return Err(submodules::refused(
+                path,
+                "it is not checked out",
+                "Run `git submodule update --init --recursive`.",
+            ));
+        }
     }
     walked.files.sort_unstable_by(|left, right| left.path.cmp(&right.path));
     Ok(walked)
@@ -75,6 +104,7 @@ struct Walk<'a> {
     in_repository: bool,
     tracked: Tracked<'a>,
     store: &'a Path,
+    level: usize,
 }
 
 struct Folder {
@@ -97,7 +127,7 @@ impl Walk<'_> {
         let entries: Result<Vec<DirEntry>, _> = fs::read_dir(&folder.path).and_then(Iterator::collect);
         let entries = entries.map_err(at("listing", &folder.path))?;
         if self.in_repository && folder.depth > 0 && entries.iter().any(is_other_repository) {
-            return Err(SourceError::Submodule(folder.below.clone()));
+            return self.submodule(folder);
         }
         let has_rules = entries.iter().any(|entry| entry.file_name() == ".gitignore");
         let rules = if has_rules { above.in_folder(&folder.path)? } else { above.clone() };
@@ -113,11 +143,36 @@ impl Walk<'_> {
         for inner in inner? {
             walked.files.extend(inner.files);
             walked.notices.extend(inner.notices);
+            walked.nested.extend(inner.nested);
         }
         if walked.files.len() > MOST_FILES {
             return Err(SourceError::TooMany { at: self.root.to_owned(), limit: MOST_FILES });
         }
         Ok(walked)
+    }
+
+    /// A submodule is on the screen like everything else, but follows the rules of its own repository.
+    fn submodule(&self, folder: &Folder) -> Result<Walked, SourceError> {
+        if !self.tracked.is_submodule(&folder.below)? {
+            return Err(SourceError::OtherRepository(folder.below.clone()));
+        }
+        if self.level >= submodules::DEEPEST {
+            let remedy = "Take the files that the build needs into the repository itself.";
+            return Err(submodules::refused(&folder.below, "it is too deep within others", remedy));
+        }
+        let git_dir = git_dir_of(&folder.path)?;
+        let git_dir = git_dir.ok_or_else(|| SourceError::OtherRepository(folder.below.clone()))?;
+        let tree = WorkTree { top: folder.path.clone(), git_dir: git_dir.clone(), folder: None };
+        let mut inner = walk_within(&folder.path, Some(&tree), self.store, self.level + 1)?;
+        let within = |path: &RelPath| rel_path(format!("{}/{path}", folder.below));
+        for seen in &mut inner.files {
+            seen.path = within(&seen.path)?;
+        }
+        for nested in &mut inner.nested {
+            nested.path = within(&nested.path)?;
+        }
+        inner.nested.push(Nested { path: rel_path(folder.below.clone())?, git_dir });
+        Ok(inner)
     }
 
     fn entry(

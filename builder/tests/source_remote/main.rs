@@ -4,6 +4,7 @@
 
 mod daemons;
 mod https;
+mod submodules;
 mod upstream;
 
 use std::{
@@ -65,6 +66,11 @@ fn later_fetches_bring_only_what_is_new() {
     }
     let (reach, url) = (server.reach(), server.url("x.git"));
     assert_eq!(upstream.fetch(&reach, &url, &Selection::Head).unwrap().1, 150);
+    // The first time everything is asked for, once.
+    let asked = |server: &HttpsServer| {
+        server.seen.lock().unwrap().iter().filter(|(method, ..)| method == "POST").count()
+    };
+    assert_eq!(asked(&server), 1);
     let new = upstream.commit("main", "new");
     let (resolved, objects) = upstream.fetch(&reach, &url, &Selection::Head).unwrap();
     assert_eq!((resolved.source.commit.unwrap(), objects), (new, 3));

@@ -29,6 +29,9 @@ pub(super) struct Subject {
     /// Take this branch, tag or commit instead of the working directory
     #[arg(long = "ref", value_name = "NAME", conflicts_with = "clean")]
     reference: Option<String>,
+    /// Take what would come out if --ref were merged into this branch, as a pull request asks for
+    #[arg(long, value_name = "BRANCH", requires = "reference")]
+    onto: Option<String>,
     /// Take HEAD instead of the working directory
     #[arg(long)]
     clean: bool,
@@ -123,10 +126,11 @@ impl Subject {
     }
 
     fn selection(&self) -> Selection {
-        match &self.reference {
-            Some(name) => Selection::Reference(name.clone()),
-            None if self.clean => Selection::Head,
-            None => Selection::AsItIs,
+        match (&self.reference, &self.onto) {
+            (Some(head), Some(base)) => Selection::Merge { head: head.clone(), base: base.clone() },
+            (Some(name), None) => Selection::Reference(name.clone()),
+            (None, _) if self.clean => Selection::Head,
+            (None, _) => Selection::AsItIs,
         }
     }
 

@@ -72,6 +72,50 @@ impl RemoteRepository {
         &self.shown
     }
 
+    /// The repository that a relative address means, as git has it: `../lib` is beside this one. Credentials stay with
+    /// their server. `None` where the address leads out of the server's paths.
+    pub(in crate::source) fn beside(&self, relative: &str) -> Option<Self> {
+        let shown = self.to_string();
+        // The path begins after the host: `https://host|/path`, `host:|path`.
+        let start = match shown.find("://") {
+            Some(scheme) => scheme + 3 + shown[scheme + 3..].find('/')?,
+            None => scp_like_path(&shown)?,
+        };
+        let (authority, path) = shown.split_at(start);
+        let mut parts: Vec<&str> = path.split('/').collect();
+        let mut rest = relative.trim_end_matches('/').split('/').peekable();
+        while let Some(up) = rest.next_if(|part| matches!(*part, "." | "..")) {
+            let is_first = parts.len() == 1 && parts[0].is_empty();
+            if up == ".." && (parts.is_empty() || is_first) {
+                return None;
+            }
+            if up == ".." {
+                parts.pop();
+            }
+        }
+        let more: Vec<&str> = rest.collect();
+        if more.is_empty() || more.iter().any(|part| matches!(*part, "" | "." | "..")) {
+            return None;
+        }
+        parts.extend(more);
+        let mut found = Self::parse(&format!("{authority}{}", parts.join("/"))).ok()?;
+        if let (Way::Web(own), Way::Web(other)) = (&self.way, &mut found.way)
+            && own.is_same_server(other)
+        {
+            other.credentials.clone_from(&own.credentials);
+        }
+        Some(found)
+    }
+
+    /// Whether it is on this machine for sure.
+    pub(in crate::source) fn is_here(&self) -> bool {
+        match &self.way {
+            Way::Web(Web { host, .. }) | Way::Ssh { host, .. } | Way::Plain { host, .. } => {
+                host.is_loopback()
+            }
+        }
+    }
+
     /// Tells this repository from all others, whatever the credentials.
     pub(super) fn key(&self) -> String {
         Digest::of_value("staith.mirror.v1", &self.to_string()).hex()
@@ -225,6 +269,13 @@ fn scp_like(text: &str) -> Result<Way, Refusal> {
     }
     let host = Host::parse(host, 22).map_err(|why| (why, BAD_HOST))?;
     Ok(Way::Ssh { user: ssh_user(user)?, host, path: ssh_path(path.to_owned())? })
+}
+
+/// Where the path of `[user@]host:path` begins.
+fn scp_like_path(text: &str) -> Option<usize> {
+    let host = text.find('@').map_or(0, |at| at + 1);
+    let after = text[host..].find(']').map_or(host, |bracket| host + bracket);
+    Some(after + text[after..].find(':')? + 1)
 }
 
 fn ssh_user(user: Option<&str>) -> Result<Option<String>, Refusal> {

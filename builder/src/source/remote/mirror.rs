@@ -17,7 +17,7 @@ use git2::{
 };
 use rustix::fs::{FlockOperation, flock};
 
-use super::{FetchFailure, Reach, RemoteRepository, bridge::Bridge, failure::tamed};
+use super::{FetchFailure, Reach, RemoteRepository, bridge::Bridge, failure::tamed, first::first_pack};
 use crate::{
     layers::{Workbench, is_trusted, trust},
     source::{
@@ -60,26 +60,25 @@ impl<'a> Mirror<'a> {
     ) -> Result<PathBuf, SourceError> {
         let name = self.dir.file_name().unwrap_or_default().to_string_lossy();
         self.bench.uses(&format!("mirrors/{name}"), &self.mark());
-        let wanted = match selection {
-            Selection::Reference(reference) => full_id(reference),
-            Selection::AsItIs | Selection::Head => None,
-        };
-        if wanted.is_some_and(|id| self.is_sound() && self.has(id)) {
+        let names = names_in(selection);
+        let wanted: Vec<Oid> = names.iter().filter_map(|name| full_id(name)).collect();
+        let by_id_only = !names.is_empty() && wanted.len() == names.len();
+        let needs_nothing = || by_id_only && self.is_sound() && wanted.iter().all(|id| self.has(*id));
+        if needs_nothing() {
             return Ok(self.dir.clone());
         }
         let _held = self.lock().map_err(at("locking", &self.dir))?;
         // Whoever held the lock may have brought it.
-        if wanted.is_some_and(|id| self.is_sound() && self.has(id)) {
-            return Ok(self.dir.clone());
+        if !needs_nothing() {
+            self.bring_up_to_date(&names, &wanted, progress)?;
         }
-        self.bring_up_to_date(selection, wanted, progress)?;
         Ok(self.dir.clone())
     }
 
     fn bring_up_to_date(
         &self,
-        selection: &Selection,
-        wanted: Option<Oid>,
+        names: &[&str],
+        wanted: &[Oid],
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), SourceError> {
         let is_new = !self.is_sound();
@@ -95,17 +94,13 @@ impl<'a> Mirror<'a> {
             "+refs/tags/*:refs/tags/*".to_owned(),
             format!("+HEAD:{REMOTE_HEAD}"),
         ];
-        if let Selection::Reference(name) = selection
-            && name.starts_with("refs/")
-            && git2::Reference::is_valid_name(name)
-        {
-            // Servers keep more than branches and tags: `refs/pull/12/head`.
-            refspecs.push(format!("+{name}:{name}"));
-        }
-        self.fetch(&repository, &refspecs, progress)?;
-        if let Some(id) = wanted.filter(|id| !has_commit(&repository, *id)) {
+        let extra: Vec<String> = names.iter().filter_map(|name| kept_elsewhere(name)).collect();
+        refspecs.extend(extra.iter().map(|name| format!("+{name}:{name}")));
+        let first = is_new.then_some(extra.as_slice());
+        self.fetch(&repository, &refspecs, first, progress)?;
+        for id in wanted.iter().filter(|id| !has_commit(&repository, **id)) {
             // Where the server does not give it, it is unknown, and that is said when it is looked up.
-            if let Err(error) = self.fetch(&repository, &[format!("+{id}:{WANTED}/{id}")], progress) {
+            if let Err(error) = self.fetch(&repository, &[format!("+{id}:{WANTED}/{id}")], None, progress) {
                 tracing::debug!(%error, %id, "the commit is on no branch, and not given by itself");
             }
         }
@@ -121,11 +116,21 @@ impl<'a> Mirror<'a> {
         &self,
         repository: &Repository,
         refspecs: &[String],
+        first: Option<&[String]>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<(), SourceError> {
         let failed = |why| SourceError::Fetch { url: self.remote.to_string(), why };
         let far = self.reach.to(self.remote).map_err(failed)?;
         let bridge = Bridge::open(far).map_err(at("opening a port for", self.remote.place()))?;
+        if let Some(extra) = first
+            && let Err(error) = first_through(&bridge.url(), repository, extra, progress)
+        {
+            if let Some(why) = bridge.failure() {
+                return Err(failed(why));
+            }
+            tracing::debug!(%error, "the first pack is left to git's library");
+            remove_leftovers(repository.path()).map_err(at("cleaning", repository.path()))?;
+        }
         let fetched = fetch_through(&bridge.url(), repository, refspecs, progress);
         let Err(error) = fetched else { return Ok(()) };
         match error {
@@ -192,6 +197,21 @@ impl From<git2::Error> for Failed {
     }
 }
 
+/// Receives what a new mirror lacks: everything.
+fn first_through(
+    url: &str,
+    repository: &Repository,
+    extra: &[String],
+    progress: &mut dyn FnMut(Progress),
+) -> io::Result<()> {
+    let mut told = |objects, of, bytes: u64| {
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let fetched = Some(Fetched { objects, of, bytes });
+        progress(Progress { fetched, ..Progress::default() });
+    };
+    first_pack(url, extra, &repository.path().join("objects/pack"), &mut told).map(drop)
+}
+
 fn fetch_through(
     url: &str,
     repository: &Repository,
@@ -254,6 +274,26 @@ fn sync_packs(repository: &Path) -> io::Result<()> {
         File::open(entry?.path())?.sync_all()?;
     }
     File::open(packs)?.sync_all()
+}
+
+/// What is asked for by name.
+fn names_in(selection: &Selection) -> Vec<&str> {
+    match selection {
+        Selection::Reference(name) => vec![name],
+        Selection::Merge { head, base } => vec![head, base],
+        Selection::AsItIs | Selection::Head => Vec::new(),
+    }
+}
+
+/// The whole name of what servers keep beside branches and tags: `refs/pull/12/head`, also as `pull/12/head`.
+fn kept_elsewhere(name: &str) -> Option<String> {
+    let requests = ["pull/", "merge-requests/", "pull-requests/"];
+    let whole = if requests.iter().any(|kind| name.starts_with(kind)) {
+        format!("refs/{name}")
+    } else {
+        name.to_owned()
+    };
+    (whole.starts_with("refs/") && git2::Reference::is_valid_name(&whole)).then_some(whole)
 }
 
 fn full_id(reference: &str) -> Option<Oid> {

@@ -1,0 +1,46 @@
+//! What is run: pull requests as they would be once merged, and submodules.
+
+use staith_tests::world::World;
+
+/// Alone, each branch passes: `feature` calls what `main` has renamed since.
+fn renamed_function() -> World {
+    let world = World::new();
+    world.write(
+        "runner.toml",
+        "name = \"renamed\"\nversion = \"1\"\n[steps.test]\nrun = 'for script in use*.sh; do . ./$script || exit 1; done'\n",
+    );
+    world.write("lib.sh", "greet() { echo hello; }\n");
+    world.write("use.sh", ". ./lib.sh\ngreet\n");
+    world.commit("first");
+    world.git(&["checkout", "--quiet", "-b", "feature"]);
+    world.write("use-more.sh", ". ./lib.sh\ngreet\n");
+    world.commit("feature");
+    world.git(&["checkout", "--quiet", "main"]);
+    world.write("lib.sh", "welcome() { echo hello; }\n");
+    world.write("use.sh", ". ./lib.sh\nwelcome\n");
+    world.commit("renamed");
+    world
+}
+
+#[test]
+fn a_pull_request_is_run_as_it_would_be_once_merged() {
+    let world = renamed_function();
+    world.staith(&["run"]).exits(0);
+    world.staith(&["run", "--ref", "feature"]).exits(0);
+    let merged = world.staith(&["run", "--ref", "feature", "--onto", "main"]);
+    merged.exits(10).says("greet").says("`feature`").says("merged into `main`");
+}
+
+#[test]
+fn a_pull_request_that_conflicts_names_the_files() {
+    let world = renamed_function();
+    world.git(&["checkout", "--quiet", "feature"]);
+    world.write("lib.sh", "greet() { echo good day; }\n");
+    world.commit("conflict");
+    let refusal = world.staith(&["run", "--ref", "feature", "--onto", "main"]);
+    refusal
+        .exits(10)
+        .says("`feature` can't be merged into `main`: both change `lib.sh`")
+        .says("resolve the conflicts");
+    world.staith(&["run", "--onto", "main"]).exits(64);
+}
