@@ -35,7 +35,7 @@ pub(super) const INSIDE_ID: u32 = 1000;
 /// standard output and error the step's.
 pub fn helper_main() -> ExitCode {
     let Ok(mut control) = take_control() else { return ExitCode::FAILURE };
-    let told = match read_opening(&mut control) {
+    let told = match read_opening::<Request>(&mut control) {
         Ok((request, filters)) => launch(&request, &filters, &mut control),
         Err(error) => Err(error).doing(Stage::Other, || "reading what to run".to_owned()),
     };

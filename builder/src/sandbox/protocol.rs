@@ -49,16 +49,26 @@ pub(super) struct Request {
     pub(super) scratch_bytes: u64,
     /// What the step may reach.
     pub(super) network: Network,
-    /// Processes and threads of the step.
-    pub(super) processes: u64,
+    /// What to run.
+    pub(super) program: Program,
+}
+
+/// A step's program and what it is started with, which is the same in every kind of sandbox.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Program {
+    /// Processes and threads of the step's user; `None` where that user is not the step's alone, and something else limits
+    /// them.
+    pub(crate) processes: Option<u64>,
+    /// Whether the root is an image's, of which a step may change what it likes: it is gone with the step.
+    pub(crate) in_image: bool,
     /// Where the step starts, absolute, in the sandbox.
-    pub(super) workdir: PathBuf,
+    pub(crate) workdir: PathBuf,
     /// Program and arguments.
-    pub(super) argv: Vec<OsString>,
+    pub(crate) argv: Vec<OsString>,
     /// Where the program is looked for, in the sandbox.
-    pub(super) path: Vec<PathBuf>,
+    pub(crate) path: Vec<PathBuf>,
     /// The whole environment, as `NAME=value`.
-    pub(super) env: Vec<OsString>,
+    pub(crate) env: Vec<OsString>,
 }
 
 /// What the engine says once the step runs.
@@ -172,7 +182,7 @@ pub(super) fn frame<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
 }
 
 /// The request and the filters, ready to be sent.
-pub(super) fn opening(request: &Request, filters: &Filters) -> io::Result<Vec<u8>> {
+pub(super) fn opening<T: Serialize>(request: &T, filters: &Filters) -> io::Result<Vec<u8>> {
     let mut bytes = frame(request)?;
     for filter in [&filters.allow, &filters.refuse] {
         let length = u32::try_from(filter.len()).map_err(io::Error::other)?;
@@ -183,7 +193,7 @@ pub(super) fn opening(request: &Request, filters: &Filters) -> io::Result<Vec<u8
 }
 
 /// Reads what [`opening`] made.
-pub(super) fn read_opening(from: &mut impl Read) -> io::Result<(Request, Filters)> {
+pub(super) fn read_opening<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<(T, Filters)> {
     let request = serde_json::from_slice(&read_block(from)?)?;
     Ok((request, Filters { allow: read_block(from)?, refuse: read_block(from)? }))
 }
@@ -257,7 +267,7 @@ mod tests {
             let mut frames = Frames::default();
             frames.feed(&bytes);
             let _ = frames.next::<Report>();
-            let _ = read_opening(&mut &bytes[..]);
+            let _ = read_opening::<Request>(&mut &bytes[..]);
         }
     }
 

@@ -14,7 +14,7 @@ use staith_model::{Limits, Network};
 use super::super::{
     HOME, Shared,
     cgroup::{Cgroups, GroupLimits},
-    protocol::{PROXY_PORT, Request},
+    protocol::{PROXY_PORT, Program, Request},
 };
 use crate::{
     engine::{EngineError, Root, StepSpec, Support, WORKSPACE},
@@ -103,7 +103,15 @@ pub(super) fn request(shared: &Shared, step: &StepSpec, processes: u64) -> Reque
         work: step.work.clone(),
         scratch_bytes: step.limits.memory.map_or(scratch, |memory| memory.min(scratch)),
         network: step.network,
+        program: program(step, Some(processes)),
+    }
+}
+
+/// What to start in whatever kind of sandbox.
+pub(crate) fn program(step: &StepSpec, processes: Option<u64>) -> Program {
+    Program {
         processes,
+        in_image: step.image.root != Root::Host,
         workdir: step.workdir.as_ref().map_or_else(
             || Path::new(WORKSPACE).to_path_buf(),
             |workdir| Path::new(WORKSPACE).join(workdir.as_str()),
