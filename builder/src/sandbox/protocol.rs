@@ -71,9 +71,20 @@ pub(crate) struct Program {
     pub(crate) env: Vec<OsString>,
 }
 
+/// All that the first process of a container needs to know. The engine sends it over the socket that it bound into the
+/// container, after one byte that brings the step's output pipes. So no argument and no secret is in the container's
+/// configuration, where anybody who may speak to the container engine could read them.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Contained {
+    /// What the step may reach.
+    pub(crate) network: Network,
+    /// What to run.
+    pub(crate) program: Program,
+}
+
 /// What the engine says once the step runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Command {
+pub(crate) enum Command {
     /// SIGTERM to every process of the step.
     Terminate,
     /// SIGKILL to every process of the step.
@@ -99,7 +110,7 @@ impl Command {
 
 /// What the helper's side says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Report {
+pub(crate) enum Report {
     /// The socket that comes with this frame listens in the sandbox; whoever connects wants the proxy.
     Listening,
     /// The program runs.
@@ -121,7 +132,7 @@ pub(super) enum Report {
 
 /// The part of making a sandbox at which something failed; decides which remedy is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// New namespaces.
     Namespaces,
     /// Who is who in the user namespace.
@@ -145,12 +156,12 @@ pub(super) enum Stage {
 /// Why a sandbox could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{doing}: {why}")]
-pub(super) struct SetupError {
-    pub(super) stage: Stage,
-    pub(super) doing: String,
-    pub(super) why: String,
+pub(crate) struct SetupError {
+    pub(crate) stage: Stage,
+    pub(crate) doing: String,
+    pub(crate) why: String,
     /// The system's error number, 0 where there is none.
-    pub(super) errno: i32,
+    pub(crate) errno: i32,
 }
 
 /// Says what was being done when a system call failed.

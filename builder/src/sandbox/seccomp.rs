@@ -19,7 +19,7 @@ use seccompiler::{
 
 /// Both filters, as the bytes that the kernel takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Filters {
+pub(crate) struct Filters {
     /// Allows the list, ENOSYS for the rest.
     pub(super) allow: Vec<u8>,
     /// EPERM for what is known and refused.
@@ -29,7 +29,7 @@ pub(super) struct Filters {
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Compiles the filters. Takes about a millisecond, so the engine does it once and not each sandbox.
-pub(super) fn compile() -> Result<Filters, seccompiler::BackendError> {
+pub(crate) fn compile() -> Result<Filters, seccompiler::BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let no_such_call = SeccompAction::Errno(libc::ENOSYS as u32);
     let not_permitted = SeccompAction::Errno(libc::EPERM as u32);

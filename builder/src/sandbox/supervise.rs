@@ -1,10 +1,11 @@
 //! The engine's side of one step, from the helper's start to the last byte of output.
 
-mod connection;
-mod plan;
+pub(crate) mod connection;
+pub(crate) mod plan;
 
 use std::{fs, future::pending, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
+use staith_model::Network;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::Child,
@@ -51,23 +52,22 @@ pub(super) async fn supervise(
     let pumps = start_pumps(&mut child, &output);
     // The channel has to close when the pumps are done.
     drop(output);
-    let mut watch =
-        Watch { deadline: Instant::now() + step.timeout, cancel, abandoned, verdict: None, kill_at: None };
+    let mut watch = Watch::new(&step, cancel, abandoned);
     connection.send_opening(&request, shared.filters().await?).await?;
-    let ended = watch.until_ended(&mut connection, &mut child).await;
+    let ended = watch.until_ended(&mut connection, || drop(child.start_kill())).await;
     drop(connection);
     // The sandbox is gone when its helper is.
     let _ = child.wait().await;
-    finish_pumps(pumps, &watch.abandoned).await;
+    watch.finish(pumps).await;
     let out_of_memory = group.killed_for_memory() > 0;
     group.remove().await;
     make_removable(&step.work);
     make_removable(&plan::image_directory(&step).join("work"));
-    conclude(ended?, watch.verdict, out_of_memory)
+    watch.conclude(ended?, out_of_memory)
 }
 
 /// Overlay leaves directories in its own that not even their owner may enter, and so remove.
-fn make_removable(work: &Path) {
+pub(crate) fn make_removable(work: &Path) {
     for left in ["work", "work/incompat", "work/incompat/volatile"] {
         // Where overlay was never mounted there is none.
         let _ = fs::set_permissions(work.join(left), fs::Permissions::from_mode(0o700));
@@ -82,8 +82,10 @@ enum Verdict {
     Abandoned,
 }
 
-struct Watch {
+/// Keeps time for one step and hears who wants it to end; the same for every kind of sandbox.
+pub(crate) struct Watch {
     deadline: Instant,
+    outbound: bool,
     cancel: CancellationToken,
     abandoned: CancellationToken,
     verdict: Option<Verdict>,
@@ -91,11 +93,23 @@ struct Watch {
 }
 
 impl Watch {
-    /// The last report, or none when the sandbox vanished without one.
-    async fn until_ended(
+    /// The step's time begins now.
+    pub(crate) fn new(step: &StepSpec, cancel: CancellationToken, abandoned: CancellationToken) -> Self {
+        Self {
+            deadline: Instant::now() + step.timeout,
+            outbound: step.network == Network::Outbound,
+            cancel,
+            abandoned,
+            verdict: None,
+            kill_at: None,
+        }
+    }
+
+    /// The last report, or none when the sandbox vanished without one. `last_resort` ends a sandbox that does not answer.
+    pub(crate) async fn until_ended(
         &mut self,
         connection: &mut Connection,
-        child: &mut Child,
+        mut last_resort: impl FnMut(),
     ) -> Result<Option<Report>, EngineError> {
         // Its tasks end when it is dropped.
         let mut proxy = egress::Proxy::default();
@@ -103,7 +117,8 @@ impl Watch {
             tokio::select! {
                 report = connection.next() => match report? {
                     Some(Report::Started) => {}
-                    Some(Report::Listening) => proxy.serve(connection.take_listener()?),
+                    // Not because it is said, but because the step may: in a container the image has a say in who says it.
+                    Some(Report::Listening) if self.outbound => proxy.serve(connection.take_listener()?),
                     other => return Ok(other),
                 },
                 () = sleep_until(self.deadline), if self.verdict.is_none() => {
@@ -120,7 +135,7 @@ impl Watch {
                     self.kill_at = None;
                     // A sandbox that does not answer any more is ended by its parent's end.
                     if tokio::time::timeout(GRACE_AFTER_KILL, connection.wait_readable()).await.is_err() {
-                        let _ = child.start_kill();
+                        last_resort();
                     }
                 }
             }
@@ -131,6 +146,20 @@ impl Watch {
         self.verdict = Some(verdict);
         self.kill_at = Some(Instant::now() + grace);
         connection.tell(Command::Terminate).await;
+    }
+
+    /// Waits until the pumps are done, or nobody wants what they bring.
+    pub(crate) async fn finish(&self, pumps: Vec<JoinHandle<()>>) {
+        finish_pumps(pumps, &self.abandoned).await;
+    }
+
+    /// How the step ended.
+    pub(crate) fn conclude(
+        &self,
+        ended: Option<Report>,
+        out_of_memory: bool,
+    ) -> Result<StepExit, EngineError> {
+        conclude(ended, self.verdict, out_of_memory)
     }
 }
 
@@ -178,7 +207,7 @@ fn start_pumps(child: &mut Child, output: &mpsc::Sender<OutputChunk>) -> Vec<Joi
 
 /// Passes on what a stream brings until its last writer is gone. A slow receiver slows the step down; one that is gone
 /// does not.
-async fn pump(mut from: impl AsyncRead + Unpin, stream: Stream, to: mpsc::Sender<OutputChunk>) {
+pub(crate) async fn pump(mut from: impl AsyncRead + Unpin, stream: Stream, to: mpsc::Sender<OutputChunk>) {
     let mut buffer = vec![0; CHUNK];
     while let Ok(length @ 1..) = from.read(&mut buffer).await {
         let chunk = OutputChunk { stream, bytes: buffer[..length].to_vec() };
