@@ -52,7 +52,7 @@ use crate::{
 pub(crate) mod shared {
     pub(crate) use super::{
         HOME, UNPRIVILEGED_ID,
-        cgroup::kills_for_memory_around,
+        cgroup::{kills_for_memory_around, limit_processes_around},
         container::{ARGUMENT, CONTROL, FOLDER},
         host::{SYSTEM_PATH, allowed_roots, folder},
         owner::Owner,

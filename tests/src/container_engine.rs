@@ -59,7 +59,7 @@ const DOCKER: &str = r#"dockerd --data-root $place/data --exec-root $place/exec 
 
 // It has no flag for the parent of its groups; they are named after its containers and go with them.
 const PODMAN: &str = r#"podman --root $place/data --runroot $place/exec --tmpdir $place/exec --cgroup-manager cgroupfs \
-    --storage-driver vfs --events-backend file system service --time 0 unix://$place/engine.sock"#;
+    --storage-driver overlay --events-backend file system service --time 0 unix://$place/engine.sock"#;
 
 impl ContainerEngine {
     /// Starts one.

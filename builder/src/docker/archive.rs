@@ -47,14 +47,13 @@ pub(super) async fn import(
     }
     progress(ImageFetched { reference: reference.to_owned(), bytes: 0, of_bytes: Some(found.size()) });
     // Which of the two it is, the engine knows best: it looks for the list of layers first.
-    let loaded = match load(daemon, &path).await {
-        Ok(Some(image)) => {
-            let options = TagImageOptionsBuilder::default().repo(NAME).tag(&tag).build();
-            daemon.api.tag_image(&image, Some(options)).await.map_err(|error| why(&error))
-        }
-        _ => import_root(daemon, &path, &tag).await,
+    let image = match load(daemon, &path).await {
+        Ok(Some(image)) => image,
+        _ => import_root(daemon, &path).await.map_err(missing)?,
     };
-    loaded.map_err(missing)?;
+    let options = TagImageOptionsBuilder::default().repo(NAME).tag(&tag).build();
+    let named = daemon.api.tag_image(&image, Some(options)).await;
+    named.map_err(refused(format!("naming the image {image}")))?;
     progress(ImageFetched {
         reference: reference.to_owned(),
         bytes: found.size(),
@@ -89,15 +88,19 @@ fn loaded(said: &str) -> Option<String> {
     Some(name.trim().split(',').next()?.trim().to_owned())
 }
 
-/// Gives the engine an archive of files.
-async fn import_root(daemon: &Daemon, path: &Path, tag: &str) -> Result<(), String> {
-    let options = CreateImageOptionsBuilder::default().from_src("-").repo(NAME).tag(tag).build();
+/// Gives the engine an archive of files; the id of the image that it made.
+async fn import_root(daemon: &Daemon, path: &Path) -> Result<String, String> {
+    let options = CreateImageOptionsBuilder::default().from_src("-").build();
     let mut answers =
         daemon.api.create_image(Some(options), Some(body_try_stream(stream(path).await?)), None);
+    let mut image = None;
     while let Some(answer) = answers.next().await {
-        answer.map_err(|error| why(&error))?;
+        // Podman says it as the id, Docker as the status.
+        let answer = answer.map_err(|error| why(&error))?;
+        let is_id = |text: &String| text.starts_with("sha256:");
+        image = answer.status.or(answer.id).map(|text| text.trim().to_owned()).filter(is_id).or(image);
     }
-    Ok(())
+    image.ok_or_else(|| "the engine does not say what it made of it".to_owned())
 }
 
 #[cfg(test)]

@@ -35,17 +35,21 @@ use super::{
     limits::{self, ContainerLimits},
     place::Place,
     reap::boot,
-    refused, why,
+    refused, scratch, why,
 };
 use crate::{
     engine::{EngineError, OutputChunk, Root, StepExit, StepSpec, Stream},
     sandbox::shared::{
-        Connection, Contained, Owner, Watch, kills_for_memory_around, make_removable, plan, profile, pump,
+        Connection, Contained, Owner, Watch, kills_for_memory_around, limit_processes_around, make_removable,
+        plan, profile, pump,
     },
 };
 
 /// Far longer than a container's first process needs to be heard of on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long a container may take to end once its first process has let go of it.
+const PATIENCE_FOR_THE_END: Duration = Duration::from_secs(5);
 
 /// Runs one step. Ends it when `abandoned` is cancelled, and cleans up all the same.
 pub(super) async fn attempt(
@@ -81,6 +85,14 @@ struct Container<'a> {
 }
 
 impl Container<'_> {
+    /// Waits until it has ended, which it does by itself when its socket closes. What can't be waited for is ended by its
+    /// removal.
+    async fn until_ended(&self) {
+        let options = WaitContainerOptionsBuilder::default().condition("not-running").build();
+        let mut ends = self.daemon.api.wait_container(&self.id, Some(options));
+        let _ = tokio::time::timeout(PATIENCE_FOR_THE_END, ends.next()).await;
+    }
+
     /// Removes it, whatever it does, with its volumes. Once is enough.
     async fn remove(&self) -> Result<(), EngineError> {
         if self.is_removed.load(Ordering::Relaxed) {
@@ -233,8 +245,13 @@ async fn drive(
     };
     let pid = peer(&connected)?;
     if let Some(processes) = limits.processes_then {
-        let update = ContainerUpdateBody { pids_limit: Some(processes), ..ContainerUpdateBody::default() };
-        api.update_container(id, update).await.map_err(refused("limiting the step's processes"))?;
+        limit_processes(container, pid, processes).await?;
+    }
+    if container.daemon.dialect == Dialect::Podman && container.daemon.user.0 != 0 {
+        scratch::give(pid, container.daemon.user).map_err(|error| EngineError::Setup {
+            doing: "giving /tmp and its like to the step's user".to_owned(),
+            why: error.to_string(),
+        })?;
     }
     let owner = container.daemon.capabilities.file_owner;
     let lost = |error: io::Error| EngineError::Lost(format!("its socket failed: {error}"));
@@ -254,9 +271,24 @@ async fn drive(
         _ => killed_for_memory(container).await,
     };
     drop(connection);
+    container.until_ended().await;
     container.remove().await?;
     watch.finish(pumps).await;
     watch.conclude(ended?, out_of_memory)
+}
+
+/// Fewer processes than the engine needs while it makes a container. Its control group is written to directly: Podman has no
+/// request for that.
+async fn limit_processes(container: &Container<'_>, pid: Option<u32>, most: i64) -> Result<(), EngineError> {
+    if pid.is_some_and(|pid| limit_processes_around(pid, most).is_ok()) {
+        return Ok(());
+    }
+    let update = ContainerUpdateBody { pids_limit: Some(most), ..ContainerUpdateBody::default() };
+    let updated = container.daemon.api.update_container(&container.id, update).await;
+    updated.map_err(|error| EngineError::Unsupported {
+        what: format!("the container engine can't limit a step to so few processes: {}", why(&error)),
+        remedy: "raise `processes` to 24 or more, or leave it out".to_owned(),
+    })
 }
 
 /// Waits until the container's first process calls, or ends without a word.

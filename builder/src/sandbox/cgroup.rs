@@ -222,12 +222,27 @@ fn remove_directory(directory: &Path) -> io::Result<bool> {
     }
 }
 
+/// Bounds the processes in the group that another process is in.
+pub(crate) fn limit_processes_around(pid: u32, most: i64) -> io::Result<()> {
+    let file = group_around(pid, "pids").ok_or(io::ErrorKind::NotFound)?.join("pids.max");
+    fs::write(&file, most.to_string())?;
+    if fs::read_to_string(&file)?.trim() == most.to_string() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::Other.into())
+    }
+}
+
+fn group_around(pid: u32, controller: &str) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let its = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    hierarchy::group_of(&mounts, &its, controller)
+}
+
 /// How many processes the kernel killed for memory in the group that another process is in; none when that can't be seen
 /// from here.
 pub(crate) fn kills_for_memory_around(pid: u32) -> Option<u64> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let its = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    let directory = hierarchy::group_of(&mounts, &its, "memory")?;
+    let directory = group_around(pid, "memory")?;
     ["memory.events", "memory.oom_control"].iter().find_map(|file| {
         let text = fs::read_to_string(directory.join(file)).ok()?;
         Some(counter(&text, "oom_kill"))
