@@ -33,6 +33,7 @@ use crate::{
     engine::{
         Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, OutputChunk, StepExit, StepSpec,
     },
+    images,
     sandbox::shared::{self, Filters, UNPRIVILEGED_ID},
 };
 
@@ -52,6 +53,7 @@ struct Shared {
     /// Where the engine is, as `DOCKER_HOST` says it; `None` is wherever one is found.
     host: Option<String>,
     tool_roots: Vec<PathBuf>,
+    image_roots: Vec<PathBuf>,
     daemon: OnceCell<Daemon>,
     filters: OnceCell<Filters>,
 }
@@ -68,8 +70,21 @@ impl DockerEngine {
     /// As above, with the engine at `host` (`unix:///run/docker.sock`).
     pub fn at(host: Option<String>, helper: Vec<OsString>, state: PathBuf) -> Self {
         let (daemon, filters) = (OnceCell::new(), OnceCell::new());
-        let tool_roots = shared::allowed_roots();
-        Self { shared: Arc::new(Shared { helper, state, host, tool_roots, daemon, filters }) }
+        let (tool_roots, image_roots) = (shared::allowed_roots(), images::allowed_roots());
+        Self { shared: Arc::new(Shared { helper, state, host, tool_roots, image_roots, daemon, filters }) }
+    }
+
+    /// The same engine, which takes archives on this machine as images when they are below `/opt` or below one of `roots`.
+    /// Without this, the roots are those of the environment variable `STAITH_IMAGE_ROOTS` when the engine was made. Never give
+    /// it what a pipeline says.
+    #[must_use]
+    pub fn allowing_images_below(self, roots: Vec<PathBuf>) -> Self {
+        let Shared { helper, state, host, tool_roots, .. } = &*self.shared;
+        let (helper, state, host) = (helper.clone(), state.clone(), host.clone());
+        let (daemon, filters, tool_roots) = (OnceCell::new(), OnceCell::new(), tool_roots.clone());
+        Self {
+            shared: Arc::new(Shared { helper, state, host, tool_roots, image_roots: roots, daemon, filters }),
+        }
     }
 
     /// The user and group that own what steps write, seen from the host and known without asking the engine; `None` is the

@@ -51,6 +51,7 @@ wait $engine
 for limit in /sys/fs/cgroup/*/ /sys/fs/cgroup; do
     [ -d "$limit/$group" ] && find "$limit/$group" -depth -type d -exec rmdir {} \;
 done 2>/dev/null
+rmdir /sys/fs/cgroup/*/libpod_parent /sys/fs/cgroup/libpod_parent 2>/dev/null
 exit 0
 "#;
 
@@ -110,6 +111,11 @@ impl ContainerEngine {
             *shared = Arc::downgrade(&engine);
             engine
         })
+    }
+
+    /// The directory with all that is its own.
+    pub fn place(&self) -> &Path {
+        self.place.path()
     }
 
     /// Where it listens.

@@ -23,6 +23,7 @@ const NAME: &str = "localhost/staith-imported";
 pub(super) async fn import(
     daemon: &Daemon,
     reference: &str,
+    path: &Path,
     progress: &ImageProgress<'_>,
 ) -> Result<ImageInspect, EngineError> {
     let missing = |why: String| EngineError::ImageMissing {
@@ -32,13 +33,8 @@ pub(super) async fn import(
                  (`tar -C rootfs -c . > rootfs.tar`)"
             .to_owned(),
     };
-    let path = Path::new(reference);
     let found = fs::metadata(path).map_err(|error| missing(error.to_string()))?;
-    if !found.is_file() {
-        return Err(missing("it is not a file; container engines take archives only".to_owned()));
-    }
-    let path = fs::canonicalize(path).map_err(|error| missing(error.to_string()))?;
-    let stamp = (&path, found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec());
+    let stamp = (path, found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec());
     let tag = Digest::of_value("staith.imported-image.v1", &stamp).hex()[..16].to_owned();
     let name = format!("{NAME}:{tag}");
     match daemon.api.inspect_image(&name).await {
@@ -47,9 +43,9 @@ pub(super) async fn import(
     }
     progress(ImageFetched { reference: reference.to_owned(), bytes: 0, of_bytes: Some(found.size()) });
     // Which of the two it is, the engine knows best: it looks for the list of layers first.
-    let image = match load(daemon, &path).await {
+    let image = match load(daemon, path).await {
         Ok(Some(image)) => image,
-        _ => import_root(daemon, &path).await.map_err(missing)?,
+        _ => import_root(daemon, path).await.map_err(missing)?,
     };
     let options = TagImageOptionsBuilder::default().repo(NAME).tag(&tag).build();
     let named = daemon.api.tag_image(&image, Some(options)).await;

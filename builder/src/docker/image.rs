@@ -9,6 +9,7 @@ use staith_model::{Digest, Tool};
 use super::{Shared, archive, daemon::Daemon, is_absent, refused, why};
 use crate::{
     engine::{EngineError, Image, ImageFetched, ImageProgress, ImageSpec, Root},
+    images::{ImageReference, NotAnImage, find_archive},
     sandbox::shared::{SYSTEM_PATH, folder},
 };
 
@@ -27,10 +28,17 @@ pub(super) async fn resolve(
                 .to_owned(),
         });
     };
-    let found = if is_local(reference) {
-        archive::import(daemon, reference, progress).await?
-    } else {
-        fetch(daemon, reference, progress).await?
+    let parsed = reference.parse().map_err(|bad: NotAnImage| EngineError::ImageMissing {
+        reference: reference.clone(),
+        why: bad.why,
+        remedy: bad.remedy,
+    })?;
+    let found = match parsed {
+        ImageReference::Local(image) => {
+            let path = find_archive(&image, &shared.image_roots)?;
+            archive::import(daemon, reference, &path, progress).await?
+        }
+        ImageReference::Registry(image) => fetch(daemon, reference, &image.to_string(), progress).await?,
     };
     let mut image = of_inspected(reference, found)?;
     let mut identities = Vec::new();
@@ -43,11 +51,6 @@ pub(super) async fn resolve(
     }
     image.digest = Digest::of_value("staith.engine-image.v1", &(image.digest, identities));
     Ok(image)
-}
-
-/// A file or folder of this machine.
-fn is_local(reference: &str) -> bool {
-    ["/", "./", "../"].iter().any(|start| reference.starts_with(start))
 }
 
 /// A folder that a project names can be shown in any image. The toolchains that Staith finds by itself are made of the
@@ -66,19 +69,14 @@ fn show(shared: &Shared, tool: &Tool) -> Result<(String, Image), EngineError> {
     }
 }
 
-/// With the newest tag where none is given: engines would otherwise fetch all of them.
-fn with_tag(reference: &str) -> String {
-    let name = reference.rsplit_once('/').map_or(reference, |(_, name)| name);
-    if name.contains([':', '@']) { reference.to_owned() } else { format!("{reference}:latest") }
-}
-
+/// `name` is the reference with all that it leaves out: engines would fetch all of an image's tags where none is given.
 async fn fetch(
     daemon: &Daemon,
     reference: &str,
+    name: &str,
     progress: &ImageProgress<'_>,
 ) -> Result<ImageInspect, EngineError> {
-    let name = with_tag(reference);
-    match daemon.api.inspect_image(&name).await {
+    match daemon.api.inspect_image(name).await {
         Err(error) if is_absent(&error) => {}
         known => return known.map_err(refused(format!("looking for the image {name}"))),
     }
@@ -90,7 +88,7 @@ async fn fetch(
              work"
         ),
     };
-    let options = CreateImageOptionsBuilder::default().from_image(&name).build();
+    let options = CreateImageOptionsBuilder::default().from_image(name).build();
     let mut answers = daemon.api.create_image(Some(options), None, None);
     let mut layers = BTreeMap::new();
     while let Some(answer) = answers.next().await {
@@ -102,7 +100,7 @@ async fn fetch(
             progress(so_far(reference, &layers));
         }
     }
-    daemon.api.inspect_image(&name).await.map_err(|error| missing(why(&error)))
+    daemon.api.inspect_image(name).await.map_err(|error| missing(why(&error)))
 }
 
 fn so_far(reference: &str, layers: &BTreeMap<String, (i64, Option<i64>)>) -> ImageFetched {
@@ -152,19 +150,6 @@ fn of_inspected(reference: &str, found: ImageInspect) -> Result<Image, EngineErr
 mod tests {
     use super::*;
     use bollard::models::ImageConfig;
-
-    #[test]
-    fn a_reference_without_a_tag_means_the_newest() {
-        for (reference, name) in [
-            ("debian", "debian:latest"),
-            ("localhost:5000/debian", "localhost:5000/debian:latest"),
-            ("docker.io/library/node:22", "docker.io/library/node:22"),
-            ("node@sha256:abc", "node@sha256:abc"),
-        ] {
-            assert_eq!(with_tag(reference), name);
-        }
-        assert!(is_local("./image.tar") && is_local("/x/rootfs.tar") && !is_local("library/node"));
-    }
 
     #[test]
     fn an_image_brings_its_variables_but_not_who_the_step_is() {

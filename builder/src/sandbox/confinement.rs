@@ -21,8 +21,7 @@ pub(super) fn confine(program: &Program) -> Result<(), SetupError> {
     no_capabilities().doing(Stage::Confinement, || "dropping capabilities".to_owned())?;
     rustix::thread::set_no_new_privs(true)
         .doing(Stage::Confinement, || "giving up new privileges".to_owned())?;
-    second_wall(program.in_image)
-        .doing(Stage::Confinement, || "restricting files with Landlock".to_owned())
+    second_wall(program.in_image).doing(Stage::Confinement, || "restricting files with Landlock".to_owned())
 }
 
 /// Resource limits that hold on every host, whatever control groups it has. The number of processes is counted per user

@@ -28,6 +28,7 @@ pub struct Containers {
 pub fn containers(kind: Kind) -> Containers {
     let daemon = ContainerEngine::shared(kind);
     let engine = DockerEngine::at(Some(daemon.host()), helper(), daemon.scratch());
+    let engine = engine.allowing_images_below(vec![daemon.place().to_path_buf()]);
     Containers { engine, daemon }
 }
 
