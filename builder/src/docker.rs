@@ -79,12 +79,30 @@ impl DockerEngine {
     /// it what a pipeline says.
     #[must_use]
     pub fn allowing_images_below(self, roots: Vec<PathBuf>) -> Self {
-        let Shared { helper, state, host, tool_roots, .. } = &*self.shared;
-        let (helper, state, host) = (helper.clone(), state.clone(), host.clone());
-        let (daemon, filters, tool_roots) = (OnceCell::new(), OnceCell::new(), tool_roots.clone());
-        Self {
-            shared: Arc::new(Shared { helper, state, host, tool_roots, image_roots: roots, daemon, filters }),
-        }
+        self.with(|shared| shared.image_roots = roots)
+    }
+
+    /// The same engine, which shows folders that projects name as tools when they are below `/opt` or below one of `roots`.
+    /// Without this, the roots are those of the environment variable `STAITH_TOOL_ROOTS` when the engine was made. Never give
+    /// it what a pipeline says.
+    #[must_use]
+    pub fn allowing_tools_below(self, roots: Vec<PathBuf>) -> Self {
+        self.with(|shared| shared.tool_roots = roots)
+    }
+
+    fn with(self, change: impl FnOnce(&mut Shared)) -> Self {
+        let Shared { helper, state, host, tool_roots, image_roots, .. } = &*self.shared;
+        let mut shared = Shared {
+            helper: helper.clone(),
+            state: state.clone(),
+            host: host.clone(),
+            tool_roots: tool_roots.clone(),
+            image_roots: image_roots.clone(),
+            daemon: OnceCell::new(),
+            filters: OnceCell::new(),
+        };
+        change(&mut shared);
+        Self { shared: Arc::new(shared) }
     }
 
     /// The user and group that own what steps write, seen from the host and known without asking the engine; `None` is the

@@ -6,7 +6,11 @@
 use std::{
     collections::BTreeSet,
     fs,
-    os::unix::fs::{PermissionsExt, symlink},
+    io::{Read, Write},
+    os::unix::{
+        fs::{PermissionsExt, symlink},
+        net::UnixStream,
+    },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, Weak},
@@ -87,7 +91,7 @@ impl ContainerEngine {
             .unwrap();
         let engine = Self { keeper, place };
         let begun = Instant::now();
-        while std::os::unix::net::UnixStream::connect(engine.socket()).is_err() {
+        while UnixStream::connect(engine.socket()).is_err() {
             let log = || fs::read_to_string(engine.place.path().join("log")).unwrap_or_default();
             assert!(begun.elapsed() < Duration::from_secs(120), "`{program}` did not start:\n{}", log());
             std::thread::sleep(Duration::from_millis(20));
@@ -126,6 +130,36 @@ impl ContainerEngine {
     /// Where it listens, as `DOCKER_HOST` says it.
     pub fn host(&self) -> String {
         format!("unix://{}", self.socket().display())
+    }
+
+    /// What it answers to a request for `path`, such as `/containers/json?all=1`.
+    ///
+    /// # Panics
+    /// It does not answer.
+    pub fn says(&self, path: &str) -> String {
+        self.ask(&format!("GET {path}"), "", &mut std::io::empty())
+    }
+
+    /// Gives it the image under this name, as if it had fetched it. Docker only.
+    ///
+    /// # Panics
+    /// It does not take it.
+    pub fn take_image(&self, repository: &str, tag: &str) {
+        let mut archive = fs::File::open(self.image()).unwrap();
+        let length = format!("Content-Length: {}\r\n", archive.metadata().unwrap().len());
+        let request = format!("POST /images/create?fromSrc=-&repo={repository}&tag={tag}");
+        let answer = self.ask(&request, &length, &mut archive);
+        assert!(answer.contains("sha256:"), "{answer}");
+    }
+
+    fn ask(&self, request: &str, more: &str, body: &mut impl Read) -> String {
+        let mut socket = UnixStream::connect(self.socket()).unwrap();
+        // The old version of the protocol, in which the end of the connection is the end of the answer.
+        socket.write_all(format!("{request} HTTP/1.0\r\nHost: engine\r\n{more}\r\n").as_bytes()).unwrap();
+        std::io::copy(body, &mut socket).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.trim().to_owned()
     }
 
     /// A place for what tests keep as long as the engine lives.

@@ -29,7 +29,7 @@ use crate::{
     interrupt,
     output::{self, OutputMode, Problem},
     packing,
-    workshop::Workshop,
+    workshop::{EngineName, Workshop},
 };
 
 /// Run a project's steps, make its package, and release it if asked to
@@ -53,6 +53,9 @@ pub(crate) struct Arguments {
     /// Steps that may run at once; as many as there are processors if not given
     #[arg(long, short, value_name = "NUMBER")]
     jobs: Option<NonZeroUsize>,
+    /// What isolates steps
+    #[arg(long, value_enum, value_name = "ENGINE", env = "STAITH_ENGINE", default_value_t)]
+    engine: EngineName,
 }
 
 impl Arguments {
@@ -61,7 +64,7 @@ impl Arguments {
         let stop = interrupt::listen()?;
         let home = Home::find()?;
         let origin = self.origin(&home)?;
-        let workshop = Workshop::open(&home)?;
+        let workshop = Workshop::open(&home)?.isolated_by(self.engine, &home);
         let (workshop, source) = find(workshop, &origin, self.selection(), &stop, mode).await?;
         let pipeline = workshop.pipeline(&source, &origin.place().display().to_string())?;
         let to = match &self.release {
