@@ -7,5 +7,6 @@ pub mod bench;
 pub mod container_engine;
 pub mod containers;
 pub mod engine_contract;
+pub mod escape;
 pub mod ordinary_user;
 pub mod rootfs;
