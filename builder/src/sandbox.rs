@@ -53,7 +53,7 @@ pub(crate) mod shared {
     pub(crate) use super::{
         HOME, UNPRIVILEGED_ID,
         cgroup::{kills_for_memory_around, limit_processes_around},
-        container::{ARGUMENT, CONTROL, FOLDER},
+        container::{ARGUMENT, CONTROL, FOLDER, TIDY},
         host::{SYSTEM_PATH, allowed_roots, folder},
         owner::Owner,
         protocol::Contained,

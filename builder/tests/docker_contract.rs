@@ -4,7 +4,11 @@
 
 mod support;
 
-use support::{container_engine::Kind, containers::containers, engine_contract as contract};
+use support::{
+    container_engine::{ContainerEngine, Kind, LENT},
+    containers::containers,
+    engine_contract as contract, ordinary_user,
+};
 
 macro_rules! keeps {
     ($($name:ident),* $(,)?) => {$(
@@ -39,3 +43,13 @@ keeps!(
     big_arguments_and_environments_arrive,
     reaping_leaves_the_living_alone,
 );
+
+/// A user who may use an engine that runs as root, as members of the group `docker` may.
+#[test]
+fn the_same_as_an_ordinary_user() {
+    if std::env::var_os(LENT).is_some() {
+        return;
+    }
+    let engine = ContainerEngine::shared(Kind::Docker);
+    ordinary_user::run_again_with("the_same_as_an_ordinary_user", &[(LENT, engine.place().as_os_str())]);
+}

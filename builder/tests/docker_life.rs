@@ -147,7 +147,7 @@ async fn killing_staith_ends_its_steps_and_reaping_removes_the_rest() {
     assert!(nothing_of(&containers, driver.id()));
     let places = |base: PathBuf| fs::read_dir(base).unwrap().flatten().map(|entry| entry.file_name());
     let left = places(containers.daemon.scratch())
-        .any(|name| name.to_string_lossy().starts_with(&format!("staith-container-{}-", driver.id())));
+        .any(|name| name.to_string_lossy().starts_with(&format!("staith-{}-", driver.id())));
     assert!(!left);
 }
 

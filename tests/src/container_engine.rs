@@ -32,9 +32,13 @@ pub enum Kind {
 /// way.
 #[derive(Debug)]
 pub struct ContainerEngine {
-    keeper: Child,
-    place: TempDir,
+    /// None where another process keeps it.
+    keeper: Option<(Child, TempDir)>,
+    place: PathBuf,
 }
+
+/// Names the place of an engine that another process has started and keeps.
+pub const LENT: &str = "STAITH_TEST_CONTAINER_ENGINE";
 
 /// Ends the engine when its standard input closes, which it also does when the test is killed. The engine has namespaces of
 /// processes and mounts of its own: what it starts ends with it, and what it mounts or writes to /etc and /run nobody else sees.
@@ -89,10 +93,10 @@ impl ContainerEngine {
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        let engine = Self { keeper, place };
+        let engine = Self { place: place.path().to_path_buf(), keeper: Some((keeper, place)) };
         let begun = Instant::now();
         while UnixStream::connect(engine.socket()).is_err() {
-            let log = || fs::read_to_string(engine.place.path().join("log")).unwrap_or_default();
+            let log = || fs::read_to_string(engine.place.join("log")).unwrap_or_default();
             assert!(begun.elapsed() < Duration::from_secs(120), "`{program}` did not start:\n{}", log());
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -111,7 +115,10 @@ impl ContainerEngine {
         // A test that failed while it started one leaves none.
         let mut shared = SHARED[kind as usize].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
-            let engine = Arc::new(Self::start(kind));
+            let engine = Arc::new(match std::env::var_os(LENT) {
+                Some(place) => Self { keeper: None, place: place.into() },
+                None => Self::start(kind),
+            });
             *shared = Arc::downgrade(&engine);
             engine
         })
@@ -119,12 +126,12 @@ impl ContainerEngine {
 
     /// The directory with all that is its own.
     pub fn place(&self) -> &Path {
-        self.place.path()
+        &self.place
     }
 
     /// Where it listens.
     pub fn socket(&self) -> PathBuf {
-        self.place.path().join("engine.sock")
+        self.place.join("engine.sock")
     }
 
     /// Where it listens, as `DOCKER_HOST` says it.
@@ -164,19 +171,21 @@ impl ContainerEngine {
 
     /// A place for what tests keep as long as the engine lives.
     pub fn scratch(&self) -> PathBuf {
-        self.place.path().join("scratch")
+        self.place.join("scratch")
     }
 
     /// A tar of a root file system with a shell, Python and the usual small programs.
     pub fn image(&self) -> PathBuf {
-        self.place.path().join("rootfs.tar")
+        self.place.join("rootfs.tar")
     }
 }
 
 impl Drop for ContainerEngine {
     fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        let _ = self.keeper.wait();
+        if let Some((keeper, _)) = &mut self.keeper {
+            drop(keeper.stdin.take());
+            let _ = keeper.wait();
+        }
     }
 }
 

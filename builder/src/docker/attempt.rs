@@ -67,13 +67,43 @@ pub(super) async fn attempt(
         doing: "making the socket for the step's container".to_owned(),
         why: error.to_string(),
     })?;
-    let container = create(&shared, daemon, &step, &place, &limits).await?;
+    let container = create(&shared, daemon, &step, &place, &limits, For::Step).await?;
     let driven = drive(&shared, &container, &limits, listener, step.clone(), output, cancel, abandoned).await;
     let removed = container.remove().await;
-    make_removable(&step.work);
+    let tidied = tidy(&shared, daemon, &step, &place, &limits).await;
     let exit = driven?;
-    removed?;
+    removed.and(tidied)?;
     Ok(exit)
+}
+
+/// Leaves overlay's own directory so that its owner can remove it.
+async fn tidy(
+    shared: &Shared,
+    daemon: &Daemon,
+    step: &StepSpec,
+    place: &Place,
+    limits: &ContainerLimits,
+) -> Result<(), EngineError> {
+    make_removable(&step.work);
+    // What is empty can be removed whosoever it is, and most often it is.
+    let left = step.work.join("work");
+    if daemon.makes_files_of_ours || std::fs::remove_dir(&left).is_ok() || !left.exists() {
+        return Ok(());
+    }
+    let container = create(shared, daemon, step, place, limits, For::Tidying).await?;
+    let started = daemon.api.start_container(&container.id, None).await;
+    if started.is_ok() {
+        container.until_ended().await;
+    }
+    container.remove().await?;
+    started.map_err(refused("emptying overlay's own directory in a container"))
+}
+
+/// What a container is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum For {
+    Step,
+    Tidying,
 }
 
 /// A container that exists, and the volume that was made for it where the engine needs that.
@@ -126,6 +156,7 @@ async fn create<'a>(
     step: &StepSpec,
     place: &Place,
     limits: &ContainerLimits,
+    purpose: For,
 ) -> Result<Container<'a>, EngineError> {
     let Root::InEngine(image) = &step.image.root else {
         return Err(EngineError::Lost(
@@ -148,9 +179,13 @@ async fn create<'a>(
     let mut profile = profile(container::internet(step.network));
     let podman = daemon.dialect == Dialect::Podman;
     if podman {
+        // Podman reads it from a file.
         let file =
             place.file("seccomp.json", &profile).map_err(setup("writing the profile of system calls"))?;
         profile = file.display().to_string();
+    }
+    let volume = (podman && purpose == For::Step).then(|| name.clone());
+    if let Some(name) = &volume {
         let volume = VolumeCreateRequest {
             name: Some(name.clone()),
             driver: Some("local".to_owned()),
@@ -162,22 +197,22 @@ async fn create<'a>(
     }
     let most = |resource| getrlimit(resource).map_or(0, |(_, hard)| hard);
     let socket = place.socket();
-    let body = container::body(
-        daemon,
-        &Parts {
-            step,
-            image,
-            first: &first,
-            limits,
-            socket: &socket,
-            workspace: if podman { Workspace::Named(&name) } else { Workspace::Inline(&overlay) },
-            profile: &profile,
-            labels,
-            own_limits: (most(Resource::RLIMIT_NOFILE), most(Resource::RLIMIT_NPROC)),
-        },
-    );
+    let parts = Parts {
+        step,
+        image,
+        first: &first,
+        limits,
+        socket: &socket,
+        workspace: if podman { Workspace::Named(&name) } else { Workspace::Inline(&overlay) },
+        profile: &profile,
+        labels,
+        own_limits: (most(Resource::RLIMIT_NOFILE), most(Resource::RLIMIT_NPROC)),
+    };
+    let body = match purpose {
+        For::Step => container::body(daemon, &parts),
+        For::Tidying => container::tidying(daemon, &parts, &step.work),
+    };
     let options = CreateContainerOptionsBuilder::default().name(&name).build();
-    let volume = podman.then(|| name.clone());
     match daemon.api.create_container(Some(options), body).await {
         Ok(created) => {
             created

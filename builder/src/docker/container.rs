@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     engine::{Bind, StepSpec, WORKSPACE},
-    sandbox::shared::{CONTROL, FOLDER, HOME, Internet, MASKED, Owner, READ_ONLY},
+    sandbox::shared::{CONTROL, FOLDER, HOME, Internet, MASKED, Owner, READ_ONLY, TIDY},
 };
 
 /// Labels by which what a killed process left is found.
@@ -93,6 +93,23 @@ pub(super) fn body(daemon: &Daemon, parts: &Parts<'_>) -> ContainerCreateBody {
         host_config: Some(host(daemon, parts)),
         ..ContainerCreateBody::default()
     }
+}
+
+/// A container of the same kind that only empties overlay's own directory: no workspace, no socket, and the engine's root,
+/// which owns what is there.
+pub(super) fn tidying(daemon: &Daemon, parts: &Parts<'_>, work: &Path) -> ContainerCreateBody {
+    let mut body = body(daemon, parts);
+    body.user = Some("0:0".to_owned());
+    if let Some(last) = body.entrypoint.as_mut().and_then(|entrypoint| entrypoint.last_mut()) {
+        *last = TIDY.to_owned();
+    }
+    if let Some(host) = &mut body.host_config {
+        host.mounts = Some(vec![
+            bind(&parts.first.folder, Path::new(FOLDER), true),
+            bind(work, Path::new(WORKSPACE), false),
+        ]);
+    }
+    body
 }
 
 /// Variables of the image by which a loader can be led astray, made empty for the first process. The step gets them.

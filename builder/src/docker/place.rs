@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// What the name of each of our places begins with, before its owner.
-const PREFIX: &str = "staith-container-";
+const PREFIX: &str = "staith-";
 /// The kernel takes a page of options, and the engine wants some room of its own.
 const MAX_OPTIONS: usize = 4000;
 
@@ -127,8 +127,9 @@ impl Place {
     }
 }
 
-fn bases(state: &Path) -> [PathBuf; 2] {
-    [state.to_path_buf(), env::temp_dir()]
+/// Where places are made, in this order: the last one's name is short on every machine.
+fn bases(state: &Path) -> [PathBuf; 3] {
+    [state.to_path_buf(), env::temp_dir(), PathBuf::from("/tmp")]
 }
 
 /// Removes the places of processes that are gone; how many.

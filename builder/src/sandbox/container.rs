@@ -10,7 +10,10 @@ use std::{
     mem::MaybeUninit,
     os::{
         fd::OwnedFd,
-        unix::{fs::FileTypeExt, fs::MetadataExt, net::UnixStream},
+        unix::{
+            fs::{FileTypeExt, MetadataExt, PermissionsExt},
+            net::UnixStream,
+        },
     },
     path::Path,
     process::ExitCode,
@@ -35,6 +38,28 @@ pub(crate) const ARGUMENT: &str = "in-container";
 pub(crate) const FOLDER: &str = "/.staith";
 /// The name of the engine's socket in it.
 pub(crate) const CONTROL: &str = "control";
+
+/// What the helper's last argument is when it is to remove what overlay has left in the directory at the workspace's place.
+pub(crate) const TIDY: &str = "tidy-container";
+
+/// Empties overlay's own directory, which belongs to whoever mounted the overlay. Where that was a container engine's root,
+/// an ordinary user can't look into it, and so not remove it; this process is that root, in a container that has nothing else.
+pub(super) fn tidy() -> ExitCode {
+    let left = Path::new(WORKSPACE).join("work");
+    let empty = || -> io::Result<()> {
+        fs::set_permissions(&left, fs::Permissions::from_mode(0o777))?;
+        for entry in fs::read_dir(&left)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())?;
+            } else {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    };
+    if empty().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
 
 /// Everything that this process does.
 pub(super) fn main() -> ExitCode {

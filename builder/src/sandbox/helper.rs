@@ -34,8 +34,10 @@ pub(super) const INSIDE_ID: u32 = 1000;
 /// Call it first thing in `main`, before any thread or runtime exists. Standard input has to be the engine's socket and
 /// standard output and error the step's; in a container, where it is process 1, it finds all that by itself.
 pub fn helper_main() -> ExitCode {
-    if std::env::args_os().next_back().is_some_and(|last| last == container::ARGUMENT) {
-        return container::main();
+    match std::env::args_os().next_back() {
+        Some(last) if last == container::ARGUMENT => return container::main(),
+        Some(last) if last == container::TIDY => return container::tidy(),
+        _ => {}
     }
     let Ok(mut control) = take_control() else { return ExitCode::FAILURE };
     let told = match read_opening::<Request>(&mut control) {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     bench::helper,
-    container_engine::{ContainerEngine, Kind},
+    container_engine::{ContainerEngine, Kind, LENT},
 };
 
 /// Our engine over a container engine of the tests' own. Where a test names no image it gets one made of this host's
@@ -27,7 +27,12 @@ pub struct Containers {
 /// Over the container engine that other tests of this process use, too.
 pub fn containers(kind: Kind) -> Containers {
     let daemon = ContainerEngine::shared(kind);
-    let engine = DockerEngine::at(Some(daemon.host()), helper(), daemon.scratch());
+    // One that was lent has no place for what another user keeps.
+    let state = match std::env::var_os(LENT) {
+        Some(_) => std::env::temp_dir().join("state"),
+        None => daemon.scratch(),
+    };
+    let engine = DockerEngine::at(Some(daemon.host()), helper(), state);
     let engine = engine.allowing_images_below(vec![daemon.place().to_path_buf()]);
     Containers { engine, daemon }
 }
