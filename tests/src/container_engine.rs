@@ -46,6 +46,7 @@ const KEEPER: &str = r#"
 set -u
 place=$1 command=$2 group=staith-test-$$
 export place group
+had=$(ls -d /sys/fs/cgroup/*/libpod_parent /sys/fs/cgroup/libpod_parent 2>/dev/null)
 mkdir -p "$place/data" "$place/exec" "$place/etc" "$place/etc-work"
 unshare --mount --pid --fork --kill-child=KILL --mount-proc bash -c '
     set -e
@@ -59,7 +60,10 @@ wait $engine
 for limit in /sys/fs/cgroup/*/ /sys/fs/cgroup; do
     [ -d "$limit/$group" ] && find "$limit/$group" -depth -type d -exec rmdir {} \;
 done 2>/dev/null
-rmdir /sys/fs/cgroup/*/libpod_parent /sys/fs/cgroup/libpod_parent 2>/dev/null
+# Podman has one parent for all its groups; it goes if it came with this engine.
+[ -n "$had" ] || for parent in /sys/fs/cgroup/*/libpod_parent /sys/fs/cgroup/libpod_parent; do
+    [ -d "$parent" ] && find "$parent" -depth -type d -exec rmdir {} \;
+done 2>/dev/null
 exit 0
 "#;
 
