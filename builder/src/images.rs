@@ -35,7 +35,6 @@ use std::{
 
 use staith_model::Digest;
 
-pub(crate) use self::top::AUTHORITIES;
 pub use self::{
     config::ImageConfig,
     reference::{Choice, ImageReference, LocalImage, NotAnImage, RegistryImage},
@@ -46,6 +45,7 @@ use self::{
     store::{Known, Meaning, Store},
     view::Shown,
 };
+pub(crate) use self::{local::allowed_roots, top::AUTHORITIES};
 use crate::engine::{EngineError, Image, ImageFetched, ImageProgress, Root};
 
 /// For this long a registry is not asked again what a tag means, so that running on each save stays quick. A registry on this
@@ -61,6 +61,23 @@ pub(crate) struct Images {
     /// Opened when the first image is asked for: most runs ask for none.
     store: Mutex<Option<Arc<Store>>>,
     notices: Mutex<Vec<String>>,
+}
+
+/// Where an archive on this machine is that a pipeline names, for engines that read archives themselves: the place without
+/// links, if the machine's owner allows it.
+///
+/// # Errors
+/// [`EngineError::ImageMissing`].
+pub(crate) fn find_archive(image: &LocalImage, allowed: &[PathBuf]) -> Result<PathBuf, EngineError> {
+    let missing = |error: ImageError| error.about(&image.to_string());
+    let path = local::find(&image.path, allowed).map_err(missing)?;
+    if path.is_file() && !image.is_layout {
+        return Ok(path);
+    }
+    let why = format!("{} is a directory, and container engines take archives only", path.display());
+    let remedy = "name a tar that `docker save` or `podman save` wrote, or one of a root file system (`tar -C rootfs -c . > \
+                  rootfs.tar`), or leave `--engine` out";
+    Err(missing(ImageError::missing(why, remedy)))
 }
 
 impl Images {

@@ -3,7 +3,8 @@
 //! 1. [`source`]: from a repository or a working directory to an exact, read-only tree.
 //! 2. [`pipeline`]: `runner.toml` as a value, or an error that points at the place.
 //! 3. [`plan`]: source and pipeline become a plan with nothing left to choose.
-//! 4. [`engine`]: the seam behind which a step is isolated, and [`sandbox`], the built-in way to do it.
+//! 4. [`engine`]: the seam behind which a step is isolated; [`sandbox`], the built-in way to do it, and [`docker`], the way of
+//!    container engines.
 //!    [`images`]: root file systems from registries, archives and directories.
 //!    `disk` ends what writes too much.
 //! 5. [`layers`]: a workspace is a stack of layers; what a step leaves is another layer.
@@ -17,6 +18,7 @@
 
 pub mod cache;
 mod disk;
+pub mod docker;
 pub mod engine;
 pub mod execute;
 pub mod images;

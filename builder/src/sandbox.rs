@@ -7,7 +7,8 @@
 //! 4. [`rootfs`]: what a step sees; [`mounts`]: how it gets there.
 //! 5. [`step`]: from a copy of process 1 to the program; [`confinement`], [`seccomp`]: what it must not have.
 //! 6. [`cgroup`]: limits. [`egress`]: the only way out. [`host`]: the image and the toolchains.
-//! 7. [`probe`]: whether all this works here, and what to do if not. [`diagnosis`]: the same, one mechanism after another.
+//! 7. [`container`]: the same first process, in a container that another engine made ([`crate::docker`]).
+//! 8. [`probe`]: whether all this works here, and what to do if not. [`diagnosis`]: the same, one mechanism after another.
 //!
 //! Only [`sys`] has `unsafe` code.
 //!
@@ -16,12 +17,14 @@
 
 mod cgroup;
 mod confinement;
+mod container;
 mod diagnosis;
 mod egress;
 mod helper;
 mod host;
 mod init;
 mod mounts;
+mod owner;
 mod probe;
 mod protocol;
 mod rootfs;
@@ -51,12 +54,31 @@ use crate::{
     images::{ImageConfig, Images},
 };
 
+/// What the engine of containers has in common with this one.
+pub(crate) mod shared {
+    pub(crate) use super::{
+        HOME, UNPRIVILEGED_ID,
+        cgroup::{kills_for_memory_around, limit_processes_around},
+        container::{ARGUMENT, CONTROL, FOLDER, TIDY},
+        host::{SYSTEM_PATH, allowed_roots, folder},
+        owner::Owner,
+        protocol::Contained,
+        rootfs::kernel::{MASKED, READ_ONLY},
+        seccomp::{
+            Filters, compile,
+            profile::{Internet, profile},
+        },
+        supervise::{Pump, Watch, connection::Connection, make_removable, plan, pump},
+        sys::landlock_abi,
+    };
+}
+
 /// The home directory in the sandbox.
-const HOME: &str = "/home/builder";
+pub(crate) const HOME: &str = "/home/builder";
 /// As root, the host's user and group that a step's processes are. No user of a usual host has this id: it lies above what
 /// `useradd` hands out as subordinate ids by default (`SUB_UID_MAX`, 600100000) and above what systemd gives to containers
 /// (to 1879048191), so it is in no other user's `/etc/subuid` either.
-const UNPRIVILEGED_ID: u32 = 1_900_200_000;
+pub(crate) const UNPRIVILEGED_ID: u32 = 1_900_200_000;
 const _: () = assert!(UNPRIVILEGED_ID > 1_879_048_191 && UNPRIVILEGED_ID < i32::MAX as u32);
 
 /// The engine that needs nothing but the kernel.

@@ -67,6 +67,11 @@ impl Home {
         self.0.join("store")
     }
 
+    /// What container engines are given: the first process of containers, and what is made for one step.
+    pub(crate) fn containers(&self) -> PathBuf {
+        self.0.join("containers")
+    }
+
     /// Records of steps that passed.
     pub(crate) fn step_cache(&self) -> PathBuf {
         self.0.join("steps")

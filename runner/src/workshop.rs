@@ -10,9 +10,11 @@ use std::{
     sync::Arc,
 };
 
+use clap::ValueEnum;
 use staith_builder::{
     cache::StepCache,
-    engine::{Capabilities, Engine as _, Image, ImageProgress, ImageSpec, Support},
+    docker::DockerEngine,
+    engine::{Capabilities, Engine, Image, ImageProgress, ImageSpec, Support},
     execute::{Budget, Workbench},
     layers::LayerStore,
     pipeline::Pipeline,
@@ -32,7 +34,7 @@ pub(crate) const PIPELINE_FILE: &str = "runner.toml";
 
 /// Everything that a run is made with, before it is known which run.
 pub(crate) struct Workshop {
-    engine: BuiltInSandbox,
+    engine: Isolation,
     sources: Sources,
     layers: LayerStore,
     cache: StepCache,
@@ -58,13 +60,25 @@ impl Workshop {
             cache: StepCache::new(home.step_cache()),
             logs: RunLogs::below(home.runs()),
             secrets: SecretsFile::in_directory(home.path()),
-            engine,
+            engine: Isolation::BuiltIn(engine),
         })
     }
 
     /// The budget that all that is kept is held to.
     pub(crate) fn upkeep(&self) -> Upkeep {
         self.upkeep.clone()
+    }
+
+    /// The same stores with another engine. All engines keep files under the same owner.
+    #[must_use]
+    pub(crate) fn isolated_by(self, engine: EngineName, home: &Home) -> Self {
+        match engine {
+            EngineName::BuiltIn => self,
+            EngineName::Docker => {
+                let engine = DockerEngine::new(inner::sandbox_command(), home.containers());
+                Self { engine: Isolation::Containers(engine), ..self }
+            }
+        }
     }
 
     /// The exact source of an origin. Blocks while a repository on another machine is fetched, which `progress` hears of.
@@ -158,6 +172,7 @@ impl Workshop {
         plan: &Plan,
         progress: &ImageProgress<'_>,
     ) -> Result<BTreeMap<Option<String>, Image>, Problem> {
+        self.engine.needs_images(plan)?;
         let of_steps = plan.steps.iter().map(|step| step.image.clone());
         let named: BTreeSet<_> =
             of_steps.chain(plan.services.iter().map(|service| service.image.clone())).collect();
@@ -166,9 +181,9 @@ impl Workshop {
             // Toolchains are the host's; an image has its own.
             let tools = if reference.is_none() { plan.tools.clone() } else { Vec::new() };
             let wanted = ImageSpec { reference: reference.clone(), tools };
-            images.insert(reference, self.engine.image(&wanted, progress).await?);
+            images.insert(reference, self.engine.as_dyn().image(&wanted, progress).await?);
         }
-        if let Some(unenforced) = unenforced_limit(plan, &self.engine.probe().await?) {
+        if let Some(unenforced) = unenforced_limit(plan, &self.engine.as_dyn().probe().await?) {
             return Err(unenforced);
         }
         let found = |step: &StepPlan, program: &str| find_program(&images[&step.image], program);
@@ -178,7 +193,10 @@ impl Workshop {
 
     /// What people should know of the images that were just found.
     pub(crate) fn notices(&self) -> Vec<String> {
-        self.engine.take_notices()
+        match &self.engine {
+            Isolation::BuiltIn(engine) => engine.take_notices(),
+            Isolation::Containers(_) => Vec::new(),
+        }
     }
 
     /// The secrets that the plan's steps name.
@@ -197,7 +215,7 @@ impl Workshop {
         secrets: Supply,
         jobs: Option<NonZeroUsize>,
     ) -> Arc<Workbench> {
-        let engine = Arc::new(self.engine);
+        let engine = self.engine.into_shared();
         // What killed runs have left is removed while this one goes on; nobody waits for it.
         let sweeper = Arc::clone(&engine);
         tokio::spawn(async move {
@@ -216,6 +234,56 @@ impl Workshop {
             logs: Some(self.logs),
             clock: clock::unix_millis,
         })
+    }
+}
+
+/// What isolates steps, by the name that people give it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EngineName {
+    /// Namespaces of this machine's kernel; nothing to install
+    #[default]
+    BuiltIn,
+    /// Containers of Docker or Podman on this machine; each step needs an image
+    Docker,
+}
+
+/// What isolates steps.
+enum Isolation {
+    BuiltIn(BuiltInSandbox),
+    Containers(DockerEngine),
+}
+
+impl Isolation {
+    fn as_dyn(&self) -> &dyn Engine {
+        match self {
+            Self::BuiltIn(engine) => engine,
+            Self::Containers(engine) => engine,
+        }
+    }
+
+    fn into_shared(self) -> Arc<dyn Engine> {
+        match self {
+            Self::BuiltIn(engine) => Arc::new(engine),
+            Self::Containers(engine) => Arc::new(engine),
+        }
+    }
+
+    /// Container engines have no root file system of the host.
+    fn needs_images(&self, plan: &Plan) -> Result<(), Problem> {
+        let without = plan.steps.iter().find(|step| step.image.is_none());
+        match (self, without) {
+            (Self::Containers(_), Some(step)) => Err(Problem::new(
+                Exit::Configuration,
+                format!("step `{}` names no image, and in a container it needs one; nothing was run", step.name),
+            )
+            .with_why("a container has none of the host's programs")
+            .with_remedy(format!(
+                "write `image = \"...\"` at the top of {PIPELINE_FILE} for all steps, or in [steps.{}]; or run without \
+                 `--engine docker`",
+                step.name
+            ))),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -4,10 +4,12 @@
 //! 2. [`load`]: clients that never stop asking, and what they saw.
 //! 3. [`app`]: a project with a small server, for scenarios about releasing.
 //! 4. [`registry`]: a registry, and images to put into it.
-//! 5. [`wait`]: the one way to wait in a test: for a condition, never for a time.
-//! 6. [`leavings`]: what a run must not leave behind.
+//! 5. [`container_engine`]: container engines of the tests' own.
+//! 6. [`wait`]: the one way to wait in a test: for a condition, never for a time.
+//! 7. [`leavings`]: what a run must not leave behind.
 
 pub mod app;
+pub mod container_engine;
 pub mod leavings;
 pub mod load;
 pub mod registry;

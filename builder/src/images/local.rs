@@ -27,7 +27,7 @@ use crate::sandbox::{Stamp, reason_not_below, stamps_below};
 pub(super) const ROOTS_VARIABLE: &str = "STAITH_IMAGE_ROOTS";
 
 /// The folders that the machine's owner allows by the environment. What is not absolute means nothing.
-pub(super) fn allowed_roots() -> Vec<PathBuf> {
+pub(crate) fn allowed_roots() -> Vec<PathBuf> {
     let value = env::var_os(ROOTS_VARIABLE).unwrap_or_default();
     env::split_paths(&value).filter(|root| root.is_absolute()).collect()
 }
@@ -90,7 +90,7 @@ fn is_layout(path: &Path) -> bool {
 }
 
 /// The place itself, without links, if the machine's owner allows it.
-fn find(path: &Path, roots: &[PathBuf]) -> Result<PathBuf, ImageError> {
+pub(super) fn find(path: &Path, roots: &[PathBuf]) -> Result<PathBuf, ImageError> {
     let allow = || {
         format!(
             "put it below /opt, or, if you own this machine, start Staith with {ROOTS_VARIABLE} set to a folder that holds it \

@@ -7,7 +7,6 @@ mod hierarchy;
 
 use std::{
     fs, io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
     time::Duration,
@@ -15,7 +14,7 @@ use std::{
 
 use hierarchy::Layout;
 
-use super::protocol::Request;
+use super::{owner::Owner, protocol::Request};
 use crate::engine::Support;
 
 /// What the name of each of our groups begins with.
@@ -87,13 +86,18 @@ impl Cgroups {
     }
 }
 
+/// Who made a group of this name; none where it is not one of ours.
+fn owner_of(name: &str) -> Option<Owner> {
+    Owner::parse(name.strip_prefix(PREFIX)?)
+}
+
 fn reap_below(directory: &Path) -> io::Result<usize> {
     let mut removed = 0;
     // Others' groups come and go while this looks, and some may not be looked into.
     let Ok(entries) = fs::read_dir(directory) else { return Ok(0) };
     let below = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     for entry in below {
-        let Some(owner) = Owner::of_group(&entry.file_name().to_string_lossy()) else {
+        let Some(owner) = owner_of(&entry.file_name().to_string_lossy()) else {
             removed += reap_below(&entry.path())?;
             continue;
         };
@@ -110,45 +114,6 @@ fn reap_below(directory: &Path) -> io::Result<usize> {
     Ok(removed)
 }
 
-/// Who made a group: a process id, when that process started, because ids are used again, and in which namespace of process
-/// ids, because in another one (a container's) the same id is somebody else.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Owner {
-    pid: u32,
-    started: u64,
-    /// The namespace's inode.
-    namespace: u64,
-}
-
-impl Owner {
-    fn this_process() -> io::Result<Self> {
-        let pid = std::process::id();
-        let started = start_time(pid).ok_or_else(|| io::Error::other("/proc/self/stat is unreadable"))?;
-        Ok(Self { pid, started, namespace: own_namespace()? })
-    }
-
-    fn of_group(name: &str) -> Option<Self> {
-        let mut parts = name.strip_prefix(PREFIX)?.splitn(4, '-');
-        let mut number = || parts.next()?.parse::<u64>().ok();
-        Some(Self { pid: number()?.try_into().ok()?, started: number()?, namespace: number()? })
-    }
-
-    /// Whoever can't be seen from here counts as alive.
-    fn is_alive(self) -> bool {
-        own_namespace().ok() != Some(self.namespace) || start_time(self.pid) == Some(self.started)
-    }
-}
-
-fn own_namespace() -> io::Result<u64> {
-    Ok(fs::metadata("/proc/self/ns/pid")?.ino())
-}
-
-/// Clock ticks between the machine's start and the process's. The program's name before it may hold anything, even `)`.
-fn start_time(pid: u32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()
-}
-
 /// The control groups of one step: one directory on v2, one for each limit on v1.
 #[derive(Debug)]
 pub(super) struct Group {
@@ -160,12 +125,12 @@ pub(super) struct Group {
 impl Group {
     fn make(layout: &Layout, label: &str, limits: GroupLimits) -> io::Result<Self> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let Owner { pid, started, namespace } = Owner::this_process()?;
+        let owner = Owner::this_process()?;
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         // A file name has at most 255 bytes.
         let label: String =
             label.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(100).collect();
-        let name = format!("{PREFIX}{pid}-{started}-{namespace}-{number}-{label}");
+        let name = format!("{PREFIX}{owner}-{number}-{label}");
         let mut group = Self { directories: Vec::new(), v2: layout.is_v2(), memory: None };
         // From here on dropping the group removes what was made.
         for (controller, settings) in settings(limits, layout.is_v2()) {
@@ -269,6 +234,33 @@ fn remove_directory(directory: &Path) -> io::Result<bool> {
     }
 }
 
+/// Bounds the processes in the group that another process is in.
+pub(crate) fn limit_processes_around(pid: u32, most: i64) -> io::Result<()> {
+    let file = group_around(pid, "pids").ok_or(io::ErrorKind::NotFound)?.join("pids.max");
+    fs::write(&file, most.to_string())?;
+    if fs::read_to_string(&file)?.trim() == most.to_string() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::Other.into())
+    }
+}
+
+fn group_around(pid: u32, controller: &str) -> Option<PathBuf> {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").ok()?;
+    let its = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    hierarchy::group_of(&mounts, &its, controller)
+}
+
+/// How many processes the kernel killed for memory in the group that another process is in; none when that can't be seen
+/// from here.
+pub(crate) fn kills_for_memory_around(pid: u32) -> Option<u64> {
+    let directory = group_around(pid, "memory")?;
+    ["memory.events", "memory.oom_control"].iter().find_map(|file| {
+        let text = fs::read_to_string(directory.join(file)).ok()?;
+        Some(counter(&text, "oom_kill"))
+    })
+}
+
 fn counter(text: &str, name: &str) -> u64 {
     let value = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok();
     text.lines().find_map(value).unwrap_or(0)
@@ -326,15 +318,10 @@ mod tests {
 
     #[test]
     fn a_group_tells_its_owner() {
-        let owner = Owner::this_process().unwrap();
-        assert!(owner.is_alive());
-        assert!(!Owner { started: owner.started + 1, ..owner }.is_alive());
-        // The same process id in another container says nothing of the one that made the group.
-        assert!(Owner { started: owner.started + 1, namespace: owner.namespace + 1, ..owner }.is_alive());
-        let expected = Owner { pid: 12, started: 345, namespace: 4_026_531_836 };
-        assert_eq!(Owner::of_group("staith-12-345-4026531836-0-run-step"), Some(expected));
+        let owner = owner_of("staith-12-345-4026531836-0-run-step").unwrap();
+        assert_eq!(owner.to_string(), "12-345-4026531836");
         for foreign in ["staith-", "staith-x-1-2", "docker-12-345-0-run", "staith.slice"] {
-            assert_eq!(Owner::of_group(foreign), None, "{foreign}");
+            assert_eq!(owner_of(foreign), None, "{foreign}");
         }
     }
 

@@ -11,23 +11,22 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
 use super::{
     HOME,
-    protocol::{Doing, SetupError, Stage},
+    protocol::{Doing, Program, SetupError, Stage},
 };
 use crate::engine::WORKSPACE;
 
-/// Confines this process and all that it will start. `image` says whether the root is an image's, of which a step may change
-/// what it likes: it is gone with the step.
-pub(super) fn confine(processes: u64, longest_file: Option<u64>, image: bool) -> Result<(), SetupError> {
-    limits(processes, longest_file).doing(Stage::Confinement, || "setting resource limits".to_owned())?;
+/// Confines this process and all that it will start.
+pub(super) fn confine(program: &Program) -> Result<(), SetupError> {
+    limits(program).doing(Stage::Confinement, || "setting resource limits".to_owned())?;
     no_capabilities().doing(Stage::Confinement, || "dropping capabilities".to_owned())?;
     rustix::thread::set_no_new_privs(true)
         .doing(Stage::Confinement, || "giving up new privileges".to_owned())?;
-    second_wall(image).doing(Stage::Confinement, || "restricting files with Landlock".to_owned())
+    second_wall(program.in_image).doing(Stage::Confinement, || "restricting files with Landlock".to_owned())
 }
 
 /// Resource limits that hold on every host, whatever control groups it has. The number of processes is counted per user
 /// namespace, so it is the step's own.
-fn limits(processes: u64, longest_file: Option<u64>) -> nix::Result<()> {
+fn limits(program: &Program) -> nix::Result<()> {
     // Descriptors are a number many programs loop over; beyond this they get slow.
     const DESCRIPTORS: u64 = 65_536;
     const LOCKED_BYTES: u64 = 64 << 10;
@@ -37,11 +36,12 @@ fn limits(processes: u64, longest_file: Option<u64>) -> nix::Result<()> {
         (Resource::RLIMIT_MEMLOCK, LOCKED_BYTES),
         (Resource::RLIMIT_NICE, 0),
         (Resource::RLIMIT_RTPRIO, 0),
-        (Resource::RLIMIT_NPROC, processes),
-        (Resource::RLIMIT_FSIZE, longest_file.unwrap_or(RLIM_INFINITY)),
+        (Resource::RLIMIT_NPROC, program.processes.unwrap_or(RLIM_INFINITY)),
+        (Resource::RLIMIT_FSIZE, program.longest_file.unwrap_or(RLIM_INFINITY)),
     ] {
         let (_, hard) = getrlimit(resource)?;
-        let most = if hard == RLIM_INFINITY { wanted } else { wanted.min(hard) };
+        // No limit is the biggest number.
+        let most = wanted.min(hard);
         setrlimit(resource, most, most)?;
     }
     Ok(())
@@ -57,12 +57,12 @@ fn no_capabilities() -> io::Result<()> {
 }
 
 /// Landlock, where the kernel has it. It would still hold if a mount were writable by mistake.
-fn second_wall(image: bool) -> io::Result<()> {
+fn second_wall(in_image: bool) -> io::Result<()> {
     // Rights of this version are known to suit the step; a kernel that has fewer restricts what it can.
     let all = AccessFs::from_all(ABI::V5);
     let reading = AccessFs::from_read(ABI::V5);
     let mut writable = [WORKSPACE, HOME, "/tmp", "/run", "/var/tmp", "/dev"].map(PathBuf::from).to_vec();
-    if image {
+    if in_image {
         writable.extend(directories_of_the_image()?);
     }
     let restrict = || -> Result<(), landlock::RulesetError> {

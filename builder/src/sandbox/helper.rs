@@ -20,7 +20,7 @@ use nix::{
 };
 
 use super::{
-    init,
+    container, init,
     protocol::{Doing, Report, Request, SetupError, Stage, read_opening, send_report},
     seccomp::Filters,
     staging, sys,
@@ -32,10 +32,15 @@ pub(super) const INSIDE_ID: u32 = 1000;
 /// What the program that serves as helper does instead of everything else.
 ///
 /// Call it first thing in `main`, before any thread or runtime exists. Standard input has to be the engine's socket and
-/// standard output and error the step's.
+/// standard output and error the step's; in a container, where it is process 1, it finds all that by itself.
 pub fn helper_main() -> ExitCode {
+    match std::env::args_os().next_back() {
+        Some(last) if last == container::ARGUMENT => return container::main(),
+        Some(last) if last == container::TIDY => return container::tidy(),
+        _ => {}
+    }
     let Ok(mut control) = take_control() else { return ExitCode::FAILURE };
-    let told = match read_opening(&mut control) {
+    let told = match read_opening::<Request>(&mut control) {
         Ok((request, filters)) => launch(&request, &filters, &mut control),
         Err(error) => Err(error).doing(Stage::Other, || "reading what to run".to_owned()),
     };

@@ -21,7 +21,7 @@ use std::{
 use serde::Serialize;
 use staith_model::{Digest, Name, Tool};
 
-pub(super) use self::directory::allowed_roots;
+pub(crate) use self::directory::allowed_roots;
 use self::memory::Memory;
 pub(crate) use self::{directory::reason_not_below, memory::Stamp, packages::stamps_below};
 use crate::{
@@ -32,7 +32,7 @@ use crate::{
 /// Where toolchains appear in the sandbox.
 const TOOLS: &str = "/opt/tools";
 /// What comes after the toolchains in `PATH`.
-const SYSTEM_PATH: [&str; 6] =
+pub(crate) const SYSTEM_PATH: [&str; 6] =
     ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
 
 /// One toolchain as found on this host.
@@ -47,6 +47,22 @@ struct Found {
     path: Vec<PathBuf>,
     /// Variables that it needs.
     env: BTreeMap<String, String>,
+}
+
+/// A folder of the host that a project names as a tool, for sandboxes with another root file system: what changes when it
+/// does, what to show of it and where, its directories for `PATH`, and variables that it needs.
+///
+/// # Errors
+/// It is missing, or must not be shown.
+pub(crate) fn folder(
+    name: &Name,
+    path: &Path,
+    state: &Path,
+    roots: &[PathBuf],
+) -> Result<(String, Image), EngineError> {
+    let found = directory::show(name, path, state, roots)?;
+    let image = Image { binds: found.binds, path: found.path, env: found.env, ..bare_image() };
+    Ok((found.identity, image))
 }
 
 /// An image of the host alone; its digest says nothing.

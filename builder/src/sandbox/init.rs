@@ -31,7 +31,7 @@ use staith_model::Network;
 use self::ending::{Tree, signal_all};
 use super::{
     helper::INSIDE_ID,
-    protocol::{Command, Doing, PROXY_PORT, Report, Request, SetupError, Stage, frame, send_report},
+    protocol::{Command, Doing, PROXY_PORT, Program, Report, Request, SetupError, Stage, frame, send_report},
     rootfs,
     seccomp::Filters,
     staging, step, sys,
@@ -41,7 +41,7 @@ use super::{
 /// long as the helper lives.
 pub(super) fn run(request: &Request, filters: &Filters, control: &mut UnixStream, parent: OwnedFd) -> ! {
     let report = match prepare(request, control, &parent) {
-        Ok(victim) => start_and_watch(request, filters, control, &parent, &victim),
+        Ok(victim) => start_and_watch(&request.program, filters, control, &parent, &victim),
         Err(error) => Err(error),
     };
     let report = report.unwrap_or_else(Report::Failed);
@@ -96,14 +96,14 @@ fn fewer_namespaces_and_watches() -> Vec<(std::fs::File, &'static str)> {
 /// When memory runs out the kernel shall pick a process of the step, neither this one nor the helper nor the engine. The
 /// step can't mark itself: it inherits that its files in `/proc` are not its own. So this process marks itself for as long
 /// as it copies itself.
-struct Victim(Option<(std::fs::File, i32)>);
+pub(super) struct Victim(Option<(std::fs::File, i32)>);
 
 impl Victim {
     /// How much likelier a victim the step is.
     const MARK: i32 = 500;
 
     /// Where the host forbids even that, the step's own memory limit still holds.
-    fn open() -> Self {
+    pub(super) fn open() -> Self {
         let open = || -> Option<(std::fs::File, i32)> {
             let path = "/proc/self/oom_score_adj";
             let before = std::fs::read_to_string(path).ok()?.trim().parse().ok()?;
@@ -153,12 +153,14 @@ fn network(network: Network, control: &UnixStream) -> Result<(), SetupError> {
         return Ok(());
     }
     sys::loopback_up().doing(Stage::Network, || "bringing loopback up".to_owned())?;
-    if network == Network::Outbound {
-        TcpListener::bind(("127.0.0.1", PROXY_PORT))
-            .and_then(|listener| hand_over(control, &listener))
-            .doing(Stage::Network, || "making the proxy's socket".to_owned())?;
-    }
-    Ok(())
+    if network == Network::Outbound { listen_for_the_proxy(control) } else { Ok(()) }
+}
+
+/// Makes the socket at which the step finds the proxy, and gives it to the engine.
+pub(super) fn listen_for_the_proxy(control: &UnixStream) -> Result<(), SetupError> {
+    TcpListener::bind(("127.0.0.1", PROXY_PORT))
+        .and_then(|listener| hand_over(control, &listener))
+        .doing(Stage::Network, || "making the proxy's socket".to_owned())
 }
 
 /// Gives the engine a socket that listens in here; the engine's own network stays out there.
@@ -172,8 +174,10 @@ fn hand_over(control: &UnixStream, listener: &TcpListener) -> io::Result<()> {
     if sent == bytes.len() { Ok(()) } else { Err(io::Error::other("the socket took a part of a frame only")) }
 }
 
-fn start_and_watch(
-    request: &Request,
+/// Starts the program and obeys the engine until it ends; ends the rest. `parent` becomes readable when whoever made this
+/// sandbox is gone.
+pub(super) fn start_and_watch(
+    program: &Program,
     filters: &Filters,
     control: &mut UnixStream,
     parent: &OwnedFd,
@@ -188,7 +192,7 @@ fn start_and_watch(
         victim.unmark();
     }
     let main = match forked.doing(Stage::Other, || "starting the step's process".to_owned())? {
-        ForkResult::Child => step::become_program(request, filters, fails.into()),
+        ForkResult::Child => step::become_program(program, filters, fails.into()),
         ForkResult::Parent { child } => child,
     };
     drop(fails);
@@ -202,7 +206,7 @@ fn start_and_watch(
     failure.read_to_end(&mut why).doing(Stage::Other, || "waiting for the program to start".to_owned())?;
     if !why.is_empty() {
         Tree::of(main).end();
-        return step::Failure::from_bytes(&why).into_report(request);
+        return step::Failure::from_bytes(&why).into_report(program);
     }
     send_report(control, &Report::Started).doing(Stage::Other, || "telling the engine".to_owned())?;
     watch(Tree::of(main), control, parent, &children)

@@ -49,23 +49,44 @@ pub(super) struct Request {
     pub(super) scratch_bytes: u64,
     /// What the step may reach.
     pub(super) network: Network,
-    /// Processes and threads of the step.
-    pub(super) processes: u64,
+    /// What to run.
+    pub(super) program: Program,
+}
+
+/// A step's program and what it is started with, which is the same in every kind of sandbox.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Program {
+    /// Processes and threads of the step's user; `None` where that user is not the step's alone, and something else limits
+    /// them.
+    pub(crate) processes: Option<u64>,
     /// Bytes that no file of the step may be longer than.
-    pub(super) longest_file: Option<u64>,
+    pub(crate) longest_file: Option<u64>,
+    /// Whether the root is an image's, of which a step may change what it likes: it is gone with the step.
+    pub(crate) in_image: bool,
     /// Where the step starts, absolute, in the sandbox.
-    pub(super) workdir: PathBuf,
+    pub(crate) workdir: PathBuf,
     /// Program and arguments.
-    pub(super) argv: Vec<OsString>,
+    pub(crate) argv: Vec<OsString>,
     /// Where the program is looked for, in the sandbox.
-    pub(super) path: Vec<PathBuf>,
+    pub(crate) path: Vec<PathBuf>,
     /// The whole environment, as `NAME=value`.
-    pub(super) env: Vec<OsString>,
+    pub(crate) env: Vec<OsString>,
+}
+
+/// All that the first process of a container needs to know. The engine sends it over the socket that it bound into the
+/// container, after one byte that brings the step's output pipes. So no argument and no secret is in the container's
+/// configuration, where anybody who may speak to the container engine could read them.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Contained {
+    /// What the step may reach.
+    pub(crate) network: Network,
+    /// What to run.
+    pub(crate) program: Program,
 }
 
 /// What the engine says once the step runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Command {
+pub(crate) enum Command {
     /// SIGTERM to every process of the step.
     Terminate,
     /// SIGKILL to every process of the step.
@@ -91,7 +112,7 @@ impl Command {
 
 /// What the helper's side says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Report {
+pub(crate) enum Report {
     /// The socket that comes with this frame listens in the sandbox; whoever connects wants the proxy.
     Listening,
     /// The program runs.
@@ -115,7 +136,7 @@ pub(super) enum Report {
 
 /// The part of making a sandbox at which something failed; decides which remedy is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Stage {
+pub(crate) enum Stage {
     /// New namespaces.
     Namespaces,
     /// Who is who in the user namespace.
@@ -139,12 +160,12 @@ pub(super) enum Stage {
 /// Why a sandbox could not be made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{doing}: {why}")]
-pub(super) struct SetupError {
-    pub(super) stage: Stage,
-    pub(super) doing: String,
-    pub(super) why: String,
+pub(crate) struct SetupError {
+    pub(crate) stage: Stage,
+    pub(crate) doing: String,
+    pub(crate) why: String,
     /// The system's error number, 0 where there is none.
-    pub(super) errno: i32,
+    pub(crate) errno: i32,
 }
 
 /// Says what was being done when a system call failed.
@@ -176,7 +197,7 @@ pub(super) fn frame<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
 }
 
 /// The request and the filters, ready to be sent.
-pub(super) fn opening(request: &Request, filters: &Filters) -> io::Result<Vec<u8>> {
+pub(super) fn opening<T: Serialize>(request: &T, filters: &Filters) -> io::Result<Vec<u8>> {
     let mut bytes = frame(request)?;
     for filter in [&filters.allow, &filters.refuse] {
         let length = u32::try_from(filter.len()).map_err(io::Error::other)?;
@@ -187,7 +208,7 @@ pub(super) fn opening(request: &Request, filters: &Filters) -> io::Result<Vec<u8
 }
 
 /// Reads what [`opening`] made.
-pub(super) fn read_opening(from: &mut impl Read) -> io::Result<(Request, Filters)> {
+pub(super) fn read_opening<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<(T, Filters)> {
     let request = serde_json::from_slice(&read_block(from)?)?;
     Ok((request, Filters { allow: read_block(from)?, refuse: read_block(from)? }))
 }
@@ -261,7 +282,7 @@ mod tests {
             let mut frames = Frames::default();
             frames.feed(&bytes);
             let _ = frames.next::<Report>();
-            let _ = read_opening(&mut &bytes[..]);
+            let _ = read_opening::<Request>(&mut &bytes[..]);
         }
     }
 

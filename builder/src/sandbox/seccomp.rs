@@ -8,6 +8,7 @@
 //! Programs for another architecture than the host's (32-bit, x32) are ended or get ENOSYS: their numbers mean other calls.
 
 mod calls;
+pub(crate) mod profile;
 
 use std::{collections::BTreeMap, io};
 
@@ -18,7 +19,7 @@ use seccompiler::{
 
 /// Both filters, as the bytes that the kernel takes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Filters {
+pub(crate) struct Filters {
     /// Allows the list, ENOSYS for the rest.
     pub(super) allow: Vec<u8>,
     /// EPERM for what is known and refused.
@@ -28,7 +29,7 @@ pub(super) struct Filters {
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Compiles the filters. Takes about a millisecond, so the engine does it once and not each sandbox.
-pub(super) fn compile() -> Result<Filters, seccompiler::BackendError> {
+pub(crate) fn compile() -> Result<Filters, seccompiler::BackendError> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let no_such_call = SeccompAction::Errno(libc::ENOSYS as u32);
     let not_permitted = SeccompAction::Errno(libc::EPERM as u32);
@@ -46,24 +47,20 @@ pub(super) fn install(filters: &Filters) -> io::Result<()> {
 }
 
 fn allowed() -> Result<Rules, seccompiler::BackendError> {
-    let mut rules: Rules = calls::ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+    let mut rules: Rules = calls::ALLOWED.iter().map(|call| (call.number, Vec::new())).collect();
     #[cfg(target_arch = "x86_64")]
-    rules.extend(calls::ALLOWED_ON_X86_64.iter().map(|call| (*call, Vec::new())));
+    rules.extend(calls::ALLOWED_ON_X86_64.iter().map(|call| (call.number, Vec::new())));
     // What the second filter allows only in part has to pass the first.
-    for call in
-        [libc::SYS_clone, libc::SYS_socket, libc::SYS_socketpair, libc::SYS_ioctl, libc::SYS_personality]
-    {
-        rules.insert(call, Vec::new());
-    }
+    rules.extend(calls::ALLOWED_IN_PART.iter().map(|call| (call.number, Vec::new())));
     // Its flags are behind a pointer where no filter can see them. The C library then uses `clone`.
     rules.remove(&libc::SYS_clone3);
     Ok(rules)
 }
 
 fn refused() -> Result<Rules, seccompiler::BackendError> {
-    let mut rules: Rules = calls::REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    let mut rules: Rules = calls::REFUSED.iter().map(|call| (call.number, Vec::new())).collect();
     #[cfg(target_arch = "x86_64")]
-    rules.extend(calls::REFUSED_ON_X86_64.iter().map(|call| (*call, Vec::new())));
+    rules.extend(calls::REFUSED_ON_X86_64.iter().map(|call| (call.number, Vec::new())));
     rules.insert(libc::SYS_clone, any_bit(0, NAMESPACE_FLAGS)?);
     rules.insert(libc::SYS_socket, socket_families()?);
     rules.insert(libc::SYS_socketpair, vec![none_of(0, &[libc::AF_UNIX as u64])?]);
@@ -82,7 +79,7 @@ fn set_user_id() -> Result<Rules, seccompiler::BackendError> {
     let mut rules = Rules::new();
     // The number of the argument that is the mode.
     for (call, mode) in
-        [(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (calls::FCHMODAT2, 2), (libc::SYS_mknodat, 2)]
+        [(libc::SYS_fchmod, 1), (libc::SYS_fchmodat, 2), (calls::SYS_fchmodat2, 2), (libc::SYS_mknodat, 2)]
     {
         rules.insert(call, any_bit(mode, BITS)?);
     }

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     confinement,
-    protocol::{Doing, Report, Request, SetupError, Stage},
+    protocol::{Doing, Program, Report, SetupError, Stage},
     seccomp::{self, Filters},
     sys,
 };
@@ -36,11 +36,11 @@ impl Failure {
         serde_json::from_slice(bytes).unwrap_or_else(|error| Self::NotStarted(error.to_string()))
     }
 
-    pub(super) fn into_report(self, request: &Request) -> Result<Report, SetupError> {
+    pub(super) fn into_report(self, program: &Program) -> Result<Report, SetupError> {
         match self {
             Self::Setup(error) => Err(error),
             Self::NotStarted(why) => {
-                let program = request.argv.first().map(|program| program.to_string_lossy().into_owned());
+                let program = program.argv.first().map(|program| program.to_string_lossy().into_owned());
                 Ok(Report::NotStarted { program: program.unwrap_or_default(), why })
             }
         }
@@ -48,9 +48,9 @@ impl Failure {
 }
 
 /// Becomes the step's program. `fails` closes by itself when that succeeds.
-pub(super) fn become_program(request: &Request, filters: &Filters, fails: OwnedFd) -> ! {
-    let failure = match confine(request, filters) {
-        Ok(()) => execute(request),
+pub(super) fn become_program(program: &Program, filters: &Filters, fails: OwnedFd) -> ! {
+    let failure = match confine(program, filters) {
+        Ok(()) => execute(program),
         Err(failure) => failure,
     };
     if let Ok(bytes) = serde_json::to_vec(&failure) {
@@ -59,21 +59,20 @@ pub(super) fn become_program(request: &Request, filters: &Filters, fails: OwnedF
     std::process::exit(127)
 }
 
-fn confine(request: &Request, filters: &Filters) -> Result<(), Failure> {
+fn confine(program: &Program, filters: &Filters) -> Result<(), Failure> {
     nix::unistd::setsid()
         .doing(Stage::Confinement, || "making a session".to_owned())
         .map_err(Failure::Setup)?;
     default_signals().doing(Stage::Confinement, || "resetting signals".to_owned()).map_err(Failure::Setup)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    rustix::process::chdir(&request.workdir).map_err(|error| {
+    rustix::process::chdir(&program.workdir).map_err(|error| {
         let error = io::Error::from(error);
         Failure::NotStarted(format!(
             "its directory {} can't be entered: {error}; an earlier step or the source has to make it",
-            request.workdir.display()
+            program.workdir.display()
         ))
     })?;
-    confinement::confine(request.processes, request.longest_file, !request.image.is_empty())
-        .map_err(Failure::Setup)?;
+    confinement::confine(program).map_err(Failure::Setup)?;
     sys::close_on_exec_from(3)
         .doing(Stage::Confinement, || "closing descriptors".to_owned())
         .map_err(Failure::Setup)?;
@@ -89,7 +88,7 @@ fn default_signals() -> io::Result<()> {
 }
 
 /// Returns only on failure.
-fn execute(request: &Request) -> Failure {
+fn execute(program: &Program) -> Failure {
     let texts = |texts: &[std::ffi::OsString]| -> Result<Vec<CString>, Failure> {
         let text = |text: &std::ffi::OsString| {
             CString::new(text.clone().into_vec())
@@ -97,25 +96,25 @@ fn execute(request: &Request) -> Failure {
         };
         texts.iter().map(text).collect()
     };
-    let (argv, env) = match (texts(&request.argv), texts(&request.env)) {
+    let (argv, env) = match (texts(&program.argv), texts(&program.env)) {
         (Ok(argv), Ok(env)) => (argv, env),
         (Err(failure), _) | (_, Err(failure)) => return failure,
     };
-    let Some(program) = request.argv.first() else {
+    let Some(name) = program.argv.first() else {
         return Failure::NotStarted("no program is named".to_owned());
     };
     let mut worst = Errno::ENOENT;
-    for candidate in candidates(program, &request.path) {
+    for candidate in candidates(name, &program.path) {
         let Ok(path) = CString::new(candidate.into_os_string().into_vec()) else { continue };
         match nix::unistd::execve(&path, &argv, &env) {
             Err(Errno::ENOENT | Errno::ENOTDIR) => {}
             // As a shell does: look further, but remember that it was there.
             Err(Errno::EACCES) => worst = Errno::EACCES,
-            Err(error) => return Failure::NotStarted(explain(error, program, request)),
+            Err(error) => return Failure::NotStarted(explain(error, name, program)),
             Ok(never) => match never {},
         }
     }
-    Failure::NotStarted(explain(worst, program, request))
+    Failure::NotStarted(explain(worst, name, program))
 }
 
 /// A program with a slash is a path; any other is looked for.
@@ -126,16 +125,16 @@ fn candidates(program: &OsStr, path: &[PathBuf]) -> Vec<PathBuf> {
     path.iter().map(|directory| directory.join(program)).collect()
 }
 
-fn explain(error: Errno, program: &OsStr, request: &Request) -> String {
+fn explain(error: Errno, name: &OsStr, program: &Program) -> String {
     let searched = || {
-        let path: Vec<_> = request.path.iter().map(|directory| directory.display().to_string()).collect();
+        let path: Vec<_> = program.path.iter().map(|directory| directory.display().to_string()).collect();
         path.join(":")
     };
     match error {
-        Errno::ENOENT if program.as_bytes().contains(&b'/') => {
+        Errno::ENOENT if name.as_bytes().contains(&b'/') => {
             "there is no such file in the sandbox, or the interpreter that it names is not there".to_owned()
         }
-        Errno::ENOENT if !request.image.is_empty() => {
+        Errno::ENOENT if program.in_image => {
             format!("it is in none of {}; use an image that has it", searched())
         }
         Errno::ENOENT => {

@@ -1,10 +1,11 @@
 //! The engine's side of one step, from the helper's start to the last byte of output.
 
-mod connection;
-mod plan;
+pub(crate) mod connection;
+pub(crate) mod plan;
 
 use std::{fs, future::pending, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
 
+use staith_model::Network;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::Child,
@@ -52,34 +53,18 @@ pub(super) async fn supervise(
     group.enter_by(&mut request);
     let (mut connection, mut child) = connection::open(&shared.helper)?;
     let pumps = start_pumps(&mut child, &output);
-    let mut watch = Watch {
-        deadline: Instant::now() + step.timeout,
-        cancel,
-        abandoned,
-        disk: DiskGuard::new(&step.upper, plan::written_of_image(&step), step.limits.disk),
-        verdict: None,
-        kill_at: None,
-        survivors: 0,
-    };
+    let mut watch = Watch::new(&step, cancel, abandoned);
     connection.send_opening(&request, shared.filters().await?).await?;
-    let ended = watch.until_ended(&mut connection, &mut child).await;
+    let ended = watch.until_ended(&mut connection, || drop(child.start_kill())).await;
     drop(connection);
     // The sandbox is gone when its helper is.
     let _ = child.wait().await;
-    let is_mid_line = finish_pumps(pumps, &watch.abandoned).await;
-    if watch.survivors > 0 && watch.verdict.is_none() {
-        let _ = output.send(notice_of(watch.survivors, is_mid_line)).await;
-    }
-    drop(output);
+    watch.finish(pumps, output).await;
     let out_of_memory = group.killed_for_memory() > 0;
     group.remove().await;
     make_removable(&step.work);
     make_removable(&plan::image_directory(&step).join("work"));
-    if watch.verdict.is_none() {
-        let did_well = matches!(ended, Ok(Some(Report::Exited(0))));
-        watch.verdict = watch.disk.at_the_end(did_well).await.map(Verdict::TooMuchWritten);
-    }
-    conclude(ended?, watch.verdict, out_of_memory)
+    watch.conclude(ended?, out_of_memory).await
 }
 
 /// What is said of processes that a step has left behind.
@@ -93,7 +78,7 @@ fn notice_of(survivors: u32, is_mid_line: bool) -> OutputChunk {
 }
 
 /// Overlay leaves directories in its own that not even their owner may enter, and so remove.
-fn make_removable(work: &Path) {
+pub(crate) fn make_removable(work: &Path) {
     for left in ["work", "work/incompat", "work/incompat/volatile"] {
         // Where overlay was never mounted there is none.
         let _ = fs::set_permissions(work.join(left), fs::Permissions::from_mode(0o700));
@@ -109,8 +94,10 @@ enum Verdict {
     TooMuchWritten(Excess),
 }
 
-struct Watch {
+/// Keeps time for one step and hears who wants it to end; the same for every kind of sandbox.
+pub(crate) struct Watch {
     deadline: Instant,
+    outbound: bool,
     cancel: CancellationToken,
     abandoned: CancellationToken,
     disk: DiskGuard,
@@ -121,11 +108,25 @@ struct Watch {
 }
 
 impl Watch {
-    /// The last report, or none when the sandbox vanished without one.
-    async fn until_ended(
+    /// The step's time begins now.
+    pub(crate) fn new(step: &StepSpec, cancel: CancellationToken, abandoned: CancellationToken) -> Self {
+        Self {
+            deadline: Instant::now() + step.timeout,
+            outbound: step.network == Network::Outbound,
+            cancel,
+            abandoned,
+            disk: DiskGuard::new(&step.upper, plan::written_of_image(step), step.limits.disk),
+            verdict: None,
+            kill_at: None,
+            survivors: 0,
+        }
+    }
+
+    /// The last report, or none when the sandbox vanished without one. `last_resort` ends a sandbox that does not answer.
+    pub(crate) async fn until_ended(
         &mut self,
         connection: &mut Connection,
-        child: &mut Child,
+        mut last_resort: impl FnMut(),
     ) -> Result<Option<Report>, EngineError> {
         // Its tasks end when it is dropped.
         let mut proxy = egress::Proxy::default();
@@ -134,7 +135,8 @@ impl Watch {
                 report = connection.next() => match report? {
                     Some(Report::Started) => {}
                     Some(Report::Survivors(many)) => self.survivors = many,
-                    Some(Report::Listening) => proxy.serve(connection.take_listener()?),
+                    // Not because it is said, but because the step may: in a container the image has a say in who says it.
+                    Some(Report::Listening) if self.outbound => proxy.serve(connection.take_listener()?),
                     other => return Ok(other),
                 },
                 () = sleep_until(self.deadline), if self.verdict.is_none() => {
@@ -154,7 +156,7 @@ impl Watch {
                     self.kill_at = None;
                     // A sandbox that does not answer any more is ended by its parent's end.
                     if tokio::time::timeout(GRACE_AFTER_KILL, connection.wait_readable()).await.is_err() {
-                        let _ = child.start_kill();
+                        last_resort();
                     }
                 }
             }
@@ -165,6 +167,28 @@ impl Watch {
         self.verdict = Some(verdict);
         self.kill_at = Some(Instant::now() + grace);
         connection.tell(Command::Terminate).await;
+    }
+
+    /// Waits until the pumps are done, or nobody wants what they bring, and says what the step has left behind. Then the
+    /// channel is closed.
+    pub(crate) async fn finish(&self, pumps: Vec<Pump>, output: mpsc::Sender<OutputChunk>) {
+        let is_mid_line = finish_pumps(pumps, &self.abandoned).await;
+        if self.survivors > 0 && self.verdict.is_none() {
+            let _ = output.send(notice_of(self.survivors, is_mid_line)).await;
+        }
+    }
+
+    /// How the step ended. What it wrote is still there.
+    pub(crate) async fn conclude(
+        mut self,
+        ended: Option<Report>,
+        out_of_memory: bool,
+    ) -> Result<StepExit, EngineError> {
+        if self.verdict.is_none() {
+            let did_well = matches!(ended, Some(Report::Exited(0)));
+            self.verdict = self.disk.at_the_end(did_well).await.map(Verdict::TooMuchWritten);
+        }
+        conclude(ended, self.verdict, out_of_memory)
     }
 }
 
@@ -209,7 +233,7 @@ fn conclude(
 }
 
 /// What passes on a stream; says whether standard error ended within a line.
-type Pump = JoinHandle<bool>;
+pub(crate) type Pump = JoinHandle<bool>;
 
 fn start_pumps(child: &mut Child, output: &mpsc::Sender<OutputChunk>) -> Vec<Pump> {
     let stdout = child.stdout.take().map(|from| tokio::spawn(pump(from, Stream::Stdout, output.clone())));
@@ -219,7 +243,11 @@ fn start_pumps(child: &mut Child, output: &mpsc::Sender<OutputChunk>) -> Vec<Pum
 
 /// Passes on what a stream brings until its last writer is gone. A slow receiver slows the step down; one that is gone
 /// does not.
-async fn pump(mut from: impl AsyncRead + Unpin, stream: Stream, to: mpsc::Sender<OutputChunk>) -> bool {
+pub(crate) async fn pump(
+    mut from: impl AsyncRead + Unpin,
+    stream: Stream,
+    to: mpsc::Sender<OutputChunk>,
+) -> bool {
     let mut buffer = vec![0; CHUNK];
     let mut last = b'\n';
     while let Ok(length @ 1..) = from.read(&mut buffer).await {

@@ -128,7 +128,7 @@ pub(super) fn default_signals() -> io::Result<()> {
 }
 
 /// Landlock's version in this kernel, 0 where there is none.
-pub(super) fn landlock_abi() -> u32 {
+pub(crate) fn landlock_abi() -> u32 {
     const ASK_FOR_VERSION: libc::c_uint = 1;
     // SAFETY: with this flag the kernel takes a null pointer and no size, makes nothing, and returns a number.
     let version = unsafe {

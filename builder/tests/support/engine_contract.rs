@@ -99,7 +99,7 @@ pub async fn changes_land_in_upper_and_lowers_stay(engine: &dyn Engine) {
         "cat base top; cat both; rm gone; echo new > added; echo more >> base; chmod 700 script; \
          ln -s added link; mkdir -p a/b; echo deep > a/b/c; rm -r whole; mkdir whole; echo x > whole/x",
     );
-    let (lower, upper) = (step.lowers[0].clone(), step.upper.clone());
+    let (lower, upper, work) = (step.lowers[0].clone(), step.upper.clone(), step.work.clone());
     let above = bench.directory("above");
     for name in ["base", "gone", "both", "script"] {
         bench.file(&lower.join(name), &format!("{name}\n"));
@@ -125,6 +125,8 @@ pub async fn changes_land_in_upper_and_lowers_stay(engine: &dyn Engine) {
     let opaque = xattr::get(upper.join("whole"), "user.overlay.opaque").unwrap();
     assert_eq!(opaque.as_deref(), Some(b"y".as_slice()));
     assert!(!upper.join("both").exists() && !upper.join("top").exists(), "only changes are there");
+    // What the step and overlay have left is the caller's to remove, whoever the engine runs as.
+    fs::remove_dir_all(&work).unwrap();
     if let Some((user, _)) = bench.owner {
         assert_eq!(std::os::unix::fs::MetadataExt::uid(&fs::metadata(upper.join("added")).unwrap()), user);
     }

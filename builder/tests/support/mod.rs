@@ -3,6 +3,10 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod bench;
+#[path = "../../../tests/src/container_engine.rs"]
+pub mod container_engine;
+pub mod containers;
 pub mod engine_contract;
+pub mod escape;
 pub mod ordinary_user;
 pub mod rootfs;

@@ -13,6 +13,11 @@ const ORDINARY_ID: u32 = 64_321;
 /// Starts this test program again as an ordinary user, with copies of the programs that it needs in a directory that this
 /// user may enter. Does nothing unless it runs as root. `skip` names the test that calls this.
 pub fn run_again(skip: &str) {
+    run_again_with(skip, &[]);
+}
+
+/// As above, with these variables in its environment.
+pub fn run_again_with(skip: &str, variables: &[(&str, &std::ffi::OsStr)]) {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
@@ -36,6 +41,7 @@ pub fn run_again(skip: &str) {
         .env("STAITH_TEST_HELPER", helper)
         .env("TMPDIR", &scratch)
         .env("HOME", &scratch)
+        .envs(variables.iter().copied())
         .current_dir("/")
         .uid(ORDINARY_ID)
         .gid(ORDINARY_ID)

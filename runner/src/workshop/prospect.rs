@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use staith_builder::{
     cache::{Attempted, Change, Sight, changes, inputs_of, what_is_seen},
-    engine::{Engine as _, ImageSpec},
+    engine::ImageSpec,
     outlook::{Outlook, Standing, outlook},
     source::Resolved,
 };
@@ -44,7 +44,7 @@ impl Workshop {
         // Asking for a registry's image would fetch it.
         for reference in references.into_iter().filter(|reference| reference.is_none()) {
             let wanted = ImageSpec { reference: reference.clone(), tools: plan.tools.clone() };
-            match self.engine.image(&wanted, &|_| {}).await {
+            match self.engine.as_dyn().image(&wanted, &|_| {}).await {
                 Ok(image) => drop(images.insert(reference.clone(), image.digest)),
                 Err(error) => {
                     let sentences = [Some(error.to_string()), error.remedy().map(str::to_owned)];

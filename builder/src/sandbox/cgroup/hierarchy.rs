@@ -77,6 +77,20 @@ pub(super) fn memory_groups(mounts: &str, own: &str) -> Vec<PathBuf> {
     mounts.lines().filter_map(Mount::parse).filter_map(of_mount).flatten().collect()
 }
 
+/// The directory of the group, with this controller or else of v2, that the process with this `/proc/PID/cgroup` is in.
+pub(super) fn group_of(mounts: &str, its: &str, controller: &str) -> Option<PathBuf> {
+    let mounts = || mounts.lines().filter_map(Mount::parse);
+    let on_v1 = mounts().find_map(|mount| {
+        let here = mount.kind == "cgroup" && mount.options.split(',').any(|option| option == controller);
+        let path = own_group(its, |controllers| controllers.contains(&controller))?;
+        here.then(|| mount.directory(path))
+    });
+    on_v1.or_else(|| {
+        let mount = mounts().find(|mount| mount.kind == "cgroup2")?;
+        Some(mount.directory(own_group(its, |controllers| controllers == [""])?))
+    })
+}
+
 /// Where trees with one of our controllers, or of v2, are mounted.
 pub(super) fn roots(mounts: &str) -> Vec<PathBuf> {
     let ours = |mount: &Mount<'_>| match mount.kind {

@@ -39,7 +39,7 @@ const OF_SECRETS: [&str; 10] = [
 ];
 
 /// The folders that the machine's owner allows by the environment. What is not absolute means nothing.
-pub(in super::super) fn allowed_roots() -> Vec<PathBuf> {
+pub(crate) fn allowed_roots() -> Vec<PathBuf> {
     let value = env::var_os(ROOTS_VARIABLE).unwrap_or_default();
     env::split_paths(&value).filter(|root| root.is_absolute()).collect()
 }

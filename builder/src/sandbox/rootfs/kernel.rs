@@ -12,7 +12,7 @@ const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 /// What of `/proc` concerns the whole machine and is hidden. What Docker masks, and what tells kernel addresses, memory
 /// pages or the machine's load.
-const MASKED: [&str; 21] = [
+pub(crate) const MASKED: [&str; 21] = [
     "acpi",
     "asound",
     "cmdline",
@@ -37,7 +37,7 @@ const MASKED: [&str; 21] = [
 ];
 
 /// What of `/proc` can be read but not written.
-const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
+pub(crate) const READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
 
 /// Fills `target`, which is empty or does not exist yet, with devices bound from the host's.
 pub(super) fn devices(target: &Path) -> io::Result<()> {

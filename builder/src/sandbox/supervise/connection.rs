@@ -10,6 +10,7 @@ use std::{
 };
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use serde::Serialize;
 use tokio::{
     io::{AsyncWriteExt, Interest},
     net::UnixStream,
@@ -17,12 +18,13 @@ use tokio::{
 };
 
 use super::super::{
-    protocol::{Command, Frames, Report, Request, opening},
+    protocol::{Command, Frames, Report, opening},
     seccomp::Filters,
 };
 use crate::engine::EngineError;
 
-pub(super) struct Connection {
+/// The engine's end of the socket to a sandbox.
+pub(crate) struct Connection {
     socket: UnixStream,
     frames: Frames,
     descriptors: Vec<OwnedFd>,
@@ -44,8 +46,7 @@ pub(super) fn open(helper: &[OsString]) -> Result<(Connection, Child), EngineErr
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()?;
-        let socket = UnixStream::from_std(ours)?;
-        Ok((Connection { socket, frames: Frames::default(), descriptors: Vec::new() }, child))
+        Ok((Connection::over(ours)?, child))
     };
     start().map_err(|error| EngineError::Setup {
         doing: format!("starting the sandbox's helper {helper:?}"),
@@ -54,30 +55,36 @@ pub(super) fn open(helper: &[OsString]) -> Result<(Connection, Child), EngineErr
 }
 
 impl Connection {
-    pub(super) async fn send_opening(
+    /// Over a socket that does not block.
+    pub(crate) fn over(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        let socket = UnixStream::from_std(socket)?;
+        Ok(Self { socket, frames: Frames::default(), descriptors: Vec::new() })
+    }
+
+    pub(crate) async fn send_opening<T: Serialize>(
         &mut self,
-        request: &Request,
+        request: &T,
         filters: &Filters,
     ) -> Result<(), EngineError> {
         let send = async { self.socket.write_all(&opening(request, filters)?).await };
         send.await.map_err(|error: io::Error| EngineError::Setup {
-            doing: "telling the sandbox's helper what to run".to_owned(),
+            doing: "telling the sandbox what to run".to_owned(),
             why: error.to_string(),
         })
     }
 
     /// Sends a command. A sandbox that is gone already has done what it says.
-    pub(super) async fn tell(&mut self, command: Command) {
+    pub(crate) async fn tell(&mut self, command: Command) {
         let _ = self.socket.write_all(&[command.byte()]).await;
     }
 
     /// Waits until the sandbox says something or is gone.
-    pub(super) async fn wait_readable(&self) {
+    pub(crate) async fn wait_readable(&self) {
         let _ = self.socket.readable().await;
     }
 
     /// The next report; none once the sandbox is gone. Cancel-safe.
-    pub(super) async fn next(&mut self) -> Result<Option<Report>, EngineError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Report>, EngineError> {
         let lost = |error: io::Error| EngineError::Lost(format!("its socket failed: {error}"));
         loop {
             if let Some(report) = self.frames.next().map_err(lost)? {
@@ -100,7 +107,7 @@ impl Connection {
     }
 
     /// The socket that came with [`Report::Listening`].
-    pub(super) fn take_listener(&mut self) -> Result<TcpListener, EngineError> {
+    pub(crate) fn take_listener(&mut self) -> Result<TcpListener, EngineError> {
         let descriptor = self.descriptors.pop();
         descriptor
             .map(TcpListener::from)

@@ -14,7 +14,7 @@ use staith_model::{Limits, Network};
 use super::super::{
     HOME, Shared,
     cgroup::{Cgroups, GroupLimits},
-    protocol::{PROXY_PORT, Request},
+    protocol::{PROXY_PORT, Program, Request},
 };
 use crate::{
     engine::{EngineError, Root, StepSpec, Support, WORKSPACE},
@@ -22,12 +22,12 @@ use crate::{
 };
 
 /// Processes and threads of a step that says nothing else: more than any build needs, fewer than harm the host.
-const DEFAULT_PROCESSES: u64 = 4096;
+pub(crate) const DEFAULT_PROCESSES: u64 = 4096;
 /// Of the machine's memory, what a step that says nothing else may have, in hundredths. Steps run beside each other and an
 /// engine does not know how many, so this is a bound for one that runs wild and no promise that all fit.
-const DEFAULT_MEMORY_SHARE: u64 = 50;
+pub(crate) const DEFAULT_MEMORY_SHARE: u64 = 50;
 /// Of the machine's memory, what temporary files may take, in hundredths; they count as the step's memory too.
-const SCRATCH_SHARE: u64 = 25;
+pub(crate) const SCRATCH_SHARE: u64 = 25;
 
 /// The limits of the step's control group, and the number of its processes.
 ///
@@ -53,7 +53,7 @@ pub(super) fn limits(cgroups: &Cgroups, asked: &Limits) -> Result<(GroupLimits, 
 ///
 /// # Errors
 /// The upper or the work directory is not there or not empty.
-pub(super) fn check_fresh(step: &StepSpec) -> Result<(), EngineError> {
+pub(crate) fn check_fresh(step: &StepSpec) -> Result<(), EngineError> {
     for directory in [&step.upper, &step.work] {
         let doing =
             || format!("looking at {}, in which the step's changes are to be kept", directory.display());
@@ -77,7 +77,8 @@ fn unenforceable(limit: &str, why: &str) -> EngineError {
     }
 }
 
-fn share_of_memory(hundredths: u64) -> u64 {
+/// So many hundredths of this machine's memory, in bytes.
+pub(crate) fn share_of_memory(hundredths: u64) -> u64 {
     // Without /proc/meminfo nothing else would work either; 1 GiB keeps this total.
     let total = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
@@ -102,9 +103,17 @@ pub(super) fn request(shared: &Shared, step: &StepSpec, processes: u64) -> Reque
         upper: step.upper.clone(),
         work: step.work.clone(),
         scratch_bytes: [step.limits.memory, step.limits.disk].into_iter().flatten().fold(scratch, u64::min),
-        longest_file: step.limits.disk,
         network: step.network,
+        program: program(step, Some(processes)),
+    }
+}
+
+/// What to start in whatever kind of sandbox.
+pub(crate) fn program(step: &StepSpec, processes: Option<u64>) -> Program {
+    Program {
         processes,
+        longest_file: step.limits.disk,
+        in_image: step.image.root != Root::Host,
         workdir: step.workdir.as_ref().map_or_else(
             || Path::new(WORKSPACE).to_path_buf(),
             |workdir| Path::new(WORKSPACE).join(workdir.as_str()),

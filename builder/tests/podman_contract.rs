@@ -1,0 +1,41 @@
+//! The engine of containers keeps the contract of engines, over a Podman of the tests' own, through Docker's interface. Needs
+//! root and the packages `podman` and `runc`, which tests/run installs.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod support;
+
+use support::{container_engine::Kind, containers::containers, engine_contract as contract};
+
+macro_rules! keeps {
+    ($($name:ident),* $(,)?) => {$(
+        #[tokio::test(flavor = "multi_thread")]
+        async fn $name() {
+            contract::$name(&containers(Kind::Podman)).await;
+        }
+    )*};
+}
+
+keeps!(
+    exit_codes_are_the_programs,
+    output_comes_in_order_and_while_the_step_runs,
+    a_slow_or_absent_receiver_loses_nothing_and_blocks_nobody,
+    the_environment_is_the_specs_alone,
+    a_step_starts_where_it_was_told,
+    changes_land_in_upper_and_lowers_stay,
+    left_overs_of_another_step_are_an_error,
+    sixty_layers_stack,
+    a_missing_program_is_not_started,
+    a_timeout_ends_the_whole_tree,
+    cancelling_asks_first,
+    a_step_cancelled_before_it_starts_ends,
+    dropping_the_future_ends_the_step,
+    what_a_step_leaves_running_ends_with_it,
+    zombies_are_reaped,
+    too_much_memory_is_told_by_a_counter,
+    too_many_processes_are_refused,
+    networks_are_what_was_asked_for,
+    the_proxy_does_not_lead_to_the_host,
+    two_sandboxes_know_nothing_of_each_other,
+    big_arguments_and_environments_arrive,
+    reaping_leaves_the_living_alone,
+);
