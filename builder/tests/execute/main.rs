@@ -187,6 +187,9 @@ async fn cleaning_up_has_an_end() {
     let cancel = async {
         stage.until_runs("long").await;
         stage.stop.cancel.cancel();
+        stage.until_runs("clean").await;
+        // Time does not pass by itself while a thread waits for a step's output.
+        tokio::time::advance(std::time::Duration::from_secs(61)).await;
     };
     let (came, ()) = tokio::join!(stage.run(steps), cancel);
     assert_eq!((came.outcome("clean"), came.outcome("clean-more")), (Cancelled, Cancelled));
