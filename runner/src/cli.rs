@@ -42,25 +42,25 @@ struct Cli {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 passed, 10 a step or a test failed, 20 the configuration can't work, 30 the environment can't do it,
-40 the deployment failed and was rolled back, 41 the deployment needs a decision, 64 the command line is wrong,
+Exit codes: 0 passed, 10 a step or a test failed, 20 the configuration can't work, 30 the environment can't do it, \
+40 the deployment failed and was rolled back, 41 the deployment needs a decision, 64 the command line is wrong, \
 70 a bug in Staith, 130 interrupted.";
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
-    Schema(schema::Arguments),
     Plan(plan::Arguments),
     Why(why::Arguments),
+    Logs(logs::Arguments),
+    Init(init::Arguments),
+    Doctor(doctor::Arguments),
     Rollback(rollback::Arguments),
     Status(status::Arguments),
-    Logs(logs::Arguments),
-    Secret(secret::Arguments),
     Stop(stop::Arguments),
+    Secret(secret::Arguments),
     Gc(gc::Arguments),
-    Init(init::Arguments),
+    Schema(schema::Arguments),
     Completions(completions::Arguments),
-    Doctor(doctor::Arguments),
 }
 
 /// What a command gives the removal of what it no longer needs before it ends: enough for ordinary steps, and nobody notices.

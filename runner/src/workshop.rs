@@ -172,6 +172,7 @@ impl Workshop {
         plan: &Plan,
         progress: &ImageProgress<'_>,
     ) -> Result<BTreeMap<Option<String>, Image>, Problem> {
+        refuse_services(plan)?;
         self.engine.needs_images(plan)?;
         let of_steps = plan.steps.iter().map(|step| step.image.clone());
         let named: BTreeSet<_> =
@@ -285,6 +286,21 @@ impl Isolation {
             _ => Ok(()),
         }
     }
+}
+
+/// A step that would run without the service that it names would fail for a reason that nobody finds, or pass for none.
+fn refuse_services(plan: &Plan) -> Result<(), Problem> {
+    let Some((step, service)) =
+        plan.steps.iter().find_map(|step| step.services.first().map(|service| (&step.name, service)))
+    else {
+        return Ok(());
+    };
+    let what = format!(
+        "step `{step}` needs the service `{service}`, and no engine runs services yet; nothing was run"
+    );
+    Err(Problem::new(Exit::Environment, what).with_why("this version of Staith reads and plans services only").with_remedy(
+        format!("start what it needs in `run` of [steps.{step}] itself: a step has a loopback interface of its own"),
+    ))
 }
 
 /// A limit that a step asks for and this host does not enforce: isolation is never silently dropped.
