@@ -6,7 +6,7 @@
 //! 3. [`first`]: how our own first process gets into any image. What it does is in [`crate::sandbox`].
 //! 4. [`place`]: a step's socket, and its workspace as one text for the engine.
 //! 5. [`container`]: the container's whole configuration, purely; [`limits`]: the part of it that bounds a step.
-//! 6. [`attempt`]: one step, from its container's creation to its removal. [`scratch`]: what Podman leaves undone. [`reap`]: what killed processes left.
+//! 6. [`made`]: a container that exists. [`attempt`]: one step, from its container's creation to its removal. [`scratch`]: what Podman leaves undone. [`reap`]: what killed processes left.
 //!
 //! An engine only makes the container: namespaces, root file system, limits. What a step is, how it is watched, how it ends
 //! and which system calls it may make is the same code as in the built-in sandbox (`docs/decisions/006`).
@@ -18,6 +18,7 @@ mod daemon;
 mod first;
 mod image;
 mod limits;
+mod made;
 mod place;
 mod reap;
 mod scratch;

@@ -274,3 +274,17 @@ async fn a_folder_that_is_named_as_a_tool_is_shown() {
     step.argv = step.argv.iter().map(OsString::from).collect();
     assert_eq!(bench.run(&engine, step).await.stdout, "hello from a tool\nkept\n");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_step_writes_is_bounded_wherever_it_writes() {
+    let containers = containers(Kind::Docker);
+    let bench = Bench::new(&containers).await;
+    let mut step = bench.shell("for i in $(seq 1000); do head -c 1M /dev/zero > $i; sleep 0.02; done");
+    step.limits.disk = Some(8 << 20);
+    assert_eq!(bench.run(&containers, step).await.exit, StepExit::DiskUsedUp { limit: 8 << 20 });
+    let mut step = bench.shell(
+        "head -c 20M /dev/zero > /var/tmp/big 2>/dev/null && echo filled; head -c 20M /dev/zero > /dev/shm/big 2>/dev/null && echo filled; exit 0",
+    );
+    step.limits.disk = Some(8 << 20);
+    assert_eq!(bench.run(&containers, step).await.stdout, "");
+}

@@ -152,8 +152,9 @@ fn host(daemon: &Daemon, parts: &Parts<'_>) -> HostConfig {
         ipc_mode: Some("private".to_owned()),
         privileged: Some(false),
         publish_all_ports: Some(false),
-        // The step may write where its user may; all of it is thrown away with the container.
-        readonly_rootfs: Some(false),
+        // The step may write where its user may; all of it is thrown away with the container. Unless there is a bound on what it
+        // writes, for what it changes of the image can't be measured.
+        readonly_rootfs: Some(parts.step.limits.disk.is_some()),
         security_opt: Some(security),
         userns_mode: daemon.remaps_users.then(|| "host".to_owned()),
         masked_paths: docker.then_some(masked),

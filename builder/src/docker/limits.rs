@@ -62,7 +62,7 @@ fn decide(host: &Capabilities, processors: i64, asked: &Limits) -> Result<Contai
         processes: processes.map(|count| count.max(PROCESSES_TO_START)),
         processes_then: processes.filter(|count| *count < PROCESSES_TO_START),
         nano_cpus,
-        scratch: asked.memory.map_or(scratch, |memory| memory.min(scratch)),
+        scratch: [asked.memory, asked.disk].into_iter().flatten().fold(scratch, u64::min),
     })
 }
 

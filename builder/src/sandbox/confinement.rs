@@ -17,7 +17,8 @@ use crate::engine::WORKSPACE;
 
 /// Confines this process and all that it will start.
 pub(super) fn confine(program: &Program) -> Result<(), SetupError> {
-    limits(program).doing(Stage::Confinement, || "setting resource limits".to_owned())?;
+    limits(program.processes, program.longest_file)
+        .doing(Stage::Confinement, || "setting resource limits".to_owned())?;
     no_capabilities().doing(Stage::Confinement, || "dropping capabilities".to_owned())?;
     rustix::thread::set_no_new_privs(true)
         .doing(Stage::Confinement, || "giving up new privileges".to_owned())?;
@@ -26,7 +27,7 @@ pub(super) fn confine(program: &Program) -> Result<(), SetupError> {
 
 /// Resource limits that hold on every host, whatever control groups it has. The number of processes is counted per user
 /// namespace, so it is the step's own.
-fn limits(program: &Program) -> nix::Result<()> {
+fn limits(processes: Option<u64>, longest_file: Option<u64>) -> nix::Result<()> {
     // Descriptors are a number many programs loop over; beyond this they get slow.
     const DESCRIPTORS: u64 = 65_536;
     const LOCKED_BYTES: u64 = 64 << 10;
@@ -36,8 +37,8 @@ fn limits(program: &Program) -> nix::Result<()> {
         (Resource::RLIMIT_MEMLOCK, LOCKED_BYTES),
         (Resource::RLIMIT_NICE, 0),
         (Resource::RLIMIT_RTPRIO, 0),
-        (Resource::RLIMIT_NPROC, program.processes.unwrap_or(RLIM_INFINITY)),
-        (Resource::RLIMIT_FSIZE, program.longest_file.unwrap_or(RLIM_INFINITY)),
+        (Resource::RLIMIT_NPROC, processes.unwrap_or(RLIM_INFINITY)),
+        (Resource::RLIMIT_FSIZE, longest_file.unwrap_or(RLIM_INFINITY)),
     ] {
         let (_, hard) = getrlimit(resource)?;
         // No limit is the biggest number.

@@ -3,7 +3,14 @@
 pub(crate) mod connection;
 pub(crate) mod plan;
 
-use std::{fs, future::pending, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    future::pending,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use staith_model::Network;
 use tokio::{
@@ -53,7 +60,7 @@ pub(super) async fn supervise(
     group.enter_by(&mut request);
     let (mut connection, mut child) = connection::open(&shared.helper)?;
     let pumps = start_pumps(&mut child, &output);
-    let mut watch = Watch::new(&step, cancel, abandoned);
+    let mut watch = Watch::new(&step, plan::written_of_image(&step), cancel, abandoned);
     connection.send_opening(&request, shared.filters().await?).await?;
     let ended = watch.until_ended(&mut connection, || drop(child.start_kill())).await;
     drop(connection);
@@ -64,7 +71,7 @@ pub(super) async fn supervise(
     group.remove().await;
     make_removable(&step.work);
     make_removable(&plan::image_directory(&step).join("work"));
-    watch.conclude(ended?, out_of_memory).await
+    watch.conclude(ended, out_of_memory).await
 }
 
 /// What is said of processes that a step has left behind.
@@ -108,14 +115,19 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// The step's time begins now.
-    pub(crate) fn new(step: &StepSpec, cancel: CancellationToken, abandoned: CancellationToken) -> Self {
+    /// The step's time begins now. `also` is where it writes beside its workspace, as far as that can be seen.
+    pub(crate) fn new(
+        step: &StepSpec,
+        also: Option<PathBuf>,
+        cancel: CancellationToken,
+        abandoned: CancellationToken,
+    ) -> Self {
         Self {
             deadline: Instant::now() + step.timeout,
             outbound: step.network == Network::Outbound,
             cancel,
             abandoned,
-            disk: DiskGuard::new(&step.upper, plan::written_of_image(step), step.limits.disk),
+            disk: DiskGuard::new(&step.upper, also, step.limits.disk),
             verdict: None,
             kill_at: None,
             survivors: 0,
@@ -169,8 +181,7 @@ impl Watch {
         connection.tell(Command::Terminate).await;
     }
 
-    /// Waits until the pumps are done, or nobody wants what they bring, and says what the step has left behind. Then the
-    /// channel is closed.
+    /// Waits until all output was passed on, or nobody wants it, says what the step has left behind, and closes the channel.
     pub(crate) async fn finish(&self, pumps: Vec<Pump>, output: mpsc::Sender<OutputChunk>) {
         let is_mid_line = finish_pumps(pumps, &self.abandoned).await;
         if self.survivors > 0 && self.verdict.is_none() {
@@ -178,17 +189,17 @@ impl Watch {
         }
     }
 
-    /// How the step ended. What it wrote is still there.
+    /// How the step ended.
     pub(crate) async fn conclude(
         mut self,
-        ended: Option<Report>,
+        ended: Result<Option<Report>, EngineError>,
         out_of_memory: bool,
     ) -> Result<StepExit, EngineError> {
         if self.verdict.is_none() {
-            let did_well = matches!(ended, Some(Report::Exited(0)));
+            let did_well = matches!(ended, Ok(Some(Report::Exited(0))));
             self.verdict = self.disk.at_the_end(did_well).await.map(Verdict::TooMuchWritten);
         }
-        conclude(ended, self.verdict, out_of_memory)
+        conclude(ended?, self.verdict, out_of_memory)
     }
 }
 
