@@ -165,15 +165,9 @@ impl Pool {
     /// Links the item to `to`. `false` when it is not in the pool.
     pub(super) fn link(&self, item: Item, to: &Path) -> io::Result<bool> {
         let from = self.path(item);
-        let link = || linkat(CWD, &from, CWD, to, AtFlags::empty());
-        let linked = match link() {
-            Err(Errno::NOENT) if !from.exists() => return Ok(false),
-            // Another process put it there since.
-            Err(Errno::NOENT) => link(),
-            linked => linked,
-        };
-        match linked {
+        match linkat(CWD, &from, CWD, to, AtFlags::empty()) {
             Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
             // An inode has a limited number of links.
             Err(Errno::MLINK) => {
                 let bytes = fs::read(&from)?;

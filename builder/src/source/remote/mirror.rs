@@ -15,6 +15,7 @@ use git2::{
     AutotagOption, Direction, FetchOptions, Oid, RemoteCallbacks, RemoteUpdateFlags, Repository,
     RepositoryInitOptions,
 };
+use rayon::prelude::*;
 use rustix::fs::{FlockOperation, flock};
 
 use super::{FetchFailure, Reach, RemoteRepository, bridge::Bridge, failure::tamed, first::first_pack};
@@ -266,13 +267,12 @@ fn remove_leftovers(repository: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts the packs that came on the disk, before references name what is in them.
+/// Puts the packs that came on the disk, before references name what is in them. All at once, so that the file system does it
+/// in one go; those that are there already cost nothing.
 fn sync_packs(repository: &Path) -> io::Result<()> {
     let packs = repository.join("objects/pack");
-    for entry in fs::read_dir(&packs)? {
-        // Those that are there already cost nothing.
-        File::open(entry?.path())?.sync_all()?;
-    }
+    let found: Vec<_> = fs::read_dir(&packs)?.collect::<Result<_, _>>()?;
+    found.par_iter().try_for_each(|entry| File::open(entry.path())?.sync_all())?;
     File::open(packs)?.sync_all()
 }
 
