@@ -91,6 +91,14 @@ impl DockerEngine {
         self.with(|shared| shared.tool_roots = roots)
     }
 
+    /// As [`Engine::image`], but fetches nothing: none when the container engine does not have the image. Cancel-safe.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn known_image(&self, wanted: &ImageSpec) -> Result<Option<Image>, EngineError> {
+        image::known(&self.shared, wanted).await
+    }
+
     fn with(self, change: impl FnOnce(&mut Shared)) -> Self {
         let Shared { helper, state, host, tool_roots, image_roots, .. } = &*self.shared;
         let mut shared = Shared {

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use staith_builder::{
     cache::StepCache,
     docker::DockerEngine,
-    engine::{Capabilities, Engine, Image, ImageProgress, ImageSpec, Support},
+    engine::{Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, Support},
     execute::{Budget, Workbench},
     layers::LayerStore,
     pipeline::Pipeline,
@@ -266,6 +266,16 @@ impl Isolation {
         match self {
             Self::BuiltIn(engine) => Arc::new(engine),
             Self::Containers(engine) => Arc::new(engine),
+        }
+    }
+
+    /// The image, if nothing has to be fetched to know it.
+    async fn known_image(&self, wanted: &ImageSpec) -> Result<Option<Image>, EngineError> {
+        match self {
+            // Asking for a registry's image would fetch it.
+            Self::BuiltIn(_) if wanted.reference.is_some() => Ok(None),
+            Self::BuiltIn(engine) => engine.image(wanted, &|_| {}).await.map(Some),
+            Self::Containers(engine) => engine.known_image(wanted).await,
         }
     }
 

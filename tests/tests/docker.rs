@@ -52,6 +52,8 @@ fn a_project_runs_in_containers_and_is_remembered_for_them() {
     said(&mut command(&world, &engine, &docker)).exits(0).never_says("it works").says("cached");
     // By the variable, too; and what ran in a container is not what runs on the host's own root.
     said(command(&world, &engine, &["run"]).env("STAITH_ENGINE", "docker")).exits(0).says("cached");
+    // What is known of a plan is known of an engine, too.
+    said(&mut command(&world, &engine, &["why", "build", "--engine", "docker"])).exits(0).says("cached");
     assert_eq!(engine.says("/containers/json?all=1"), "[]");
     assert!(engine.says("/volumes").contains("\"Volumes\":[]"), "{}", engine.says("/volumes"));
 }

@@ -13,49 +13,53 @@ use futures_util::StreamExt;
 use staith_model::Digest;
 use tokio_util::io::ReaderStream;
 
-use super::{daemon::Daemon, is_absent, refused, why};
+use super::{daemon::Daemon, refused, why};
 use crate::engine::{EngineError, ImageFetched, ImageProgress};
 
 /// The engine's name for all such images; the tag tells them apart.
 const NAME: &str = "localhost/staith-imported";
 
-/// The image in a file, given to the engine if it does not have it yet.
-pub(super) async fn import(
-    daemon: &Daemon,
-    reference: &str,
-    path: &Path,
-    progress: &ImageProgress<'_>,
-) -> Result<ImageInspect, EngineError> {
-    let missing = |why: String| EngineError::ImageMissing {
+/// What the engine calls the image of a file.
+pub(super) fn name(reference: &str, path: &Path) -> Result<String, EngineError> {
+    let found = fs::metadata(path).map_err(|error| missing(reference, error.to_string()))?;
+    let stamp = (path, found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec());
+    let tag = Digest::of_value("staith.imported-image.v1", &stamp).hex()[..16].to_owned();
+    Ok(format!("{NAME}:{tag}"))
+}
+
+fn missing(reference: &str, why: String) -> EngineError {
+    EngineError::ImageMissing {
         reference: reference.to_owned(),
         why,
         remedy: "name a tar that `docker save` or `podman save` wrote, or one of a root file system \
                  (`tar -C rootfs -c . > rootfs.tar`)"
             .to_owned(),
-    };
-    let found = fs::metadata(path).map_err(|error| missing(error.to_string()))?;
-    let stamp = (path, found.dev(), found.ino(), found.size(), found.mtime(), found.mtime_nsec());
-    let tag = Digest::of_value("staith.imported-image.v1", &stamp).hex()[..16].to_owned();
-    let name = format!("{NAME}:{tag}");
-    match daemon.api.inspect_image(&name).await {
-        Err(error) if is_absent(&error) => {}
-        known => return known.map_err(refused(format!("looking for the image {name}"))),
     }
-    progress(ImageFetched { reference: reference.to_owned(), bytes: 0, of_bytes: Some(found.size()) });
+}
+
+/// Gives the image in a file to the engine, under the name that [`name`] says.
+pub(super) async fn import(
+    daemon: &Daemon,
+    reference: &str,
+    path: &Path,
+    name: &str,
+    progress: &ImageProgress<'_>,
+) -> Result<ImageInspect, EngineError> {
+    let missing = |why: String| missing(reference, why);
+    let size = fs::metadata(path).map_err(|error| missing(error.to_string()))?.size();
+    let told = |bytes| ImageFetched { reference: reference.to_owned(), bytes, of_bytes: Some(size) };
+    progress(told(0));
     // Which of the two it is, the engine knows best: it looks for the list of layers first.
     let image = match load(daemon, path).await {
         Ok(Some(image)) => image,
         _ => import_root(daemon, path).await.map_err(missing)?,
     };
-    let options = TagImageOptionsBuilder::default().repo(NAME).tag(&tag).build();
+    let tag = name.rsplit_once(':').map_or("", |(_, tag)| tag);
+    let options = TagImageOptionsBuilder::default().repo(NAME).tag(tag).build();
     let named = daemon.api.tag_image(&image, Some(options)).await;
     named.map_err(refused(format!("naming the image {image}")))?;
-    progress(ImageFetched {
-        reference: reference.to_owned(),
-        bytes: found.size(),
-        of_bytes: Some(found.size()),
-    });
-    daemon.api.inspect_image(&name).await.map_err(|error| missing(why(&error)))
+    progress(told(size));
+    daemon.api.inspect_image(name).await.map_err(|error| missing(why(&error)))
 }
 
 /// The file, piece by piece: archives are bigger than the memory that this process should take.

@@ -13,33 +13,78 @@ use crate::{
     sandbox::shared::{SYSTEM_PATH, folder},
 };
 
-/// Resolves an image, and folders of the host that are shown beside it.
+/// Resolves an image, and folders of the host that are shown beside it. Fetches the image when it is not here.
 pub(super) async fn resolve(
     shared: &Shared,
     wanted: &ImageSpec,
     progress: &ImageProgress<'_>,
 ) -> Result<Image, EngineError> {
     let daemon = shared.daemon().await?;
-    let Some(reference) = &wanted.reference else {
-        return Err(EngineError::Unsupported {
-            what: "a container engine has no root file system of the host, and no image is named".to_owned(),
-            remedy: "name one for all steps at the top of runner.toml, such as `image = \"debian:12\"`, or for one step in its \
-                     section; or leave `--engine` out: the built-in sandbox shows the host's own programs"
-                .to_owned(),
-        });
+    let place = Place::of(shared, wanted)?;
+    let found = match (here(daemon, &place.name).await?, &place.archive) {
+        (Some(found), _) => found,
+        (None, None) => fetch(daemon, &place, progress).await?,
+        (None, Some(path)) => archive::import(daemon, place.reference, path, &place.name, progress).await?,
     };
-    let parsed = reference.parse().map_err(|bad: NotAnImage| EngineError::ImageMissing {
-        reference: reference.clone(),
-        why: bad.why,
-        remedy: bad.remedy,
-    })?;
-    let found = match parsed {
-        ImageReference::Local(image) => {
-            let path = find_archive(&image, &shared.image_roots)?;
-            archive::import(daemon, reference, &path, progress).await?
-        }
-        ImageReference::Registry(image) => fetch(daemon, reference, &image.to_string(), progress).await?,
-    };
+    finish(shared, wanted, place.reference, found)
+}
+
+/// The same for an image that the engine has already; none when it does not.
+pub(super) async fn known(shared: &Shared, wanted: &ImageSpec) -> Result<Option<Image>, EngineError> {
+    let place = Place::of(shared, wanted)?;
+    let found = here(shared.daemon().await?, &place.name).await?;
+    found.map(|found| finish(shared, wanted, place.reference, found)).transpose()
+}
+
+/// Where an image comes from.
+struct Place<'a> {
+    /// As the pipeline names it.
+    reference: &'a str,
+    /// What the engine calls it, with all that the reference leaves out: engines would fetch all of an image's tags.
+    name: String,
+    /// The file that it is in; `None` is a registry.
+    archive: Option<PathBuf>,
+}
+
+impl<'a> Place<'a> {
+    fn of(shared: &Shared, wanted: &'a ImageSpec) -> Result<Self, EngineError> {
+        let Some(reference) = &wanted.reference else {
+            return Err(EngineError::Unsupported {
+                what: "a container engine has no root file system of the host, and no image is named".to_owned(),
+                remedy: "name one for all steps at the top of runner.toml, such as `image = \"debian:12\"`, or for one step in \
+                         its section; or leave `--engine` out: the built-in sandbox shows the host's own programs"
+                    .to_owned(),
+            });
+        };
+        let parsed = reference.parse().map_err(|bad: NotAnImage| EngineError::ImageMissing {
+            reference: reference.clone(),
+            why: bad.why,
+            remedy: bad.remedy,
+        })?;
+        Ok(match parsed {
+            ImageReference::Local(image) => {
+                let path = find_archive(&image, &shared.image_roots)?;
+                Self { reference, name: archive::name(reference, &path)?, archive: Some(path) }
+            }
+            ImageReference::Registry(image) => Self { reference, name: image.to_string(), archive: None },
+        })
+    }
+}
+
+async fn here(daemon: &Daemon, name: &str) -> Result<Option<ImageInspect>, EngineError> {
+    match daemon.api.inspect_image(name).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(refused(format!("looking for the image {name}"))(error)),
+    }
+}
+
+fn finish(
+    shared: &Shared,
+    wanted: &ImageSpec,
+    reference: &str,
+    found: ImageInspect,
+) -> Result<Image, EngineError> {
     let mut image = of_inspected(reference, found)?;
     let mut identities = Vec::new();
     for tool in &wanted.tools {
@@ -69,17 +114,12 @@ fn show(shared: &Shared, tool: &Tool) -> Result<(String, Image), EngineError> {
     }
 }
 
-/// `name` is the reference with all that it leaves out: engines would fetch all of an image's tags where none is given.
 async fn fetch(
     daemon: &Daemon,
-    reference: &str,
-    name: &str,
+    place: &Place<'_>,
     progress: &ImageProgress<'_>,
 ) -> Result<ImageInspect, EngineError> {
-    match daemon.api.inspect_image(name).await {
-        Err(error) if is_absent(&error) => {}
-        known => return known.map_err(refused(format!("looking for the image {name}"))),
-    }
+    let (reference, name) = (place.reference, place.name.as_str());
     let missing = |why: String| EngineError::ImageMissing {
         reference: reference.to_owned(),
         why,

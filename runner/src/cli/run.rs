@@ -31,7 +31,7 @@ use crate::{
     output::{self, OutputMode, Problem},
     packing,
     upkeep::Upkeep,
-    workshop::{EngineName, Workshop},
+    workshop::Workshop,
 };
 
 /// Run a project's steps, make its package, and release it if asked to
@@ -54,9 +54,6 @@ pub(crate) struct Arguments {
     /// After a failure, still run what does not need the failed step
     #[arg(long)]
     keep_going: bool,
-    /// What isolates steps
-    #[arg(long, value_enum, value_name = "ENGINE", env = "STAITH_ENGINE", default_value_t)]
-    engine: EngineName,
 }
 
 impl Arguments {
@@ -65,7 +62,6 @@ impl Arguments {
         let stop = interrupt::listen()?;
         let home = Home::find()?;
         let Found { workshop, source, pipeline, occasion } = self.subject.find(&home, &stop, mode).await?;
-        let workshop = workshop.isolated_by(self.engine, &home);
         let to = match &self.release {
             Some(name) => Some(destination::find(name, &pipeline, &home).await?),
             None => None,

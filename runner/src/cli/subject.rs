@@ -17,7 +17,7 @@ use staith_model::{Exit, RelPath, Trigger, TriggerKind};
 use crate::{
     home::Home,
     output::{self, OutputMode, Problem},
-    workshop::Workshop,
+    workshop::{EngineName, Workshop},
 };
 
 /// What is built, and on which occasion.
@@ -53,6 +53,9 @@ pub(super) struct Subject {
     /// Give a parameter of the pipeline a value; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
+    /// What isolates steps
+    #[arg(long, value_enum, value_name = "ENGINE", env = "STAITH_ENGINE", default_value_t)]
+    engine: EngineName,
 }
 
 fn event() -> impl TypedValueParser<Value = TriggerKind> {
@@ -86,7 +89,7 @@ impl Subject {
         let settings = self.settings()?;
         let origin = self.origin(home)?;
         let place = origin.place().display().to_string();
-        let workshop = Workshop::open(home)?;
+        let workshop = Workshop::open(home)?.isolated_by(self.engine, home);
         let mut progress = output::fetching(&place, mode);
         let (selection, base) = (self.selection(), self.base());
         let finding = tokio::task::spawn_blocking(move || -> Result<_, Problem> {

@@ -41,11 +41,11 @@ impl Workshop {
     pub(crate) async fn prospect(&self, plan: &Plan) -> Prospect {
         let (mut images, mut unclear) = (BTreeMap::new(), Vec::new());
         let references: BTreeSet<&Option<String>> = plan.steps.iter().map(|step| &step.image).collect();
-        // Asking for a registry's image would fetch it.
-        for reference in references.into_iter().filter(|reference| reference.is_none()) {
-            let wanted = ImageSpec { reference: reference.clone(), tools: plan.tools.clone() };
-            match self.engine.as_dyn().image(&wanted, &|_| {}).await {
-                Ok(image) => drop(images.insert(reference.clone(), image.digest)),
+        for reference in references {
+            let tools = if reference.is_none() { plan.tools.clone() } else { Vec::new() };
+            match self.engine.known_image(&ImageSpec { reference: reference.clone(), tools }).await {
+                Ok(Some(image)) => drop(images.insert(reference.clone(), image.digest)),
+                Ok(None) => {}
                 Err(error) => {
                     let sentences = [Some(error.to_string()), error.remedy().map(str::to_owned)];
                     unclear.push(sentences.into_iter().flatten().collect::<Vec<_>>().join(": "));
