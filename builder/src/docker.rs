@@ -9,7 +9,7 @@
 //! 6. [`made`]: a container that exists. [`attempt`]: one step, from its container's creation to its removal. [`scratch`]: what Podman leaves undone. [`reap`]: what killed processes left.
 //!
 //! An engine only makes the container: namespaces, root file system, limits. What a step is, how it is watched, how it ends
-//! and which system calls it may make is the same code as in the built-in sandbox (`docs/decisions/006`).
+//! and which system calls it may make is the same code as in the built-in sandbox (decision 6 in `docs/decisions`).
 
 mod archive;
 mod attempt;

@@ -2,7 +2,7 @@
 //! (<https://github.com/C2SP/C2SP/blob/main/age.md>).
 //!
 //! The ciphers are those of `ring` and `x25519-dalek`; what is here is how the format puts them together. Why it is here and
-//! not a crate's is [decision 5](../../../docs/decisions/005-secrets-in-age-files.md).
+//! not a crate's is [decision 7](../../../docs/decisions/007-secrets-in-age-files.md).
 
 mod header;
 mod identity;
