@@ -64,7 +64,9 @@ fn foresee(
             step.layers.iter().filter_map(|name| Some((name.clone(), of(&name)??))).collect();
         let digests: Vec<Digest> = layers.iter().map(|(_, layer)| *layer).collect();
         let key = image(step).filter(|_| unclear.is_empty()).map(|image| step_key(step, image, &digests));
-        let standing = match (key, key.and_then(|key| known(&key))) {
+        // What runs because of what became of others is never known before.
+        let may_be_known = key.filter(|_| step.when.is_none());
+        let standing = match (key, may_be_known.and_then(|key| known(&key))) {
             (Some(_), Some(record)) => Standing::Known(record),
             (Some(_), None) => Standing::Runs,
             (None, _) if !unclear.is_empty() => Standing::After(unclear),

@@ -11,6 +11,7 @@
 mod admission;
 mod automaton;
 mod forms;
+mod shown;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -83,6 +84,17 @@ impl Masker {
         stream.push(text.as_bytes(), &mut masked);
         stream.finish(&mut masked);
         Cow::Owned(String::from_utf8_lossy(&masked).into_owned())
+    }
+
+    /// A masked line as it may be shown: where control sequences stand between the letters of a secret, what is left of it
+    /// when they are gone is masked, and the line loses its colours.
+    pub fn shown(&self, line: String) -> String {
+        if self.0.is_none() || !line.contains(char::is_control) {
+            return line;
+        }
+        let letters = shown::letters(&line);
+        let masked = self.text(&letters).into_owned();
+        if masked == letters { line } else { masked }
     }
 
     fn mask(&self, text: &mut String) {

@@ -124,3 +124,19 @@ run = "env | grep STAITH_ && exit 1; echo nothing to see"
     );
     world.staith(&["run"]).exits(0).says("it is [local] on []").says("nothing to see");
 }
+
+#[test]
+fn what_is_there_for_failures_runs_at_each_of_them() {
+    let world = world(
+        r#"
+[steps.test]
+run = "exit 1"
+[steps.tell]
+needs = ["test"]
+when = "failed()"
+run = "echo somebody is told"
+"#,
+    );
+    world.staith(&["run"]).exits(10).says("somebody is told");
+    world.staith(&["run"]).exits(10).says("somebody is told");
+}

@@ -117,7 +117,7 @@ fn what_a_live_run_uses_stays() {
     // Nobody reads what it says, so it waits in the middle of a step, as long as it takes.
     wait::until("the log has many lines", || {
         let run = fs::read_dir(world.home().join("runs")).ok()?.flatten().next()?;
-        (fs::metadata(run.path().join("events.jsonl")).ok()?.len() > 4 << 20).then_some(())
+        (fs::metadata(run.path().join("events.jsonl")).ok()?.len() > 1 << 20).then_some(())
     });
     world.write("seed.txt", "changed meanwhile");
     let did = json(&world, &["gc", "--budget", "0"]);

@@ -243,3 +243,14 @@ fn secrets_are_set_listed_and_removed() {
     world.staith(&["secret", "remove", "api-token"]).exits(64).says("there are shop/db");
     assert_eq!(world.staith(&["secret", "list"]).exits(0).out, "shop/db\n");
 }
+
+#[test]
+fn colours_in_the_middle_of_a_secret_do_not_show_it() {
+    let world = World::new();
+    let run = "printf '%s' \\\"$TOKEN\\\" | sed 's/quiet/\\\\x1b[31m&\\\\x1b[m/'; echo; echo done";
+    let steps = format!("[steps.paint]\nsecrets = [\"TOKEN\"]\nrun = \"{run}\"\n");
+    world.write("runner.toml", &format!("name = \"paint\"\nversion = \"1\"\n{steps}"));
+    set(&world, "TOKEN", "kept-by-quiet-steps-alone").exits(0);
+    world.staith(&["run"]).exits(0).says("done").says("***").never_says("steps-alone").never_says("kept-by");
+    world.staith(&["run", "--json"]).exits(0).never_says("steps-alone");
+}

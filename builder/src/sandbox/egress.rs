@@ -39,9 +39,12 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_millis(50);
 pub(super) struct Proxy(Option<JoinHandle<()>>);
 
 impl Proxy {
-    /// Starts to serve whoever connects to `listener`.
-    pub(super) fn serve(&mut self, listener: TcpListener) {
-        self.0 = Some(tokio::spawn(accept(listener, Rules { judge: judge::judge, own: own_addresses })));
+    /// Starts to serve whoever connects to `listener`. With `allow`, only these hosts are reached (`example.org`, and
+    /// `*.example.org` for all below it); an empty list means all that the network allows.
+    pub(super) fn serve(&mut self, listener: TcpListener, allow: &[String]) {
+        let allow = (!allow.is_empty()).then(|| allow.into());
+        self.0 =
+            Some(tokio::spawn(accept(listener, Rules { judge: judge::judge, own: own_addresses, allow })));
     }
 }
 
@@ -54,10 +57,12 @@ impl Drop for Proxy {
 }
 
 /// Which addresses may be reached; a parameter because tests can reach this host only.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Rules {
     judge: fn(IpAddr, &[IpAddr]) -> Result<IpAddr, &'static str>,
     own: fn() -> io::Result<Vec<IpAddr>>,
+    /// The only hosts that may be reached, if there is such a list.
+    allow: Option<Arc<[String]>>,
 }
 
 async fn accept(listener: TcpListener, rules: Rules) {
@@ -69,6 +74,7 @@ async fn accept(listener: TcpListener, rules: Rules) {
     while let Ok(place) = Arc::clone(&places).acquire_owned().await {
         match listener.accept().await {
             Ok((client, _)) => {
+                let rules = rules.clone();
                 connections.spawn(async move {
                     let _ = serve(client, rules).await;
                     drop(place);
@@ -151,6 +157,15 @@ async fn read_head(client: &mut TcpStream) -> Result<(Head, Vec<u8>), Refusal> {
 }
 
 async fn connect(head: &Head, rules: Rules) -> Result<TcpStream, Refusal> {
+    // Before anybody is asked for an address: a name alone can carry what a step should not tell.
+    if rules
+        .allow
+        .as_ref()
+        .is_some_and(|allow| !allow.iter().any(|allowed| judge::names(allowed, &head.host)))
+    {
+        let why = format!("{} is not among the hosts in `allow` of the step", head.host);
+        return Err(Refusal::new(403, why));
+    }
     let unreachable = |error: io::Error| {
         Refusal::new(502, format!("{}:{} can't be reached: {error}", head.host, head.port))
     };
@@ -243,8 +258,8 @@ mod tests {
         answer
     }
 
-    const ANYTHING: Rules = Rules { judge: |address, _own| Ok(address), own: own_addresses };
-    const AS_IT_IS: Rules = Rules { judge: judge::judge, own: own_addresses };
+    const ANYTHING: Rules = Rules { judge: |address, _own| Ok(address), own: own_addresses, allow: None };
+    const AS_IT_IS: Rules = Rules { judge: judge::judge, own: own_addresses, allow: None };
 
     #[tokio::test]
     async fn without_a_list_of_own_addresses_nothing_is_reached() {
@@ -293,6 +308,19 @@ mod tests {
             let answer = heard(AS_IT_IS, &format!("CONNECT {own}:80 HTTP/1.1\r\n\r\n")).await;
             assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
         }
+    }
+
+    #[tokio::test]
+    async fn only_hosts_that_are_allowed_are_reached() {
+        let only = |hosts: &[&str]| Rules {
+            allow: Some(hosts.iter().map(|host| (*host).to_owned()).collect()),
+            ..ANYTHING
+        };
+        let ask = "CONNECT {server} HTTP/1.1\r\n\r\nhello\r\n\r\n";
+        let answer = heard(only(&["example.org", "*.example.org"]), ask).await;
+        assert!(answer.starts_with("HTTP/1.1 403 ") && answer.contains("`allow`"), "{answer}");
+        let answer = heard(only(&["127.0.0.2"]), ask).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
 
     #[tokio::test]

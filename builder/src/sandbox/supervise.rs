@@ -105,6 +105,7 @@ enum Verdict {
 pub(crate) struct Watch {
     deadline: Instant,
     outbound: bool,
+    allow: Vec<String>,
     cancel: CancellationToken,
     abandoned: CancellationToken,
     disk: DiskGuard,
@@ -125,6 +126,7 @@ impl Watch {
         Self {
             deadline: Instant::now() + step.timeout,
             outbound: step.network == Network::Outbound,
+            allow: step.allow.clone(),
             cancel,
             abandoned,
             disk: DiskGuard::new(&step.upper, also, step.limits.disk),
@@ -148,7 +150,9 @@ impl Watch {
                     Some(Report::Started) => {}
                     Some(Report::Survivors(many)) => self.survivors = many,
                     // Not because it is said, but because the step may: in a container the image has a say in who says it.
-                    Some(Report::Listening) if self.outbound => proxy.serve(connection.take_listener()?),
+                    Some(Report::Listening) if self.outbound => {
+                        proxy.serve(connection.take_listener()?, &self.allow);
+                    }
                     other => return Ok(other),
                 },
                 () = sleep_until(self.deadline), if self.verdict.is_none() => {

@@ -10,6 +10,8 @@ pub(super) fn pipeline(folder: &Folder) -> String {
     let dev = if folder.has("requirements-dev.txt") { "-r requirements-dev.txt" } else { "ruff pytest" };
     let inputs: Vec<String> = inputs.iter().map(|input| format!("\"{input}\"")).collect();
     let own: Vec<String> = own(folder).iter().map(|name| shell_word(name)).collect();
+    let own = if own.is_empty() { String::new() } else { format!(" && cp -R {} dist/", own.join(" ")) };
+    let build = format!("cp -R .deps/run dist{own}");
     let mut text = head(folder, version, &["python"]);
     let restore =
         format!("{listed}\nmkdir -p .deps/run && {pip} .deps/run -r /tmp/wanted && {pip} .deps/dev {dev}\n");
@@ -32,7 +34,7 @@ outputs = [\"dist\"]
 ",
         inputs =
             if inputs.is_empty() { String::new() } else { format!("inputs = [{}]\n", inputs.join(", ")) },
-        build = quoted(&format!("cp -R .deps/run dist && cp -R {} dist/", own.join(" "))),
+        build = quoted(&build),
     ));
     if has_tests(folder) {
         text.push_str(
@@ -76,11 +78,12 @@ fn own(folder: &Folder) -> Vec<String> {
     };
     let is_test = |name: &str| name.starts_with("test_") || name.ends_with("_test.py");
     let entries = folder.entries().into_iter();
-    let own: Vec<String> = entries
-        .filter(|name| holds_code(name) && !NOT_THE_APPLICATION.contains(name) && !is_test(name))
-        .map(str::to_owned)
-        .collect();
-    if own.is_empty() { vec![".".to_owned()] } else { own }
+    let is_own = |name: &&str| !NOT_THE_APPLICATION.contains(name) && !is_test(name);
+    let own: Vec<&str> = entries.filter(is_own).collect();
+    let code: Vec<&str> = own.iter().copied().filter(|name| holds_code(name)).collect();
+    // Without code of its own a project is what else lies there; never the folder itself, in which the copy would lie, too.
+    let files = if code.is_empty() { own } else { code };
+    files.into_iter().filter(|name| !name.starts_with('.')).map(str::to_owned).collect()
 }
 
 fn has_tests(folder: &Folder) -> bool {

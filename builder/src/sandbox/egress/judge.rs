@@ -23,6 +23,18 @@ pub(super) fn judge(address: IpAddr, own: &[IpAddr]) -> Result<IpAddr, &'static 
     }
 }
 
+/// Whether an entry of a list of hosts means this host: itself, or with `*.` in front all below it. Names are told apart as
+/// DNS does it: without regard to case, and to a dot at the end.
+pub(super) fn names(allowed: &str, host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    match allowed.to_ascii_lowercase().strip_prefix("*.") {
+        Some(domain) => {
+            host.strip_suffix(domain).is_some_and(|below| below.len() > 1 && below.ends_with('.'))
+        }
+        None => host.eq_ignore_ascii_case(allowed),
+    }
+}
+
 /// IPv4 addresses within IPv6 ones: mapped, compatible, and those of translators, which would reach the IPv4 address.
 fn undress(address: IpAddr) -> IpAddr {
     let IpAddr::V6(v6) = address else { return address };
@@ -79,6 +91,24 @@ mod tests {
     fn allowed(text: &str) -> bool {
         let own = ["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
         judge(text.parse().unwrap(), &own).is_ok()
+    }
+
+    #[test]
+    fn a_name_is_allowed_as_it_is_or_by_what_it_is_below() {
+        for host in ["example.org", "EXAMPLE.org", "example.org."] {
+            assert!(names("example.org", host), "{host}");
+        }
+        assert!(names("*.example.org", "a.b.Example.org"));
+        for (allowed, host) in [
+            ("example.org", "a.example.org"),
+            ("example.org", "notexample.org"),
+            ("*.example.org", "example.org"),
+            ("*.example.org", "notexample.org"),
+            ("*.example.org", ".example.org"),
+            ("example.org", "example.org.evil.net"),
+        ] {
+            assert!(!names(allowed, host), "{allowed} {host}");
+        }
     }
 
     #[test]
