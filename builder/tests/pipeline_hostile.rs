@@ -24,7 +24,7 @@ ready = { port = 5432 }
 [steps.restore]
 run = "cargo fetch"
 network = "outbound"
-allow = ["crates.io"]
+allow = ["boxes.org"]
 outputs = ["vendor"]
 retry = { attempts = 2, on = ["timeout"] }
 [steps.build]

@@ -41,7 +41,7 @@ matcher = "gcc"
 [steps.restore]
 run = "npm ci"
 network = "outbound"
-allow = ["registry.npmjs.org"]
+allow = ["registry.repos.org"]
 outputs = ["node_modules"]
 retry = 2
 
@@ -150,7 +150,7 @@ fn every_key_arrives_in_the_plan() {
     assert_eq!(step(&plan, "lint").image.as_deref(), Some("node:24-slim"));
     assert_eq!(step(&plan, "lint").matcher.as_deref(), Some("gcc"));
     assert_eq!(step(&plan, "lint").limits.memory, Some(1 << 30));
-    assert_eq!(step(&plan, "restore").allow, ["registry.npmjs.org"]);
+    assert_eq!(step(&plan, "restore").allow, ["registry.repos.org"]);
     assert_eq!(step(&plan, "restore").retry, Some(Retry { attempts: 3, on: vec![RetryCause::Environment] }));
     let env = &step(&plan, "unit-test").env;
     assert_eq!((env["CI"].as_str(), env["LEVEL"].as_str()), ("true", "debug"));

@@ -66,7 +66,7 @@ fn host(text: &str) -> Understood<String> {
         match host_of(text) {
             Some(host) => format!("write \"{host}\": a name alone, without scheme, port and path"),
             None => {
-                "write a name such as \"registry.npmjs.org\", or \"*.example.org\" for all hosts below it"
+                "write a name such as \"registry.repos.org\", or \"*.example.org\" for all hosts below it"
                     .to_owned()
             }
         },
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn hosts_are_names() {
         for (good, meant) in
-            [("pypi.org", "pypi.org"), ("*.Example.org", "*.example.org"), ("mirror", "mirror")]
+            [("repo.org", "repo.org"), ("*.Example.org", "*.example.org"), ("mirror", "mirror")]
         {
             assert_eq!(host(good).as_deref(), Ok(meant));
         }
@@ -96,8 +96,8 @@ mod tests {
             "*",
             "*.org",
             "a..b",
-            "https://pypi.org/simple",
-            "pypi.org:443",
+            "https://repo.org/simple",
+            "repo.org:443",
             "1.2.3.4",
             "::1",
             "-a.b",
@@ -107,6 +107,6 @@ mod tests {
         ] {
             assert!(host(bad).is_err(), "{bad:?}");
         }
-        assert!(host("https://pypi.org/simple").unwrap_err().help.contains("\"pypi.org\""));
+        assert!(host("https://repo.org/simple").unwrap_err().help.contains("\"repo.org\""));
     }
 }

@@ -81,7 +81,7 @@ pub(super) const KEYS: Keys = Keys {
             "allow",
             Shape::List { of: &Shape::Text(&HOST), filled: true },
             "all hosts",
-            "The only hosts that the step may reach with `network = \"outbound\"`: `\"pypi.org\"`, or `\"*.example.org\"` for all \
+            "The only hosts that the step may reach with `network = \"outbound\"`: `\"repo.org\"`, or `\"*.example.org\"` for all \
              below it.",
         ),
         key(
