@@ -82,10 +82,11 @@ pub(super) const DURATION: TextKind = kind("duration", "^[0-9]+[smh]$");
 pub(super) const SIZE: TextKind = kind("size", "^[0-9]+(KiB|MiB|GiB)$");
 pub(super) const PATH: TextKind = kind("path", r"^[^/\\][^\\]*$");
 pub(super) const GLOB: TextKind = kind("glob", r"^[^!/\\][^\\]*$");
-pub(super) const FILTER: TextKind = kind("filter", r"^!?[^!/\\][^\\]*$");
+pub(super) const PATH_FILTER: TextKind = kind("filter", r"^!?[^!/\\][^\\]*$");
+pub(super) const NAME_FILTER: TextKind = kind("filter", r"^!?[^/\\][^\\]*$");
 pub(super) const VARIABLE: TextKind = kind("variable", "^[A-Za-z_][A-Za-z0-9_]*$");
 pub(super) const SECRET: TextKind = kind("secret's name", "^[A-Za-z0-9_][A-Za-z0-9_./-]*$");
-pub(super) const IMAGE: TextKind = kind("image", r"^[A-Za-z0-9{][^\s]*$");
+pub(super) const IMAGE: TextKind = kind("image", r"^[A-Za-z0-9{./]");
 pub(super) const HOST: TextKind = kind("host", r"^(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$");
 pub(super) const CONDITION: TextKind = kind("condition", r"\S");
 pub(super) const CRON: TextKind = kind("cron", r"^\s*\S+(\s+\S+){4}\s*$");
@@ -99,7 +100,8 @@ pub(super) const SCRIPT_OR_ARGUMENTS: Shape =
     Shape::Either(&[Shape::Text(&SCRIPT), Shape::List { of: &Shape::Text(&TEXT), filled: true }]);
 pub(super) const NAMES: Shape = Shape::List { of: &Shape::Text(&NAME), filled: false };
 pub(super) const GLOBS: Shape = Shape::List { of: &Shape::Text(&GLOB), filled: true };
-pub(super) const FILTERS: Shape = Shape::List { of: &Shape::Text(&FILTER), filled: true };
+pub(super) const PATH_FILTERS: Shape = Shape::List { of: &Shape::Text(&PATH_FILTER), filled: true };
+pub(super) const NAME_FILTERS: Shape = Shape::List { of: &Shape::Text(&NAME_FILTER), filled: true };
 pub(super) const VARIABLES: Shape =
     Shape::Named { names: &VARIABLE, of: &Shape::Text(&TEXT), filled: false, most: None };
 pub(super) const SECRETS: Shape = Shape::Either(&[

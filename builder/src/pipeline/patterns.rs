@@ -81,6 +81,13 @@ pub(super) fn name_filter(text: &str) -> Understood<String> {
             );
         }
     }
+    if glob.starts_with('/') || glob.contains('\\') {
+        return complaint(
+            "is not a name or a glob",
+            "git has no branch or tag that begins with `/` or holds a `\\`",
+            "write a name or a glob such as \"main\" or \"release/*\"; `!` before it makes an exception",
+        );
+    }
     match GlobBuilder::new(glob).literal_separator(true).build() {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => complaint(

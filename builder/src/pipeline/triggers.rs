@@ -5,7 +5,7 @@ use toml::de::DeValue;
 
 use super::{
     Verdict, cron,
-    keys::{CRON, FILTERS, Keys, REQUIRED, Shape, key},
+    keys::{CRON, Keys, NAME_FILTERS, PATH_FILTERS, REQUIRED, Shape, key},
     patterns::{self, Filter},
     suggest::listed,
     values,
@@ -54,13 +54,13 @@ pub(super) const PUSH_KEYS: Keys = Keys {
     known: &[
         key(
             "branches",
-            FILTERS,
+            NAME_FILTERS,
             "all",
             "Branches that start a run: names and globs; `!` before one makes an exception.",
         ),
         key(
             "paths",
-            FILTERS,
+            PATH_FILTERS,
             "all",
             "Paths of which one must have changed: globs as in `inputs`; `!` before one makes an exception.",
         ),
@@ -70,8 +70,13 @@ pub(super) const PUSH_KEYS: Keys = Keys {
 
 pub(super) const PULL_REQUEST_KEYS: Keys = Keys {
     known: &[
-        key("branches", FILTERS, "all", "Branches that the request asks to merge to, as in `[on.push]`."),
-        key("paths", FILTERS, "all", "As in `[on.push]`."),
+        key(
+            "branches",
+            NAME_FILTERS,
+            "all",
+            "Branches that the request asks to merge to, as in `[on.push]`.",
+        ),
+        key("paths", PATH_FILTERS, "all", "As in `[on.push]`."),
     ],
     elsewhere: FILTER_WORDS,
 };
@@ -79,7 +84,7 @@ pub(super) const PULL_REQUEST_KEYS: Keys = Keys {
 pub(super) const TAG_KEYS: Keys = Keys {
     known: &[key(
         "tags",
-        FILTERS,
+        NAME_FILTERS,
         "all",
         "Tags that start a run: names and globs; `!` before one makes an exception.",
     )],
@@ -94,7 +99,7 @@ pub(super) const SCHEDULE_KEYS: Keys = Keys {
             REQUIRED,
             "When, in UTC: minute, hour, day of the month, month, day of the week; a text, or a list of them.",
         ),
-        key("branches", FILTERS, "all", "Branches that are run on schedule, as in `[on.push]`."),
+        key("branches", NAME_FILTERS, "all", "Branches that are run on schedule, as in `[on.push]`."),
         key(
             "always",
             Shape::Truth,
