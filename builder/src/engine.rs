@@ -1,12 +1,17 @@
 //! The seam to whatever isolates a step: the [`Engine`] trait is the contract, and one suite of contract tests runs over
 //! every implementation.
 
-use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
+mod gate;
+
+use std::{collections::BTreeMap, ffi::OsString, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use staith_model::{Digest, Limits, Network, RelPath, Secret, Tool};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+pub(crate) use self::gate::Ask;
+pub use self::gate::{Arrival, Gate, Gatekeeper, Neighbour, gate};
 
 /// Where every engine shows the workspace to a step.
 pub const WORKSPACE: &str = "/workspace";
@@ -159,7 +164,8 @@ pub struct StepSpec {
     pub work: PathBuf,
     /// Where in the workspace the step runs.
     pub workdir: Option<RelPath>,
-    /// Program and arguments. The program is looked up in `Image::path`.
+    /// Program and arguments. The program is looked up in `Image::path`. None at all is what the image says, in the directory
+    /// that it says.
     pub argv: Vec<OsString>,
     /// The step's whole environment, beside `PATH`, `HOME`, `TMPDIR` and `Image::env`.
     pub env: BTreeMap<String, String>,
@@ -173,6 +179,14 @@ pub struct StepSpec {
     pub timeout: Duration,
     /// Upper bounds.
     pub limits: Limits,
+    /// Other sandboxes that it can reach by name, which needs a network of at least `Network::Loopback`, and a gate to hand
+    /// the connections to.
+    pub neighbours: Vec<Neighbour>,
+    /// The engine's half of a way in and out while it runs.
+    pub gate: Option<Gatekeeper>,
+    /// A terminal that the program gets as its standard streams and controls it, instead of nothing to read and a pipe to
+    /// write to. Then nothing comes out as [`OutputChunk`] but what the engine itself says.
+    pub terminal: Option<Arc<OwnedFd>>,
 }
 
 /// Some bytes that a step wrote.

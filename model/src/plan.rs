@@ -222,6 +222,8 @@ pub struct ServicePlan {
     pub ready: Readiness,
     /// Seconds that it has for that.
     pub ready_seconds: u64,
+    /// Ports at which steps reach it, that of its readiness among them; ascending, each once.
+    pub ports: Vec<u16>,
     /// Upper bounds.
     pub limits: Limits,
 }
@@ -234,6 +236,16 @@ pub enum Readiness {
     Port(u16),
     /// A command in its sandbox succeeds.
     Command(Command),
+}
+
+impl Readiness {
+    /// The port that it names.
+    pub const fn port(&self) -> Option<u16> {
+        match self {
+            Self::Port(port) => Some(*port),
+            Self::Command(_) => None,
+        }
+    }
 }
 
 /// One step with everything resolved.

@@ -209,6 +209,9 @@ impl Attempt {
             allow: self.step.allow.clone(),
             timeout: Duration::from_secs(self.step.timeout_seconds),
             limits: self.step.limits.clone(),
+            neighbours: Vec::new(),
+            gate: None,
+            terminal: None,
         })
     }
 

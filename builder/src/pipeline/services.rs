@@ -175,6 +175,7 @@ fn service<'t>(
         command,
         env: variables::values(env),
         secrets,
+        ports: ready.iter().filter_map(Readiness::port).collect(),
         ready: ready?,
         ready_seconds: within.map_or(DEFAULT_READY_SECONDS, |within| within.value),
         limits,

@@ -133,6 +133,9 @@ pub(super) fn trial(scratch: &Path) -> StepSpec {
         allow: Vec::new(),
         timeout: PATIENCE,
         limits: Limits::default(),
+        neighbours: Vec::new(),
+        gate: None,
+        terminal: None,
     }
 }
 

@@ -138,6 +138,7 @@ fn plan(kind: TriggerKind) -> Plan {
         secrets: [("DB".to_owned(), "db-pass".to_owned())].into(),
         ready: staith_model::Readiness::Port(1),
         ready_seconds: 1,
+        ports: vec![1],
         limits: staith_model::Limits::default(),
     };
     Plan {

@@ -94,6 +94,9 @@ impl Bench {
             allow: Vec::new(),
             timeout: Duration::from_secs(120),
             limits: Limits::default(),
+            neighbours: Vec::new(),
+            gate: None,
+            terminal: None,
         }
     }
 
