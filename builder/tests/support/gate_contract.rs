@@ -20,7 +20,7 @@ pub struct Beside<'a> {
     pub gate: &'a Gate,
     pub arrivals: &'a mut mpsc::Receiver<Arrival>,
     pub cancel: CancellationToken,
-    said: &'a mut mpsc::Receiver<OutputChunk>,
+    said: &'a mut mpsc::UnboundedReceiver<OutputChunk>,
     heard: String,
 }
 
@@ -46,13 +46,20 @@ pub async fn run_beside(
     let (owner, mut arrivals, keeper) = gate();
     step.gate = Some(keeper);
     let (output, mut said) = mpsc::channel(16);
+    // A step whose output nobody takes waits, and the test may just then wait for something else.
+    let (take, mut taken) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Some(chunk) = said.recv().await {
+            let _ = take.send(chunk);
+        }
+    });
     let cancel = CancellationToken::new();
     let talk = async {
         let mut beside = Beside {
             gate: &owner,
             arrivals: &mut arrivals,
             cancel: cancel.clone(),
-            said: &mut said,
+            said: &mut taken,
             heard: String::new(),
         };
         test(&mut beside).await;
