@@ -13,6 +13,7 @@ mod rollback;
 mod run;
 mod schema;
 mod secret;
+mod shell;
 mod status;
 mod stop;
 mod subject;
@@ -51,6 +52,7 @@ enum Command {
     Run(run::Arguments),
     Plan(plan::Arguments),
     Why(why::Arguments),
+    Shell(shell::Arguments),
     Logs(logs::Arguments),
     Init(init::Arguments),
     Doctor(doctor::Arguments),
@@ -95,11 +97,10 @@ pub(crate) fn main() -> ExitCode {
             exit: Exit::Environment,
         }),
     };
-    let exit = ended.unwrap_or_else(|problem| {
+    ended.unwrap_or_else(|problem| {
         output::error(&problem, mode.is_json());
-        problem.exit
-    });
-    ExitCode::from(exit.code())
+        ExitCode::from(problem.exit.code())
+    })
 }
 
 /// With `STAITH_LOG` set to a level (`error` to `trace`), Staith says on standard error what it is doing.
@@ -111,8 +112,10 @@ fn listen_to_diagnostics() {
 }
 
 impl Command {
-    async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        match self {
+    async fn obey(self, mode: OutputMode) -> Result<ExitCode, Problem> {
+        let exit = match self {
+            // Its exit code is that of another program.
+            Self::Shell(arguments) => return arguments.obey(mode).await,
             Self::Run(arguments) => arguments.obey(mode).await,
             Self::Schema(arguments) => arguments.obey(),
             Self::Plan(arguments) => arguments.obey(mode).await,
@@ -126,6 +129,7 @@ impl Command {
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,
             Self::Doctor(arguments) => arguments.obey(mode).await,
-        }
+        }?;
+        Ok(ExitCode::from(exit.code()))
     }
 }

@@ -16,7 +16,7 @@ use staith_builder::{
     docker::DockerEngine,
     engine::{Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, Support},
     execute::{Budget, Workbench},
-    layers::LayerStore,
+    layers::{LayerStore, Left},
     pipeline::Pipeline,
     plan::{self, Occasion, PlanError},
     sandbox::{BuiltInSandbox, find_program},
@@ -24,7 +24,7 @@ use staith_builder::{
     source::{Called, FileMode, Globs, Origin, Progress, Resolved, Selection, SourceError, Sources},
     step_log::RunLogs,
 };
-use staith_model::{Digest, Exit, Plan, RelPath, StepPlan};
+use staith_model::{Digest, Exit, Name, Plan, RelPath, StepPlan};
 
 pub(crate) use self::prospect::{Prospect, Why};
 use crate::{clock, home::Home, inner, output::Problem, upkeep::Upkeep};
@@ -209,6 +209,11 @@ impl Workshop {
         Ok(Supply::gather(plan, &[&Environment::of_this_process(), &self.secrets]).await?)
     }
 
+    /// What a step left when it failed the last time, if that is kept.
+    pub(crate) fn left(&self, project: &Name, step: &Name) -> Option<Left> {
+        self.layers.left(project, step)
+    }
+
     /// The bench for a run.
     pub(crate) fn bench(
         self,
@@ -234,6 +239,7 @@ impl Workshop {
             secrets,
             logs: Some(self.logs),
             clock: clock::unix_millis,
+            passed: BTreeMap::new(),
         })
     }
 }

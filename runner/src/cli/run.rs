@@ -110,7 +110,7 @@ fn part_of(plan: Plan, steps: &[Name]) -> Result<Plan, Problem> {
 }
 
 /// Finds the images, and hears signals while it does: one that is not here is fetched.
-async fn images(
+pub(super) async fn images(
     workshop: &Workshop,
     plan: &Plan,
     stop: &Stop,
@@ -286,7 +286,7 @@ struct Done {
 }
 
 /// What the shell is told of a run that did not pass: the worst that happened, but for failures that are allowed.
-fn exit_of(plan: &Plan, report: &TestReport) -> Exit {
+pub(super) fn exit_of(plan: &Plan, report: &TestReport) -> Exit {
     let is_allowed = |name, outcome| plan.step(name).is_some_and(|step| step.fails_as_it_may(outcome));
     let all = || report.steps.iter().map(|(name, step)| (name, step.outcome));
     let outcomes = || all().filter(|(name, outcome)| !is_allowed(name, *outcome)).map(|(_, outcome)| outcome);
@@ -298,6 +298,6 @@ fn exit_of(plan: &Plan, report: &TestReport) -> Exit {
     worst.map_or(Exit::StepFailed, Exit::from)
 }
 
-fn millis(since: Instant) -> u64 {
+pub(super) fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
