@@ -161,8 +161,9 @@ pub struct StepSpec {
     pub image: Image,
     /// Directories stacked read-only under the workspace, lowest first. At least one.
     pub lowers: Vec<PathBuf>,
-    /// An empty directory for all that the step changes, in overlay's format, owned by `Capabilities::file_owner`. It
-    /// stays after the step; the caller reads the changes from it and removes it.
+    /// A directory for all that the step changes, in overlay's format, owned by `Capabilities::file_owner`: empty, or with what
+    /// was changed before on top of the same directories. It stays after the step; the caller reads the changes from it and
+    /// removes it.
     pub upper: PathBuf,
     /// An empty directory on the same file system as `upper`, for overlay's own use.
     pub work: PathBuf,

@@ -1,11 +1,14 @@
 //! `staith run`.
 
+mod resume;
+
 use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Instant};
 
 use clap::Args;
 use staith_builder::{
     engine::Image,
     execute::{self, EventLog, Manner, Stop, Workbench},
+    pipeline::Pipeline,
     source::Resolved,
 };
 use staith_model::{
@@ -22,6 +25,7 @@ use staith_releaser::{
     host::SealedPackage,
 };
 
+use self::resume::Before;
 use super::subject::{Found, Subject};
 use crate::{
     audience::Audience,
@@ -30,8 +34,9 @@ use crate::{
     interrupt,
     output::{self, OutputMode, Problem},
     packing,
+    resumption::{Recipe, noting, take_over},
     upkeep::Upkeep,
-    workshop::Workshop,
+    workshop::{EngineName, Workshop},
 };
 
 /// Run a project's steps, make its package, and release it if asked to
@@ -54,6 +59,29 @@ pub(crate) struct Arguments {
     /// After a failure, still run what does not need the failed step
     #[arg(long)]
     keep_going: bool,
+    /// Go on with a run that failed, was cancelled or was killed: the newest of PATH, or the one whose id begins so
+    ///
+    /// It is the source, trigger and parameters of that run, whatever has changed since. Steps that passed in it are not run
+    /// again, also where a run would run them each time; all others are. Goes on with its engine, if none is named.
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = OF_A_NEW_RUN)]
+    resume: Option<String>,
+}
+
+/// What a run that is gone on with has said already.
+const OF_A_NEW_RUN: [&str; 10] =
+    ["reference", "onto", "clean", "event", "branch", "tag", "target", "base", "settings", "steps"];
+
+/// What is to be run, before it is known with what.
+struct Ready {
+    workshop: Workshop,
+    source: Resolved,
+    pipeline: Pipeline,
+    plan: Plan,
+    place: PathBuf,
+    as_it_is: bool,
+    engine: EngineName,
+    /// The run that this one goes on with.
+    before: Option<Before>,
 }
 
 impl Arguments {
@@ -61,18 +89,33 @@ impl Arguments {
         let began = Instant::now();
         let stop = interrupt::listen()?;
         let home = Home::find()?;
-        let Found { workshop, source, pipeline, occasion } = self.subject.find(&home, &stop, mode).await?;
+        let ready = match &self.resume {
+            Some(run) => resume::find(&self.subject, run, &home, mode).await?,
+            None => self.from_subject(&home, &stop, mode).await?,
+        };
         let to = match &self.release {
-            Some(name) => Some(destination::find(name, &pipeline, &home).await?),
+            Some(name) => Some(destination::find(name, &ready.pipeline, &home).await?),
             None => None,
         };
-        let plan = workshop.plan(&pipeline, &source, &occasion)?;
-        let plan = part_of(plan, &self.steps)?;
-        if self.release.is_some() && plan.package.is_none() {
-            return Err(nothing_to_release(&plan));
+        if self.release.is_some() && ready.plan.package.is_none() {
+            return Err(nothing_to_release(&ready.plan));
         }
+        let Ready { workshop, source, plan, place, as_it_is, engine, before, pipeline: _ } = ready;
         let secrets = workshop.secrets(&plan).await?;
         let images = images(&workshop, &plan, &stop, mode).await?;
+        let digests = images.iter().map(|(name, image)| (name.clone(), image.digest));
+        let recipe = Recipe::new(&place, as_it_is, engine, digests);
+        let workshop = Arc::new(workshop);
+        let passed = match before {
+            None => BTreeMap::new(),
+            Some(Before { state, recipe }) => {
+                let image = |name: &Option<String>| images.get(name).map(|image| image.digest);
+                let taken = take_over(&state, &recipe, &image, &|layer| workshop.keeps(layer));
+                resume::check(Arc::clone(&workshop), &plan, &source, &state.run, &taken, mode).await?;
+                taken.passed
+            }
+        };
+        let workshop = Arc::into_inner(workshop).ok_or_else(|| Problem::bug("a check has not ended"))?;
         let run = Run {
             id: RunId::new(
                 clock::unix_millis(),
@@ -80,16 +123,26 @@ impl Arguments {
             ),
             audience: Audience::new(&home, mode, &stop),
             upkeep: workshop.upkeep(),
-            bench: workshop.bench(images, secrets, self.jobs),
+            bench: workshop.bench(images, secrets, self.jobs, passed),
             home,
             plan: Arc::new(plan),
             source: Arc::new(source),
+            recipe,
             manner: Manner { keep_going: self.keep_going },
             stop,
             began,
             mode,
         };
         run.tell_the_story(to).await
+    }
+
+    /// What the command line names.
+    async fn from_subject(&self, home: &Home, stop: &Stop, mode: OutputMode) -> Result<Ready, Problem> {
+        let Found { workshop, source, pipeline, occasion, place, as_it_is } =
+            self.subject.find(home, stop, mode).await?;
+        let plan = part_of(workshop.plan(&pipeline, &source, &occasion)?, &self.steps)?;
+        let engine = self.subject.engine().unwrap_or_default();
+        Ok(Ready { workshop, source, pipeline, plan, place, as_it_is, engine, before: None })
     }
 }
 
@@ -133,6 +186,7 @@ struct Run {
     upkeep: Upkeep,
     plan: Arc<Plan>,
     source: Arc<Resolved>,
+    recipe: Recipe,
     manner: Manner,
     stop: Stop,
     began: Instant,
@@ -142,7 +196,9 @@ struct Run {
 impl Run {
     async fn tell_the_story(self, to: Option<Local>) -> Result<Exit, Problem> {
         self.say_what_is_used();
-        let mut log = EventLog::new(clock::unix_millis, self.audience.watcher());
+        let (runs, recipe, source) = (self.home.runs(), self.recipe.clone(), Arc::clone(&self.source));
+        let watcher = noting(runs, recipe, source, self.audience.watcher());
+        let mut log = EventLog::new(clock::unix_millis, watcher);
         let ended = self.build_and_release(to, &mut log).await;
         drop(log);
         let (exit, url) = match &ended {

@@ -52,6 +52,7 @@ impl Arguments {
                 format!("name a command instead: staith shell {} -- COMMAND", self.step),
             ));
         }
+        let mode = if has_terminal { mode } else { OutputMode::aside() };
         let (stop, home) = (interrupt::listen()?, Home::find()?);
         let Opened { shell, project, masker } = match opened(&self, &home, &stop, mode).await? {
             Ok(opened) => opened,

@@ -166,7 +166,7 @@ impl RunHeading<'_> {
 
 fn look(mode: OutputMode) -> Look {
     match mode {
-        OutputMode::Live(look) | OutputMode::Plain(look) => look,
+        OutputMode::Live(look) | OutputMode::Plain(look) | OutputMode::Aside(look) => look,
         OutputMode::Json => Look { colours: false, unicode: true },
     }
 }

@@ -8,7 +8,7 @@ use staith_builder::{
 };
 use staith_model::{Command, Name, RunId, StepOutcome, StepPlan};
 
-use super::{clean::clean_word, human, look::Look, sink::Sink, words};
+use super::{clean::clean_word, human, sink::Sink, words};
 
 /// Which workspace one sees.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +73,7 @@ fn in_brief(command: &Command) -> String {
     };
     let mut lines = text.lines();
     let first = clean_word(lines.next().unwrap_or_default());
-    if lines.next().is_some() { format!("{first} {}", Look::BARE.ellipsis()) } else { first }
+    if lines.next().is_some() { format!("{first} ...") } else { first }
 }
 
 /// Passes on what a command writes as it comes, masked and otherwise byte for byte: nobody sits before a terminal.

@@ -53,8 +53,7 @@ impl Visit {
             self.on_terminal(&shell, stop).await
         } else {
             self.without_terminal(&shell, stop).await
-        }?;
-        let Some(exit) = ended else { return Ok(ExitCode::from(Exit::Interrupted.code())) };
+        };
         let was_left = shell.left().is_some();
         let kept = tokio::task::spawn_blocking(|| shell.leave());
         match kept.await.map_err(|panicked| Problem::bug(panicked.to_string()))? {
@@ -68,7 +67,7 @@ impl Visit {
                 self.mode,
             ),
         }
-        code_of(exit)
+        ended?.map_or(Ok(ExitCode::from(Exit::Interrupted.code())), code_of)
     }
 
     fn visitor(&self, step: &StepPlan) -> Result<Visitor, Problem> {

@@ -1,6 +1,6 @@
 //! From the command line to a workspace: what the step needs is run where it is not known.
 
-use std::{sync::Arc, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use staith_builder::{
     execute::{self, EventLog, Manner, Shell, Stop, Wanted, Workbench},
@@ -38,7 +38,7 @@ pub(super) async fn opened(
     stop: &Stop,
     mode: OutputMode,
 ) -> Result<Result<Opened, Exit>, Problem> {
-    let Found { workshop, source, pipeline, occasion } = asked.subject.find(home, stop, mode).await?;
+    let Found { workshop, source, pipeline, occasion, .. } = asked.subject.find(home, stop, mode).await?;
     let mut plan = workshop.plan(&pipeline, &source, &occasion)?;
     let left = match asked.last {
         true => Some(workshop.left(&plan.project, &asked.step).ok_or_else(|| nothing_left(&plan, &asked.step))?),
@@ -51,7 +51,7 @@ pub(super) async fn opened(
     let step = plan.step(&asked.step).ok_or_else(|| Problem::bug("a part of a plan lacks its step"))?.clone();
     let secrets = workshop.secrets(&plan).await?;
     let images = images(&workshop, &plan, stop, mode).await?;
-    let bench = workshop.bench(images, secrets, None);
+    let bench = workshop.bench(images, secrets, None, BTreeMap::new());
     let (source, masker) = (Arc::new(source), bench.secrets.masker().clone());
     let project = plan.project.clone();
     let shell = match &left {
