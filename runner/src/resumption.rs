@@ -93,7 +93,8 @@ fn write_whole(directory: &Path, name: &str, bytes: &[u8]) -> io::Result<()> {
 
 /// What a run was made with, if anybody may go on with it.
 pub(crate) fn recipe(runs: &Path, run: &RunId) -> Option<Recipe> {
-    let recipe: Recipe = serde_json::from_slice(&fs::read(runs.join(run.as_str()).join(RECIPE)).ok()?).ok()?;
+    let recipe: Recipe =
+        serde_json::from_slice(&fs::read(runs.join(run.as_str()).join(RECIPE)).ok()?).ok()?;
     (recipe.v <= VERSION).then_some(recipe)
 }
 
@@ -177,9 +178,7 @@ pub(crate) fn take_over(
 
 #[cfg(test)]
 mod tests {
-    use staith_model::{
-        Command, EVENT_VERSION, Reason, Source, StepOutcome, StepPlan, StepResults, Trigger,
-    };
+    use staith_model::{Command, EVENT_VERSION, Reason, Source, StepOutcome, StepPlan, StepResults, Trigger};
 
     use super::*;
 
@@ -200,7 +199,11 @@ mod tests {
             source: Source { tree: "0".repeat(40), commit: None, dirty: true },
             trigger: Trigger::default(),
             tools: vec![],
-            steps: vec![step("build", &[], None), step("lint", &[], Some("x")), step("test", &["build"], None)],
+            steps: vec![
+                step("build", &[], None),
+                step("lint", &[], Some("x")),
+                step("test", &["build"], None),
+            ],
             left_out: vec![],
             services: vec![],
             package: None,
@@ -223,7 +226,8 @@ mod tests {
             started("test"),
             ended("test", StepOutcome::Failed, None),
         ];
-        let event = |(seq, what): (usize, EventKind)| Event { v: EVENT_VERSION, seq: seq as u64, at: 0, what };
+        let event =
+            |(seq, what): (usize, EventKind)| Event { v: EVENT_VERSION, seq: seq as u64, at: 0, what };
         all.into_iter().enumerate().map(event).collect()
     }
 
@@ -261,7 +265,8 @@ mod tests {
         assert_eq!((recipe(runs.path(), &run), source(runs.path(), &run)), (None, None));
         write_whole(&directory, RECIPE, &serde_json::to_vec(&recipe_of(&[])).unwrap()).unwrap();
         assert_eq!(recipe(runs.path(), &run), Some(recipe_of(&[])));
-        let newer = serde_json::json!({"v": 2, "place": "/p", "as_it_is": true, "engine": "built-in", "images": []});
+        let newer =
+            serde_json::json!({"v": 2, "place": "/p", "as_it_is": true, "engine": "built-in", "images": []});
         write_whole(&directory, RECIPE, newer.to_string().as_bytes()).unwrap();
         assert_eq!(recipe(runs.path(), &run), None);
     }

@@ -83,8 +83,10 @@ impl Upkeep {
     /// At the end of a run: counts its log and what is beside it, and makes room if there is too much. Blocks for some seconds at most. Bytes that
     /// this process has removed since it began.
     pub(crate) fn after_run(&self, log: &Path) -> u64 {
-        let beside = log.parent().and_then(|directory| std::fs::read_dir(directory).ok()).into_iter().flatten();
-        let files = beside.flatten().filter_map(|entry| entry.metadata().ok()).filter(std::fs::Metadata::is_file);
+        let beside =
+            log.parent().and_then(|directory| std::fs::read_dir(directory).ok()).into_iter().flatten();
+        let files =
+            beside.flatten().filter_map(|entry| entry.metadata().ok()).filter(std::fs::Metadata::is_file);
         self.budget.settle(files.map(|file| file.len()).sum(), 0);
         let may_be_kept = self.budget.bytes();
         if self.budget.taken().is_ok_and(|taken| taken.is_some_and(|taken| taken > may_be_kept)) {

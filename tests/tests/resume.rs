@@ -129,7 +129,9 @@ fn steps_whose_layers_were_collected_are_named_and_run_again() {
         }
     }
     let resumed = world.staith(&["run", "--resume"]).exits(10);
-    resumed.says("step build had passed and is run again: what it left is no longer kept").never_says("note    > started");
+    resumed
+        .says("step build had passed and is run again: what it left is no longer kept")
+        .never_says("note    > started");
 }
 
 /// Starts a run and gives its first lines, up to the start of a step.

@@ -83,7 +83,8 @@ fn after_a_failure_the_workspace_is_as_the_step_left_it_and_changes_stay() {
     let cat = ["test", "--", "cat", "trace.log"];
     let said = says(&world, &cat).exits(0).says("in the workspace that it left in run");
     assert_eq!(said.out, "trace of blue\n");
-    says(&world, &["test", "--", "sh", "-c", "echo more >> trace.log; rm ../out; echo mine > source.txt"]).exits(0);
+    says(&world, &["test", "--", "sh", "-c", "echo more >> trace.log; rm ../out; echo mine > source.txt"])
+        .exits(0);
     let said = says(&world, &["test", "--", "sh", "-c", "cat trace.log source.txt; ls .."]).exits(0);
     assert_eq!(said.out, "trace of blue\nmore\nmine\napp\nrunner.toml\n");
     assert_eq!(fs::read_to_string(world.project().join("app/source.txt")).unwrap(), "source");
@@ -101,7 +102,8 @@ fn after_a_failure_the_workspace_is_as_the_step_left_it_and_changes_stay() {
     assert_eq!(said.out, "trace of blue\nsource");
     // When it passes, nothing is left of the failure.
     world.write("app/good", "");
-    let passed = world.command(&["run", "--step", "test"]).env("STAITH_SECRET_TOKEN", TOKEN).output().unwrap();
+    let passed =
+        world.command(&["run", "--step", "test"]).env("STAITH_SECRET_TOKEN", TOKEN).output().unwrap();
     assert_eq!(passed.status.code(), Some(0));
     says(&world, &["test", "--last", "--", "true"]).exits(64).says("has left no workspace that is kept");
 }
@@ -126,7 +128,7 @@ fn what_was_left_counts_and_goes_when_room_is_made() {
     fails(&world);
     let left = || fs::read_dir(world.home().join("store/left")).unwrap().count();
     assert_eq!(left(), 1);
-    world.staith(&["gc", "--budget", "0B"]).exits(0).says("workspaces of failed steps");
+    world.staith(&["gc", "--budget", "0KiB"]).exits(0).says("workspaces of failed steps");
     assert_eq!(left(), 0);
 }
 
@@ -135,7 +137,9 @@ fn a_person_types_and_sees_and_the_terminal_is_as_it_was() {
     let world = world();
     fails(&world);
     let mut person = Person::starts(&shell(&world, &["test"]));
-    person.sees("step test of shop, in the workspace that it left").sees("sh ~/run-step runs its command: echo trace");
+    person
+        .sees("step test of shop, in the workspace that it left")
+        .sees("sh ~/run-step runs its command: echo trace");
     person.sees("test:/workspace/app$ ");
     assert!(person.is_raw());
     person.types("cat trace.log; tty\r");

@@ -7,9 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use staith_model::{
-    Digest, Name, Plan, RunId, StepOutcome, StepPlan, StepResults, Stream, TriggerKind,
-};
+use staith_model::{Digest, Name, Plan, RunId, StepOutcome, StepPlan, StepResults, Stream, TriggerKind};
 use tokio::sync::mpsc;
 
 use super::{
@@ -315,6 +313,8 @@ fn unix_millis() -> u64 {
 }
 
 /// Runs file work off the asynchronous threads.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Verdict> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Verdict> {
     tokio::task::spawn_blocking(work).await.map_err(|panicked| Verdict::broken(panicked.to_string(), None))
 }

@@ -1,14 +1,7 @@
 //! A program of somebody's choice in a step's own sandbox and workspace, to look around there. Nothing of it is a result:
 //! no event tells of it, and the cache never hears of it.
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    os::fd::OwnedFd,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, ffi::OsString, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
 use staith_model::{Blame, Digest, Name, Plan, Reason, StepPlan};
 use tokio::sync::mpsc;
@@ -105,17 +98,17 @@ impl Shell {
             what,
             remedy: Some("run the step again, or open a shell in a fresh workspace with --fresh".to_owned()),
         };
-        let step = left.planned().ok_or_else(|| gone("the record of what was left is damaged".into()))?.clone();
+        let step =
+            left.planned().ok_or_else(|| gone("the record of what was left is damaged".into()))?.clone();
         let name = left.checkout.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default();
         let checkout = bench.sources.made_before(name);
-        let checkout = checkout.ok_or_else(|| {
-            gone("the source files that the step saw are no longer kept".into())
-        })?;
+        let checkout =
+            checkout.ok_or_else(|| gone("the source files that the step saw are no longer kept".into()))?;
         let lowers = workspace::on_top_of(bench, checkout, &left.layers).map_err(reason)?;
         let taken = bench.layers.take_left(&left.plan.project, &left.step);
         let taken = taken.map_err(|refused| reason(of_layer_error(&refused)))?;
-        let (found, scratch) =
-            taken.ok_or_else(|| gone("somebody else works in what the step left, or it was collected".into()))?;
+        let (found, scratch) = taken
+            .ok_or_else(|| gone("somebody else works in what the step left, or it was collected".into()))?;
         if found.key != left.key {
             let _ = bench.layers.keep_left(&scratch, found);
             return Err(gone("the step has failed again in the meantime".into()));
@@ -149,8 +142,7 @@ impl Shell {
         cancel: CancellationToken,
     ) -> Result<StepExit, EngineError> {
         let place = (self.scratch.upper(), self.scratch.work());
-        let mut spec =
-            workspace::sandbox(&self.bench, &self.step, visitor.label, self.lowers.clone(), place);
+        let mut spec = workspace::sandbox(&self.bench, &self.step, visitor.label, self.lowers.clone(), place);
         spec.argv = visitor.argv;
         spec.env.extend(visitor.env);
         spec.timeout = NEVER;

@@ -1,11 +1,6 @@
 //! What a failure leaves behind, and runs that go on with it.
 
-use staith_builder::{
-    cache::StepRecord,
-    engine::StepExit,
-    execute::Passing,
-    layers::LayerStore,
-};
+use staith_builder::{cache::StepRecord, engine::StepExit, execute::Passing, layers::LayerStore};
 use staith_model::{Condition, Ending, StepOutcome, StepPlan, StepResults};
 
 use super::scripted::{Act, Came, Stage, name, step};
@@ -17,7 +12,8 @@ fn left(stage: &Stage) -> Option<StepOutcome> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failure_leaves_its_workspace_until_the_step_passes() {
-    let ends = [Ok(StepExit::Code(1)), Ok(StepExit::Cancelled), Ok(StepExit::TimedOut), Ok(StepExit::Code(0))];
+    let ends =
+        [Ok(StepExit::Code(1)), Ok(StepExit::Cancelled), Ok(StepExit::TimedOut), Ok(StepExit::Code(0))];
     let stage = Stage::new(&[("test", Act::End(ends.to_vec()))]);
     let steps = || vec![step("test", &[])];
     stage.run(steps()).await;

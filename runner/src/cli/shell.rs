@@ -36,7 +36,8 @@ pub(crate) struct Arguments {
     /// Open what the step left when it failed the last time, on top of what it saw then, whatever it would see now
     #[arg(long)]
     last: bool,
-    /// Run this instead of a shell; without a terminal its output comes as it is, and there is nothing on its standard input
+    /// Run this instead of a shell; without a terminal its output comes as it is, secrets masked, and there is nothing on its
+    /// standard input
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }
@@ -48,9 +49,8 @@ impl Arguments {
             return Err(Problem::new(Exit::Usage, "a shell is no JSON").with_remedy("leave --json out"));
         }
         if self.command.is_empty() && !has_terminal {
-            return Err(Problem::new(Exit::Usage, "a shell needs a terminal, and there is none").with_remedy(
-                format!("name a command instead: staith shell {} -- COMMAND", self.step),
-            ));
+            return Err(Problem::new(Exit::Usage, "a shell needs a terminal, and there is none")
+                .with_remedy(format!("name a command instead: staith shell {} -- COMMAND", self.step)));
         }
         let mode = if has_terminal { mode } else { OutputMode::aside() };
         let (stop, home) = (interrupt::listen()?, Home::find()?);

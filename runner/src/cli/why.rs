@@ -27,7 +27,8 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let (stop, home) = (interrupt::listen()?, Home::find()?);
-        let Found { workshop, source, pipeline, occasion, .. } = self.subject.find(&home, &stop, mode).await?;
+        let Found { workshop, source, pipeline, occasion, .. } =
+            self.subject.find(&home, &stop, mode).await?;
         let plan = workshop.plan(&pipeline, &source, &occasion)?;
         let because = match plan.steps.iter().find(|step| step.name.as_str() == self.step) {
             Some(step) => {

@@ -59,7 +59,10 @@ fn welcome_lines(project: &Name, step: &StepPlan, seen: &Seen, run_step: Option<
     };
     lines.extend(run_step.map(|path| format!("sh {path} runs its command: {}", in_brief(&step.command))));
     lines.push(match seen {
-        Seen::Left(_) => "changes stay in this workspace until the step is run again; your own files are not touched".into(),
+        Seen::Left(_) => {
+            "changes stay in this workspace until the step is run again; your own files are not touched"
+                .into()
+        }
         _ => "changes are thrown away at the end; your own files are not touched".into(),
     });
     lines
@@ -140,9 +143,12 @@ mod tests {
         assert_eq!(
             said(&Seen::Left(left.clone())),
             [
-                format!("step test of shop, in the workspace that it left in run {run}, 1 m 01 s ago, where it failed"),
+                format!(
+                    "step test of shop, in the workspace that it left in run {run}, 1 m 01 s ago, where it failed"
+                ),
                 "sh ~/run-step runs its command: make test ...".into(),
-                "changes stay in this workspace until the step is run again; your own files are not touched".into(),
+                "changes stay in this workspace until the step is run again; your own files are not touched"
+                    .into(),
             ]
         );
         let fresh = said(&Seen::FreshThough(left));

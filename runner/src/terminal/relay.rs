@@ -247,7 +247,8 @@ mod tests {
     fn relay(mask: MaskStream) -> (OwnedFd, OwnedFd, std::fs::File, OwnedFd, thread::JoinHandle<End>) {
         let (ours, theirs) = super::super::pair().unwrap();
         rustix::fs::fcntl_setfl(&ours, rustix::fs::OFlags::NONBLOCK).unwrap();
-        let ((keys, hand), (eye, screen), (heard, orders)) = (pipe().unwrap(), pipe().unwrap(), pipe().unwrap());
+        let ((keys, hand), (eye, screen), (heard, orders)) =
+            (pipe().unwrap(), pipe().unwrap(), pipe().unwrap());
         let relay = Relay::new(ours, heard, mask);
         let running = thread::spawn(move || relay.carry(keys.as_fd(), screen.as_fd()));
         (theirs, hand, eye.into(), orders, running)

@@ -35,8 +35,11 @@ pub(super) async fn find(
     let (run, recipe) = chosen(&home.runs(), run, origin.place())?;
     let state = may_be_resumed(&home.runs(), &run)?;
     let bytes = resumption::source(&home.runs(), &run).ok_or_else(|| {
-        Problem::new(Exit::Usage, format!("no step of run {run} was started, so there is nothing to go on with"))
-            .with_remedy("`staith run` begins a new one")
+        Problem::new(
+            Exit::Usage,
+            format!("no step of run {run} was started, so there is nothing to go on with"),
+        )
+        .with_remedy("`staith run` begins a new one")
     })?;
     let engine = subject.engine().unwrap_or(recipe.engine);
     let workshop = Workshop::open(home)?.isolated_by(engine, home);

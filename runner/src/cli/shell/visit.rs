@@ -62,10 +62,9 @@ impl Visit {
                 self.mode,
             ),
             Ok(_) => {}
-            Err(reason) => output::notice(
-                &format!("what the step left is no longer kept: {}", reason.what),
-                self.mode,
-            ),
+            Err(reason) => {
+                output::notice(&format!("what the step left is no longer kept: {}", reason.what), self.mode)
+            }
         }
         ended?.map_or(Ok(ExitCode::from(Exit::Interrupted.code())), code_of)
     }
@@ -178,19 +177,26 @@ fn seen(shell: &Shell) -> Seen {
 /// The kind of the user's terminal, if its name is one.
 fn term() -> Option<String> {
     let is_name = |name: &String| {
-        !name.is_empty() && name.len() < 64 && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
+        !name.is_empty()
+            && name.len() < 64
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b))
     };
     env::var("TERM").ok().filter(is_name)
 }
 
 /// The step's command as a script of its own.
 fn written_down(step: &StepPlan) -> String {
-    let place = step.workdir.as_ref().map_or_else(|| WORKSPACE.to_owned(), |below| format!("{WORKSPACE}/{below}"));
+    let place =
+        step.workdir.as_ref().map_or_else(|| WORKSPACE.to_owned(), |below| format!("{WORKSPACE}/{below}"));
     let command = match &step.command {
         Command::Shell(script) => format!("/bin/sh -ec {}", quoted(script)),
         Command::Argv(argv) => argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" "),
     };
-    format!("#!/bin/sh\n# What the step `{}` runs.\ncd {} || exit\nexec {command}\n", step.name, quoted(&place))
+    format!(
+        "#!/bin/sh\n# What the step `{}` runs.\ncd {} || exit\nexec {command}\n",
+        step.name,
+        quoted(&place)
+    )
 }
 
 /// For a shell, as one word.
@@ -203,14 +209,21 @@ fn code_of(exit: StepExit) -> Result<ExitCode, Problem> {
     let of_table = |exit: Exit, what: &str| Err(Problem::new(exit, what));
     match exit {
         StepExit::Code(code) => Ok(ExitCode::from(u8::try_from(code & 0xff).unwrap_or(u8::MAX))),
-        StepExit::Signal(signal) => Ok(ExitCode::from(u8::try_from(128 + (signal & 0x7f)).unwrap_or(u8::MAX))),
+        StepExit::Signal(signal) => {
+            Ok(ExitCode::from(u8::try_from(128 + (signal & 0x7f)).unwrap_or(u8::MAX)))
+        }
         StepExit::Cancelled => Ok(ExitCode::from(Exit::Interrupted.code())),
         StepExit::TimedOut => of_table(Exit::StepFailed, "it was ended because its time was over"),
-        StepExit::OutOfMemory => of_table(Exit::StepFailed, "it was ended: it wanted more memory than the step may have"),
-        StepExit::DiskUsedUp { .. } => of_table(Exit::StepFailed, "it was ended: it wrote more than the step may"),
+        StepExit::OutOfMemory => {
+            of_table(Exit::StepFailed, "it was ended: it wanted more memory than the step may have")
+        }
+        StepExit::DiskUsedUp { .. } => {
+            of_table(Exit::StepFailed, "it was ended: it wrote more than the step may")
+        }
         StepExit::HostDiskFull { place, .. } => {
             let what = format!("it was ended before it filled the disk with {}", place.display());
-            Err(Problem::new(Exit::Environment, what).with_remedy("make room, or set STAITH_HOME to a directory on another disk"))
+            Err(Problem::new(Exit::Environment, what)
+                .with_remedy("make room, or set STAITH_HOME to a directory on another disk"))
         }
         StepExit::NotStarted { program, why } => {
             let what = format!("`{program}` could not be started in the sandbox");

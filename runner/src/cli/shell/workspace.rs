@@ -41,7 +41,9 @@ pub(super) async fn opened(
     let Found { workshop, source, pipeline, occasion, .. } = asked.subject.find(home, stop, mode).await?;
     let mut plan = workshop.plan(&pipeline, &source, &occasion)?;
     let left = match asked.last {
-        true => Some(workshop.left(&plan.project, &asked.step).ok_or_else(|| nothing_left(&plan, &asked.step))?),
+        true => {
+            Some(workshop.left(&plan.project, &asked.step).ok_or_else(|| nothing_left(&plan, &asked.step))?)
+        }
         false => None,
     };
     if let Some(left) = &left {
@@ -94,7 +96,12 @@ type Layers = Vec<(Name, Digest)>;
 
 impl Before<'_> {
     /// What the steps before it have left, lowest first: known, or made now.
-    async fn layers(&self, home: &Home, stop: &Stop, mode: OutputMode) -> Result<Result<Layers, Exit>, Problem> {
+    async fn layers(
+        &self,
+        home: &Home,
+        stop: &Stop,
+        mode: OutputMode,
+    ) -> Result<Result<Layers, Exit>, Problem> {
         if let Some(known) = self.known() {
             return Ok(Ok(known));
         }
@@ -109,7 +116,8 @@ impl Before<'_> {
             return Ok(Err(Exit::Interrupted));
         }
         if let Some(need) = lacking {
-            let what = format!("`{}` needs `{need}`, which did not pass; so there is no workspace", self.step.name);
+            let what =
+                format!("`{}` needs `{need}`, which did not pass; so there is no workspace", self.step.name);
             let remedy = format!("`staith shell {need}` opens a shell there");
             return Err(Problem::new(exit_of(self.plan, &report), what).with_remedy(remedy));
         }
@@ -141,7 +149,8 @@ impl Before<'_> {
         let mut log = EventLog::new(clock::unix_millis, audience.watcher());
         let (bench, source) = (Arc::clone(self.bench), Arc::clone(self.source));
         let executed =
-            execute::execute(bench, id, Arc::clone(&part), source, Manner::default(), &mut log, stop.clone()).await;
+            execute::execute(bench, id, Arc::clone(&part), source, Manner::default(), &mut log, stop.clone())
+                .await;
         let (outcome, exit) = match &executed {
             Ok(report) if report.clone().into_passed(&part).is_ok() => (RunOutcome::Passed, Exit::Passed),
             Ok(report) => match exit_of(&part, report) {
