@@ -91,7 +91,7 @@ impl Arguments {
         let home = Home::find()?;
         let ready = match &self.resume {
             Some(run) => resume::find(&self.subject, run, &home, mode).await?,
-            None => self.from_subject(&home, &stop, mode).await?,
+            None => self.named(&home, &stop, mode).await?,
         };
         let to = match &self.release {
             Some(name) => Some(destination::find(name, &ready.pipeline, &home).await?),
@@ -137,7 +137,7 @@ impl Arguments {
     }
 
     /// What the command line names.
-    async fn from_subject(&self, home: &Home, stop: &Stop, mode: OutputMode) -> Result<Ready, Problem> {
+    async fn named(&self, home: &Home, stop: &Stop, mode: OutputMode) -> Result<Ready, Problem> {
         let Found { workshop, source, pipeline, occasion, place, as_it_is } =
             self.subject.find(home, stop, mode).await?;
         let plan = part_of(workshop.plan(&pipeline, &source, &occasion)?, &self.steps)?;
