@@ -131,7 +131,7 @@ impl Shell {
         self.other.as_ref()
     }
 
-    /// Runs a program to its end; what it changes in the workspace, a later one sees. Dropping the future ends it.
+    /// Runs a program to its end, once. Dropping the future ends it.
     ///
     /// # Errors
     /// The engine could not do its part.
@@ -146,6 +146,8 @@ impl Shell {
         spec.argv = visitor.argv;
         spec.env.extend(visitor.env);
         spec.timeout = NEVER;
+        // A fresh one has to be empty.
+        spec.goes_on = self.left.is_some();
         spec.terminal = visitor.terminal;
         self.bench.engine.run(spec, output, cancel).await
     }

@@ -74,6 +74,7 @@ pub(super) fn sandbox(
         lowers,
         upper,
         work,
+        goes_on: false,
         workdir: step.workdir.clone(),
         argv: match &step.command {
             Command::Shell(script) => vec!["/bin/sh".into(), "-ec".into(), script.into()],
