@@ -40,6 +40,14 @@ impl Plan {
     pub fn step(&self, name: &Name) -> Option<&StepPlan> {
         self.steps.iter().find(|step| step.name == *name)
     }
+
+    /// The services that run beside a step, by name: the order in which the step names them means nothing.
+    pub fn services_of(&self, step: &StepPlan) -> Vec<&ServicePlan> {
+        let is_named = |service: &&ServicePlan| step.services.contains(&service.name);
+        let mut beside: Vec<&ServicePlan> = self.services.iter().filter(is_named).collect();
+        beside.sort_by(|a, b| a.name.cmp(&b.name));
+        beside
+    }
 }
 
 /// The exact source of a run.
@@ -205,7 +213,8 @@ pub enum RetryCause {
     OutOfMemory,
 }
 
-/// A service that runs beside the steps that name it, in the same network, under its own name.
+/// A service that runs beside each step that names it, for as long as the step does: in a sandbox of its own, over the files
+/// that the step sees. The step reaches it under its name, at its ports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServicePlan {
     /// Its name, and its host name for the steps.

@@ -41,7 +41,8 @@ impl Problem {
 
     /// Several programs that steps need and this host lacks.
     pub(crate) fn missing(programs: &[MissingProgram]) -> Self {
-        let line = |one: &MissingProgram| format!("step `{}` runs `{}`", one.step, one.program);
+        let kind = |one: &MissingProgram| if one.is_service { "service" } else { "step" };
+        let line = |one: &MissingProgram| format!("{} `{}` runs `{}`", kind(one), one.by, one.program);
         let why: Vec<String> = programs.iter().map(line).collect();
         let mut remedies: Vec<&str> = programs.iter().map(|one| one.remedy.as_str()).collect();
         remedies.dedup();

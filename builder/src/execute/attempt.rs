@@ -2,6 +2,7 @@
 //! dispatcher what happens by messages.
 
 use std::{
+    ffi::OsString,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -13,12 +14,13 @@ use tokio::sync::mpsc;
 use super::{
     Workbench,
     output::Output,
+    services::{self, LastLines, Services},
     stop::Stop,
     verdict::{self, Verdict},
 };
 use crate::{
-    cache::{Attempted, Made, StepRecord, step_key, what_is_seen},
-    engine::{EngineError, OutputChunk, StepSpec},
+    cache::{Attempted, Beside, Made, StepRecord, step_key, what_is_seen},
+    engine::{EngineError, OutputChunk, StepExit, StepSpec},
     layers::LayerError,
     report::{self, matcher::Matcher},
     source::Resolved,
@@ -30,6 +32,12 @@ pub(super) enum Message {
     Started,
     /// It wrote a line.
     Line(Stream, String),
+    /// A service beside it can be used, and how long that took.
+    ServiceReady(Name, Duration),
+    /// A service beside it ended while it was needed, and how.
+    ServiceEnded(Name, String),
+    /// One of the last lines of a service beside it.
+    ServiceLine(Name, String),
     /// It is over.
     Ended(Ended),
     /// It was not run, because the host can't isolate it.
@@ -76,14 +84,20 @@ impl Attempt {
         self.say(Message::Ended(ended)).await;
     }
 
-    async fn say(&self, message: Message) {
+    pub(super) async fn say(&self, message: Message) {
         // The dispatcher outlives its attempts; if it is gone the run is over and nobody needs to know.
         let _ = self.tell.send((self.step.name.clone(), message)).await;
     }
 
     fn key(&self) -> Digest {
         let layers: Vec<Digest> = self.layers.iter().map(|(_, layer)| *layer).collect();
-        step_key(&self.step, self.bench.image(&self.step).digest, &layers)
+        step_key(&self.step, self.bench.image(&self.step.image).digest, &layers, &self.beside())
+    }
+
+    /// The services beside the step, and what they run in.
+    fn beside(&self) -> Vec<Beside<'_>> {
+        let services = self.plan.services_of(&self.step).into_iter();
+        services.map(|service| (service, self.bench.image(&service.image).digest)).collect()
     }
 
     /// The record of the same step with the same inputs, if what it left is still there.
@@ -141,7 +155,12 @@ impl Attempt {
             at: unix_millis(),
             outcome,
             key: self.key(),
-            seen: what_is_seen(&self.step, self.bench.image(&self.step).digest, &digests),
+            seen: what_is_seen(
+                &self.step,
+                self.bench.image(&self.step.image).digest,
+                &digests,
+                &self.beside(),
+            ),
             layers: self.layers.clone(),
         };
         let saw = (&self.step.input_tree, &*self.source, self.step.inputs.as_slice());
@@ -154,16 +173,50 @@ impl Attempt {
 
     async fn run(&self) -> Result<Ended, Verdict> {
         let scratch = self.bench.layers.scratch().map_err(|refused| of_layer_error(&refused))?;
-        let spec = self.spec(scratch.upper(), scratch.work()).await?;
-        let (output, chunks) = mpsc::channel(64);
-        let (exit, noticed) = tokio::join!(
-            self.bench.engine.run(spec, output, self.stop.cancel.clone()),
-            self.forward(chunks),
-        );
-        let exit = exit.map_err(|broken| verdict::of_engine_error(&broken))?;
-        let upper = scratch.upper().to_path_buf();
+        let mut spec = self.spec(scratch.upper(), scratch.work()).await?;
+        let mut services = Services::begin(self, &spec.lowers)?;
+        services.introduce_to(&mut spec);
+        let ran = match services.until_ready().await {
+            Ok(()) => {
+                let (output, chunks) = mpsc::channel(64);
+                let run = self.bench.engine.run(spec, output, self.stop.cancel.clone());
+                Ok(services.run_beside(async { tokio::join!(run, self.forward(chunks)) }).await)
+            }
+            Err(verdict) => Err(verdict),
+        };
+        // However that went: nothing of a service is left before the attempt has its end.
+        let (gone, last) = services.end().await;
+        let ended = match ran {
+            Ok((Ok(exit), noticed)) => Ok(self.conclude(&exit, noticed, scratch.upper(), &gone).await),
+            Ok((Err(broken), _)) => Err(verdict::of_engine_error(&broken)),
+            Err(verdict) => Err(verdict),
+        };
+        let verdict = ended.as_ref().map_or_else(|verdict| verdict, |ended| &ended.verdict);
+        if !verdict.outcome.is_success() && verdict.outcome != StepOutcome::Cancelled {
+            self.show(last).await;
+        }
+        ended
+    }
+
+    /// Shows what services wrote last.
+    async fn show(&self, last: Vec<LastLines>) {
+        for (service, lines) in last {
+            for line in lines {
+                self.say(Message::ServiceLine(service.clone(), line)).await;
+            }
+        }
+    }
+
+    /// What the end of the step's program means, with what it left.
+    async fn conclude(
+        &self,
+        exit: &StepExit,
+        noticed: StepResults,
+        upper: PathBuf,
+        gone: &[services::Ended],
+    ) -> Ended {
         let (mut results, unread) = self.read_reports(upper.clone()).await;
-        let mut verdict = verdict::of_exit(&self.step, &exit, &results, noticed.findings.as_ref());
+        let mut verdict = verdict::of_exit(&self.step, exit, &results, noticed.findings.as_ref());
         let mut layer = None;
         if verdict.outcome == StepOutcome::Passed {
             match (unread, self.seal(upper).await) {
@@ -173,7 +226,8 @@ impl Attempt {
         }
         results.merge(noticed);
         report::from_workspace(&mut results, self.step.workdir.as_ref());
-        Ok(Ended { verdict, took: Duration::ZERO, results, layer })
+        services::amend(&mut verdict, gone);
+        Ended { verdict, took: Duration::ZERO, results, layer }
     }
 
     async fn spec(&self, upper: PathBuf, work: PathBuf) -> Result<StepSpec, Verdict> {
@@ -194,15 +248,12 @@ impl Attempt {
         }
         Ok(StepSpec {
             label: format!("{}-{}", self.run, self.step.name),
-            image: self.bench.image(&self.step).clone(),
+            image: self.bench.image(&self.step.image).clone(),
             lowers,
             upper,
             work,
             workdir: self.step.workdir.clone(),
-            argv: match &self.step.command {
-                Command::Shell(script) => vec!["/bin/sh".into(), "-ec".into(), script.into()],
-                Command::Argv(argv) => argv.iter().map(Into::into).collect(),
-            },
+            argv: argv(&self.step.command),
             env: self.step.env.clone(),
             secrets: self.bench.secrets.variables(&self.step.secrets),
             network: self.step.network,
@@ -282,7 +333,7 @@ impl Attempt {
 const DISK_REMEDY: &str = "make room, or set STAITH_HOME to a directory on another disk";
 const AGAIN: &str = "run again: the step that made it will be run again";
 
-fn of_layer_error(refused: &LayerError) -> Verdict {
+pub(super) fn of_layer_error(refused: &LayerError) -> Verdict {
     if refused.is_the_projects() {
         Verdict::undelivered(refused.to_string(), refused.remedy())
     } else {
@@ -295,7 +346,17 @@ fn unix_millis() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// A command as an engine runs it.
+pub(super) fn argv(command: &Command) -> Vec<OsString> {
+    match command {
+        Command::Shell(script) => vec!["/bin/sh".into(), "-ec".into(), script.into()],
+        Command::Argv(argv) => argv.iter().map(Into::into).collect(),
+    }
+}
+
 /// Runs file work off the asynchronous threads.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Verdict> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Verdict> {
     tokio::task::spawn_blocking(work).await.map_err(|panicked| Verdict::broken(panicked.to_string(), None))
 }

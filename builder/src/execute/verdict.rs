@@ -15,7 +15,13 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    fn project(outcome: StepOutcome, what: String, remedy: Option<String>) -> Self {
+    /// Somebody cancelled it.
+    pub(super) const fn cancelled() -> Self {
+        Self { outcome: StepOutcome::Cancelled, reason: None }
+    }
+
+    /// It failed through the project's fault.
+    pub(super) fn project(outcome: StepOutcome, what: String, remedy: Option<String>) -> Self {
         Self { outcome, reason: Some(Reason { blame: Blame::Project, what, remedy }) }
     }
 
@@ -80,7 +86,7 @@ pub(super) fn of_exit(
             ),
             Some("make room, or set STAITH_HOME to a directory on another disk".into()),
         ),
-        StepExit::Cancelled => Verdict { outcome: StepOutcome::Cancelled, reason: None },
+        StepExit::Cancelled => Verdict::cancelled(),
         StepExit::NotStarted { program, why } => Verdict::project(
             StepOutcome::Failed,
             format!("`{program}` could not be started in the sandbox: {why}"),
@@ -90,7 +96,7 @@ pub(super) fn of_exit(
 }
 
 /// Rounded to what people compare with the size of a disk.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     match bytes >> 20 {
         0 => format!("{} KiB", bytes >> 10),
         mebibytes => format!("{mebibytes} MiB"),

@@ -45,6 +45,7 @@ fn kind(shape: &Shape) -> String {
         Shape::List { of, .. } => match of {
             Shape::Text(kind) => format!("list of {}s", kind.what),
             Shape::Word(_) => "list of texts".to_owned(),
+            Shape::Whole { .. } => "list of whole numbers".to_owned(),
             _ => "list".to_owned(),
         },
         Shape::Named { names, of: Shape::Table(_), .. } if names.what == NAME.what => "tables".to_owned(),

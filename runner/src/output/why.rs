@@ -146,7 +146,8 @@ fn sentences(because: &Because, now: u64) -> Vec<String> {
             [vec![first], own.map(|last| since(last, &why.changes, now)).unwrap_or_default()].concat()
         }
         Standing::NoImage => {
-            let first = format!("{step} may run: its image is not known here before a run fetches it");
+            let first =
+                format!("{step} may run: an image that it needs is not known here before a run fetches it");
             let own = why.last.as_ref().filter(|_| !why.changes.is_empty());
             [vec![first], own.map(|last| since(last, &why.changes, now)).unwrap_or_default()].concat()
         }
@@ -222,6 +223,23 @@ fn one(change: &Change) -> Option<String> {
         Change::Needs { step, now: true } => format!("it now sees what step `{step}` leaves"),
         Change::Needs { step, now: false } => format!("it does not see what step `{step}` leaves any more"),
         Change::Image => "its image changed: programs of this host were updated, or the image was".to_owned(),
+        Change::Service { service, now: true } => {
+            format!("service `{}` runs beside it now", clean_word(service))
+        }
+        Change::Service { service, now: false } => {
+            format!("service `{}` does not run beside it any more", clean_word(service))
+        }
+        Change::ServiceImage { service } => format!(
+            "the image of service `{}` changed: programs of this host were updated, or the image was",
+            clean_word(service)
+        ),
+        Change::ServiceSetting { service, key, was, is } => format!(
+            "{} of service `{}` was {}, and is {}",
+            clean_word(key),
+            clean_word(service),
+            shown(was),
+            shown(is)
+        ),
         Change::Setting { key, was, is } => {
             format!("{} was {}, and is {}", clean_word(key), shown(was), shown(is))
         }
