@@ -10,8 +10,8 @@ use staith_model::{Digest, Limits, Network, RelPath, Secret, Tool};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use self::gate::Ask;
 pub use self::gate::{Arrival, Gate, Gatekeeper, Neighbour, gate};
+pub(crate) use self::gate::{Ask, hosts};
 
 /// Where every engine shows the workspace to a step.
 pub const WORKSPACE: &str = "/workspace";
@@ -126,6 +126,10 @@ pub struct Image {
     pub path: Vec<PathBuf>,
     /// Variables that the tools need.
     pub env: BTreeMap<String, String>,
+    /// Program and arguments where a step names none; empty where the image says nothing of it.
+    pub command: Vec<OsString>,
+    /// Where that is run; `None` is the root directory.
+    pub workdir: Option<PathBuf>,
 }
 
 /// Where the files of a root file system are.

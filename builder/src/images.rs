@@ -39,13 +39,13 @@ pub use self::{
     config::ImageConfig,
     reference::{Choice, ImageReference, LocalImage, NotAnImage, RegistryImage},
 };
+pub(crate) use self::{config::workdir, local::allowed_roots, top::AUTHORITIES};
 use self::{
     error::ImageError,
     registry::{Remote, Unanswered},
     store::{Known, Meaning, Store},
     view::Shown,
 };
-pub(crate) use self::{local::allowed_roots, top::AUTHORITIES};
 use crate::engine::{EngineError, Image, ImageFetched, ImageProgress, Root};
 
 /// For this long a registry is not asked again what a tag means, so that running on each save stays quick. A registry on this
@@ -226,9 +226,12 @@ fn finish(store: &Store, known: Known) -> Result<Found, ImageError> {
     let (top, top_digest) = top::layer(store, &layers)?;
     layers.push(top);
     let Known { layers: digests, config } = known;
-    let digest = Digest::of_value("staith.image.v1", &(digests, &config.env, &config.path, top_digest));
+    let (command, workdir) = config.to_run();
+    let said = (&config.env, &config.path, &command, &workdir);
+    let digest = Digest::of_value("staith.image.v2", &(digests, said, top_digest));
     let (path, env) = (config.path.clone(), config.env.clone());
-    Ok(Found { image: Image { digest, root: Root::Layers(layers), binds: Vec::new(), path, env }, config })
+    let image = Image { digest, root: Root::Layers(layers), binds: Vec::new(), path, env, command, workdir };
+    Ok(Found { image, config })
 }
 
 /// Whether layers show a program of this name in one of the directories.

@@ -68,7 +68,7 @@ pub(crate) mod shared {
             Filters, compile,
             profile::{Internet, profile},
         },
-        supervise::{Pump, Watch, connection::Connection, make_removable, plan, pump},
+        supervise::{Pump, Watch, connection::Connection, give_terminal, make_removable, plan, pump},
         sys::landlock_abi,
     };
 }

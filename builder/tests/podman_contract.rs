@@ -38,4 +38,13 @@ keeps!(
     two_sandboxes_know_nothing_of_each_other,
     big_arguments_and_environments_arrive,
     reaping_leaves_the_living_alone,
+    a_program_is_reached_through_the_gate,
+    neighbours_are_reached_by_name,
+    neighbours_that_can_not_be_had_are_an_error,
+    checks_run_beside_the_program,
+    a_check_that_hangs_is_ended,
+    one_gate_is_one_sandboxs,
+    nothing_to_run_is_an_error,
+    a_terminal_is_the_programs_own,
+    nobody_types_into_a_terminal_but_the_person,
 );

@@ -4,7 +4,7 @@ use std::{
     io::{self, IoSlice},
     mem::MaybeUninit,
     os::{
-        fd::{AsFd, OwnedFd},
+        fd::{AsFd, BorrowedFd, OwnedFd},
         unix::net::{UnixListener, UnixStream},
     },
     sync::Arc,
@@ -28,8 +28,8 @@ use super::{
 use crate::{
     engine::{EngineError, OutputChunk, StepExit, StepSpec, Stream},
     sandbox::shared::{
-        Connection, Contained, Pump, Watch, kills_for_memory_around, limit_processes_around, make_removable,
-        plan, pump,
+        Connection, Contained, Pump, Watch, give_terminal, kills_for_memory_around, limit_processes_around,
+        make_removable, plan, pump,
     },
 };
 
@@ -44,7 +44,7 @@ pub(super) async fn attempt(
     cancel: CancellationToken,
     abandoned: CancellationToken,
 ) -> Result<StepExit, EngineError> {
-    plan::check_fresh(&step)?;
+    plan::check(&step)?;
     let daemon = shared.daemon().await?;
     let limits = limits::of(daemon, &step.limits)?;
     let place = Place::make(&shared.state, &step, daemon.makes_files_of_ours)?;
@@ -114,11 +114,19 @@ async fn drive(
     }
     let owner = container.daemon.capabilities.file_owner;
     let lost = |error: io::Error| EngineError::Lost(format!("its socket failed: {error}"));
-    let pumps = send_pipes(&connected, owner, &output).map_err(lost)?;
+    let pumps = match &step.terminal {
+        Some(terminal) => {
+            give_terminal(terminal, owner);
+            send_outputs(&connected, [terminal.as_fd(), terminal.as_fd()]).map(|()| Vec::new())
+        }
+        None => send_pipes(&connected, owner, &output),
+    };
+    let pumps = pumps.map_err(lost)?;
     let mut connection = Connection::over(connected).map_err(lost)?;
     // What is not in the workspace is in memory, or can't be written: a bound on what the step writes makes the root read-only.
-    let mut watch = Watch::new(&step, None, cancel, abandoned);
-    let asked = Contained { network: step.network, program: plan::program(&step, None) };
+    let mut watch = Watch::new(&step, None, cancel, abandoned)?;
+    let (neighbours, program) = (step.neighbours.clone(), plan::program(&step, None));
+    let asked = Contained { network: step.network, neighbours, program };
     connection.send_opening(&asked, filters).await?;
     let ended = watch.until_ended(&mut connection, || kill(container)).await;
     // Counted while the container still exists: it does until this hangs up.
@@ -213,12 +221,17 @@ fn send_pipes(
         pumps.push(tokio::spawn(pump(reader, stream, output.clone())));
         theirs.push(write.into());
     }
-    let descriptors = [theirs[0].as_fd(), theirs[1].as_fd()];
+    send_outputs(to, [theirs[0].as_fd(), theirs[1].as_fd()])?;
+    Ok(pumps)
+}
+
+/// Sends what is to be the step's standard output and error.
+fn send_outputs(to: &UnixStream, descriptors: [BorrowedFd<'_>; 2]) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
     sendmsg(to, &[IoSlice::new(b"P")], &mut ancillary, SendFlags::NOSIGNAL)?;
-    Ok(pumps)
+    Ok(())
 }
 
 /// Ends a container whose first process does not answer. Its socket closes then.

@@ -37,6 +37,8 @@ pub(super) struct Parts<'a> {
     pub(super) limits: &'a ContainerLimits,
     /// The engine's socket on this machine.
     pub(super) socket: &'a Path,
+    /// A file that names the step's neighbours, where it has any.
+    pub(super) hosts: Option<&'a Path>,
     /// The workspace.
     pub(super) workspace: Workspace<'a>,
     /// The profile of system calls: its text, or for Podman the path of the file that holds it.
@@ -205,6 +207,9 @@ fn mounts(daemon: &Daemon, parts: &Parts<'_>) -> Vec<Mount> {
         for name in ["passwd", "group"] {
             all.push(bind(&parts.first.folder.join(name), &Path::new("/etc").join(name), true));
         }
+    }
+    if let Some(hosts) = parts.hosts {
+        all.push(bind(hosts, Path::new("/etc/hosts"), true));
     }
     all.extend(parts.step.image.binds.iter().map(|Bind { host, inside }| bind(host, inside, true)));
     all

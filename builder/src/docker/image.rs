@@ -1,6 +1,6 @@
 //! From what a pipeline names to an image that the engine has.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf};
 
 use bollard::{models::ImageInspect, query_parameters::CreateImageOptionsBuilder};
 use futures_util::StreamExt;
@@ -9,7 +9,7 @@ use staith_model::{Digest, Tool};
 use super::{Shared, archive, daemon::Daemon, is_absent, refused, why};
 use crate::{
     engine::{EngineError, Image, ImageFetched, ImageProgress, ImageSpec, Root},
-    images::{ImageReference, NotAnImage, find_archive},
+    images::{ImageReference, NotAnImage, find_archive, workdir},
     sandbox::shared::{SYSTEM_PATH, folder},
 };
 
@@ -168,9 +168,11 @@ fn of_inspected(reference: &str, found: ImageInspect) -> Result<Image, EngineErr
     let id = found
         .id
         .ok_or_else(|| missing("the engine gives it no id".to_owned(), "update the container engine"))?;
-    let mut env: BTreeMap<String, String> = found
-        .config
-        .and_then(|config| config.env)
+    let config = found.config.unwrap_or_default();
+    let command = config.entrypoint.into_iter().chain(config.cmd).flatten().map(OsString::from).collect();
+    let workdir = workdir(&config.working_dir.unwrap_or_default());
+    let mut env: BTreeMap<String, String> = config
+        .env
         .into_iter()
         .flatten()
         .filter_map(|pair| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())))
@@ -183,7 +185,8 @@ fn of_inspected(reference: &str, found: ImageInspect) -> Result<Image, EngineErr
     for name in ["HOME", "USER", "TMPDIR"] {
         env.remove(name);
     }
-    Ok(Image { digest: Digest::of(id.as_bytes()), root: Root::InEngine(id), binds: Vec::new(), path, env })
+    let digest = Digest::of(id.as_bytes());
+    Ok(Image { digest, root: Root::InEngine(id), binds: Vec::new(), path, env, command, workdir })
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@ use super::{
     refused, why,
 };
 use crate::{
-    engine::{EngineError, Root, StepSpec},
+    engine::{EngineError, Root, StepSpec, hosts},
     sandbox::shared::{Owner, profile},
 };
 
@@ -130,6 +130,8 @@ pub(super) async fn create<'a>(
         };
         daemon.api.create_volume(volume).await.map_err(refused("making the workspace's volume"))?;
     }
+    let hosts = (!step.neighbours.is_empty()).then(|| place.file("hosts", &hosts(&step.neighbours)));
+    let hosts = hosts.transpose().map_err(setup("writing down who the step's neighbours are"))?;
     let most = |resource| getrlimit(resource).map_or(0, |(_, hard)| hard);
     let socket = place.socket();
     let parts = Parts {
@@ -138,6 +140,7 @@ pub(super) async fn create<'a>(
         first: &first,
         limits,
         socket: &socket,
+        hosts: hosts.as_deref(),
         workspace: if podman { Workspace::Named(&name) } else { Workspace::Inline(&overlay) },
         profile: &profile,
         labels,

@@ -119,10 +119,11 @@ impl Place {
         self.directory.path().join(CONTROL)
     }
 
-    /// A file in it, for what an engine takes from files only.
+    /// A file in it that everybody may read who is shown it, for what an engine takes from files only.
     pub(super) fn file(&self, name: &str, text: &str) -> io::Result<PathBuf> {
         let path = self.directory.path().join(name);
         fs::write(&path, text)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
         Ok(path)
     }
 }

@@ -4,6 +4,7 @@
 
 use std::{ffi::OsString, io, net::Ipv4Addr, sync::Arc};
 
+use serde::{Deserialize, Serialize};
 use staith_model::Name;
 use tokio::{
     net::TcpStream,
@@ -14,7 +15,7 @@ use super::StepExit;
 
 /// Another sandbox, as a step finds it: a name that leads to an address of the step's own loopback interface, where the
 /// engine takes connections for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Neighbour {
     /// Its host name in the sandbox.
     pub name: Name,
@@ -79,7 +80,7 @@ impl Gate {
 
     /// Runs a command beside the program, to its end; there is nothing on its standard input, and what it writes goes where
     /// the program's output goes. One at a time: what is asked while another runs waits for that. Waits until the program has
-    /// been started. When the future is dropped, the command may run on until it or the sandbox ends.
+    /// been started. When the future is dropped, the command is ended.
     ///
     /// # Errors
     /// `NotConnected` where the sandbox has ended.
@@ -93,4 +94,13 @@ impl Gate {
         self.asks.send(what(answer)).await.map_err(|_| gone())?;
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
+}
+
+/// What a sandbox's `/etc/hosts` says: names of its own, and those of its neighbours. Nobody else's.
+pub(crate) fn hosts(neighbours: &[Neighbour]) -> String {
+    let mut hosts = "127.0.0.1 localhost staith\n::1 localhost\n".to_owned();
+    for Neighbour { name, address, .. } in neighbours {
+        hosts.push_str(&format!("{address} {}\n", name.as_str()));
+    }
+    hosts
 }

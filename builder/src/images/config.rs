@@ -1,6 +1,10 @@
 //! What an image says of itself: its manifest, its index, its configuration. Pure.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Serialize};
 use staith_model::Digest;
@@ -236,6 +240,17 @@ impl ImageConfig {
     pub(super) fn plain() -> Self {
         of_run(RunConfig::default())
     }
+
+    /// What is run where nothing else is said, and where.
+    pub(super) fn to_run(&self) -> (Vec<OsString>, Option<PathBuf>) {
+        let command = self.entrypoint.iter().chain(&self.command).map(OsString::from).collect();
+        (command, workdir(&self.workdir))
+    }
+}
+
+/// A directory as images name it: from the root, whether they say so or not; none is the root itself.
+pub(crate) fn workdir(said: &str) -> Option<PathBuf> {
+    (!said.is_empty()).then(|| Path::new("/").join(said))
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::{
     store::Store,
     view::{self, Shown},
 };
+use crate::engine::hosts;
 
 /// Where the authorities that this host trusts are, in the sandbox of an image.
 pub(crate) const AUTHORITIES: &str = "/etc/staith/ca-certificates.crt";
@@ -59,7 +60,7 @@ fn files(below: &[PathBuf]) -> Vec<(&'static str, Vec<u8>)> {
     let mut files = vec![
         ("etc/passwd", with_line(below, "/etc/passwd", "builder:x:1000:1000:builder:/home/builder:/bin/sh")),
         ("etc/group", with_line(below, "/etc/group", "builder:x:1000:")),
-        ("etc/hosts", b"127.0.0.1 localhost staith\n::1 localhost\n".to_vec()),
+        ("etc/hosts", hosts(&[]).into_bytes()),
     ];
     files.extend(bundle_of_the_host().map(|bundle| (&AUTHORITIES[1..], bundle)));
     files

@@ -22,6 +22,16 @@ pub(super) fn confine(program: &Program) -> Result<(), SetupError> {
     no_capabilities().doing(Stage::Confinement, || "dropping capabilities".to_owned())?;
     rustix::thread::set_no_new_privs(true)
         .doing(Stage::Confinement, || "giving up new privileges".to_owned())?;
+    if program.has_gate { Ok(()) } else { wall(program) }
+}
+
+/// The second wall around the first process itself, before it starts anything, where checks may be run beside the program.
+/// Processes that were restricted one by one could neither signal each other nor look at each other.
+pub(super) fn confine_together(program: &Program) -> Result<(), SetupError> {
+    if program.has_gate { wall(program) } else { Ok(()) }
+}
+
+fn wall(program: &Program) -> Result<(), SetupError> {
     second_wall(program.in_image).doing(Stage::Confinement, || "restricting files with Landlock".to_owned())
 }
 

@@ -23,7 +23,6 @@ use rustix::{
     net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg},
     process::DumpableBehavior,
 };
-use staith_model::Network;
 
 use super::{
     init::{self, Victim},
@@ -85,9 +84,7 @@ fn serve(control: &mut UnixStream) -> Result<Report, SetupError> {
     // program can't be opened either.
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .doing(Stage::Confinement, || "closing this process to the step".to_owned())?;
-    if asked.network == Network::Outbound {
-        init::listen_for_the_proxy(control)?;
-    }
+    init::listen_for(asked.network, &asked.neighbours, control)?;
     // Nobody but the engine can go away here: the end of this pipe is ours.
     let (parent, _stays_open) = io::pipe().doing(Stage::Other, || "making a pipe".to_owned())?;
     init::start_and_watch(&asked.program, &filters, control, &parent.into(), &victim)

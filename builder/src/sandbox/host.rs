@@ -68,7 +68,8 @@ pub(crate) fn folder(
 /// An image of the host alone; its digest says nothing.
 pub(super) fn bare_image() -> Image {
     let path = SYSTEM_PATH.map(PathBuf::from).to_vec();
-    Image { digest: Digest::of(b""), root: Root::Host, binds: Vec::new(), path, env: BTreeMap::new() }
+    let (digest, command) = (Digest::of(b""), Vec::new());
+    Image { digest, root: Root::Host, binds: Vec::new(), path, env: BTreeMap::new(), command, workdir: None }
 }
 
 /// Resolves the host image with the toolchains. Folders that a project names have to be below `/opt` or one of `roots`.

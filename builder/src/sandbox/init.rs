@@ -3,13 +3,13 @@
 //! As process 1 of its namespace it inherits every orphan, so it can reap the whole tree, and `kill(-1)` reaches every
 //! process but itself, whatever sessions they made and signals they ignore.
 
+mod check;
 mod ending;
+mod network;
 
 use std::{
-    io::{self, IoSlice, Read, Write},
-    mem::MaybeUninit,
-    net::TcpListener,
-    os::fd::{AsFd, OwnedFd},
+    io::{self, Read, Write},
+    os::fd::OwnedFd,
     os::unix::net::UnixStream,
     time::{Duration, Instant},
 };
@@ -23,15 +23,19 @@ use nix::{
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
-    net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg},
     process::DumpableBehavior,
 };
 use staith_model::Network;
 
-use self::ending::{Tree, signal_all};
+pub(super) use self::network::listen_for;
+use self::{
+    check::{Checks, Outputs},
+    ending::{Tree, signal_all},
+};
 use super::{
+    confinement,
     helper::INSIDE_ID,
-    protocol::{Command, Doing, PROXY_PORT, Program, Report, Request, SetupError, Stage, frame, send_report},
+    protocol::{Command, Doing, Program, Report, Request, SetupError, Stage, send_report},
     rootfs,
     seccomp::Filters,
     staging, step, sys,
@@ -58,7 +62,7 @@ fn prepare(request: &Request, control: &mut UnixStream, parent: &OwnedFd) -> Res
     become_inside_user().doing(Stage::Identity, || "becoming the sandbox's user".to_owned())?;
     let limits = fewer_namespaces_and_watches();
     nix::unistd::sethostname("staith").doing(Stage::Root, || "naming the sandbox".to_owned())?;
-    network(request.network, control)?;
+    network(request, control)?;
     staging::private_mounts().doing(Stage::Root, || "separating mounts from the host's".to_owned())?;
     if !request.as_root {
         staging::stage(request)?;
@@ -148,30 +152,12 @@ fn become_inside_user() -> io::Result<()> {
     Ok(())
 }
 
-fn network(network: Network, control: &UnixStream) -> Result<(), SetupError> {
-    if network == Network::None {
+fn network(request: &Request, control: &UnixStream) -> Result<(), SetupError> {
+    if request.network == Network::None {
         return Ok(());
     }
     sys::loopback_up().doing(Stage::Network, || "bringing loopback up".to_owned())?;
-    if network == Network::Outbound { listen_for_the_proxy(control) } else { Ok(()) }
-}
-
-/// Makes the socket at which the step finds the proxy, and gives it to the engine.
-pub(super) fn listen_for_the_proxy(control: &UnixStream) -> Result<(), SetupError> {
-    TcpListener::bind(("127.0.0.1", PROXY_PORT))
-        .and_then(|listener| hand_over(control, &listener))
-        .doing(Stage::Network, || "making the proxy's socket".to_owned())
-}
-
-/// Gives the engine a socket that listens in here; the engine's own network stays out there.
-fn hand_over(control: &UnixStream, listener: &TcpListener) -> io::Result<()> {
-    let bytes = frame(&Report::Listening)?;
-    let descriptors = [listener.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    let sent = sendmsg(control, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
-    if sent == bytes.len() { Ok(()) } else { Err(io::Error::other("the socket took a part of a frame only")) }
+    listen_for(request.network, &request.neighbours, control)
 }
 
 /// Starts the program and obeys the engine until it ends; ends the rest. `parent` becomes readable when whoever made this
@@ -185,6 +171,7 @@ pub(super) fn start_and_watch(
 ) -> Result<Report, SetupError> {
     // Before the step starts, so that its end can't be missed.
     let children = watch_children().doing(Stage::Other, || "watching for ended processes".to_owned())?;
+    confinement::confine_together(program)?;
     let (mut failure, fails) = io::pipe().doing(Stage::Other, || "making a pipe".to_owned())?;
     victim.mark();
     let forked = sys::fork();
@@ -196,12 +183,7 @@ pub(super) fn start_and_watch(
         ForkResult::Parent { child } => child,
     };
     drop(fails);
-    let let_go = || -> io::Result<()> {
-        let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
-        nix::unistd::dup2_stdout(&null)?;
-        Ok(nix::unistd::dup2_stderr(&null)?)
-    };
-    let_go().doing(Stage::Other, || "closing the step's pipes".to_owned())?;
+    let outputs = let_go(program).doing(Stage::Other, || "closing the step's pipes".to_owned())?;
     let mut why = Vec::new();
     failure.read_to_end(&mut why).doing(Stage::Other, || "waiting for the program to start".to_owned())?;
     if !why.is_empty() {
@@ -209,8 +191,19 @@ pub(super) fn start_and_watch(
         return step::Failure::from_bytes(&why).into_report(program);
     }
     send_report(control, &Report::Started).doing(Stage::Other, || "telling the engine".to_owned())?;
-    watch(Tree::of(main), control, parent, &children)
+    let checks = Checks { program, filters, victim, outputs };
+    watch(Tree::of(main), &checks, control, parent, &children)
         .doing(Stage::Other, || "waiting for the step".to_owned())
+}
+
+/// Lets go of the step's output, whose readers wait for the last who could write; keeps it for checks, where there may be
+/// some.
+fn let_go(program: &Program) -> io::Result<Option<Outputs>> {
+    let kept = program.has_gate.then(Outputs::of_this_process).transpose()?;
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null")?;
+    nix::unistd::dup2_stdout(&null)?;
+    nix::unistd::dup2_stderr(&null)?;
+    Ok(kept)
 }
 
 fn watch_children() -> io::Result<SignalFd> {
@@ -228,6 +221,7 @@ const DRAIN: Duration = Duration::from_millis(200);
 /// end at once.
 fn watch(
     mut tree: Tree,
+    checks: &Checks<'_>,
     control: &mut UnixStream,
     parent: &OwnedFd,
     children: &SignalFd,
@@ -241,14 +235,25 @@ fn watch(
         }
         if tree.main.is_some() && until.is_none() {
             until = Some(Instant::now() + DRAIN);
+            // It looked at a program that is no more.
+            tree.check.iter().for_each(check::Check::kill);
+        }
+        if let Some(end) = tree.checked.take().filter(|_| tree.main.is_none()) {
+            // The engine may be gone, as below; then the next thing heard of it is that.
+            let _ = send_report(control, &Report::Checked(end));
         }
         let is_over = until.is_some_and(|until| tree.is_empty || Instant::now() >= until);
-        // Whoever wants the step to end has waited long enough.
-        if is_over || heard.helper || (heard.engine && until.is_some()) {
+        if is_over || heard.helper {
             return Ok(end(tree, control));
         }
         if heard.engine {
-            obey(control)?;
+            match Command::read(control) {
+                // Whoever wants the step to end has waited long enough.
+                Command::Terminate | Command::Kill if until.is_some() => return Ok(end(tree, control)),
+                // Nobody is there any more to be reached or looked at.
+                _ if until.is_some() => {}
+                command => obey(command, &mut tree, checks, control),
+            }
         }
     }
 }
@@ -292,21 +297,21 @@ fn end(mut tree: Tree, control: &mut UnixStream) -> Report {
     tree.main.unwrap_or(Report::Signalled(libc::SIGKILL))
 }
 
-fn obey(control: &mut UnixStream) -> io::Result<()> {
-    let mut byte = [0];
-    let command = match control.read(&mut byte) {
-        Ok(1) => Command::from_byte(byte[0]),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
-        Ok(_) | Err(_) => Some(Command::Kill),
-    };
+fn obey(command: Command, tree: &mut Tree, checks: &Checks<'_>, control: &mut UnixStream) {
     match command {
-        Some(Command::Terminate) => {
+        Command::Terminate => {
             signal_all(Signal::SIGTERM);
             // A stopped process would sleep through it.
             signal_all(Signal::SIGCONT);
         }
-        Some(Command::Kill) => signal_all(Signal::SIGKILL),
-        None => {}
+        Command::Kill => signal_all(Signal::SIGKILL),
+        Command::Connect { by_v6, port } => network::connect_for(control, by_v6, port),
+        Command::EndCheck => tree.check.iter().for_each(check::Check::kill),
+        // One at a time: the engine waits for the last one's end.
+        Command::Check(_) if tree.check.is_some() => {}
+        Command::Check(argv) => match checks.start(argv) {
+            Ok(check) => tree.check = Some(check),
+            Err(end) => drop(send_report(control, &Report::Checked(end))),
+        },
     }
-    Ok(())
 }

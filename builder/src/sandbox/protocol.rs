@@ -1,8 +1,12 @@
 //! What the engine and its helper process say to each other, over one socket that only they hold.
 //!
-//! The engine sends a [`Request`], the seccomp filters, and then single [`Command`] bytes. The helper, and later the
+//! The engine sends a [`Request`], the seccomp filters, and then [`Command`]s. The helper, and later the
 //! sandbox's first process, answer with [`Report`]s. Frames are a length of four bytes (little endian) and that many
 //! bytes of JSON. End of file in either direction means that the other side is gone, and then the step has to end.
+//!
+//! Sockets travel beside frames, each with the frame that speaks of it, so their order is that of their frames.
+
+mod command;
 
 use std::{
     ffi::OsString,
@@ -13,10 +17,15 @@ use std::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use staith_model::Network;
 
+pub(crate) use self::command::Command;
 use super::seccomp::Filters;
+use crate::engine::Neighbour;
 
 /// No frame is longer. A request's biggest part is a script, which the kernel bounds to 128 KiB per argument.
 const MAX_FRAME: usize = 64 << 20;
+
+/// No report is longer: the longest holds a search path and names a program.
+const MAX_REPORT: usize = 1 << 20;
 
 /// Where the proxy of a step with outbound network listens, in the sandbox.
 pub(super) const PROXY_PORT: u16 = 3128;
@@ -49,12 +58,14 @@ pub(super) struct Request {
     pub(super) scratch_bytes: u64,
     /// What the step may reach.
     pub(super) network: Network,
+    /// Other sandboxes that it can reach by name.
+    pub(super) neighbours: Vec<Neighbour>,
     /// What to run.
     pub(super) program: Program,
 }
 
 /// A step's program and what it is started with, which is the same in every kind of sandbox.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Program {
     /// Processes and threads of the step's user; `None` where that user is not the step's alone, and something else limits
     /// them.
@@ -71,6 +82,10 @@ pub(crate) struct Program {
     pub(crate) path: Vec<PathBuf>,
     /// The whole environment, as `NAME=value`.
     pub(crate) env: Vec<OsString>,
+    /// Whether its standard output is a terminal that it is to control and to read from.
+    pub(crate) on_terminal: bool,
+    /// Whether the engine may ask for connections and checks while it runs.
+    pub(crate) has_gate: bool,
 }
 
 /// All that the first process of a container needs to know. The engine sends it over the socket that it bound into the
@@ -80,41 +95,23 @@ pub(crate) struct Program {
 pub(crate) struct Contained {
     /// What the step may reach.
     pub(crate) network: Network,
+    /// Other sandboxes that it can reach by name.
+    pub(crate) neighbours: Vec<Neighbour>,
     /// What to run.
     pub(crate) program: Program,
-}
-
-/// What the engine says once the step runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Command {
-    /// SIGTERM to every process of the step.
-    Terminate,
-    /// SIGKILL to every process of the step.
-    Kill,
-}
-
-impl Command {
-    pub(super) const fn byte(self) -> u8 {
-        match self {
-            Self::Terminate => b'T',
-            Self::Kill => b'K',
-        }
-    }
-
-    pub(super) const fn from_byte(byte: u8) -> Option<Self> {
-        match byte {
-            b'T' => Some(Self::Terminate),
-            b'K' => Some(Self::Kill),
-            _ => None,
-        }
-    }
 }
 
 /// What the helper's side says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Report {
-    /// The socket that comes with this frame listens in the sandbox; whoever connects wants the proxy.
-    Listening,
+    /// The socket that comes with this frame listens in the sandbox.
+    Listening(Listener),
+    /// The answer to [`Command::Connect`]: the socket that comes with this frame is about to be connected, or is.
+    Connecting,
+    /// The other answer to it: the system's error number.
+    Unconnected(i32),
+    /// The answer to [`Command::Check`], once the check has ended.
+    Checked(CheckEnd),
     /// The program runs.
     Started,
     /// The program could not be started.
@@ -132,6 +129,36 @@ pub(crate) enum Report {
     Signalled(i32),
     /// The sandbox could not be made.
     Failed(SetupError),
+}
+
+/// What whoever connects to a socket in the sandbox wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Listener {
+    /// The proxy that leads to other machines.
+    Proxy,
+    /// A port of one of its neighbours.
+    Neighbour {
+        /// Which of them, counted from 0 as they were asked for.
+        number: usize,
+        /// Which port.
+        port: u16,
+    },
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum CheckEnd {
+    /// By itself, with this code.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+    /// It never began.
+    NotStarted {
+        /// What was to be started.
+        program: String,
+        /// Why it could not.
+        why: String,
+    },
 }
 
 /// The part of making a sandbox at which something failed; decides which remedy is named.
@@ -216,16 +243,16 @@ pub(super) fn read_opening<T: DeserializeOwned>(from: &mut impl Read) -> io::Res
 fn read_block(from: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut length = [0; 4];
     from.read_exact(&mut length)?;
-    let length = checked_length(length)?;
+    let length = checked_length(length, MAX_FRAME)?;
     let mut bytes = vec![0; length];
     from.read_exact(&mut bytes)?;
     Ok(bytes)
 }
 
-fn checked_length(length: [u8; 4]) -> io::Result<usize> {
+fn checked_length(length: [u8; 4], most: usize) -> io::Result<usize> {
     let length = u32::from_le_bytes(length) as usize;
-    if length > MAX_FRAME {
-        return Err(io::Error::other(format!("a frame of {length} bytes is longer than {MAX_FRAME}")));
+    if length > most {
+        return Err(io::Error::other(format!("a frame of {length} bytes is longer than {most}")));
     }
     Ok(length)
 }
@@ -235,7 +262,7 @@ pub(super) fn send_report(to: &mut impl Write, report: &Report) -> io::Result<()
     to.write_all(&frame(report)?)
 }
 
-/// Cuts frames out of bytes that arrive in pieces.
+/// Cuts the frames of reports out of bytes that arrive in pieces.
 #[derive(Debug, Default)]
 pub(super) struct Frames(Vec<u8>);
 
@@ -247,7 +274,7 @@ impl Frames {
     /// The next whole frame, if it has arrived.
     pub(super) fn next<T: DeserializeOwned>(&mut self) -> io::Result<Option<T>> {
         let Some(length) = self.0.first_chunk::<4>() else { return Ok(None) };
-        let end = 4 + checked_length(*length)?;
+        let end = 4 + checked_length(*length, MAX_REPORT)?;
         if self.0.len() < end {
             return Ok(None);
         }

@@ -27,7 +27,7 @@ use super::{
     protocol::{Doing, Request, SetupError, Stage},
     staging,
 };
-use crate::engine::WORKSPACE;
+use crate::engine::{WORKSPACE, hosts};
 
 /// Directories for what a step writes outside its workspace, with their modes.
 const SCRATCH: [(&str, u32); 5] =
@@ -37,7 +37,7 @@ const SCRATCH: [(&str, u32); 5] =
 pub(super) fn enter(request: &Request) -> Result<(), SetupError> {
     let root = staging::new_root();
     let of_host = request.image.is_empty();
-    if of_host { host_root(&root) } else { image_root(&root, request) }?;
+    if of_host { host_root(&root, request) } else { image_root(&root, request) }?;
     kernel::devices(&root.join("dev")).doing(Stage::Root, || "filling /dev".to_owned())?;
     scratch(&root, request.scratch_bytes).doing(Stage::Root, || "mounting /tmp and its like".to_owned())?;
     kernel::processes(&root.join("proc")).doing(Stage::Proc, || "mounting /proc".to_owned())?;
@@ -50,10 +50,10 @@ pub(super) fn enter(request: &Request) -> Result<(), SetupError> {
         .doing(Stage::Root, || "changing the root".to_owned())
 }
 
-fn host_root(root: &Path) -> Result<(), SetupError> {
+fn host_root(root: &Path, request: &Request) -> Result<(), SetupError> {
     mount_root(root).doing(Stage::Root, || "mounting the new root".to_owned())?;
     system_directories(root).doing(Stage::Root, || "showing the host's /usr".to_owned())?;
-    etc::fill(&root.join("etc")).doing(Stage::Root, || "filling /etc".to_owned())
+    etc::fill(&root.join("etc"), &request.neighbours).doing(Stage::Root, || "filling /etc".to_owned())
 }
 
 fn image_root(root: &Path, request: &Request) -> Result<(), SetupError> {
@@ -64,6 +64,11 @@ fn image_root(root: &Path, request: &Request) -> Result<(), SetupError> {
             .doing(Stage::Root, doing);
     }
     overlay("image", root, &staging::image_options(request.image.len())).doing(Stage::Root, doing)?;
+    if !request.neighbours.is_empty() {
+        // The topmost layer has a file of our own there, in a directory of our own: no link of the image's is followed.
+        fs::write(root.join("etc/hosts"), hosts(&request.neighbours))
+            .doing(Stage::Root, || "naming the step's neighbours".to_owned())?;
+    }
     let limits = [("size", "1m"), ("nr_inodes", "1k"), ("mode", "0755")];
     Detached::new_of("tmpfs", &limits, Attributes::WRITABLE)
         .and_then(|devices| devices.attach(&root.join("dev")))

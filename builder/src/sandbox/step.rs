@@ -63,6 +63,11 @@ fn confine(program: &Program, filters: &Filters) -> Result<(), Failure> {
     nix::unistd::setsid()
         .doing(Stage::Confinement, || "making a session".to_owned())
         .map_err(Failure::Setup)?;
+    if program.on_terminal {
+        take_terminal()
+            .doing(Stage::Confinement, || "taking the terminal".to_owned())
+            .map_err(Failure::Setup)?;
+    }
     default_signals().doing(Stage::Confinement, || "resetting signals".to_owned()).map_err(Failure::Setup)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     rustix::process::chdir(&program.workdir).map_err(|error| {
@@ -79,6 +84,12 @@ fn confine(program: &Program, filters: &Filters) -> Result<(), Failure> {
     seccomp::install(filters)
         .doing(Stage::Confinement, || "installing the seccomp filters".to_owned())
         .map_err(Failure::Setup)
+}
+
+/// Makes the terminal, which is where output goes, what is read from, and the new session's own: Ctrl-C and job control work.
+fn take_terminal() -> io::Result<()> {
+    nix::unistd::dup2_stdin(io::stdout())?;
+    Ok(rustix::process::ioctl_tiocsctty(io::stdin())?)
 }
 
 /// What the helper's runtime ignores (SIGPIPE) or the first process blocks (SIGCHLD) would stay so in the program.

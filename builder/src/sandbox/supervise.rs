@@ -1,12 +1,14 @@
 //! The engine's side of one step, from the helper's start to the last byte of output.
 
+mod arrivals;
 pub(crate) mod connection;
+mod door;
 pub(crate) mod plan;
 
 use std::{
     fs,
     future::pending,
-    os::unix::fs::PermissionsExt,
+    os::{fd::OwnedFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -22,10 +24,10 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use self::connection::Connection;
+use self::{arrivals::Arrivals, connection::Connection, door::Door};
 use super::{
     Shared, egress, probe,
-    protocol::{Command, Report},
+    protocol::{Command, Listener, Report},
 };
 use crate::{
     disk::{DiskGuard, Excess},
@@ -49,7 +51,7 @@ pub(super) async fn supervise(
     cancel: CancellationToken,
     abandoned: CancellationToken,
 ) -> Result<StepExit, EngineError> {
-    plan::check_fresh(&step)?;
+    plan::check(&step)?;
     plan::make_image_directory(&shared, &step)?;
     let (limits, processes) = plan::limits(shared.cgroups().await?, &step.limits)?;
     let group = shared.cgroups().await?.make(&step.label, limits).map_err(|error| EngineError::Setup {
@@ -58,9 +60,12 @@ pub(super) async fn supervise(
     })?;
     let mut request = plan::request(&shared, &step, processes);
     group.enter_by(&mut request);
-    let (mut connection, mut child) = connection::open(&shared.helper)?;
+    if let Some(terminal) = &step.terminal {
+        give_terminal(terminal, shared.as_root.then_some(shared.outside));
+    }
+    let (mut connection, mut child) = connection::open(&shared.helper, step.terminal.as_deref())?;
     let pumps = start_pumps(&mut child, &output);
-    let mut watch = Watch::new(&step, plan::written_of_image(&step), cancel, abandoned);
+    let mut watch = Watch::new(&step, plan::written_of_image(&step), cancel, abandoned)?;
     connection.send_opening(&request, shared.filters().await?).await?;
     let ended = watch.until_ended(&mut connection, || drop(child.start_kill())).await;
     drop(connection);
@@ -72,6 +77,14 @@ pub(super) async fn supervise(
     make_removable(&step.work);
     make_removable(&plan::image_directory(&step).join("work"));
     watch.conclude(ended, out_of_memory).await
+}
+
+/// Some programs open their terminal anew, by `/dev/stdout` for example. Where it can't be given to the step's user they fail,
+/// and all others work.
+pub(crate) fn give_terminal(terminal: &OwnedFd, owner: Option<(u32, u32)>) {
+    if let Some((user, group)) = owner {
+        let _ = std::os::unix::fs::fchown(terminal, Some(user), Some(group));
+    }
 }
 
 /// What is said of processes that a step has left behind.
@@ -109,31 +122,41 @@ pub(crate) struct Watch {
     cancel: CancellationToken,
     abandoned: CancellationToken,
     disk: DiskGuard,
+    door: Door,
+    arrivals: Arrivals,
     verdict: Option<Verdict>,
     kill_at: Option<Instant>,
+    /// When a sandbox that did not obey is ended from outside.
+    give_up_at: Option<Instant>,
     /// Processes that the step had left behind.
     survivors: u32,
 }
 
 impl Watch {
     /// The step's time begins now. `also` is where it writes beside its workspace, as far as that can be seen.
+    ///
+    /// # Errors
+    /// Its gate is another sandbox's.
     pub(crate) fn new(
         step: &StepSpec,
         also: Option<PathBuf>,
         cancel: CancellationToken,
         abandoned: CancellationToken,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, EngineError> {
+        Ok(Self {
             deadline: Instant::now() + step.timeout,
             outbound: step.network == Network::Outbound,
             allow: step.allow.clone(),
             cancel,
             abandoned,
             disk: DiskGuard::new(&step.upper, also, step.limits.disk),
+            door: Door::of(step.gate.as_ref())?,
+            arrivals: Arrivals::for_step(&step.neighbours, step.gate.as_ref()),
             verdict: None,
             kill_at: None,
+            give_up_at: None,
             survivors: 0,
-        }
+        })
     }
 
     /// The last report, or none when the sandbox vanished without one. `last_resort` ends a sandbox that does not answer.
@@ -144,45 +167,83 @@ impl Watch {
     ) -> Result<Option<Report>, EngineError> {
         // Its tasks end when it is dropped.
         let mut proxy = egress::Proxy::default();
-        loop {
+        let ended = loop {
             tokio::select! {
                 report = connection.next() => match report? {
-                    Some(Report::Started) => {}
-                    Some(Report::Survivors(many)) => self.survivors = many,
-                    // Not because it is said, but because the step may: in a container the image has a say in who says it.
-                    Some(Report::Listening) if self.outbound => {
-                        proxy.serve(connection.take_listener()?, &self.allow);
+                    Some(report) => {
+                        if let Some(last) = self.hear(report, connection, &mut proxy)? {
+                            break Some(last);
+                        }
                     }
-                    other => return Ok(other),
+                    None => break None,
                 },
+                happened = self.door.next() => self.door.act(happened, connection),
                 () = sleep_until(self.deadline), if self.verdict.is_none() => {
-                    self.end(Verdict::TimedOut, GRACE_AFTER_TIMEOUT, connection).await;
+                    self.end(Verdict::TimedOut, GRACE_AFTER_TIMEOUT, connection);
                 }
                 () = self.cancel.cancelled(), if self.verdict.is_none() => {
-                    self.end(Verdict::Cancelled, GRACE_AFTER_CANCEL, connection).await;
+                    self.end(Verdict::Cancelled, GRACE_AFTER_CANCEL, connection);
                 }
                 excess = self.disk.excess(), if self.verdict.is_none() => {
-                    self.end(Verdict::TooMuchWritten(excess), Duration::ZERO, connection).await;
+                    self.end(Verdict::TooMuchWritten(excess), Duration::ZERO, connection);
                 }
                 () = self.abandoned.cancelled(), if self.verdict != Some(Verdict::Abandoned) => {
-                    self.end(Verdict::Abandoned, Duration::ZERO, connection).await;
+                    self.end(Verdict::Abandoned, Duration::ZERO, connection);
                 }
                 () = at(self.kill_at) => {
-                    connection.tell(Command::Kill).await;
+                    connection.tell(&Command::Kill);
                     self.kill_at = None;
-                    // A sandbox that does not answer any more is ended by its parent's end.
-                    if tokio::time::timeout(GRACE_AFTER_KILL, connection.wait_readable()).await.is_err() {
-                        last_resort();
-                    }
+                    self.give_up_at = Some(Instant::now() + GRACE_AFTER_KILL);
+                }
+                () = at(self.give_up_at) => {
+                    self.give_up_at = None;
+                    last_resort();
                 }
             }
-        }
+        };
+        // Nobody is there any more: what is asked from now on is told so, and nobody else can come.
+        self.door = Door::default();
+        self.arrivals = Arrivals::for_step(&[], None);
+        Ok(ended)
     }
 
-    async fn end(&mut self, verdict: Verdict, grace: Duration, connection: &mut Connection) {
+    /// Does what a report asks for; gives it back where it is the last, or out of turn. Sockets are taken not because it is said,
+    /// but because they were asked for: in a container the image has a say in who says it.
+    fn hear(
+        &mut self,
+        report: Report,
+        connection: &mut Connection,
+        proxy: &mut egress::Proxy,
+    ) -> Result<Option<Report>, EngineError> {
+        let is_in_turn = match report.clone() {
+            Report::Started => {
+                self.door.open();
+                true
+            }
+            Report::Survivors(many) => {
+                self.survivors = many;
+                true
+            }
+            Report::Listening(Listener::Proxy) if self.outbound => {
+                proxy.serve(connection.take_socket()?.into(), &self.allow);
+                true
+            }
+            Report::Listening(Listener::Neighbour { number, port }) if self.arrivals.wants(number, port) => {
+                self.arrivals.serve(number, port, connection.take_socket()?.into());
+                true
+            }
+            Report::Connecting => self.door.connecting(connection.take_socket()?.into()),
+            Report::Unconnected(errno) => self.door.unconnected(errno, connection),
+            Report::Checked(end) => self.door.checked(end, connection),
+            _ => false,
+        };
+        Ok((!is_in_turn).then_some(report))
+    }
+
+    fn end(&mut self, verdict: Verdict, grace: Duration, connection: &mut Connection) {
         self.verdict = Some(verdict);
         self.kill_at = Some(Instant::now() + grace);
-        connection.tell(Command::Terminate).await;
+        connection.tell(&Command::Terminate);
     }
 
     /// Waits until all output was passed on, or nobody wants it, says what the step has left behind, and closes the channel.

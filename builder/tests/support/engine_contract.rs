@@ -14,10 +14,11 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::bench::{Bench, collect, eventually, mode, processes_with};
+pub use super::{gate_contract::*, terminal::*};
 
 /// A text that is in the arguments of one test's processes and of no others, also when the test runs over several engines
 /// at once.
-fn marker(test: &str) -> String {
+pub(super) fn marker(test: &str) -> String {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let number = NUMBER.fetch_add(1, Ordering::Relaxed);
     // Ended, so that the first is not found in the tenth.

@@ -8,5 +8,7 @@ pub mod container_engine;
 pub mod containers;
 pub mod engine_contract;
 pub mod escape;
+pub mod gate_contract;
 pub mod ordinary_user;
 pub mod rootfs;
+pub mod terminal;

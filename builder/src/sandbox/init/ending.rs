@@ -9,7 +9,10 @@ use nix::{
     unistd::Pid,
 };
 
-use super::super::protocol::Report;
+use super::{
+    super::protocol::{CheckEnd, Report},
+    check::Check,
+};
 
 /// Every process of the sandbox but this one. That there is none is fine.
 pub(super) fn signal_all(signal: Signal) {
@@ -21,13 +24,17 @@ pub(super) struct Tree {
     pid: Pid,
     /// How the step's own process ended, once it has.
     pub(super) main: Option<Report>,
+    /// The check that runs.
+    pub(super) check: Option<Check>,
+    /// How the last one ended, until that is told.
+    pub(super) checked: Option<CheckEnd>,
     /// Whether nobody is left.
     pub(super) is_empty: bool,
 }
 
 impl Tree {
     pub(super) const fn of(main: Pid) -> Self {
-        Self { pid: main, main: None, is_empty: false }
+        Self { pid: main, main: None, check: None, checked: None, is_empty: false }
     }
 
     /// Takes the status of all that have ended.
@@ -66,6 +73,11 @@ impl Tree {
 
     /// Whether the status is that of another process than the step's own, and of one that was killed.
     fn note(&mut self, status: WaitStatus) -> bool {
+        if let Some(end) = self.check.as_mut().and_then(|check| check.ended(status)) {
+            self.check = None;
+            self.checked = Some(end);
+            return false;
+        }
         match status {
             WaitStatus::Exited(pid, code) if pid == self.pid => self.main = Some(Report::Exited(code)),
             WaitStatus::Signaled(pid, signal, _) if pid == self.pid => {

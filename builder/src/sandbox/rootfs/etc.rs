@@ -10,6 +10,7 @@ use super::super::{
     HOME,
     mounts::{Attributes, bind},
 };
+use crate::engine::{Neighbour, hosts};
 
 /// Files of the host that are copied, and directories that are bound, where they exist. Private keys live beside the
 /// certificates, so those directories are named one by one.
@@ -62,13 +63,13 @@ const FROM_HOST: [&str; 41] = [
 const MAX_COPY: u64 = 4 << 20;
 
 /// Fills `target`, which does not exist yet.
-pub(super) fn fill(target: &Path) -> io::Result<()> {
+pub(super) fn fill(target: &Path, neighbours: &[Neighbour]) -> io::Result<()> {
     fs::create_dir(target)?;
     for name in FROM_HOST {
         let (host, inside) = (Path::new("/etc").join(name), target.join(name));
         show(&host, &inside)?;
     }
-    for (name, text) in made_up() {
+    for (name, text) in made_up(neighbours) {
         fs::write(target.join(name), text)?;
     }
     symlink("/proc/self/mounts", target.join("mtab"))
@@ -104,14 +105,13 @@ fn link_into_usr(host: &Path) -> Option<PathBuf> {
     fs::canonicalize(host).ok().filter(|target| target.starts_with("/usr"))
 }
 
-fn made_up() -> [(&'static str, String); 5] {
+fn made_up(neighbours: &[Neighbour]) -> [(&'static str, String); 5] {
     let passwd = format!(
         "root:x:0:0:root:/root:/usr/sbin/nologin\n\
          builder:x:1000:1000:builder:{HOME}:/bin/sh\n\
          nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"
     );
     let group = "root:x:0:\nbuilder:x:1000:\nnogroup:x:65534:\n".to_owned();
-    let hosts = "127.0.0.1 localhost staith\n::1 localhost\n".to_owned();
     let nsswitch = "passwd: files\ngroup: files\nshadow: files\nhosts: files dns\nnetworks: files\n\
                     protocols: files\nservices: files\n"
         .to_owned();
@@ -120,7 +120,7 @@ fn made_up() -> [(&'static str, String); 5] {
     [
         ("passwd", passwd),
         ("group", group),
-        ("hosts", hosts),
+        ("hosts", hosts(neighbours)),
         ("nsswitch.conf", nsswitch),
         ("host.conf", host_conf),
     ]

@@ -1,15 +1,17 @@
 //! The engine's end of the socket to a sandbox.
 
 use std::{
+    collections::VecDeque,
     ffi::OsString,
     io::{self, IoSliceMut},
     mem::MaybeUninit,
-    net::TcpListener,
     os::fd::OwnedFd,
     process::Stdio,
 };
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketType, recvmsg, sockopt,
+};
 use serde::Serialize;
 use tokio::{
     io::{AsyncWriteExt, Interest},
@@ -23,27 +25,41 @@ use super::super::{
 };
 use crate::engine::EngineError;
 
+/// Sockets that have come and that no report has spoken of yet: each comes with the first byte of its report, so one is
+/// usual, and more than a few are nonsense.
+const MAX_AHEAD: usize = 16;
+
 /// The engine's end of the socket to a sandbox.
 pub(crate) struct Connection {
     socket: UnixStream,
     frames: Frames,
-    descriptors: Vec<OwnedFd>,
+    /// Those that no report was taken for yet, the oldest first: sockets come in the order of their reports.
+    descriptors: VecDeque<OwnedFd>,
+    /// Commands, as far as the sandbox has not taken them: one that takes nothing shall not keep us from the time.
+    unsent: VecDeque<u8>,
 }
 
-/// Starts the helper. Its standard input is the socket; the step inherits its output pipes.
-pub(super) fn open(helper: &[OsString]) -> Result<(Connection, Child), EngineError> {
+/// Starts the helper. Its standard input is the socket; the step inherits its output pipes, or the terminal.
+pub(super) fn open(
+    helper: &[OsString],
+    terminal: Option<&OwnedFd>,
+) -> Result<(Connection, Child), EngineError> {
     let start = || -> io::Result<(Connection, Child)> {
         let (program, arguments) =
             helper.split_first().ok_or_else(|| io::Error::other("no helper program is named"))?;
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
+        let output = || match terminal {
+            Some(terminal) => terminal.try_clone().map(Stdio::from),
+            None => Ok(Stdio::piped()),
+        };
         let child = tokio::process::Command::new(program)
             .args(arguments)
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(output()?)
+            .stderr(output()?)
             .kill_on_drop(true)
             .spawn()?;
         Ok((Connection::over(ours)?, child))
@@ -58,7 +74,8 @@ impl Connection {
     /// Over a socket that does not block.
     pub(crate) fn over(socket: std::os::unix::net::UnixStream) -> io::Result<Self> {
         let socket = UnixStream::from_std(socket)?;
-        Ok(Self { socket, frames: Frames::default(), descriptors: Vec::new() })
+        let (descriptors, unsent) = (VecDeque::new(), VecDeque::new());
+        Ok(Self { socket, frames: Frames::default(), descriptors, unsent })
     }
 
     pub(crate) async fn send_opening<T: Serialize>(
@@ -73,14 +90,23 @@ impl Connection {
         })
     }
 
-    /// Sends a command. A sandbox that is gone already has done what it says.
-    pub(crate) async fn tell(&mut self, command: Command) {
-        let _ = self.socket.write_all(&[command.byte()]).await;
+    /// Sends a command, at once if the sandbox takes it and else while [`next`](Self::next) waits. One that is gone already
+    /// has done what it says.
+    pub(crate) fn tell(&mut self, command: &Command) {
+        // A list of texts has a JSON form, and nothing else can fail.
+        self.unsent.extend(command.to_bytes().unwrap_or_default());
+        self.send_what_is_taken();
     }
 
-    /// Waits until the sandbox says something or is gone.
-    pub(crate) async fn wait_readable(&self) {
-        let _ = self.socket.readable().await;
+    fn send_what_is_taken(&mut self) {
+        while !self.unsent.is_empty() {
+            match self.socket.try_write(self.unsent.as_slices().0) {
+                Ok(taken) => drop(self.unsent.drain(..taken)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // It is gone. So says what is read.
+                Err(_) => self.unsent.clear(),
+            }
+        }
     }
 
     /// The next report; none once the sandbox is gone. Cancel-safe.
@@ -90,15 +116,25 @@ impl Connection {
             if let Some(report) = self.frames.next().map_err(lost)? {
                 return Ok(Some(report));
             }
+            let wanted = if self.unsent.is_empty() {
+                Interest::READABLE
+            } else {
+                Interest::READABLE | Interest::WRITABLE
+            };
+            if self.socket.ready(wanted).await.map_err(lost)?.is_writable() {
+                self.send_what_is_taken();
+            }
             let mut buffer = [0; 4096];
-            let received =
-                self.socket.async_io(Interest::READABLE, || receive(&self.socket, &mut buffer)).await;
-            match received {
+            match self.socket.try_io(Interest::READABLE, || receive(&self.socket, &mut buffer)) {
                 Ok((0, _)) => return Ok(None),
                 Ok((length, descriptors)) => {
                     self.frames.feed(&buffer[..length]);
                     self.descriptors.extend(descriptors);
+                    if self.descriptors.len() > MAX_AHEAD {
+                        return Err(EngineError::Lost("it sent sockets that nobody asked for".to_owned()));
+                    }
                 }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 // The helper died with bytes of ours unread.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
                 Err(error) => return Err(lost(error)),
@@ -106,12 +142,14 @@ impl Connection {
         }
     }
 
-    /// The socket that came with [`Report::Listening`].
-    pub(crate) fn take_listener(&mut self) -> Result<TcpListener, EngineError> {
-        let descriptor = self.descriptors.pop();
-        descriptor
-            .map(TcpListener::from)
-            .ok_or_else(|| EngineError::Lost("it spoke of a socket for the proxy, but none came".to_owned()))
+    /// The socket that came with the report that was just taken. What is no socket of TCP's is refused: in a container the
+    /// image has a say in what comes.
+    pub(crate) fn take_socket(&mut self) -> Result<OwnedFd, EngineError> {
+        let lost = |what: &str| EngineError::Lost(format!("it spoke of a socket, but {what}"));
+        let socket = self.descriptors.pop_front().ok_or_else(|| lost("none came"))?;
+        let is_of_tcp = sockopt::socket_type(&socket) == Ok(SocketType::STREAM)
+            && matches!(sockopt::socket_domain(&socket), Ok(AddressFamily::INET | AddressFamily::INET6));
+        if is_of_tcp { Ok(socket) } else { Err(lost("what came is none of the internet's")) }
     }
 }
 

@@ -2,9 +2,10 @@
 //! making the place for an image's changes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     ffi::OsString,
     fs,
+    net::Ipv4Addr,
     os::unix::fs::chown,
     path::{Path, PathBuf},
 };
@@ -17,7 +18,7 @@ use super::super::{
     protocol::{PROXY_PORT, Program, Request},
 };
 use crate::{
-    engine::{EngineError, Root, StepSpec, Support, WORKSPACE},
+    engine::{EngineError, Neighbour, Root, StepSpec, Support, WORKSPACE},
     images,
 };
 
@@ -49,11 +50,61 @@ pub(super) fn limits(cgroups: &Cgroups, asked: &Limits) -> Result<(GroupLimits, 
     Ok((GroupLimits { memory, processes: group, cpu_milli }, processes))
 }
 
+/// Looks for what can be known to fail before anything is made for the step.
+///
+/// # Errors
+/// Its directories are not as they have to be, its neighbours can't be had, or nothing is to be run.
+pub(crate) fn check(step: &StepSpec) -> Result<(), EngineError> {
+    check_fresh(step)?;
+    check_neighbours(step).map_err(|why| EngineError::Setup {
+        doing: "looking at who the step's neighbours are".to_owned(),
+        why,
+    })?;
+    if step.argv.is_empty() && step.image.command.is_empty() {
+        return Err(EngineError::Unsupported {
+            what: "there is nothing to run: no command is named, and the image says of none that it is run in it"
+                .to_owned(),
+            remedy: "name one (`run`), or use an image with an entry point or a command".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+fn check_neighbours(step: &StepSpec) -> Result<(), String> {
+    if step.neighbours.is_empty() {
+        return Ok(());
+    }
+    if step.network == Network::None {
+        return Err(
+            "the step has no network at all, and so can't reach any; `network` has to be `loopback` at least"
+                .to_owned(),
+        );
+    }
+    if step.gate.is_none() {
+        return Err(
+            "there is no gate through which connections to them could go; this is a bug in Staith".to_owned()
+        );
+    }
+    let mut all = BTreeSet::new();
+    for Neighbour { name, address, ports } in &step.neighbours {
+        let name = name.as_str();
+        if !address.is_loopback() || *address == Ipv4Addr::LOCALHOST {
+            return Err(format!("{name} has the address {address}, which is none of a neighbour's"));
+        }
+        if let Some(port) = ports.iter().find(|port| **port == 0 || !all.insert((*address, **port))) {
+            return Err(format!(
+                "{name} has the port {port} at {address}, which is none or is taken already"
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// Overlay's answer to left-overs of another mount is the same "invalid argument" as to so much else.
 ///
 /// # Errors
 /// The upper or the work directory is not there or not empty.
-pub(crate) fn check_fresh(step: &StepSpec) -> Result<(), EngineError> {
+fn check_fresh(step: &StepSpec) -> Result<(), EngineError> {
     for directory in [&step.upper, &step.work] {
         let doing =
             || format!("looking at {}, in which the step's changes are to be kept", directory.display());
@@ -104,23 +155,29 @@ pub(super) fn request(shared: &Shared, step: &StepSpec, processes: u64) -> Reque
         work: step.work.clone(),
         scratch_bytes: [step.limits.memory, step.limits.disk].into_iter().flatten().fold(scratch, u64::min),
         network: step.network,
+        neighbours: step.neighbours.clone(),
         program: program(step, Some(processes)),
     }
 }
 
 /// What to start in whatever kind of sandbox.
 pub(crate) fn program(step: &StepSpec, processes: Option<u64>) -> Program {
+    let of_image = step.argv.is_empty();
+    let workdir = match &step.workdir {
+        Some(workdir) => Path::new(WORKSPACE).join(workdir.as_str()),
+        None if of_image => step.image.workdir.clone().unwrap_or_else(|| PathBuf::from("/")),
+        None => PathBuf::from(WORKSPACE),
+    };
     Program {
         processes,
         longest_file: step.limits.disk,
         in_image: step.image.root != Root::Host,
-        workdir: step.workdir.as_ref().map_or_else(
-            || Path::new(WORKSPACE).to_path_buf(),
-            |workdir| Path::new(WORKSPACE).join(workdir.as_str()),
-        ),
-        argv: step.argv.clone(),
+        workdir,
+        argv: if of_image { &step.image.command } else { &step.argv }.clone(),
         path: step.image.path.clone(),
         env: environment(step),
+        on_terminal: step.terminal.is_some(),
+        has_gate: step.gate.is_some(),
     }
 }
 
@@ -189,6 +246,15 @@ const NAMES_OF_AUTHORITIES: [&str; 7] = [
     "SSL_CERT_FILE",
 ];
 
+/// What is reached without the proxy: it leads to nobody in here.
+fn not_by_proxy(neighbours: &[Neighbour]) -> String {
+    let mut all = "localhost,127.0.0.1,::1".to_owned();
+    for Neighbour { name, address, .. } in neighbours {
+        all.push_str(&format!(",{},{address}", name.as_str()));
+    }
+    all
+}
+
 /// The step's whole environment, its secrets among it: the request goes through a socket that nobody else holds, never over a
 /// command line or a file. What the step says wins over what the tools need, and that over what holds for all.
 fn environment(step: &StepSpec) -> Vec<OsString> {
@@ -207,7 +273,7 @@ fn environment(step: &StepSpec) -> Vec<OsString> {
             all.insert(name, proxy.clone());
         }
         for name in ["no_proxy", "NO_PROXY"] {
-            all.insert(name, "localhost,127.0.0.1,::1".to_owned());
+            all.insert(name, not_by_proxy(&step.neighbours));
         }
         if let Some(authorities) = authorities(&step.image.root) {
             all.extend(NAMES_OF_AUTHORITIES.map(|name| (name, authorities.to_owned())));
