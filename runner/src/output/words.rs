@@ -41,6 +41,16 @@ pub(crate) const fn needs_explaining(outcome: StepOutcome) -> bool {
     outcome.blame().is_some()
 }
 
+/// Services, by name; empty where there are none.
+pub(crate) fn services(services: &[Name]) -> String {
+    let names = services.iter().map(Name::as_str).collect::<Vec<_>>().join(", ");
+    match services.len() {
+        0 => names,
+        1 => format!("service {names}"),
+        _ => format!("services {names}"),
+    }
+}
+
 /// Results of tests, what is bad first: `1 failed, 11 passed`. Empty if no test ran.
 pub(crate) fn tests(tests: &TestSummary) -> String {
     let parts = [(tests.failed, "failed"), (tests.passed, "passed"), (tests.skipped, "skipped")];

@@ -241,6 +241,8 @@ fn image() -> Image {
         binds: vec![],
         path: vec![],
         env: BTreeMap::new(),
+        command: vec![],
+        workdir: None,
     }
 }
 
