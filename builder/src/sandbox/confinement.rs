@@ -1,11 +1,11 @@
 //! What is taken from a step: privileges, limits beyond reason, and, with Landlock, writing anywhere but where it may.
 
-use std::{io, path::PathBuf};
+use std::{io, os::fd::AsFd, path::PathBuf};
 
 use caps::CapSet;
 use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, Scope,
-    path_beneath_rules,
+    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    Scope, path_beneath_rules,
 };
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit};
 
@@ -32,7 +32,7 @@ pub(super) fn confine_together(program: &Program) -> Result<(), SetupError> {
 }
 
 fn wall(program: &Program) -> Result<(), SetupError> {
-    second_wall(program.in_image).doing(Stage::Confinement, || "restricting files with Landlock".to_owned())
+    second_wall(program).doing(Stage::Confinement, || "restricting files with Landlock".to_owned())
 }
 
 /// Resource limits that hold on every host, whatever control groups it has. The number of processes is counted per user
@@ -68,14 +68,18 @@ fn no_capabilities() -> io::Result<()> {
 }
 
 /// Landlock, where the kernel has it. It would still hold if a mount were writable by mistake.
-fn second_wall(in_image: bool) -> io::Result<()> {
+fn second_wall(program: &Program) -> io::Result<()> {
     // Rights of this version are known to suit the step; a kernel that has fewer restricts what it can.
     let all = AccessFs::from_all(ABI::V5);
     let reading = AccessFs::from_read(ABI::V5);
     let mut writable = [WORKSPACE, HOME, "/tmp", "/run", "/var/tmp", "/dev"].map(PathBuf::from).to_vec();
-    if in_image {
+    if program.in_image {
         writable.extend(directories_of_the_image()?);
     }
+    // Its terminal is in no directory that it sees, and some programs open it anew, by `/dev/stdout` for example.
+    let stdout = io::stdout();
+    let terminal =
+        program.on_terminal.then(|| PathBeneath::new(stdout.as_fd(), AccessFs::from_file(ABI::V5)));
     let restrict = || -> Result<(), landlock::RulesetError> {
         Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
@@ -84,6 +88,7 @@ fn second_wall(in_image: bool) -> io::Result<()> {
             .create()?
             .add_rules(path_beneath_rules(["/"], reading))?
             .add_rules(path_beneath_rules(writable, all))?
+            .add_rules(terminal.map(Ok::<_, landlock::RulesetError>))?
             .restrict_self()?;
         Ok(())
     };
