@@ -72,7 +72,6 @@ fn a_step_reaches_its_service_by_name_and_a_second_run_starts_none() {
     let said = world.staith(&["run"]).exits(0).says("db has served 1: hello");
     said.says("started, with service db").says("its service db is ready after").never_says("listening as");
     world.staith(&["run"]).exits(0).says("cached").never_says("service db");
-    world.staith(&["logs", "test"]).exits(0).says("test         | db has").never_says("test/db");
 }
 
 #[test]
