@@ -51,8 +51,9 @@ impl Workshop {
                 .with_why(refused.to_string())
                 .with_remedy("set STAITH_HOME to a directory of your own")
         })?;
-        let engine = BuiltInSandbox::new(inner::sandbox_command(), home.sandbox());
-        let (owner, upkeep) = (engine.file_owner(), Upkeep::open(home)?);
+        let upkeep = Upkeep::open(home)?;
+        let engine = BuiltInSandbox::new(inner::sandbox_command(), home.sandbox()).within(upkeep.allowance());
+        let owner = engine.file_owner();
         Ok(Self {
             sources: Sources::open(&home.store(), owner)?.within(upkeep.allowance()),
             layers: LayerStore::open(&home.store(), owner)?.within(upkeep.allowance()),

@@ -30,6 +30,7 @@ use super::{
     store::{Known, Store},
     unpack::unpack,
 };
+use crate::upkeep::GrowingRoom;
 
 /// How long a connection may take.
 const CONNECTING: Duration = Duration::from_secs(20);
@@ -198,14 +199,16 @@ impl Remote {
         }
         let blob = digest_of(layer)?;
         let partial = store.partial(&blob);
-        self.whole_blob(layer, &blob, &partial, tell).await?;
+        let room = self.whole_blob(layer, &blob, &partial, store, tell).await?;
         let (store, unpacked) = (Arc::clone(store), *unpacked);
         let unpacking = tokio::task::spawn_blocking(move || {
             // Until it is unpacked, also when whoever waits for it goes away.
             let _turn = turn;
             let file = File::open(&partial).map_err(at("opening", &partial))?;
             let made = unpack_into(&store, file, Some(&unpacked));
-            let _ = std::fs::remove_file(&partial);
+            if std::fs::remove_file(&partial).is_ok() {
+                room.gone();
+            }
             made.map(drop)
         });
         let panicked =
@@ -213,26 +216,27 @@ impl Remote {
         unpacking.await.map_err(panicked)?
     }
 
-    /// Lets a blob come into a file, in as many attempts as it takes, and checks what it is.
+    /// Lets a blob come into a file, in as many attempts as it takes, and checks what it is. The room that it takes.
     async fn whole_blob(
         &self,
         layer: &Descriptor,
         blob: &Digest,
         path: &Path,
+        store: &Store,
         tell: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<(), ImageError> {
+    ) -> Result<GrowingRoom, ImageError> {
         if layer.size > LARGEST_BLOB {
             return Err(ImageError::unsound("a layer is too large", format!("{} bytes", layer.size)));
         }
         let mut attempt = 1;
         loop {
-            let mut growing = Growing::open(path.to_path_buf()).await?;
+            let mut growing = Growing::open(path.to_path_buf(), store.room_for_partial()).await?;
             let resumed = growing.bytes;
             if attempt == 1 {
                 tell(resumed);
             }
             let failed = match self.more(layer, blob, &mut growing, tell).await {
-                Ok(()) if growing.hash.clone().finish() == *blob => return Ok(()),
+                Ok(()) if growing.hash.clone().finish() == *blob => return Ok(growing.room),
                 Ok(()) => {
                     growing.forget()?;
                     let why = format!(
@@ -377,11 +381,12 @@ struct Growing {
     file: File,
     hash: DigestStream,
     bytes: u64,
+    room: GrowingRoom,
 }
 
 impl Growing {
     /// With what is there already, which is read for its digest.
-    async fn open(path: PathBuf) -> Result<Self, ImageError> {
+    async fn open(path: PathBuf, room: GrowingRoom) -> Result<Self, ImageError> {
         let open = move || -> Result<Self, ImageError> {
             let file = File::options()
                 .create(true)
@@ -392,7 +397,7 @@ impl Growing {
             let seen = Seen::default();
             let bytes = std::io::copy(&mut Hashing::new(&file, &seen), &mut std::io::sink())
                 .map_err(at("reading", &path))?;
-            Ok(Self { path, file, hash: seen.stream(), bytes })
+            Ok(Self { path, file, hash: seen.stream(), bytes, room })
         };
         let panicked =
             |error: tokio::task::JoinError| ImageError::unsound("reading a layer", error.to_string());
@@ -400,6 +405,7 @@ impl Growing {
     }
 
     fn add(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
+        self.room.take(bytes.len() as u64).map_err(at("writing", &self.path))?;
         // A few kilobytes into the page cache: not worth another thread.
         self.file.write_all(bytes).map_err(at("writing", &self.path))?;
         self.hash.update(bytes);

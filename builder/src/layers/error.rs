@@ -7,7 +7,10 @@ use std::{
 
 use staith_model::{Digest, Name, RelPath};
 
-use crate::source::BadGlob;
+use crate::{
+    source::BadGlob,
+    upkeep::{NoRoom, is_over_budget},
+};
 
 /// Why a layer could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +91,7 @@ impl LayerError {
     /// What to do about it, in a sentence for people.
     pub fn remedy(&self) -> Option<String> {
         match self {
+            Self::Io { source, .. } if is_over_budget(source) => Some(NoRoom::REMEDY.to_owned()),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("Free some space on the file system of the store.".to_owned())
             }
