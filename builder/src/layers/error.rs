@@ -110,9 +110,9 @@ impl LayerError {
                 "Let one of the steps need the other (`needs = [\"{first}\"]` in `{second}`), or let them write to \
                  different paths."
             )),
-            Self::Missing(_) | Self::Damaged { .. } => {
-                Some("Run the step that makes it again without its cache.".to_owned())
-            }
+            Self::Missing(_) | Self::Damaged { .. } => Some(
+                "Run again: the step that makes it is then run, and what is damaged is replaced.".to_owned(),
+            ),
         }
     }
 }
