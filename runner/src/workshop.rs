@@ -385,7 +385,13 @@ fn no_pipeline(source: &Resolved, of: &str) -> Problem {
     );
     let problem = Problem::new(Exit::Configuration, format!("{place} has no {PIPELINE_FILE}"));
     if folders.is_empty() {
-        problem.with_remedy(format!("write one, for example:\n{FIRST_PIPELINE}"))
+        let how = match commit {
+            None => "`staith init` writes one that fits the project; or write one yourself",
+            Some(_) => {
+                "`staith init` in a working directory writes one that fits the project; commit it. Or write one yourself"
+            }
+        };
+        problem.with_remedy(format!("{how}, for example:\n{FIRST_PIPELINE}"))
     } else {
         problem.with_remedy(format!("it has one in {}: run that folder", folders.join(", ")))
     }
