@@ -36,8 +36,13 @@ use crate::upkeep::GrowingRoom;
 const CONNECTING: Duration = Duration::from_secs(20);
 /// How long a registry may say nothing.
 const STALLED: Duration = Duration::from_secs(30);
-/// How long a manifest may take as a whole: the client reads it into memory, so this bounds how much that can be.
+/// How long a manifest may take as a whole.
 const FOR_A_MANIFEST: Duration = Duration::from_secs(30);
+/// How much more memory than before this process may have while a registry answers a question. The client reads manifests, tokens and
+/// what is said with errors into memory, as long as they are, so what comes is watched from outside. None is a hundredth as long.
+const FOR_AN_ANSWER: u64 = 128 << 20;
+/// How often that is looked at; a fast network brings some megabytes meanwhile.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// Blobs that come at once.
 const AT_ONCE: usize = 3;
 /// How often a blob is asked for; what has come already is not asked for again.
@@ -126,8 +131,17 @@ impl Remote {
         &self,
         asked: impl Future<Output = Result<T, OciDistributionError>>,
     ) -> Result<T, Unanswered> {
-        match tokio::time::timeout(FOR_A_MANIFEST, asked).await {
-            Ok(answered) => answered.map_err(|error| failure(&self.registry, error)),
+        let bounded = async {
+            tokio::select! {
+                // First of all, because an answer that comes fast enough is always ready to go on.
+                biased;
+                () = grown_too_much() => Err(too_long(&self.registry)),
+                answered = asked => Ok(answered),
+            }
+        };
+        match tokio::time::timeout(FOR_A_MANIFEST, bounded).await {
+            Ok(Err(too_long)) => Err(too_long),
+            Ok(Ok(answered)) => answered.map_err(|error| failure(&self.registry, error)),
             Err(_) => {
                 let why =
                     format!("{} did not answer within {} seconds", self.registry, FOR_A_MANIFEST.as_secs());
@@ -328,6 +342,35 @@ impl Remote {
         }
         Ok(bytes)
     }
+}
+
+fn too_long(registry: &str) -> Unanswered {
+    let why = format!(
+        "{registry} answers with more than {} MiB, where some kilobytes are usual",
+        FOR_AN_ANSWER >> 20
+    );
+    Unanswered::Refused(ImageError::missing(
+        why,
+        "check the image's name and the registry; this one can't be used",
+    ))
+}
+
+/// Returns when this process has so much more memory than it had that what a registry sends can't be an honest answer.
+async fn grown_too_much() {
+    let Some(before) = resident() else { return std::future::pending().await };
+    let mut look = tokio::time::interval(BETWEEN_LOOKS);
+    loop {
+        look.tick().await;
+        if resident().is_some_and(|now| now > before + FOR_AN_ANSWER) {
+            return;
+        }
+    }
+}
+
+/// Bytes of memory that this process has; none where the kernel does not tell.
+fn resident() -> Option<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse::<u64>().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
 }
 
 fn settings(registry: &str, is_local: bool) -> ClientConfig {
