@@ -52,6 +52,7 @@ use crate::{
         Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, OutputChunk, StepExit, StepSpec,
     },
     images::{ImageConfig, Images},
+    upkeep::Allowance,
 };
 
 /// What the engine of containers has in common with this one.
@@ -73,6 +74,9 @@ pub(crate) mod shared {
     };
 }
 
+/// Below the directory in which the sandbox keeps what it remembers: the images and their layers, a store that
+/// [`Stockroom`](crate::upkeep::Stockroom) can open.
+pub const IMAGES: &str = "images";
 /// The home directory in the sandbox.
 pub(crate) const HOME: &str = "/home/builder";
 /// As root, the host's user and group that a step's processes are. No user of a usual host has this id: it lies above what
@@ -114,7 +118,7 @@ impl BuiltInSandbox {
         let outside =
             if as_root { (UNPRIVILEGED_ID, UNPRIVILEGED_ID) } else { (user.as_raw(), group.as_raw()) };
         let (cgroups, filters, verdict) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        let images = Images::below(state.join("images"), as_root.then_some(outside));
+        let images = Images::below(state.join(IMAGES), as_root.then_some(outside));
         Self {
             shared: Arc::new(Shared { helper, state, as_root, outside, cgroups, filters, verdict }),
             tool_roots: host::allowed_roots(),
@@ -136,6 +140,12 @@ impl BuiltInSandbox {
     #[must_use]
     pub fn allowing_images_below(self, roots: Vec<PathBuf>) -> Self {
         Self { images: Arc::new(self.images.allowing_below(roots)), ..self }
+    }
+
+    /// The same engine, which asks before it keeps an image.
+    #[must_use]
+    pub fn within(self, allowance: Arc<dyn Allowance>) -> Self {
+        Self { images: Arc::new(self.images.within(allowance)), ..self }
     }
 
     /// What people should know of the images that were resolved since this was last asked, a sentence each: a registry that
