@@ -2,11 +2,12 @@
 //! A map, in reading order:
 //!
 //! 1. [`supervise`]: the engine's side of one step: starts the helper, keeps time, pumps output, tells how it ended.
-//! 2. [`protocol`]: what engine and sandbox say to each other.
+//! 2. [`protocol`]: what engine and sandbox say to each other. `supervise/door` and `supervise/arrivals` are the engine's side of
+//!    connections and checks, `init/network` and `init/check` the sandbox's.
 //! 3. [`helper`]: a process of its own that makes the namespaces; [`staging`]: what it gathers before; [`init`]: process 1.
 //! 4. [`rootfs`]: what a step sees; [`mounts`]: how it gets there.
 //! 5. [`step`]: from a copy of process 1 to the program; [`confinement`], [`seccomp`]: what it must not have.
-//! 6. [`cgroup`]: limits. [`egress`]: the only way out. [`host`]: the image and the toolchains.
+//! 6. [`cgroup`]: limits. [`egress`]: the only way to other machines. [`host`]: the image and the toolchains.
 //! 7. [`container`]: the same first process, in a container that another engine made ([`crate::docker`]).
 //! 8. [`probe`]: whether all this works here, and what to do if not. [`diagnosis`]: the same, one mechanism after another.
 //!
