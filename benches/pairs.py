@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Runs commands in turn (A B C, A B C, ...) and prints medians and the ratio of the first to each of the others.
 
-    pairs.py LABEL [--rounds N] [--warmup N] SIDE SIDE...
+    pairs.py LABEL [--rounds N] [--warmup N] [--memory] SIDE SIDE...
+
+With --memory, the most memory that was resident in the command's own process is printed, too; it is looked at every few
+milliseconds, so the command has to take longer than that.
 
 A SIDE is `--side NAME COMMAND`, followed by what belongs to it:
 
@@ -42,7 +45,7 @@ def stop(message):
 def parse(arguments):
     if not arguments:
         stop("what is measured? Give a label and at least one --side")
-    label, rounds, warmup, sides = arguments[0], 15, 2, []
+    label, rounds, warmup, memory, sides = arguments[0], 15, 2, False, []
     rest = iter(arguments[1:])
 
     def value(option):
@@ -56,6 +59,8 @@ def parse(arguments):
             rounds = int(value(option))
         elif option == "--warmup":
             warmup = int(value(option))
+        elif option == "--memory":
+            memory = True
         elif option == "--side":
             sides.append(Side(value(option), value(option)))
         elif not sides:
@@ -72,30 +77,46 @@ def parse(arguments):
             stop(f"{option} is not known")
     if not sides:
         stop("there is nothing to run; give --side")
-    return label, rounds, warmup, sides
+    return label, rounds, warmup, memory, sides
 
 
-def spawn(argv, output, directory):
-    """Runs a command to its end: its exit status, its milliseconds of time and of processors, the time of its start."""
+def peak(process):
+    """MiB that were resident in a process at most, as long as it lives; read again and again, because it dies with it."""
+    seen = 0
+    while True:
+        try:
+            with open(f"/proc/{process}/status") as status:
+                found = [line for line in status if line.startswith("VmHWM:")]
+        except OSError:
+            found = []
+        if not found:
+            return seen / 1024
+        seen = int(found[0].split()[1])
+        time.sleep(0.005)
+
+
+def spawn(argv, output, directory, memory):
+    """Runs a command to its end: its exit status, its milliseconds of time and of processors, its memory, the time of its start."""
     actions = [(os.POSIX_SPAWN_DUP2, output.fileno(), 1), (os.POSIX_SPAWN_DUP2, output.fileno(), 2)]
     if directory:
         os.chdir(directory)
     at, began = time.time(), time.perf_counter()
     child = os.posix_spawnp(argv[0], argv, os.environ, file_actions=actions)
+    resident = peak(child) if memory else 0
     _, status, used = os.wait4(child, 0)
     took = (time.perf_counter() - began) * 1000
     cpu = (used.ru_utime + used.ru_stime) * 1000
-    return os.waitstatus_to_exitcode(status), took, cpu, at * 1000
+    return os.waitstatus_to_exitcode(status), took, cpu, resident, at * 1000
 
 
-def run(argv, directory):
+def run(argv, directory, memory=False):
     with tempfile.TemporaryFile() as output:
-        code, took, cpu, at = spawn(argv, output, directory)
+        code, took, cpu, memory, at = spawn(argv, output, directory, memory)
         output.seek(0)
         said = output.read().decode(errors="replace")
     if code != 0:
         stop(f"`{shlex.join(argv)}` ended with {code}, so there is nothing to measure:\n{said}")
-    return took, cpu, at, said
+    return took, cpu, memory, at, said
 
 
 def figure(what, at, events):
@@ -111,12 +132,12 @@ def figure(what, at, events):
     return sum(found)
 
 
-def measure(side, keep):
+def measure(side, keep, memory):
     for prepare in side.prepares:
         run(prepare, side.directory)
-    took, cpu, at, said = run(side.command, side.directory)
+    took, cpu, memory, at, said = run(side.command, side.directory, memory)
     events = [json.loads(line) for line in said.splitlines() if line.startswith("{")] if side.events else []
-    values = {"wall": took, "cpu": cpu} | {what: figure(what, at, events) for what in side.events}
+    values = {"wall": took, "cpu": cpu, "memory": memory} | {what: figure(what, at, events) for what in side.events}
     if keep:
         for what, value in values.items():
             side.values.setdefault(what, []).append(value)
@@ -142,6 +163,8 @@ def report(label, sides):
     for side in sides:
         for what in ["wall", *side.events]:
             cpu = f" cpu {statistics.median(side.values['cpu']):7.1f} ms" if what == "wall" else ""
+            resident = max(side.values["memory"])
+            cpu += f", {resident:.0f} MiB" if resident and what == "wall" else ""
             goal = f"   goal: {side.goals[what]}" if what in side.goals else ""
             print(f"{label:12} {named(side, what):36} {milliseconds(side.values[what])}{cpu}{goal}")
     for what in ["wall", *first.events]:
@@ -152,10 +175,10 @@ def report(label, sides):
 
 
 def main():
-    label, rounds, warmup, sides = parse(sys.argv[1:])
+    label, rounds, warmup, memory, sides = parse(sys.argv[1:])
     for turn in range(warmup + rounds):
         for side in sides:
-            measure(side, keep=turn >= warmup)
+            measure(side, turn >= warmup, memory)
     report(label, sides)
 
 

@@ -159,7 +159,7 @@ impl From<LedgerError> for Problem {
 
 impl From<NoRoom> for Problem {
     fn from(error: NoRoom) -> Self {
-        Self::new(Exit::Environment, error.to_string())
+        Self::new(Exit::Environment, error.to_string()).with_remedy(NoRoom::REMEDY)
     }
 }
 

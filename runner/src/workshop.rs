@@ -52,8 +52,9 @@ impl Workshop {
                 .with_why(refused.to_string())
                 .with_remedy("set STAITH_HOME to a directory of your own")
         })?;
-        let engine = BuiltInSandbox::new(inner::sandbox_command(), home.sandbox());
-        let (owner, upkeep) = (engine.file_owner(), Upkeep::open(home)?);
+        let upkeep = Upkeep::open(home)?;
+        let engine = BuiltInSandbox::new(inner::sandbox_command(), home.sandbox()).within(upkeep.allowance());
+        let owner = engine.file_owner();
         Ok(Self {
             sources: Sources::open(&home.store(), owner)?.within(upkeep.allowance()),
             layers: LayerStore::open(&home.store(), owner)?.within(upkeep.allowance()),
@@ -395,7 +396,13 @@ fn no_pipeline(source: &Resolved, of: &str) -> Problem {
     );
     let problem = Problem::new(Exit::Configuration, format!("{place} has no {PIPELINE_FILE}"));
     if folders.is_empty() {
-        problem.with_remedy(format!("write one, for example:\n{FIRST_PIPELINE}"))
+        let how = match commit {
+            None => "`staith init` writes one that fits the project; or write one yourself",
+            Some(_) => {
+                "`staith init` in a working directory writes one that fits the project; commit it. Or write one yourself"
+            }
+        };
+        problem.with_remedy(format!("{how}, for example:\n{FIRST_PIPELINE}"))
     } else {
         problem.with_remedy(format!("it has one in {}: run that folder", folders.join(", ")))
     }

@@ -53,12 +53,22 @@ pub(super) fn of_exit(
                 .into(),
             Some(NOT_FOUND.into()),
         ),
+        // A shell's word for the signal, which a program might also choose for another reason.
+        StepExit::Code(code) if *code == 128 + FILE_TOO_LONG && step.limits.disk.is_some() => too_long(
+            step,
+            format!("exit code {code}, as shells tell of signal {FILE_TOO_LONG} (SIGXFSZ)"),
+            "most likely ",
+        ),
         StepExit::Code(code) => {
             let mut all = reported.clone();
             all.merge(StepResults { findings: noticed.cloned(), ..StepResults::default() });
             let parts: Vec<String> =
                 [format!("exit code {code}")].into_iter().chain(failures(&all)).collect();
             Verdict::project(StepOutcome::Failed, parts.join("; "), None)
+        }
+        // Not asked of code 0, above: a script that goes on after it has decided that it does not matter.
+        StepExit::Signal(FILE_TOO_LONG) if step.limits.disk.is_some() => {
+            too_long(step, format!("ended by signal {FILE_TOO_LONG} (SIGXFSZ)"), "")
         }
         StepExit::Signal(signal) => {
             Verdict::project(StepOutcome::Failed, format!("ended by signal {signal}"), None)
@@ -76,7 +86,10 @@ pub(super) fn of_exit(
         StepExit::DiskUsedUp { limit } => Verdict::project(
             StepOutcome::Failed,
             format!("it wrote more than the {} that it may; all its processes were ended", size(*limit)),
-            Some(format!("if it needs more, set `disk` in [steps.{}]", step.name)),
+            Some(format!(
+                "if it needs more, set `disk` in [steps.{}]; each file counts as 4 KiB at least",
+                step.name
+            )),
         ),
         StepExit::HostDiskFull { place, free } => Verdict::broken(
             format!(
@@ -93,6 +106,19 @@ pub(super) fn of_exit(
             Some(NOT_FOUND.into()),
         ),
     }
+}
+
+/// The signal of the kernel to a program that would make a file longer than it may be.
+const FILE_TOO_LONG: i32 = 25;
+
+/// No file may be longer than all that a step may write, holes counted, because the kernel can bound that at the byte.
+fn too_long(step: &StepPlan, ended: String, how_surely: &str) -> Verdict {
+    let limit = size(step.limits.disk.unwrap_or_default());
+    let what = format!(
+        "{ended}: {how_surely}a file would have been longer than the {limit} that the step may write (holes count)"
+    );
+    let remedy = format!("let it make a shorter file, or set `disk` in [steps.{}]", step.name);
+    Verdict::project(StepOutcome::Failed, what, Some(remedy))
 }
 
 /// Rounded to what people compare with the size of a disk.
@@ -184,6 +210,21 @@ mod tests {
         let verdict = of_exit(&step, &StepExit::Code(code), &reported, noticed.as_ref());
         assert_eq!(verdict.outcome == StepOutcome::Passed, verdict.reason.is_none());
         verdict.reason.map(|reason| reason.what)
+    }
+
+    #[test]
+    fn the_bound_on_a_files_length_is_told_where_there_is_one() {
+        let mut step = StepPlan::new("a".parse().unwrap(), Command::Shell("x".into()), Digest::of(b"tree"));
+        let told =
+            |step: &StepPlan, exit| of_exit(step, &exit, &StepResults::default(), None).reason.unwrap();
+        assert_eq!(told(&step, StepExit::Code(153)).what, "exit code 153");
+        assert_eq!(told(&step, StepExit::Signal(25)).what, "ended by signal 25");
+        step.limits.disk = Some(32 << 20);
+        let known = told(&step, StepExit::Signal(25));
+        assert!(known.what.contains("32 MiB") && !known.what.contains("likely"), "{known:?}");
+        assert!(known.remedy.unwrap().contains("`disk` in [steps.a]"));
+        assert!(told(&step, StepExit::Code(153)).what.contains("most likely a file would"));
+        assert_eq!(told(&step, StepExit::Code(152)).what, "exit code 152");
     }
 
     #[test]

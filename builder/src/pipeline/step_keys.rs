@@ -134,7 +134,7 @@ pub(super) const KEYS: Keys = Keys {
             "disk",
             Shape::Text(&SIZE),
             "the host's",
-            "Bytes that the step may write, its workspace and `/tmp` together, from `\"1MiB\"`.",
+            "Bytes that the step may write, its workspace and `/tmp` together, from `\"1MiB\"`. A file counts as 4 KiB at least, and none may be longer than this.",
         ),
         key(
             "kind",

@@ -157,14 +157,12 @@ fn network(request: &Request, control: &UnixStream) -> Result<(), SetupError> {
         return Ok(());
     }
     sys::loopback_up().doing(Stage::Network, || "bringing loopback up".to_owned())?;
-    allow_low_ports();
+    if request.program.has_gate {
+        // What runs behind a gate may listen at any port, such as a web server at 80: the network is its own. Where that
+        // can't be said, as in some containers, a program that wants a low port says so itself.
+        let _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+    }
     listen_for(request.network, &request.neighbours, control)
-}
-
-/// On a network of its own a program may listen at any port: servers out of images often want 80, and they have no capability
-/// to ask for it. Where a container around this one forbids even that, they are told by the kernel.
-fn allow_low_ports() {
-    let _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
 }
 
 /// Starts the program and obeys the engine until it ends; ends the rest. `parent` becomes readable when whoever made this

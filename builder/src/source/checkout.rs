@@ -20,6 +20,7 @@ use super::{
     listing::{FileEntry, FileMode, parents},
     pool::{Item, PLAIN_TIME, Pool},
 };
+use crate::cores::MANY;
 
 /// Files to write, and into which directory, which is there and empty.
 pub(super) struct Writing<'a> {
@@ -44,8 +45,12 @@ impl Writing<'_> {
         let items = numbered(&self.files);
         let opened = Opened::new(self.contents);
         // What a thread opens costs as much as some files, so each gets a long run of them.
-        let run = items.len().div_ceil(rayon::current_num_threads() * 4).max(64);
-        items.par_chunks(run).try_for_each(|items| self.write_run(items, &opened))?;
+        if items.len() < MANY {
+            self.write_run(&items, &opened)?;
+        } else {
+            let run = items.len().div_ceil(rayon::current_num_threads() * 4).max(64);
+            items.par_chunks(run).try_for_each(|items| self.write_run(items, &opened))?;
+        }
         for folder in folders.iter().map(|folder| self.to.join(folder)).chain([self.to.to_owned()]) {
             self.finish(&folder).map_err(at("finishing", &folder))?;
         }

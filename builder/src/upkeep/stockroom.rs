@@ -197,8 +197,6 @@ impl Stockroom {
 fn is_used(used: &InUse, item: &Item) -> bool {
     match item.kind {
         Kind::Content => shelf::blob_of(&item.name).is_none_or(|blob| used.has_content(&blob, item.used)),
-        // Whoever fetches or uses an image does not name its parts.
-        Kind::ImageRecord | Kind::ImageLayer => !used.is_nobody(),
         _ => used.has(&item.name),
     }
 }

@@ -11,9 +11,10 @@ use crate::{
 
 /// Remove what was used longest ago, until the rest is within the budget
 ///
-/// Runs do this by themselves before they would keep more than the budget: a fifth of the disk, or `budget` in [caches] of
-/// config.toml in Staith's home. What a live run uses stays, and so do the packages of every release that an environment
-/// serves or could be rolled back to. Everything that goes can be made or fetched again.
+/// Runs do this by themselves before they would keep more than the budget. That is `budget` in [caches] of config.toml in
+/// Staith's home, or else half of what others leave on the disk, but not more than a fifth of all of it or 20 GiB, whichever is
+/// more. What a live run uses stays, and so do the packages of every release that an environment serves or could be rolled back
+/// to. Everything that goes can be made or fetched again.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Keep at most this much, such as 20GiB, this time

@@ -1,6 +1,6 @@
 //! `staith run`.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::BTreeMap, num::NonZeroUsize, path::Path, sync::Arc, time::Instant};
 
 use clap::Args;
 use staith_builder::{
@@ -150,7 +150,7 @@ impl Run {
             Err(problem) => (problem.exit, None),
         };
         let shown = self.audience.finish(exit, millis(self.began), url).await;
-        tidy_up(self.upkeep.clone(), self.home.runs().join(self.id.as_str()), self.mode).await;
+        tidy_up(&self.upkeep, &self.home.runs().join(self.id.as_str()), self.mode);
         match (ended, shown.lost) {
             // What went wrong first is what people need to hear, and not twice.
             (Err(problem), _) if shown.told_why => {
@@ -271,10 +271,11 @@ impl Run {
 }
 
 /// Makes room if a run has left too much, and says so.
-async fn tidy_up(upkeep: Upkeep, log: PathBuf, mode: OutputMode) {
+fn tidy_up(upkeep: &Upkeep, log: &Path, mode: OutputMode) {
     let budget = upkeep.budget();
     let log = log.join("events.jsonl");
-    let removed = tokio::task::spawn_blocking(move || upkeep.after_run(&log)).await.unwrap_or_default();
+    // On this thread: handing it to another and back takes longer than it does itself, unless there is room to be made.
+    let removed = tokio::task::block_in_place(|| upkeep.after_run(&log));
     if removed > 0 {
         output::notice(&output::made_room(removed, budget), mode);
     }

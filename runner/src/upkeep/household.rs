@@ -95,6 +95,15 @@ impl<'a> Household<'a> {
         })
     }
 
+    /// Bytes of all that is kept, by kind.
+    pub(crate) fn bytes_by_kind(&self) -> Told<BTreeMap<Kind, u64>> {
+        let mut kinds = BTreeMap::new();
+        for item in self.inventory()?.items {
+            *kinds.entry(item.kind).or_default() += item.bytes;
+        }
+        Ok(kinds)
+    }
+
     /// What would go so that at most `budget` bytes are kept.
     pub(crate) fn plan(&self, budget: u64) -> Told<Collection> {
         let inventory = self.inventory()?;
