@@ -41,7 +41,7 @@ pub(crate) const fn needs_explaining(outcome: StepOutcome) -> bool {
     outcome.blame().is_some()
 }
 
-/// Results of tests, what is bad first: `1 failed, 11 passed`. Empty if no test ran.
+/// Results of tests, what is bad first: `1 failed, 11 passed`. A report without any says so: `0 tests`.
 pub(crate) fn tests(tests: &TestSummary) -> String {
     let parts = [(tests.failed, "failed"), (tests.passed, "passed"), (tests.skipped, "skipped")];
     let parts: Vec<String> = parts
@@ -49,7 +49,7 @@ pub(crate) fn tests(tests: &TestSummary) -> String {
         .filter(|(many, _)| *many > 0)
         .map(|(many, what)| format!("{} {what}", human::number(u64::from(*many))))
         .collect();
-    parts.join(", ")
+    if parts.is_empty() { "0 tests".to_owned() } else { parts.join(", ") }
 }
 
 /// Said of a source without any commit: of a directory without git, and of a repository before its first one.
@@ -139,7 +139,7 @@ mod tests {
         let summary = |passed, failed, skipped| TestSummary { passed, failed, skipped, failures: Vec::new() };
         assert_eq!(tests(&summary(11, 1, 2)), "1 failed, 11 passed, 2 skipped");
         assert_eq!(tests(&summary(1200, 0, 0)), "1,200 passed");
-        assert_eq!(tests(&summary(0, 0, 0)), "");
+        assert_eq!(tests(&summary(0, 0, 0)), "0 tests");
     }
 
     #[test]
