@@ -1,5 +1,7 @@
 //! From how a step's program ended to what that means, in words. Pure.
 
+mod bars;
+
 use staith_model::{Blame, Command, Findings, Reason, StepOutcome, StepPlan, StepResults, TestSummary};
 
 use crate::{
@@ -31,8 +33,8 @@ impl Verdict {
     }
 }
 
-/// The meaning of a program's end, given what its reports said. What a matcher `noticed` in its output explains a failure
-/// and never makes one.
+/// The meaning of a program's end, given what its reports said. What a matcher `noticed` in its output explains a failure,
+/// and makes one only where the step says what may be found.
 pub(super) fn of_exit(
     step: &StepPlan,
     exit: &StepExit,
@@ -40,7 +42,7 @@ pub(super) fn of_exit(
     noticed: Option<&Findings>,
 ) -> Verdict {
     match exit {
-        StepExit::Code(0) => of_results(reported),
+        StepExit::Code(0) => of_results(step, reported, noticed),
         StepExit::Code(127) if matches!(step.command, Command::Shell(_)) => Verdict::project(
             StepOutcome::Failed,
             "a command was not found in the sandbox (exit code 127); its name is in the step's last lines"
@@ -127,8 +129,8 @@ const NOT_FOUND: &str =
     "install it on this host below /usr, or declare its toolchain with `tools` in runner.toml";
 
 /// A failed test and an error in a report fail the step, also when its program ended as if all were well.
-fn of_results(reported: &StepResults) -> Verdict {
-    let failures = failures(reported);
+fn of_results(step: &StepPlan, reported: &StepResults, noticed: Option<&Findings>) -> Verdict {
+    let failures = bars::below(step, reported, noticed);
     if failures.is_empty() {
         return Verdict { outcome: StepOutcome::Passed, reason: None };
     }
@@ -137,9 +139,15 @@ fn of_results(reported: &StepResults) -> Verdict {
 
 /// What in the results fails a step, in words.
 fn failures(results: &StepResults) -> Vec<String> {
-    let tests = results.tests.as_ref().filter(|tests| tests.failed > 0).map(tests_in_words);
-    let findings = results.findings.as_ref().filter(|findings| findings.errors > 0).map(findings_in_words);
-    tests.into_iter().chain(findings).collect()
+    failed_tests(results).into_iter().chain(errors_found(results)).collect()
+}
+
+fn failed_tests(results: &StepResults) -> Option<String> {
+    results.tests.as_ref().filter(|tests| tests.failed > 0).map(tests_in_words)
+}
+
+fn errors_found(results: &StepResults) -> Option<String> {
+    results.findings.as_ref().filter(|findings| findings.errors > 0).map(findings_in_words)
 }
 
 fn tests_in_words(tests: &TestSummary) -> String {
