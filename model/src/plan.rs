@@ -68,6 +68,9 @@ pub struct Trigger {
     /// The tag that is built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// The branch that the commit was merged into for this run: the tree is the result, which is no commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_into: Option<String>,
 }
 
 /// What can set a run off.

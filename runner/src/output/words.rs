@@ -58,14 +58,16 @@ const NOT_COMMITTED: &str = "not committed";
 /// Said of a source that is not as its commit has it.
 pub(crate) const UNCOMMITTED: &str = "with uncommitted changes";
 
-/// What is built, one thing each: project and version, commit, uncommitted changes.
+/// What is built, one thing each: project and version, commit, what it was merged into, uncommitted changes.
 pub(crate) fn subject(plan: &Plan) -> Vec<String> {
     let mut parts = vec![format!("{} {}", plan.project, clean_word(&plan.version))];
     match &plan.source.commit {
         Some(commit) => parts.push(format!("commit {}", human::short_id(&clean_word(commit)))),
         None => parts.push(NOT_COMMITTED.to_owned()),
     }
-    if plan.source.dirty && plan.source.commit.is_some() {
+    if let Some(branch) = &plan.trigger.merged_into {
+        parts.push(format!("merged into {}", clean_word(branch)));
+    } else if plan.source.dirty && plan.source.commit.is_some() {
         parts.push(UNCOMMITTED.to_owned());
     }
     parts
