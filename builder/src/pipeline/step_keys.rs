@@ -107,7 +107,7 @@ pub(super) const KEYS: Keys = Keys {
             "when",
             Shape::Text(&CONDITION),
             "all needs succeeded",
-            "A condition, see below. A step whose condition does not hold is left out, and so are the steps that need it.",
+            "A condition, see below. A step whose condition does not hold is left out, and so are the steps that need it, but for those whose own condition asks what became of it.",
         ),
         key(
             "matrix",
