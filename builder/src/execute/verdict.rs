@@ -47,7 +47,7 @@ pub(super) fn of_exit(
             StepOutcome::Failed,
             "a command was not found in the sandbox (exit code 127); its name is in the step's last lines"
                 .into(),
-            Some(NOT_FOUND.into()),
+            Some(not_found(step).into()),
         ),
         // A shell's word for the signal, which a program might also choose for another reason.
         StepExit::Code(code) if *code == 128 + FILE_TOO_LONG && step.limits.disk.is_some() => too_long(
@@ -99,7 +99,7 @@ pub(super) fn of_exit(
         StepExit::NotStarted { program, why } => Verdict::project(
             StepOutcome::Failed,
             format!("`{program}` could not be started in the sandbox: {why}"),
-            Some(NOT_FOUND.into()),
+            Some(not_found(step).into()),
         ),
     }
 }
@@ -125,8 +125,15 @@ fn size(bytes: u64) -> String {
     }
 }
 
-const NOT_FOUND: &str =
-    "install it on this host below /usr, or declare its toolchain with `tools` in runner.toml";
+/// What to do about a program that is missing where the step ran.
+const fn not_found(step: &StepPlan) -> &'static str {
+    match step.image {
+        None => "install it on this host below /usr, or declare its toolchain with `tools` in runner.toml",
+        Some(_) => {
+            "the step sees only what is in its image: use one that has the program, or let the step install it"
+        }
+    }
+}
 
 /// A failed test and an error in a report fail the step, also when its program ended as if all were well.
 fn of_results(step: &StepPlan, reported: &StepResults, noticed: Option<&Findings>) -> Verdict {
@@ -227,6 +234,21 @@ mod tests {
         assert!(known.remedy.unwrap().contains("`disk` in [steps.a]"));
         assert!(told(&step, StepExit::Code(153)).what.contains("most likely a file would"));
         assert_eq!(told(&step, StepExit::Code(152)).what, "exit code 152");
+    }
+
+    #[test]
+    fn what_is_missing_is_missing_where_the_step_ran() {
+        let remedy = |image: Option<&str>, exit: &StepExit| {
+            let step = StepPlan::new("a".parse().unwrap(), Command::Shell("x".into()), Digest::of(b"tree"));
+            let step = StepPlan { image: image.map(str::to_owned), ..step };
+            of_exit(&step, exit, &StepResults::default(), None).reason.unwrap().remedy.unwrap()
+        };
+        let gone = StepExit::NotStarted { program: "x".into(), why: "not found".into() };
+        for exit in [StepExit::Code(127), gone] {
+            assert!(remedy(None, &exit).contains("on this host"));
+            let of_image = remedy(Some("alpine:3"), &exit);
+            assert!(of_image.contains("its image") && !of_image.contains("host"), "{of_image}");
+        }
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub(super) const KEYS: Keys = Keys {
             "continue-on-failure",
             Shape::Truth,
             "`false`",
-            "Whether the run may pass though this step did not.",
+            "Whether the run may pass though this step did not. The steps that need it run then, too, without its outputs.",
         ),
         key("workdir", Shape::Text(&PATH), "the project's folder", "Where the step runs."),
         key(

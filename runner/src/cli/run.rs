@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ENVIRONMENT")]
     release: Option<String>,
     /// Steps that may run at once; as many as there are processors if not given
-    #[arg(long, short, value_name = "NUMBER")]
+    #[arg(long, short, value_name = "NUMBER", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
     /// Run only this step (all variants of a matrix) and what it needs, and make no package; may be given more than once
     #[arg(long = "step", value_name = "STEP", conflicts_with = "release")]
@@ -57,6 +57,12 @@ pub(crate) struct Arguments {
     /// After a failure, still run what does not need the failed step
     #[arg(long)]
     keep_going: bool,
+}
+
+fn jobs(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| {
+        "at least one step runs at a time: write a whole number from 1 on, or leave it out".to_owned()
+    })
 }
 
 impl Arguments {
