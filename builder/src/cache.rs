@@ -1,12 +1,13 @@
 //! What ran before with the same inputs is not run again.
 //!
-//! A step's key covers everything that it can see: command, environment, image, source files, layers below it. What it
-//! can't see can't change it, and the sandbox shows it nothing else; so a known key means a known result.
+//! A step's key covers everything that it can see: command, environment, image, source files, layers below it, and the
+//! services beside it, which see the same files. What it can't see can't change it, and the sandbox shows it nothing else; so a known key means a known result.
 //!
 //! Beside the results it is remembered what the last attempt at each step saw ([`Attempted`]), so that people can be told
 //! what has changed since ([`changes`]). Nothing is decided by that.
 
 mod attempted;
+mod beside;
 mod difference;
 
 use std::{
@@ -18,10 +19,14 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use staith_model::{Command, Digest, Network, RelPath, RunId, StepPlan, StepResults};
+use staith_model::{
+    Command, CoverageBar, Digest, FindingsBar, Name, Network, RelPath, RunId, StepPlan, StepResults,
+};
 
+use self::beside::SeenService;
 pub use self::{
     attempted::{Attempted, Inputs, inputs_of},
+    beside::Beside,
     difference::{Change, How, Sight, changes},
 };
 
@@ -63,7 +68,7 @@ pub struct CacheError {
     source: io::Error,
 }
 
-/// All that a step can see, and nothing else. Timeouts, limits and names decide whether and when it runs, not what it does.
+/// All that a step can see, and what its results had to come up to. Timeouts, limits and names decide whether and when it runs, not what it does.
 #[derive(Serialize)]
 struct Seen<'a> {
     command: &'a Command,
@@ -78,19 +83,26 @@ struct Seen<'a> {
     outputs: &'a [String],
     reports: &'a [String],
     matcher: &'a Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    services: BTreeMap<&'a Name, SeenService<'a>>,
+    /// What a pass had to come up to is part of what was passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coverage: Option<CoverageBar>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<FindingsBar>,
 }
 
-/// The key of a step over an image and the layers below it, lowest first.
-pub fn step_key(step: &StepPlan, image: Digest, layers: &[Digest]) -> Digest {
-    Digest::of_value("staith.step-key.v2", &seen(step, image, layers))
+/// The key of a step over an image and the layers below it, lowest first, with the services that it names beside it.
+pub fn step_key(step: &StepPlan, image: Digest, layers: &[Digest], services: &[Beside<'_>]) -> Digest {
+    Digest::of_value("staith.step-key.v2", &seen(step, image, layers, services))
 }
 
 /// What the key of a step is the digest of, as a value with a member for each part: for people, never for keys.
-pub fn what_is_seen(step: &StepPlan, image: Digest, layers: &[Digest]) -> Value {
-    serde_json::to_value(seen(step, image, layers)).unwrap_or_default()
+pub fn what_is_seen(step: &StepPlan, image: Digest, layers: &[Digest], services: &[Beside<'_>]) -> Value {
+    serde_json::to_value(seen(step, image, layers, services)).unwrap_or_default()
 }
 
-fn seen<'a>(step: &'a StepPlan, image: Digest, layers: &'a [Digest]) -> Seen<'a> {
+fn seen<'a>(step: &'a StepPlan, image: Digest, layers: &'a [Digest], services: &[Beside<'a>]) -> Seen<'a> {
     Seen {
         command: &step.command,
         workdir: &step.workdir,
@@ -104,6 +116,9 @@ fn seen<'a>(step: &'a StepPlan, image: Digest, layers: &'a [Digest]) -> Seen<'a>
         outputs: &step.outputs,
         reports: &step.reports,
         matcher: &step.matcher,
+        services: beside::seen(services),
+        coverage: step.coverage,
+        findings: step.findings,
     }
 }
 
@@ -154,7 +169,7 @@ fn write_whole(at: &Path, bytes: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use staith_model::StepKind;
+    use staith_model::{Limits, Readiness, ServicePlan, StepKind};
 
     fn step() -> StepPlan {
         StepPlan {
@@ -167,11 +182,11 @@ mod tests {
     #[test]
     fn the_key_covers_all_that_a_step_sees_and_nothing_else() {
         let image = Digest::of(b"image");
-        let base = step_key(&step(), image, &[]);
+        let base = step_key(&step(), image, &[], &[]);
         let changed = |change: fn(&mut StepPlan)| {
             let mut step = step();
             change(&mut step);
-            step_key(&step, image, &[]) != base
+            step_key(&step, image, &[], &[]) != base
         };
         assert!(changed(|step| step.command = Command::Shell("make all".into())));
         assert!(changed(|step| step.workdir = Some("app".try_into().unwrap())));
@@ -180,10 +195,51 @@ mod tests {
         assert!(changed(|step| step.input_tree = Digest::of(b"other tree")));
         assert!(changed(|step| step.outputs.clear()));
         assert!(changed(|step| step.reports.push("junit.xml".into())));
-        assert_ne!(step_key(&step(), Digest::of(b"other image"), &[]), base);
-        assert_ne!(step_key(&step(), image, &[Digest::of(b"layer")]), base);
+        assert!(changed(|step| step.coverage = Some(CoverageBar { lines: Some(80), branches: None })));
+        assert!(changed(|step| step.findings = Some(FindingsBar::default())));
+        assert_ne!(step_key(&step(), Digest::of(b"other image"), &[], &[]), base);
+        assert_ne!(step_key(&step(), image, &[Digest::of(b"layer")], &[]), base);
         assert!(!changed(|step| step.timeout_seconds = 1));
         assert!(!changed(|step| step.name = "other".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_key_covers_what_the_step_sees_of_its_services() {
+        let (image, old) = (Digest::of(b"image"), Digest::of(b"db 16"));
+        let db = ServicePlan {
+            name: "db".parse().unwrap(),
+            image: Some("db:16".into()),
+            command: None,
+            env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            ready: Readiness::Port(5432),
+            ready_seconds: 60,
+            ports: vec![5432],
+            limits: Limits::default(),
+        };
+        let key = |service: &ServicePlan, of| step_key(&step(), image, &[], &[(service, of)]);
+        let base = key(&db, old);
+        assert_ne!(base, step_key(&step(), image, &[], &[]), "a service is seen");
+        assert_ne!(key(&db, Digest::of(b"db 17")), base, "its image is, and not what it is called");
+        let changed = |change: fn(&mut ServicePlan)| {
+            let mut db = db.clone();
+            change(&mut db);
+            key(&db, old) != base
+        };
+        assert!(changed(|db| db.name = "sql".parse().unwrap()));
+        assert!(changed(|db| db.command = Some(Command::Shell("postgres".into()))));
+        assert!(changed(|db| drop(db.env.insert("A".into(), "1".into()))));
+        assert!(changed(|db| drop(db.secrets.insert("A".into(), "s".into()))));
+        assert!(changed(|db| db.ready = Readiness::Port(1)));
+        assert!(changed(|db| db.ports.push(5433)));
+        assert!(!changed(|db| db.limits.memory = Some(1)));
+        assert!(!changed(|db| db.ready_seconds = 1));
+        assert!(!changed(|db| db.image = Some("db@sha256:0".into())));
+        // The order in which a step names its services means nothing.
+        let web = ServicePlan { name: "web".parse().unwrap(), ..db.clone() };
+        let of = |services: &[Beside<'_>]| step_key(&step(), image, &[], services);
+        assert_eq!(of(&[(&db, old), (&web, image)]), of(&[(&web, image), (&db, old)]));
+        assert_ne!(of(&[(&db, old), (&web, image)]), of(&[(&db, image), (&web, old)]));
     }
 
     #[test]

@@ -19,6 +19,9 @@ use tokio::time::{Interval, MissedTickBehavior};
 const TICK: Duration = Duration::from_millis(50);
 /// What a step wrote is measured at least this often, should others free as much as it fills.
 const LONGEST_UNMEASURED: Duration = Duration::from_secs(1);
+/// What a file, a link or a directory counts at least, however little is in it: an empty one takes an entry, an inode, and
+/// time of whoever removes it. So a limit in bytes is one on how many there may be, too.
+const SMALLEST: u64 = 4 << 10;
 /// Measuring a large tree takes time; it may take one part in so many of it.
 const MEASURING_SHARE: u32 = 10;
 /// What of a file system is left alone: as much as the host needs to go on, but no more than this part of a small one.
@@ -60,6 +63,7 @@ pub(crate) struct DiskGuard {
 struct Measured {
     written: u64,
     free: u64,
+    free_files: u64,
     at: Instant,
     took: Duration,
 }
@@ -69,12 +73,14 @@ struct Measured {
 struct Room {
     free: u64,
     size: u64,
+    /// Files that can still be made; 0 where the file system does not tell.
+    free_files: u64,
     /// Whether hardly a file more can be made, however small.
     out_of_files: bool,
 }
 
 impl Room {
-    const PLENTY: Self = Self { free: u64::MAX, size: u64::MAX, out_of_files: false };
+    const PLENTY: Self = Self { free: u64::MAX, size: u64::MAX, free_files: u64::MAX, out_of_files: false };
 }
 
 impl DiskGuard {
@@ -96,7 +102,8 @@ impl DiskGuard {
             }
             let began = Instant::now();
             let Some(written) = self.written().await else { continue };
-            self.measured = Some(Measured { written, free: room.free, at: began, took: began.elapsed() });
+            let (free, free_files) = (room.free, room.free_files);
+            self.measured = Some(Measured { written, free, free_files, at: began, took: began.elapsed() });
             if let Some(excess) = judge(written, self.limit, room, &self.upper) {
                 return excess;
             }
@@ -126,7 +133,9 @@ impl DiskGuard {
             return false;
         }
         let Some(limit) = self.limit else { return is_low };
-        let at_most = last.written.saturating_add(last.free.saturating_sub(room.free));
+        let in_files = last.free_files.saturating_sub(room.free_files).saturating_mul(SMALLEST);
+        let at_most =
+            last.written.saturating_add(last.free.saturating_sub(room.free)).saturating_add(in_files);
         is_low || at_most >= limit || last.at.elapsed() > LONGEST_UNMEASURED
     }
 }
@@ -153,10 +162,11 @@ fn look(place: &Path) -> io::Result<Room> {
     let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
     // Some file systems have no fixed number of files, and say so with 0.
     let out_of_files = found.f_files > 0 && found.f_favail < found.f_files / RESERVE_SHARE;
-    Ok(Room { free: bytes(found.f_bavail), size: bytes(found.f_blocks), out_of_files })
+    let (free, size) = (bytes(found.f_bavail), bytes(found.f_blocks));
+    Ok(Room { free, size, free_files: found.f_favail, out_of_files })
 }
 
-/// Bytes on disk of all below a directory: blocks, not lengths, so that holes count nothing. Links are not followed. What
+/// Bytes on disk of all below a directory: blocks, not lengths, so that holes count nothing, but [`SMALLEST`] for each. Links are not followed. What
 /// vanishes meanwhile, or may not be read, is passed over.
 fn written(root: &Path) -> u64 {
     const BLOCK: u64 = 512;
@@ -164,7 +174,7 @@ fn written(root: &Path) -> u64 {
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
             let Ok(found) = entry.metadata() else { continue };
-            sum = sum.saturating_add(found.blocks().saturating_mul(BLOCK));
+            sum = sum.saturating_add(found.blocks().saturating_mul(BLOCK).max(SMALLEST));
             if found.is_dir() {
                 open.push(entry.path());
             }
@@ -178,7 +188,7 @@ mod tests {
     use super::*;
 
     const GIB: u64 = 1 << 30;
-    const ROOMY: Room = Room { free: 100 * GIB, size: 200 * GIB, out_of_files: false };
+    const ROOMY: Room = Room { free: 100 * GIB, size: 200 * GIB, free_files: 1 << 20, out_of_files: false };
 
     fn verdict(written: u64, limit: Option<u64>, room: Room) -> Option<Excess> {
         judge(written, limit, room, Path::new("/upper"))
@@ -197,7 +207,7 @@ mod tests {
         let full = Some(Excess::HostFull { place: "/upper".into(), free: GIB - 1 });
         assert_eq!(verdict(GIB, None, low), full);
         assert_eq!(verdict(1 << 20, None, low), None, "who writes little is not to blame");
-        let small = Room { free: 100 << 20, size: GIB, out_of_files: false };
+        let small = Room { free: 100 << 20, size: GIB, ..ROOMY };
         assert_eq!(verdict(GIB / 2, None, small), None, "a small file system keeps a small part");
         let no_files = Room { out_of_files: true, ..ROOMY };
         assert!(verdict(1, None, no_files).is_some());
@@ -214,6 +224,15 @@ mod tests {
         fs::create_dir(at("below")).unwrap();
         fs::write(at("below/data"), vec![1; 1 << 20]).unwrap();
         assert!(written(place.path()) >= before + (1 << 20));
+    }
+
+    #[test]
+    fn files_count_however_little_is_in_them() {
+        let place = tempfile::tempdir().unwrap();
+        for name in 0..100 {
+            fs::write(place.path().join(name.to_string()), "").unwrap();
+        }
+        assert_eq!(written(place.path()), 100 * SMALLEST);
     }
 
     #[tokio::test]

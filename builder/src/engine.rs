@@ -172,7 +172,7 @@ pub struct StepSpec {
     /// Where in the workspace the step runs.
     pub workdir: Option<RelPath>,
     /// Program and arguments. The program is looked up in `Image::path`. None at all is what the image says, in the directory
-    /// that it says.
+    /// that it says unless there is a `workdir`; where it says nothing, that is an error.
     pub argv: Vec<OsString>,
     /// The step's whole environment, beside `PATH`, `HOME`, `TMPDIR` and `Image::env`.
     pub env: BTreeMap<String, String>,
@@ -191,8 +191,9 @@ pub struct StepSpec {
     pub neighbours: Vec<Neighbour>,
     /// The engine's half of a way in and out while it runs.
     pub gate: Option<Gatekeeper>,
-    /// A terminal that the program gets as its standard streams and controls it, instead of nothing to read and a pipe to
-    /// write to. Then nothing comes out as [`OutputChunk`] but what the engine itself says.
+    /// A terminal (the side that programs have, a pty's slave) that the program gets as its standard streams and controls,
+    /// instead of nothing to read and a pipe to write to. It is given to the step's user. What checks write goes there, too.
+    /// Then nothing comes out as [`OutputChunk`] but what the engine itself says.
     pub terminal: Option<Arc<OwnedFd>>,
 }
 

@@ -10,6 +10,7 @@ mod output;
 mod passing_over;
 mod retry;
 mod schedule;
+mod services;
 mod shell;
 mod stop;
 mod verdict;
@@ -20,7 +21,7 @@ use std::{collections::BTreeMap, sync::Arc};
 pub use budget::Budget;
 pub use log::{EventLog, Watcher};
 pub use shell::{Shell, Visitor, Wanted};
-use staith_model::{Digest, EventKind, ImpossibleEvent, Name, Plan, RunId, StepPlan, TestReport};
+use staith_model::{Digest, EventKind, ImpossibleEvent, Name, Plan, RunId, TestReport};
 pub use stop::Stop;
 
 use self::dispatcher::Dispatcher;
@@ -43,7 +44,7 @@ pub struct Workbench {
     pub cache: StepCache,
     /// What isolates steps.
     pub engine: Arc<dyn Engine>,
-    /// The root file systems that steps see, by the name that the pipeline gives them; `None` is the host's.
+    /// The root file systems that steps and services see, by the name that the pipeline gives them; `None` is the host's.
     pub images: BTreeMap<Option<String>, Image>,
     /// What steps that run at once may use together.
     pub budget: Budget,
@@ -76,12 +77,12 @@ pub struct Manner {
 }
 
 impl Workbench {
-    /// The root file system of a step. Every one that the plan names has been resolved.
+    /// The root file system of this name. Every one that the plan's steps and services name has been resolved.
     ///
     /// # Panics
     /// The bench was made for another plan.
-    fn image(&self, step: &StepPlan) -> &Image {
-        &self.images[&step.image]
+    fn image(&self, reference: &Option<String>) -> &Image {
+        &self.images[reference]
     }
 }
 

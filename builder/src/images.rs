@@ -39,14 +39,17 @@ pub use self::{
     config::ImageConfig,
     reference::{Choice, ImageReference, LocalImage, NotAnImage, RegistryImage},
 };
-pub(crate) use self::{config::workdir, local::allowed_roots, top::AUTHORITIES};
+pub(crate) use self::{config::workdir, local::allowed_roots, store::is_whole, top::AUTHORITIES};
 use self::{
     error::ImageError,
     registry::{Remote, Unanswered},
     store::{Known, Meaning, Store},
     view::Shown,
 };
-use crate::engine::{EngineError, Image, ImageFetched, ImageProgress, Root};
+use crate::{
+    engine::{EngineError, Image, ImageFetched, ImageProgress, Root},
+    upkeep::Allowance,
+};
 
 /// For this long a registry is not asked again what a tag means, so that running on each save stays quick. A registry on this
 /// machine is asked each time.
@@ -58,6 +61,7 @@ pub(crate) struct Images {
     root: PathBuf,
     owner: Option<(u32, u32)>,
     allowed: Vec<PathBuf>,
+    allowance: Option<Arc<dyn Allowance>>,
     /// Opened when the first image is asked for: most runs ask for none.
     store: Mutex<Option<Arc<Store>>>,
     notices: Mutex<Vec<String>>,
@@ -84,12 +88,19 @@ impl Images {
     /// The images below `root`, whose files belong to `owner`.
     pub(crate) fn below(root: PathBuf, owner: Option<(u32, u32)>) -> Self {
         let (store, notices) = (Mutex::default(), Mutex::default());
-        Self { root, owner, allowed: local::allowed_roots(), store, notices }
+        Self { root, owner, allowed: local::allowed_roots(), allowance: None, store, notices }
     }
 
     /// The same, but images on this machine may be below these folders only (and `/opt`).
     pub(crate) fn allowing_below(&self, allowed: Vec<PathBuf>) -> Self {
-        Self { allowed, ..Self::below(self.root.clone(), self.owner) }
+        let allowance = self.allowance.clone();
+        Self { allowed, allowance, ..Self::below(self.root.clone(), self.owner) }
+    }
+
+    /// The same, but it asks before it keeps anything.
+    pub(crate) fn within(&self, allowance: Arc<dyn Allowance>) -> Self {
+        let (allowed, allowance) = (self.allowed.clone(), Some(allowance));
+        Self { allowed, allowance, ..Self::below(self.root.clone(), self.owner) }
     }
 
     /// What people should know of the images that were found since this was last asked.
@@ -128,7 +139,11 @@ impl Images {
         let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
         match &*store {
             Some(store) => Ok(Arc::clone(store)),
-            None => Ok(Arc::clone(store.insert(Arc::new(Store::open(&self.root, self.owner)?)))),
+            None => Ok(Arc::clone(store.insert(Arc::new(Store::open(
+                &self.root,
+                self.owner,
+                self.allowance.clone(),
+            )?)))),
         }
     }
 

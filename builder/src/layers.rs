@@ -42,6 +42,11 @@ pub(crate) use self::{
     upper::{OPAQUE, open_below},
     workbench::{Workbench, touch},
 };
+use self::{
+    boot::{is_trusted_with, trust_with},
+    error::at,
+    stack::Stack,
+};
 pub use self::{
     collect::{LARGEST_FILE, collect},
     error::LayerError,
@@ -50,7 +55,6 @@ pub use self::{
     scratch::Scratch,
     workbench::await_removals,
 };
-use self::{error::at, stack::Stack};
 use crate::{
     source::Globs,
     upkeep::{Allowance, allowed, whole_blocks},
@@ -142,16 +146,17 @@ impl LayerStore {
         if !dir.is_dir() {
             return None;
         }
-        if is_trusted(&mark) {
+        let record = self.record(digest);
+        if is_trusted_with(&mark, &record) {
             return Some(dir);
         }
         let whole = self.manifest(digest).is_ok_and(|manifest| has_its_sizes(&dir, &manifest));
         if whole {
             // If the mark can't be written, the next use looks again: slow, not wrong.
-            let _ = trust(&mark);
+            let _ = trust_with(&mark, &record);
             return Some(dir);
         }
-        tracing::warn!(%digest, "a layer did not survive the last stop of the machine and is removed");
+        tracing::warn!(%digest, "a layer or its record is damaged; it is removed, and made again by its step");
         let _ = self.bench.discard(&dir);
         None
     }
@@ -172,11 +177,15 @@ impl LayerStore {
             }
             read => read.map_err(at("reading", &record))?,
         };
-        let manifest: LayerManifest = serde_json::from_slice(&json)
-            .map_err(|error| LayerError::Damaged { digest: *digest, why: error.to_string() })?;
+        let damaged = |why: String| {
+            // So that whoever asks for the layer next looks, and finds that it can't be used.
+            let _ = fs::remove_file(self.mark(digest));
+            LayerError::Damaged { digest: *digest, why }
+        };
+        let manifest: LayerManifest =
+            serde_json::from_slice(&json).map_err(|error| damaged(error.to_string()))?;
         if manifest.digest() != *digest {
-            let why = "it describes other content".to_owned();
-            return Err(LayerError::Damaged { digest: *digest, why });
+            return Err(damaged("it describes other content".to_owned()));
         }
         let manifest = Arc::new(manifest);
         self.remember(*digest, Arc::clone(&manifest));
@@ -231,7 +240,7 @@ impl LayerStore {
             moved => moved.map_err(at("moving into place", &dir))?,
         }
         room.placed();
-        trust(&self.mark(digest)).map_err(at("marking", &dir))
+        trust_with(&self.mark(digest), &record).map_err(at("marking", &dir))
     }
 
     fn remember(&self, digest: Digest, manifest: Arc<LayerManifest>) {
@@ -282,6 +291,12 @@ pub(crate) fn size_on_disk(layer: &LayerManifest) -> u64 {
         _ => whole_blocks(1),
     };
     layer.entries.iter().map(size).sum()
+}
+
+/// Whether a layer's directory holds what its name says, all bytes read.
+pub(crate) fn is_as_named(dir: &Path) -> bool {
+    let named = dir.file_name().unwrap_or_default().to_string_lossy();
+    seal::scan(dir).is_ok_and(|manifest| manifest.digest().hex() == *named)
 }
 
 /// After a power failure a file may be shorter than it was, never of the same length with other bytes: ordinary file

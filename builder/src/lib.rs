@@ -15,8 +15,11 @@
 //! 10. [`step_log`]: all that a step wrote.
 //! 11. [`execute`]: one dispatcher starts steps, orders what they say, and ends with a report.
 //! 12. [`upkeep`]: what is kept stays within a budget.
+//!
+//! `cores` does work over many things on all of them, where there is enough of it.
 
 pub mod cache;
+mod cores;
 mod disk;
 pub mod docker;
 pub mod engine;

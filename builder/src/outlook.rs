@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use staith_model::{Digest, Name, Plan, StepPlan};
+use staith_model::{Digest, Name, Plan};
 
 use crate::{
-    cache::{StepCache, StepRecord, step_key},
+    cache::{Beside, StepCache, StepRecord, step_key},
     layers::LayerStore,
 };
 
@@ -31,17 +31,17 @@ pub enum Standing {
     Runs,
     /// That depends on what these steps leave, which will run first.
     After(Vec<Name>),
-    /// That depends on its image, which is not here.
+    /// That depends on its image, or that of a service beside it, which is not here.
     NoImage,
 }
 
-/// What a run of `plan` would do, in the order of the plan. `image` gives the digest of a step's root file system, if that is
-/// known here.
+/// What a run of `plan` would do, in the order of the plan. `image` gives the digest of a root file system by the name that
+/// the plan has for it (none is the host's), if that is known here.
 pub fn outlook(
     plan: &Plan,
     cache: &StepCache,
     store: &LayerStore,
-    image: &dyn Fn(&StepPlan) -> Option<Digest>,
+    image: &dyn Fn(&Option<String>) -> Option<Digest>,
 ) -> Vec<Outlook> {
     let known = |key: &Digest| {
         cache.find(key).filter(|found| found.layer.is_none_or(|layer| store.path(&layer).is_some()))
@@ -52,7 +52,7 @@ pub fn outlook(
 fn foresee(
     plan: &Plan,
     known: &dyn Fn(&Digest) -> Option<StepRecord>,
-    image: &dyn Fn(&StepPlan) -> Option<Digest>,
+    image: &dyn Fn(&Option<String>) -> Option<Digest>,
 ) -> Vec<Outlook> {
     // What each step before leaves: a layer, nothing, or what is not known yet.
     let mut left: BTreeMap<&Name, Option<Option<Digest>>> = BTreeMap::new();
@@ -63,7 +63,13 @@ fn foresee(
         let layers: Vec<(Name, Digest)> =
             step.layers.iter().filter_map(|name| Some((name.clone(), of(&name)??))).collect();
         let digests: Vec<Digest> = layers.iter().map(|(_, layer)| *layer).collect();
-        let key = image(step).filter(|_| unclear.is_empty()).map(|image| step_key(step, image, &digests));
+        let beside: Option<Vec<Beside<'_>>> = plan
+            .services_of(step)
+            .into_iter()
+            .map(|service| Some((service, image(&service.image)?)))
+            .collect();
+        let images = image(&step.image).zip(beside).filter(|_| unclear.is_empty());
+        let key = images.map(|(image, beside)| step_key(step, image, &digests, &beside));
         // What runs because of what became of others is never known before.
         let may_be_known = key.filter(|_| step.when.is_none());
         let standing = match (key, may_be_known.and_then(|key| known(&key))) {
@@ -85,7 +91,7 @@ fn foresee(
 
 #[cfg(test)]
 mod tests {
-    use staith_model::{Command, Source, StepResults, Trigger};
+    use staith_model::{Command, Limits, Readiness, ServicePlan, Source, StepPlan, StepResults, Trigger};
 
     use super::*;
 
@@ -138,12 +144,33 @@ mod tests {
         let nothing_known =
             [Standing::Runs, Standing::Runs, after(&["restore"]), after(&["restore", "build"])];
         assert_eq!(see(&known), nothing_known);
-        known.insert(step_key(&plan.steps[1], image, &[]), record(Some(layer)));
+        known.insert(step_key(&plan.steps[1], image, &[], &[]), record(Some(layer)));
         let restored =
             [Standing::Runs, Standing::Known(record(Some(layer))), Standing::Runs, after(&["build"])];
         assert_eq!(see(&known), restored);
-        known.insert(step_key(&plan.steps[2], image, &[layer]), record(Some(Digest::of(b"out"))));
+        known.insert(step_key(&plan.steps[2], image, &[layer], &[]), record(Some(Digest::of(b"out"))));
         assert_eq!(see(&known)[3], Standing::Runs, "a step without outputs is not waited for");
+        // A step is known with its services, and of one whose image is not here nothing can be said.
+        let db = ServicePlan {
+            name: name("db"),
+            image: Some("db:1".into()),
+            command: None,
+            env: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            ready: Readiness::Port(1),
+            ready_seconds: 1,
+            ports: vec![1],
+            limits: Limits::default(),
+        };
+        let lint = StepPlan { services: vec![name("db")], ..step("lint", &[], &[]) };
+        let served = Plan { services: vec![db.clone()], ..self::plan(vec![lint]) };
+        known.insert(step_key(&served.steps[0], image, &[], &[(&db, image)]), record(None));
+        let look = |of: &dyn Fn(&Option<String>) -> Option<Digest>| {
+            foresee(&served, &|key| known.get(key).cloned(), of).remove(0).standing
+        };
+        assert_eq!(look(&|_| Some(image)), Standing::Known(record(None)));
+        assert_eq!(look(&|image| Some(image.as_ref().map_or(layer, |_| layer))), Standing::Runs);
+        assert_eq!(look(&|named| named.is_none().then_some(image)), Standing::NoImage);
         let blind = foresee(&plan, &|_| None, &|_| None);
         assert_eq!(blind[0].standing, Standing::NoImage);
     }

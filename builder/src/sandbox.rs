@@ -2,11 +2,12 @@
 //! A map, in reading order:
 //!
 //! 1. [`supervise`]: the engine's side of one step: starts the helper, keeps time, pumps output, tells how it ended.
-//! 2. [`protocol`]: what engine and sandbox say to each other.
+//! 2. [`protocol`]: what engine and sandbox say to each other. `supervise/door` and `supervise/arrivals` are the engine's side of
+//!    connections and checks, `init/network` and `init/check` the sandbox's.
 //! 3. [`helper`]: a process of its own that makes the namespaces; [`staging`]: what it gathers before; [`init`]: process 1.
 //! 4. [`rootfs`]: what a step sees; [`mounts`]: how it gets there.
 //! 5. [`step`]: from a copy of process 1 to the program; [`confinement`], [`seccomp`]: what it must not have.
-//! 6. [`cgroup`]: limits. [`egress`]: the only way out. [`host`]: the image and the toolchains.
+//! 6. [`cgroup`]: limits. [`egress`]: the only way to other machines. [`host`]: the image and the toolchains.
 //! 7. [`container`]: the same first process, in a container that another engine made ([`crate::docker`]).
 //! 8. [`probe`]: whether all this works here, and what to do if not. [`diagnosis`]: the same, one mechanism after another.
 //!
@@ -52,6 +53,7 @@ use crate::{
         Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, OutputChunk, StepExit, StepSpec,
     },
     images::{ImageConfig, Images},
+    upkeep::Allowance,
 };
 
 /// What the engine of containers has in common with this one.
@@ -73,6 +75,9 @@ pub(crate) mod shared {
     };
 }
 
+/// Below the directory in which the sandbox keeps what it remembers: the images and their layers, a store that
+/// [`Stockroom`](crate::upkeep::Stockroom) can open.
+pub const IMAGES: &str = "images";
 /// The home directory in the sandbox.
 pub(crate) const HOME: &str = "/home/builder";
 /// As root, the host's user and group that a step's processes are. No user of a usual host has this id: it lies above what
@@ -114,7 +119,7 @@ impl BuiltInSandbox {
         let outside =
             if as_root { (UNPRIVILEGED_ID, UNPRIVILEGED_ID) } else { (user.as_raw(), group.as_raw()) };
         let (cgroups, filters, verdict) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
-        let images = Images::below(state.join("images"), as_root.then_some(outside));
+        let images = Images::below(state.join(IMAGES), as_root.then_some(outside));
         Self {
             shared: Arc::new(Shared { helper, state, as_root, outside, cgroups, filters, verdict }),
             tool_roots: host::allowed_roots(),
@@ -136,6 +141,12 @@ impl BuiltInSandbox {
     #[must_use]
     pub fn allowing_images_below(self, roots: Vec<PathBuf>) -> Self {
         Self { images: Arc::new(self.images.allowing_below(roots)), ..self }
+    }
+
+    /// The same engine, which asks before it keeps an image.
+    #[must_use]
+    pub fn within(self, allowance: Arc<dyn Allowance>) -> Self {
+        Self { images: Arc::new(self.images.within(allowance)), ..self }
     }
 
     /// What people should know of the images that were resolved since this was last asked, a sentence each: a registry that

@@ -1,4 +1,4 @@
-//! All that a step wrote, in a file: masked, and otherwise byte for byte.
+//! All that a step, or a service beside it, wrote, in a file: masked, and otherwise byte for byte.
 //!
 //! A log is the line `staith-log 1` and then blocks: a line with the time (milliseconds since 1970), the stream (`out`, `err`,
 //! or `staith` for notices) and a number of bytes, then that many bytes, then a line end. A block ends with a line of the
@@ -52,6 +52,20 @@ impl RunLogs {
         path(&self.runs.join(run.as_str()), step)
     }
 
+    /// Opens the log of a service beside a step, as [`open`](Self::open) does that of the step.
+    ///
+    /// # Errors
+    /// The file system refused.
+    pub fn open_of_service(
+        &self,
+        run: &RunId,
+        step: &Name,
+        service: &Name,
+        clock: fn() -> u64,
+    ) -> std::io::Result<LogWriter> {
+        LogWriter::open(&path_of_service(&self.runs.join(run.as_str()), step, service), self.limit, clock)
+    }
+
     /// Opens the log of a step, and makes it where it is not there; what another attempt wrote stays before.
     ///
     /// # Errors
@@ -59,6 +73,12 @@ impl RunLogs {
     pub fn open(&self, run: &RunId, step: &Name, clock: fn() -> u64) -> std::io::Result<LogWriter> {
         LogWriter::open(&self.path(run, step), self.limit, clock)
     }
+}
+
+/// The log of a service beside a step of a run that is kept in `run`.
+pub fn path_of_service(run: &Path, step: &Name, service: &Name) -> PathBuf {
+    // No name has a `+`, so no other log is called so.
+    run.join("logs").join(format!("{step}+{service}.log"))
 }
 
 /// The log of a step of a run that is kept in `run`.

@@ -13,11 +13,11 @@ mod choice;
 mod stockroom;
 
 pub use self::{
-    budget::{Allowance, Budget, LedgerError, MakeRoom, NoRoom},
+    budget::{Allowance, Budget, LedgerError, MakeRoom, NoRoom, known_to_be_kept},
     choice::{Collection, plan_collection},
     stockroom::Stockroom,
 };
-pub(crate) use budget::{Room, allowed};
+pub(crate) use budget::{GrowingRoom, Room, allowed, is_over_budget};
 
 /// One thing that is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -119,6 +119,7 @@ env = { A = "b" }
 [services.db]
 image = "./postgres.tar"
 ready = { run = ["pg_isready"] }
+ports = [5432, 5433]
 within = "10s"
 [services.web]
 image = "host"

@@ -27,6 +27,12 @@ async fn a_step_may_write_up_to_its_disk_limit() {
     // One file, all at once: no file may be longer than the limit, whether anybody measures or not.
     let fast = ended_by("head -c 1000000000 /dev/zero > file || true; wc -c < file").await;
     assert_eq!((fast.exit, fast.stdout.trim()), (StepExit::DiskUsedUp { limit: LIMIT }, "33554432"));
+    // Nothing but names: a hundred thousand of them are more than 32 MiB of files.
+    let empty = "mkdir d; i=0; while :; do i=$((i+1)); : > d/$i; done";
+    assert_eq!(ended_by(empty).await.exit, StepExit::DiskUsedUp { limit: LIMIT });
+    // A length counts, even where nothing is written.
+    let sparse = ended_by("exec truncate -s 1G sparse").await;
+    assert_eq!(sparse.exit, StepExit::Signal(25));
     let modest = ended_by("head -c 1000000 /dev/zero > file").await;
     assert_eq!(modest.exit, StepExit::Code(0));
     // What is in memory is bounded as well.

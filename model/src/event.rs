@@ -47,8 +47,38 @@ pub enum EventKind {
     SecretUsed {
         /// The step.
         step: Name,
+        /// The service beside the step that was given it; `None` is the step itself.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<Name>,
         /// The secret's name.
         secret: String,
+    },
+    /// A service beside a step can be used. The step's program starts when all of its services can.
+    ServiceReady {
+        /// The step.
+        step: Name,
+        /// The service.
+        service: Name,
+        /// How long that took, in milliseconds.
+        millis: u64,
+    },
+    /// A service beside a step ended while it was needed.
+    ServiceEnded {
+        /// The step.
+        step: Name,
+        /// The service.
+        service: Name,
+        /// How, in words.
+        how: String,
+    },
+    /// A line that a service wrote, shown because the attempt did not come to a good end: one of its last.
+    ServiceOutput {
+        /// The step.
+        step: Name,
+        /// The service.
+        service: Name,
+        /// The line, as of a step.
+        line: String,
     },
     /// An attempt at a step did not pass, and another will be made after a pause.
     StepRetried {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Digest, Name, RelPath};
+use crate::{Condition, CoverageBar, Digest, FindingsBar, Name, RelPath};
 
 /// A build plan: a pure value. The same source, `runner.toml` and event give the same plan, and so the same
 /// [`digest`](Plan::digest), on every machine.
@@ -40,6 +40,14 @@ impl Plan {
     pub fn step(&self, name: &Name) -> Option<&StepPlan> {
         self.steps.iter().find(|step| step.name == *name)
     }
+
+    /// The services that run beside a step, by name: the order in which the step names them means nothing.
+    pub fn services_of(&self, step: &StepPlan) -> Vec<&ServicePlan> {
+        let is_named = |service: &&ServicePlan| step.services.contains(&service.name);
+        let mut beside: Vec<&ServicePlan> = self.services.iter().filter(is_named).collect();
+        beside.sort_by(|a, b| a.name.cmp(&b.name));
+        beside
+    }
 }
 
 /// The exact source of a run.
@@ -68,6 +76,9 @@ pub struct Trigger {
     /// The tag that is built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// The branch that the commit was merged into for this run: the tree is the result, which is no commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_into: Option<String>,
 }
 
 /// What can set a run off.
@@ -205,7 +216,8 @@ pub enum RetryCause {
     OutOfMemory,
 }
 
-/// A service that runs beside the steps that name it, in the same network, under its own name.
+/// A service that runs beside each step that names it, for as long as the step does: in a sandbox of its own, over the files
+/// that the step sees. The step reaches it under its name, at its ports.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServicePlan {
     /// Its name, and its host name for the steps.
@@ -296,6 +308,12 @@ pub struct StepPlan {
     pub services: Vec<Name>,
     /// What finds problems in its output: a known matcher's name.
     pub matcher: Option<String>,
+    /// What has to be covered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<CoverageBar>,
+    /// What may be found; `None` is no error in a report, and that what a matcher finds does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<FindingsBar>,
 }
 
 impl StepPlan {
@@ -324,6 +342,8 @@ impl StepPlan {
             may_fail: false,
             services: Vec::new(),
             matcher: None,
+            coverage: None,
+            findings: None,
         }
     }
 }

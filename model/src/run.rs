@@ -1,6 +1,6 @@
 //! The state of a run or deployment: a fold over its events, by the transition tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     DeploymentState, Digest, EVENT_VERSION, Event, EventKind, ImpossibleDeploymentChange,
@@ -21,6 +21,8 @@ pub struct RunState {
     pub steps: BTreeMap<Name, StepState>,
     /// Attempts begun at each step that has been started.
     pub attempts: BTreeMap<Name, u32>,
+    /// Services that can be used, or have been, beside the last attempt at each step.
+    pub services_ready: BTreeMap<Name, BTreeSet<Name>>,
     /// What is known of each finished step.
     pub reports: BTreeMap<Name, StepReport>,
     /// The package, once made.
@@ -103,6 +105,7 @@ impl RunState {
                     plan: (**plan).clone(),
                     steps: plan.steps.iter().map(|step| (step.name.clone(), StepState::Waiting)).collect(),
                     attempts: BTreeMap::new(),
+                    services_ready: BTreeMap::new(),
                     reports: BTreeMap::new(),
                     package: None,
                     outcome: None,
@@ -151,6 +154,7 @@ impl RunState {
                 }
                 self.step_changed(seq, step, StepChange::Started)?;
                 self.attempts.insert(step.clone(), *attempt);
+                self.services_ready.remove(step);
             }
             EventKind::StepRetried { step, attempt, outcome, .. } => {
                 if *attempt != self.attempts(step) || outcome.is_success() {
@@ -158,8 +162,15 @@ impl RunState {
                 }
                 self.step_changed(seq, step, StepChange::Retried)?;
             }
-            EventKind::StepOutput { step, .. } | EventKind::SecretUsed { step, .. } => {
-                if self.steps.get(step) != Some(&StepState::Running) {
+            EventKind::StepOutput { step, .. } | EventKind::SecretUsed { step, service: None, .. } => {
+                self.expect_running(seq, step)?;
+            }
+            EventKind::SecretUsed { step, service: Some(service), .. }
+            | EventKind::ServiceEnded { step, service, .. }
+            | EventKind::ServiceOutput { step, service, .. } => self.expect_beside(seq, step, service)?,
+            EventKind::ServiceReady { step, service, .. } => {
+                self.expect_beside(seq, step, service)?;
+                if !self.services_ready.entry(step.clone()).or_default().insert(service.clone()) {
                     return Err(ImpossibleEvent::Untimely(seq));
                 }
             }
@@ -205,6 +216,18 @@ impl RunState {
             }
         }
         Ok(())
+    }
+
+    fn expect_running(&self, seq: u64, step: &Name) -> Result<(), ImpossibleEvent> {
+        let is_running = self.steps.get(step) == Some(&StepState::Running);
+        is_running.then_some(()).ok_or(ImpossibleEvent::Untimely(seq))
+    }
+
+    /// Expects that a service runs beside a step.
+    fn expect_beside(&self, seq: u64, step: &Name, service: &Name) -> Result<(), ImpossibleEvent> {
+        self.expect_running(seq, step)?;
+        let is_beside = self.plan.step(step).is_some_and(|step| step.services.contains(service));
+        is_beside.then_some(()).ok_or(ImpossibleEvent::Untimely(seq))
     }
 
     fn step_changed(&mut self, seq: u64, step: &Name, change: StepChange) -> Result<(), ImpossibleEvent> {

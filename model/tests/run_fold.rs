@@ -10,6 +10,10 @@ fn name(index: usize) -> Name {
     format!("s{index}").parse().unwrap()
 }
 
+fn service(name: &str) -> Name {
+    name.parse().unwrap()
+}
+
 /// What of a step's condition chance chooses.
 fn condition(choice: u8, needs: &[Name]) -> Option<Condition> {
     let of_first = |is| needs.first().map(|step| Condition::Step { step: step.clone(), is });
@@ -31,6 +35,7 @@ fn plan(steps: &[(u8, u8)]) -> Plan {
         StepPlan {
             when: condition(*kind, &needs),
             may_fail: kind % 3 == 0,
+            services: if kind % 4 == 0 { vec![service("a"), service("b")] } else { vec![] },
             needs,
             ..StepPlan::new(name(index), Command::Shell("true".into()), Digest::of(b""))
         }
@@ -87,7 +92,7 @@ impl Story {
             let Some((step, state)) = open.get(usize::from(*which) % open.len().max(1)).cloned() else {
                 break;
             };
-            let event = match (state, what % 8) {
+            let event = match (state, what % 10) {
                 (StepState::Ready, 0) => finished(step, StepOutcome::Cached),
                 (StepState::Ready, _) => {
                     let attempt = story.state.attempts(&step) + 1;
@@ -98,6 +103,23 @@ impl Story {
                     EventKind::StepRetried { step, attempt, outcome, reason: None, pause_millis: 1 }
                 }
                 (_, 0) => EventKind::StepOutput { step, stream: Stream::Stdout, line: "x".into() },
+                // Events about services come where they may, and are refused where they can't be true.
+                (_, 8) => {
+                    let service = service(if which % 2 == 0 { "a" } else { "b" });
+                    let is_beside = story.state.plan.step(&step).unwrap().services.contains(&service);
+                    let ready =
+                        story.state.services_ready.get(&step).is_some_and(|ready| ready.contains(&service));
+                    let told = story.tell(EventKind::ServiceReady { step, service, millis: 1 });
+                    assert_eq!(told.is_ok(), is_beside && !ready);
+                    continue;
+                }
+                (_, 9) => {
+                    let (service, how) = (service("a"), "exit code 1".into());
+                    let is_beside = story.state.plan.step(&step).unwrap().services.contains(&service);
+                    let told = story.tell(EventKind::ServiceEnded { step, service, how });
+                    assert_eq!(told.is_ok(), is_beside);
+                    continue;
+                }
                 (_, 1) => finished(step, StepOutcome::Failed),
                 (_, 2) => finished(step, StepOutcome::TimedOut),
                 _ => finished(step, StepOutcome::Passed),
@@ -237,6 +259,28 @@ fn an_attempt_out_of_turn_is_refused() {
     story.tell(retried(1, StepOutcome::Failed)).unwrap();
     assert!(story.tell(finished(step(), StepOutcome::Skipped)).is_err(), "it was tried");
     story.tell(EventKind::StepStarted { step: step(), attempt: 2 }).unwrap();
+}
+
+#[test]
+fn services_are_ready_once_in_each_attempt_and_only_beside_a_running_step_that_names_them() {
+    let ready = |which| EventKind::ServiceReady { step: name(0), service: service(which), millis: 7 };
+    let mut story = Story::begin(plan(&[(0, 8)]));
+    assert!(story.tell(ready("a")).is_err(), "the step does not run");
+    story.tell(EventKind::StepStarted { step: name(0), attempt: 1 }).unwrap();
+    story.tell(ready("a")).unwrap();
+    assert!(story.tell(ready("a")).is_err(), "it was ready");
+    assert!(story.tell(ready("c")).is_err(), "the step names no such service");
+    let retried = EventKind::StepRetried {
+        step: name(0),
+        attempt: 1,
+        outcome: StepOutcome::Failed,
+        reason: None,
+        pause_millis: 1,
+    };
+    story.tell(retried).unwrap();
+    assert!(story.tell(ready("b")).is_err(), "the attempt is over");
+    story.tell(EventKind::StepStarted { step: name(0), attempt: 2 }).unwrap();
+    story.tell(ready("a")).unwrap();
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod schema;
 mod secret;
 mod shell;
 mod status;
+mod steps;
 mod stop;
 mod subject;
 mod why;
@@ -22,6 +23,7 @@ mod why;
 use std::{
     io::{self, IsTerminal as _},
     process::ExitCode,
+    thread::available_parallelism,
     time::Duration,
 };
 
@@ -81,7 +83,7 @@ pub(crate) fn main() -> ExitCode {
     };
     listen_to_diagnostics();
     let mode = OutputMode::choose(cli.json, io::stdout().is_terminal(), |name| std::env::var(name).ok());
-    let ended = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let ended = match threads().enable_all().build() {
         Ok(runtime) => {
             let ended = runtime.block_on(cli.command.obey(mode));
             // Work that nobody waits for any more (a fetch that was interrupted, a file being hashed) ends with the process.
@@ -101,6 +103,15 @@ pub(crate) fn main() -> ExitCode {
         output::error(&problem, mode.is_json());
         ExitCode::from(problem.exit.code())
     })
+}
+
+/// Threads that share out small work only: what takes long has threads of its own. Each has to be started, and waited for at
+/// the end.
+fn threads() -> tokio::runtime::Builder {
+    const MOST: usize = 4;
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(available_parallelism().map_or(MOST, |cores| cores.get().min(MOST)));
+    builder
 }
 
 /// With `STAITH_LOG` set to a level (`error` to `trace`), Staith says on standard error what it is doing.

@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use staith_builder::sandbox::IMAGES;
 use staith_model::Name;
 
 /// The directory below which everything is kept: `STAITH_HOME`, or `staith` in the user's data directory.
@@ -102,9 +103,9 @@ impl Home {
         self.0.join("ledger")
     }
 
-    /// Images and their layers.
+    /// Images and their layers, for the built-in sandbox.
     pub(crate) fn images(&self) -> PathBuf {
-        self.0.join("images")
+        self.sandbox().join(IMAGES)
     }
 
     /// All environments of all projects.

@@ -11,7 +11,7 @@ use staith_builder::{
     source::SourceError,
     upkeep::{LedgerError, NoRoom},
 };
-use staith_model::{Exit, ImpossibleEvent, Name, UnknownStep};
+use staith_model::{Exit, ImpossibleEvent, Name, Reason, UnknownStep};
 use staith_packager::{seal::SealError, store::StoreError, web_deploy::WriteError};
 use staith_releaser::{
     drive::DriveError,
@@ -41,7 +41,8 @@ impl Problem {
 
     /// Several programs that steps need and this host lacks.
     pub(crate) fn missing(programs: &[MissingProgram]) -> Self {
-        let line = |one: &MissingProgram| format!("step `{}` runs `{}`", one.step, one.program);
+        let kind = |one: &MissingProgram| if one.is_service { "service" } else { "step" };
+        let line = |one: &MissingProgram| format!("{} `{}` runs `{}`", kind(one), one.by, one.program);
         let why: Vec<String> = programs.iter().map(line).collect();
         let mut remedies: Vec<&str> = programs.iter().map(|one| one.remedy.as_str()).collect();
         remedies.dedup();
@@ -67,6 +68,12 @@ impl Problem {
     /// A bug in Staith.
     pub(crate) fn bug(what: impl Into<String>) -> Self {
         Self::new(Exit::Bug, what).with_remedy("please report this, with the run's events.jsonl")
+    }
+}
+
+impl From<Reason> for Problem {
+    fn from(reason: Reason) -> Self {
+        Self { remedy: reason.remedy, ..Self::new(reason.blame.into(), reason.what) }
     }
 }
 
@@ -158,7 +165,7 @@ impl From<LedgerError> for Problem {
 
 impl From<NoRoom> for Problem {
     fn from(error: NoRoom) -> Self {
-        Self::new(Exit::Environment, error.to_string())
+        Self::new(Exit::Environment, error.to_string()).with_remedy(NoRoom::REMEDY)
     }
 }
 

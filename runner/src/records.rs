@@ -1,6 +1,7 @@
 //! What is known of the runs on this machine, from their event logs.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, File, TryLockError},
     io::{self, BufRead as _, BufReader},
     path::{Path, PathBuf},
@@ -18,6 +19,8 @@ pub(crate) struct RunRecord {
     pub(crate) began: u64,
     /// Its steps in the order of the plan, and how they ended.
     pub(crate) steps: Vec<(Name, Option<StepOutcome>)>,
+    /// The services beside each step that has any.
+    pub(crate) services: BTreeMap<Name, Vec<Name>>,
     /// How it ended; a run that was killed has no end.
     pub(crate) outcome: Option<RunOutcome>,
     /// Whether it goes on.
@@ -76,6 +79,12 @@ fn take(line: &[u8], directory: &Path, record: &mut Option<RunRecord>) {
                 directory: directory.to_path_buf(),
                 project: plan.project,
                 began: event.at,
+                services: plan
+                    .steps
+                    .iter()
+                    .filter(|step| !step.services.is_empty())
+                    .map(|step| (step.name.clone(), step.services.clone()))
+                    .collect(),
                 steps: plan.steps.into_iter().map(|step| (step.name, None)).collect(),
                 outcome: None,
                 goes_on: false,

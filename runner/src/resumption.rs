@@ -161,8 +161,9 @@ pub(crate) fn take_over(
             continue;
         };
         let left = |name: &Name| Some((name.clone(), state.reports.get(name)?.layer?));
-        let was = recipe.image(&step.image);
-        if was.is_none() || was != image(&step.image) {
+        let beside = plan.services_of(step);
+        let mut seen = [&step.image].into_iter().chain(beside.iter().map(|service| &service.image));
+        if seen.any(|seen| recipe.image(seen).is_none() || recipe.image(seen) != image(seen)) {
             taken.again.push((step.name.clone(), Again::Image));
         } else if report.layer.is_some_and(|layer| !is_kept(&layer)) {
             taken.again.push((step.name.clone(), Again::Collected));

@@ -5,6 +5,7 @@ mod prospect;
 use std::{
     cell::RefCell,
     collections::{BTreeMap, BTreeSet},
+    fmt,
     num::NonZeroUsize,
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,7 +26,7 @@ use staith_builder::{
     source::{Called, FileMode, Globs, Origin, Progress, Resolved, Selection, SourceError, Sources},
     step_log::RunLogs,
 };
-use staith_model::{Digest, Exit, Name, Plan, RelPath, StepPlan};
+use staith_model::{Digest, Exit, Limits, Name, Plan, RelPath, StepPlan};
 
 pub(crate) use self::prospect::{Prospect, Why};
 use crate::{clock, home::Home, inner, output::Problem, upkeep::Upkeep};
@@ -52,8 +53,9 @@ impl Workshop {
                 .with_why(refused.to_string())
                 .with_remedy("set STAITH_HOME to a directory of your own")
         })?;
-        let engine = BuiltInSandbox::new(inner::sandbox_command(), home.sandbox());
-        let (owner, upkeep) = (engine.file_owner(), Upkeep::open(home)?);
+        let upkeep = Upkeep::open(home)?;
+        let engine = BuiltInSandbox::new(inner::sandbox_command(), home.sandbox()).within(upkeep.allowance());
+        let owner = engine.file_owner();
         Ok(Self {
             sources: Sources::open(&home.store(), owner)?.within(upkeep.allowance()),
             layers: LayerStore::open(&home.store(), owner)?.within(upkeep.allowance()),
@@ -173,7 +175,6 @@ impl Workshop {
         plan: &Plan,
         progress: &ImageProgress<'_>,
     ) -> Result<BTreeMap<Option<String>, Image>, Problem> {
-        refuse_services(plan)?;
         self.engine.needs_images(plan)?;
         let of_steps = plan.steps.iter().map(|step| step.image.clone());
         let named: BTreeSet<_> =
@@ -188,7 +189,7 @@ impl Workshop {
         if let Some(unenforced) = unenforced_limit(plan, &self.engine.as_dyn().probe().await?) {
             return Err(unenforced);
         }
-        let found = |step: &StepPlan, program: &str| find_program(&images[&step.image], program);
+        let found = |image: &Option<String>, program: &str| find_program(&images[image], program);
         let missing = plan::missing_programs(plan, &found);
         if missing.is_empty() { Ok(images) } else { Err(Problem::missing(&missing)) }
     }
@@ -305,56 +306,67 @@ impl Isolation {
 
     /// Container engines have no root file system of the host.
     fn needs_images(&self, plan: &Plan) -> Result<(), Problem> {
-        let without = plan.steps.iter().find(|step| step.image.is_none());
+        let without = tenants(plan).find(|one| one.image.is_none());
         match (self, without) {
-            (Self::Containers(_), Some(step)) => Err(Problem::new(
+            (Self::Containers(_), Some(one)) => Err(Problem::new(
                 Exit::Configuration,
-                format!("step `{}` names no image, and in a container it needs one; nothing was run", step.name),
+                format!("{one} names no image, and in a container it needs one; nothing was run"),
             )
             .with_why("a container has none of the host's programs")
             .with_remedy(format!(
-                "write `image = \"...\"` at the top of {PIPELINE_FILE} for all steps, or in [steps.{}]; or run without \
+                "write `image = \"...\"` at the top of {PIPELINE_FILE} for all steps, or in [{}]; or run without \
                  `--engine docker`",
-                step.name
+                one.table()
             ))),
             _ => Ok(()),
         }
     }
 }
 
-/// A step that would run without the service that it names would fail for a reason that nobody finds, or pass for none.
-fn refuse_services(plan: &Plan) -> Result<(), Problem> {
-    let Some((step, service)) =
-        plan.steps.iter().find_map(|step| step.services.first().map(|service| (&step.name, service)))
-    else {
-        return Ok(());
-    };
-    let what = format!(
-        "step `{step}` needs the service `{service}`, and no engine runs services yet; nothing was run"
-    );
-    Err(Problem::new(Exit::Environment, what).with_why("this version of Staith reads and plans services only").with_remedy(
-        format!("start what it needs in `run` of [steps.{step}] itself: a step has a loopback interface of its own"),
-    ))
-}
-
-/// A limit that a step asks for and this host does not enforce: isolation is never silently dropped.
+/// A limit that somebody asks for and this host does not enforce: isolation is never silently dropped.
 fn unenforced_limit(plan: &Plan, host: &Capabilities) -> Option<Problem> {
-    plan.steps.iter().find_map(|step| {
+    tenants(plan).find_map(|one| {
         let asked = [
-            ("memory", step.limits.memory.is_some(), &host.memory_limit),
-            ("cpu", step.limits.cpu_milli.is_some(), &host.cpu_limit),
-            ("processes", step.limits.processes.is_some(), &host.process_limit),
+            ("memory", one.limits.memory.is_some(), &host.memory_limit),
+            ("cpu", one.limits.cpu_milli.is_some(), &host.cpu_limit),
+            ("processes", one.limits.processes.is_some(), &host.process_limit),
         ];
         asked.into_iter().find_map(|(key, is_asked, support)| match support {
             Support::Absent(why) if is_asked => {
-                let what =
-                    format!("this host can't enforce `{key}` of step `{}`; nothing was run", step.name);
-                let remedy = format!("run as root, or remove `{key}` from [steps.{}]", step.name);
+                let what = format!("this host can't enforce `{key}` of {one}; nothing was run");
+                let remedy = format!("run as root, or remove `{key}` from [{}]", one.table());
                 Some(Problem::new(Exit::Environment, what).with_why(why.as_str()).with_remedy(remedy))
             }
             _ => None,
         })
     })
+}
+
+/// A step, or a service that one names: who gets a sandbox.
+struct Tenant<'a> {
+    kind: &'static str,
+    name: &'a Name,
+    image: &'a Option<String>,
+    limits: &'a Limits,
+}
+
+impl Tenant<'_> {
+    fn table(&self) -> String {
+        format!("{}s.{}", self.kind, self.name)
+    }
+}
+
+impl fmt::Display for Tenant<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}`", self.kind, self.name)
+    }
+}
+
+fn tenants(plan: &Plan) -> impl Iterator<Item = Tenant<'_>> {
+    let steps = plan.steps.iter().map(|step| ("step", &step.name, &step.image, &step.limits));
+    let services =
+        plan.services.iter().map(|service| ("service", &service.name, &service.image, &service.limits));
+    steps.chain(services).map(|(kind, name, image, limits)| Tenant { kind, name, image, limits })
 }
 
 /// Who has to mend it: whoever wrote the command line, or the pipeline.
@@ -408,7 +420,13 @@ fn no_pipeline(source: &Resolved, of: &str) -> Problem {
     );
     let problem = Problem::new(Exit::Configuration, format!("{place} has no {PIPELINE_FILE}"));
     if folders.is_empty() {
-        problem.with_remedy(format!("write one, for example:\n{FIRST_PIPELINE}"))
+        let how = match commit {
+            None => "`staith init` writes one that fits the project; or write one yourself",
+            Some(_) => {
+                "`staith init` in a working directory writes one that fits the project; commit it. Or write one yourself"
+            }
+        };
+        problem.with_remedy(format!("{how}, for example:\n{FIRST_PIPELINE}"))
     } else {
         problem.with_remedy(format!("it has one in {}: run that folder", folders.join(", ")))
     }

@@ -8,7 +8,12 @@ use std::{
 };
 
 use serde_json::Value;
-use staith_tests::{app, wait, world::World};
+use staith_tests::{
+    app,
+    registry::{Registry, small_system},
+    wait,
+    world::World,
+};
 
 const STEPS: &str = r#"
 name = "heavy"
@@ -82,6 +87,61 @@ fn everything_may_go_and_nothing_breaks() {
     assert_eq!(plan["steps"][0]["standing"], "runs");
     world.staith(&["run"]).exits(0);
     assert_eq!(json(&world, &["plan"])["steps"][1]["standing"], "cached");
+}
+
+fn imaged(registry: &Registry, run: &str) -> World {
+    registry.push("team/app", "1", &small_system("hello"), "{}");
+    let image = registry.name("team/app:1");
+    heavy(&format!(
+        "name = \"imaged\"\nversion = \"1\"\n[steps.greet]\nimage = \"{image}\"\nrun = '''{run}'''\n"
+    ))
+}
+
+fn image_layers(world: &World) -> usize {
+    things(world.home().join("sandbox/images/layers"))
+}
+
+#[test]
+fn images_are_within_the_budget() {
+    let registry = Registry::open();
+    let world = imaged(&registry, "cat /etc/greeting");
+    world.staith(&["run"]).exits(0).says("hello");
+    assert_eq!(image_layers(&world), 2, "its own and the one that goes on top");
+    let did = json(&world, &["gc", "--budget", "0"]);
+    assert_eq!(
+        (did["kept"].as_u64(), did["kinds"]["image layers"]["things"].as_u64()),
+        (Some(0), Some(2)),
+        "{did}"
+    );
+    assert_eq!((image_layers(&world), bytes_below(&world.home().join("sandbox/images/known"))), (0, 0));
+    world.staith(&["run"]).exits(0).says("hello").says("fetching");
+    // One that is larger than all that may be kept is refused, and its beginning does not stay for ever.
+    world.staith(&["gc", "--budget", "0"]).exits(0);
+    fs::write(world.home().join("config.toml"), "[caches]\nbudget = \"512KiB\"\n").unwrap();
+    world.staith(&["run"]).exits(30).says("may be kept").says("raise `budget` in [caches] of config.toml");
+    assert!(bytes_below(&world.home().join("sandbox/images")) <= 512 << 10);
+    fs::remove_file(world.home().join("config.toml")).unwrap();
+    world.staith(&["run"]).exits(0).says("hello");
+}
+
+#[test]
+fn an_image_that_a_live_run_uses_stays() {
+    let registry = Registry::open();
+    let talk =
+        "i=0; while test $i != 60000; do echo a line that nobody reads; i=$((i+1)); done; cat /etc/greeting";
+    let world = imaged(&registry, talk);
+    let mut run = world.start(&["run"]);
+    wait::until("the log has many lines", || {
+        let run = fs::read_dir(world.home().join("runs")).ok()?.flatten().next()?;
+        (fs::metadata(run.path().join("events.jsonl")).ok()?.len() > 1 << 20).then_some(())
+    });
+    json(&world, &["gc", "--budget", "0"]);
+    assert!(run.try_wait().unwrap().is_none(), "the run has ended before it was seen to be left alone");
+    assert_eq!(image_layers(&world), 2);
+    let mut out = String::new();
+    run.stdout.take().unwrap().read_to_string(&mut out).unwrap();
+    assert!(run.wait().unwrap().success() && out.contains("hello"));
+    assert_eq!(json(&world, &["gc", "--budget", "0"])["kept"], 0);
 }
 
 #[test]
@@ -173,7 +233,7 @@ fn a_budget_is_never_exceeded() {
     world.staith(&["run"]).exits(0);
     assert_eq!(json(&world, &["plan"])["steps"][1]["standing"], "cached", "what is new is kept");
     world.edit("runner.toml", |text| text.replace("head -c 1000000", "head -c 9000000"));
-    world.staith(&["run"]).exits(30).says("config.toml").says("budget");
+    world.staith(&["run"]).exits(30).says("8.5 MiB more").says("raise `budget` in [caches] of config.toml");
     assert!(kept() <= budget);
 }
 

@@ -1,6 +1,11 @@
 //! Steps that run in images: where images come from, when a step runs again, and what is said when there is none.
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{SocketAddr, TcpListener},
+    thread,
+};
 
 use staith_tests::{
     registry::{ADAS_CREDENTIALS, Registry, small_system},
@@ -118,4 +123,47 @@ fn an_ordinary_user_runs_steps_in_images_as_well() {
     let world = world(&registry.name("team/app:1"), run).by_an_ordinary_user();
     world.staith(&["run"]).exits(0).says("hello, whoever you are").says("mine");
     world.staith(&["run"]).exits(0).says("cached");
+}
+
+/// A registry whose answer to every question about `endless` does not end.
+fn endless_registry(endless: &'static str) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let token = format!("WWW-Authenticate: Bearer realm=\"http://{address}/token\",service=\"x\"");
+    // Ends with the test program.
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let token = token.clone();
+            thread::spawn(move || -> std::io::Result<()> {
+                let mut first = String::new();
+                BufReader::new(&client).read_line(&mut first)?;
+                let mut to = &client;
+                if first.contains(endless) {
+                    write!(to, "HTTP/1.1 200 X\r\nContent-Length: 1000000000000\r\n\r\n")?;
+                    let garbage = vec![b' '; 1 << 20];
+                    // Until nobody listens any more.
+                    loop {
+                        to.write_all(&garbage)?;
+                    }
+                }
+                let challenge = if endless == "/token" { token.as_str() } else { "X: y" };
+                let status = if endless == "/token" { 401 } else { 200 };
+                write!(
+                    to,
+                    "HTTP/1.1 {status} X\r\nContent-Length: 2\r\nConnection: close\r\n{challenge}\r\n\r\n{{}}"
+                )
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn an_answer_without_end_is_not_taken_in() {
+    for endless in ["GET /v2/app/manifests/", "/token"] {
+        let address = endless_registry(endless);
+        let world = world(&format!("{address}/app:1"), GREET);
+        let said = world.staith(&["run"]).exits(30).says("answers with more than 128 MiB");
+        said.says("check the image's name");
+    }
 }

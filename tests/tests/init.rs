@@ -106,3 +106,19 @@ fn an_unclear_folder_is_asked_about() {
     other.staith(&["init", "site", "--json"]).exits(0).says("\"kind\":\"static\"");
     assert!(other.project().join("site/runner.toml").exists());
 }
+
+#[test]
+fn a_folder_without_a_pipeline_hears_of_init() {
+    let world = project(&[("index.html", "<html></html>\n")]);
+    world.staith(&["run"]).exits(20).says("has no runner.toml").says("`staith init`");
+    world.staith(&["run", "--clean"]).exits(20).says("`staith init`").says("commit it");
+}
+
+#[test]
+fn what_the_project_still_lacks_is_told() {
+    let world = World::new();
+    world
+        .staith(&["init", "--kind", "rust"])
+        .exits(0)
+        .says("the project needs Cargo.*, which is not there yet");
+}

@@ -52,16 +52,3 @@ fn a_mistake_in_a_condition_is_pointed_at_before_anything_runs() {
         .says("did you mean `event`?")
         .never_says("it says");
 }
-
-#[test]
-fn a_step_never_runs_without_the_service_that_it_names() {
-    let world = World::new();
-    world.write(
-        "runner.toml",
-        "name = \"s\"\nversion = \"1\"\n[services.db]\nrun = \"true\"\nready = { port = 5432 }\n\
-         [steps.test]\nrun = \"echo ran\"\nservices = [\"db\"]\n",
-    );
-    world.commit("first");
-    world.staith(&["plan"]).exits(0).says("db");
-    world.staith(&["run"]).exits(30).says("step `test` needs the service `db`").never_says("| ran");
-}

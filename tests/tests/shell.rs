@@ -183,3 +183,42 @@ fn whoever_closes_the_window_or_ends_staith_ends_the_sandbox() {
         wait_until_nothing_is_left(&world, person.child.id(), "98714");
     }
 }
+
+#[test]
+fn services_are_beside_a_shell_as_they_are_beside_the_step() {
+    let world = World::new();
+    let pipeline = r#"
+name = "shop"
+version = "1"
+[services.web]
+run = ["/usr/bin/python3", "-m", "http.server", "8080"]
+ready = { port = 8080 }
+[services.late]
+run = "echo out of ink; exit 3"
+ready = { port = 8081 }
+[steps.test]
+services = ["web"]
+run = "exit 1"
+matrix = { size = ["s", "l"] }
+[steps.print]
+services = ["late"]
+run = "true"
+"#;
+    world.write("runner.toml", pipeline);
+    world.write("hello.txt", "hello from beside");
+    world.commit("first");
+    let look = "import urllib.request as u; print(u.urlopen('http://web:8080/hello.txt').read().decode())";
+    let several = world.staith(&["shell", "test", "--", "true"]).exits(64).says("stands for several");
+    let one = several.err.split("name one of ").nth(1).unwrap().split(',').next().unwrap().to_owned();
+    let said = world.staith(&["shell", &one, "--", "/usr/bin/python3", "-c", look]).exits(0);
+    assert_eq!(said.out, "hello from beside\n");
+    world
+        .staith(&["shell", "print", "--", "echo", "never"])
+        .exits(10)
+        .says("late | out of ink")
+        .never_says("never");
+    // A shell is no run, so nobody finds logs of one.
+    assert!(
+        !world.home().join("runs").exists() || fs::read_dir(world.home().join("runs")).unwrap().count() == 0
+    );
+}

@@ -86,6 +86,29 @@ pub enum Change {
     },
     /// The programs of the host or of the image.
     Image,
+    /// A service runs beside it, and did not before, or the other way round.
+    Service {
+        /// The service.
+        service: String,
+        /// Whether it does now.
+        now: bool,
+    },
+    /// The programs of the host or of the image that a service beside it runs in.
+    ServiceImage {
+        /// The service.
+        service: String,
+    },
+    /// Something else of a service beside it.
+    ServiceSetting {
+        /// The service.
+        service: String,
+        /// What, as the plan calls it.
+        key: String,
+        /// Before: a command as it is written, other things as JSON.
+        was: String,
+        /// Now.
+        is: String,
+    },
     /// Something else that the pipeline says.
     Setting {
         /// What, as the plan calls it.
@@ -120,6 +143,7 @@ pub fn changes(
             "command" => found.push(Change::Command { was: command(before), is: command(now) }),
             "env" => found.extend(changed_env(before, now)),
             "image" => found.push(Change::Image),
+            "services" => found.extend(changed_services(before, now)),
             key => found.push(Change::Setting {
                 key: key.to_owned(),
                 was: before.to_string(),
@@ -193,6 +217,35 @@ fn changed_env(was: &Value, is: &Value) -> Vec<Change> {
     let value = |of: &Value, name: &str| of.get(name).and_then(Value::as_str).map(str::to_owned);
     let both = |name: &str| Change::Env { name: name.to_owned(), was: value(was, name), is: value(is, name) };
     members(was, is).into_iter().filter(|name| was.get(*name) != is.get(*name)).map(both).collect()
+}
+
+fn changed_services(was: &Value, is: &Value) -> Vec<Change> {
+    let names = members(was, is).into_iter();
+    names.flat_map(|name| changed_service(name, part(was, name), part(is, name))).collect()
+}
+
+fn changed_service(name: &str, was: &Value, is: &Value) -> Vec<Change> {
+    let service = || name.to_owned();
+    if was.is_null() != is.is_null() {
+        return vec![Change::Service { service: service(), now: was.is_null() }];
+    }
+    let differs = |key: &&str| part(was, key) != part(is, key);
+    let said = |key: &str| match key {
+        "image" => Change::ServiceImage { service: service() },
+        key => {
+            let (was, is) = (setting(key, part(was, key)), setting(key, part(is, key)));
+            Change::ServiceSetting { service: service(), key: key.to_owned(), was, is }
+        }
+    };
+    members(was, is).into_iter().filter(differs).map(said).collect()
+}
+
+fn setting(key: &str, value: &Value) -> String {
+    match (key, value) {
+        ("command", Value::Null) => "what its image says".to_owned(),
+        ("command", value) => command(value),
+        (_, value) => value.to_string(),
+    }
 }
 
 fn changed_layers(

@@ -150,6 +150,7 @@ fn host(daemon: &Daemon, parts: &Parts<'_>) -> HostConfig {
         mounts: Some(mounts(daemon, parts)),
         tmpfs: Some(scratch(daemon, limits.scratch)),
         cap_drop: Some(vec!["ALL".to_owned()]),
+        sysctls: parts.step.gate.as_ref().and_then(|_| low_ports(daemon.dialect)),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
         ipc_mode: Some("private".to_owned()),
         privileged: Some(false),
@@ -163,6 +164,13 @@ fn host(daemon: &Daemon, parts: &Parts<'_>) -> HostConfig {
         readonly_paths: docker.then(|| proc(&READ_ONLY)),
         ..HostConfig::default()
     }
+}
+
+/// What runs behind a gate may listen at any port, such as a web server at 80: the network is its own. Docker says so by
+/// itself.
+fn low_ports(dialect: Dialect) -> Option<HashMap<String, String>> {
+    let from_the_first = || [("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned())].into();
+    (dialect == Dialect::Podman).then(from_the_first)
 }
 
 fn ulimits((descriptors, processes): (u64, u64)) -> Vec<ResourcesUlimits> {

@@ -201,11 +201,19 @@ mod tests {
             .to_vec();
         let found = ImageInspect {
             id: Some("sha256:abc".to_owned()),
-            config: Some(ImageConfig { env: Some(env), ..ImageConfig::default() }),
+            config: Some(ImageConfig {
+                env: Some(env),
+                entrypoint: Some(vec!["/entry".to_owned()]),
+                cmd: Some(vec!["serve".to_owned(), "all".to_owned()]),
+                working_dir: Some("srv".to_owned()),
+                ..ImageConfig::default()
+            }),
             ..ImageInspect::default()
         };
         let image = of_inspected("x", found.clone()).unwrap();
         assert_eq!(image.path, ["/opt/x", "/bin"].map(PathBuf::from));
+        assert_eq!(image.command, ["/entry", "serve", "all"]);
+        assert_eq!(image.workdir, Some(PathBuf::from("/srv")));
         assert_eq!(
             image.env.into_iter().collect::<Vec<_>>(),
             [("CARGO_HOME".to_owned(), "/usr/local/cargo".to_owned())]

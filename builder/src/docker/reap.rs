@@ -1,11 +1,15 @@
 //! Removes containers and volumes of processes of Staith that were killed. Such a container has ended by itself, because its
 //! first process ends with its engine; what is left is its name.
 
-use std::{collections::HashMap, fs};
+use std::{collections::HashMap, fs, time::Duration};
 
-use bollard::query_parameters::{
-    ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
-    RemoveVolumeOptionsBuilder,
+use bollard::{
+    Docker,
+    models::ContainerSummary,
+    query_parameters::{
+        ListContainersOptionsBuilder, ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder,
+        RemoveVolumeOptionsBuilder,
+    },
 };
 
 use super::{
@@ -28,8 +32,7 @@ pub(super) async fn reap(shared: &Shared) -> Result<usize, EngineError> {
     let api = &shared.daemon().await?.api;
     let (boot, filters) = (boot(), HashMap::from([("label", vec![LABEL_OWNER])]));
     let doing = "removing containers that a killed Staith left";
-    let options = ListContainersOptionsBuilder::default().all(true).filters(&filters).build();
-    for found in api.list_containers(Some(options)).await.map_err(refused(doing))? {
+    for found in list(api, &filters).await.map_err(refused(doing))? {
         let (Some(id), Some(labels)) = (found.id, found.labels) else { continue };
         if !is_left_over(&labels, &boot) {
             continue;
@@ -59,6 +62,23 @@ pub(super) async fn reap(shared: &Shared) -> Result<usize, EngineError> {
         }
     }
     Ok(removed)
+}
+
+/// For a moment Podman says of a container that has just ended a word that Docker's interface does not know.
+async fn list(
+    api: &Docker,
+    filters: &HashMap<&str, Vec<&str>>,
+) -> Result<Vec<ContainerSummary>, bollard::errors::Error> {
+    const TRIES: u32 = 50;
+    const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+    let options = ListContainersOptionsBuilder::default().all(true).filters(filters).build();
+    for _ in 1..TRIES {
+        match api.list_containers(Some(options.clone())).await {
+            Err(bollard::errors::Error::JsonDataError { .. }) => tokio::time::sleep(BETWEEN_TRIES).await,
+            listed => return listed,
+        }
+    }
+    api.list_containers(Some(options)).await
 }
 
 fn is_under_way(error: &bollard::errors::Error) -> bool {

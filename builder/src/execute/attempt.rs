@@ -2,24 +2,28 @@
 //! dispatcher what happens by messages.
 
 use std::{
+    ffi::OsString,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use staith_model::{Digest, Name, Plan, RunId, StepOutcome, StepPlan, StepResults, Stream, TriggerKind};
+use staith_model::{
+    Command, Digest, Name, Plan, RunId, StepOutcome, StepPlan, StepResults, Stream, TriggerKind,
+};
 use tokio::sync::mpsc;
 
 use super::{
     Workbench,
     output::Output,
+    services::{self, LastLines, Services},
     stop::Stop,
     verdict::{self, Verdict},
     workspace,
 };
 use crate::{
-    cache::{Attempted, Made, StepRecord, step_key, what_is_seen},
-    engine::{EngineError, OutputChunk},
+    cache::{Attempted, Beside, Made, StepRecord, step_key, what_is_seen},
+    engine::{EngineError, OutputChunk, StepExit},
     layers::{LayerError, Left, Scratch},
     report::{self, matcher::Matcher},
     source::Resolved,
@@ -31,6 +35,12 @@ pub(super) enum Message {
     Started,
     /// It wrote a line.
     Line(Stream, String),
+    /// A service beside it can be used, and how long that took.
+    ServiceReady(Name, Duration),
+    /// A service beside it ended while it was needed, and how.
+    ServiceEnded(Name, String),
+    /// One of the last lines of a service beside it.
+    ServiceLine(Name, String),
     /// It is over.
     Ended(Ended),
     /// It was not run, because the host can't isolate it.
@@ -77,14 +87,20 @@ impl Attempt {
         self.say(Message::Ended(ended)).await;
     }
 
-    async fn say(&self, message: Message) {
+    pub(super) async fn say(&self, message: Message) {
         // The dispatcher outlives its attempts; if it is gone the run is over and nobody needs to know.
         let _ = self.tell.send((self.step.name.clone(), message)).await;
     }
 
     fn key(&self) -> Digest {
         let layers: Vec<Digest> = self.layers.iter().map(|(_, layer)| *layer).collect();
-        step_key(&self.step, self.bench.image(&self.step).digest, &layers)
+        step_key(&self.step, self.bench.image(&self.step.image).digest, &layers, &self.beside())
+    }
+
+    /// The services beside the step, and what they run in.
+    fn beside(&self) -> Vec<Beside<'_>> {
+        let services = self.plan.services_of(&self.step).into_iter();
+        services.map(|service| (service, self.bench.image(&service.image).digest)).collect()
     }
 
     /// The record of the same step with the same inputs, if what it left is still there.
@@ -154,7 +170,12 @@ impl Attempt {
             at: unix_millis(),
             outcome,
             key: self.key(),
-            seen: what_is_seen(&self.step, self.bench.image(&self.step).digest, &digests),
+            seen: what_is_seen(
+                &self.step,
+                self.bench.image(&self.step.image).digest,
+                &digests,
+                &self.beside(),
+            ),
             layers: self.layers.clone(),
         };
         let saw = (&self.step.input_tree, &*self.source, self.step.inputs.as_slice());
@@ -171,17 +192,57 @@ impl Attempt {
             workspace::lowers(&self.bench, &self.plan, &self.source, &self.step, &self.layers).await?;
         let checkout = lowers[0].clone();
         let label = format!("{}-{}", self.run, self.step.name);
-        let spec =
+        let mut spec =
             workspace::sandbox(&self.bench, &self.step, label, lowers, (scratch.upper(), scratch.work()));
-        let (output, chunks) = mpsc::channel(64);
-        let (exit, noticed) = tokio::join!(
-            self.bench.engine.run(spec, output, self.stop.cancel.clone()),
-            self.forward(chunks),
-        );
-        let exit = exit.map_err(|broken| verdict::of_engine_error(&broken))?;
-        let upper = scratch.upper().to_path_buf();
+        let mut services = Services::begin(self, &spec.lowers)?;
+        services.introduce_to(&mut spec);
+        let ran = match services.until_ready().await {
+            Ok(()) => {
+                let (output, chunks) = mpsc::channel(64);
+                let run = self.bench.engine.run(spec, output, self.stop.cancel.clone());
+                Ok(services.run_beside(async { tokio::join!(run, self.forward(chunks)) }).await)
+            }
+            Err(verdict) => Err(verdict),
+        };
+        // However that went: nothing of a service is left before the attempt has its end.
+        let (gone, last) = services.end().await;
+        let ended = match ran {
+            Ok((Ok(exit), noticed)) => {
+                let (ended, is_whole) = self.conclude(&exit, noticed, scratch.upper(), &gone).await;
+                if is_whole && is_of_interest(ended.verdict.outcome) {
+                    self.leave(scratch, checkout, ended.verdict.outcome).await;
+                }
+                Ok(ended)
+            }
+            Ok((Err(broken), _)) => Err(verdict::of_engine_error(&broken)),
+            Err(verdict) => Err(verdict),
+        };
+        let verdict = ended.as_ref().map_or_else(|verdict| verdict, |ended| &ended.verdict);
+        if !verdict.outcome.is_success() && verdict.outcome != StepOutcome::Cancelled {
+            self.show(last).await;
+        }
+        ended
+    }
+
+    /// Shows what services wrote last.
+    async fn show(&self, last: Vec<LastLines>) {
+        for (service, lines) in last {
+            for line in lines {
+                self.say(Message::ServiceLine(service.clone(), line)).await;
+            }
+        }
+    }
+
+    /// What the end of the step's program means, with what it left; and whether that is all still there.
+    async fn conclude(
+        &self,
+        exit: &StepExit,
+        noticed: StepResults,
+        upper: PathBuf,
+        gone: &[services::Ended],
+    ) -> (Ended, bool) {
         let (mut results, unread) = self.read_reports(upper.clone()).await;
-        let mut verdict = verdict::of_exit(&self.step, &exit, &results, noticed.findings.as_ref());
+        let mut verdict = verdict::of_exit(&self.step, exit, &results, noticed.findings.as_ref());
         let (mut layer, mut is_whole) = (None, true);
         if verdict.outcome == StepOutcome::Passed {
             match unread {
@@ -192,12 +253,10 @@ impl Attempt {
                 },
             }
         }
-        if is_whole && is_of_interest(verdict.outcome) {
-            self.leave(scratch, checkout, verdict.outcome).await;
-        }
         results.merge(noticed);
         report::from_workspace(&mut results, self.step.workdir.as_ref());
-        Ok(Ended { verdict, took: Duration::ZERO, results, layer })
+        services::amend(&mut verdict, gone);
+        (Ended { verdict, took: Duration::ZERO, results, layer }, is_whole)
     }
 
     /// Logs and shows what the step writes, and gives what its matcher found in it. On a thread of its own: masking and
@@ -310,6 +369,14 @@ pub(super) fn of_layer_error(refused: &LayerError) -> Verdict {
 fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A command as an engine runs it.
+pub(super) fn argv(command: &Command) -> Vec<OsString> {
+    match command {
+        Command::Shell(script) => vec!["/bin/sh".into(), "-ec".into(), script.into()],
+        Command::Argv(argv) => argv.iter().map(Into::into).collect(),
+    }
 }
 
 /// Runs file work off the asynchronous threads.

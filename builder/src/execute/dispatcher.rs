@@ -9,8 +9,8 @@ use std::{
 };
 
 use staith_model::{
-    Blame, EventKind, ImpossibleEvent, Name, Plan, Reason, RunId, RunState, StepOutcome, StepResults,
-    StepState, TestReport,
+    Blame, EventKind, ImpossibleEvent, Name, Plan, Reason, RunId, RunState, StepOutcome, StepPlan,
+    StepResults, StepState, TestReport,
 };
 use tokio::{
     sync::mpsc,
@@ -20,7 +20,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    EventLog, ExecuteError, Manner, Stop, Workbench,
+    Budget, EventLog, ExecuteError, Manner, Stop, Workbench,
     attempt::{Attempt, Ended, Message},
     passing_over, retry,
     schedule::{Demand, Queue},
@@ -138,7 +138,7 @@ impl<'a> Dispatcher<'a> {
         let ready = state
             .ready()
             .filter(waits)
-            .filter_map(|name| Some((name, self.bench.budget.demand(&self.plan.step(name)?.limits))));
+            .filter_map(|name| Some((name, demand(&self.bench.budget, &self.plan, self.plan.step(name)?))));
         self.queue.update(ready);
         let running: Vec<Demand> = self.attempts.alive.values().map(|(_, demand)| *demand).collect();
         for (name, demand) in self.queue.start(&running, &self.bench.budget) {
@@ -170,9 +170,14 @@ impl<'a> Dispatcher<'a> {
         })
     }
 
-    /// The names of the secrets that a step gets, each once.
-    fn secrets_of(&self, step: &Name) -> BTreeSet<String> {
-        self.plan.step(step).into_iter().flat_map(|step| step.secrets.values().cloned()).collect()
+    /// The names of the secrets that a step and the services beside it get, each once, with the service.
+    fn secrets_of(&self, step: &Name) -> BTreeSet<(Option<Name>, String)> {
+        let Some(step) = self.plan.step(step) else { return BTreeSet::new() };
+        let own = step.secrets.values().map(|secret| (None, secret.clone()));
+        let of_services = self.plan.services_of(step).into_iter().flat_map(|service| {
+            service.secrets.values().map(|secret| (Some(service.name.clone()), secret.clone()))
+        });
+        own.chain(of_services).collect()
     }
 
     async fn take(&mut self, step: Name, message: Message) -> Result<(), ExecuteError> {
@@ -180,12 +185,21 @@ impl<'a> Dispatcher<'a> {
             Message::Started => {
                 let attempt = self.state()?.attempts(&step) + 1;
                 self.log.record(EventKind::StepStarted { step: step.clone(), attempt })?;
-                for secret in self.secrets_of(&step) {
-                    self.log.record(EventKind::SecretUsed { step: step.clone(), secret })?;
+                for (service, secret) in self.secrets_of(&step) {
+                    self.log.record(EventKind::SecretUsed { step: step.clone(), service, secret })?;
                 }
             }
             Message::Line(stream, line) => {
                 self.log.record(EventKind::StepOutput { step, stream, line })?;
+            }
+            Message::ServiceReady(service, took) => {
+                self.log.record(EventKind::ServiceReady { step, service, millis: millis(took) })?;
+            }
+            Message::ServiceEnded(service, how) => {
+                self.log.record(EventKind::ServiceEnded { step, service, how })?;
+            }
+            Message::ServiceLine(service, line) => {
+                self.log.record(EventKind::ServiceOutput { step, service, line })?;
             }
             Message::Ended(ended) => self.ended(step, ended)?,
             Message::CannotIsolate(error) => {
@@ -288,6 +302,11 @@ impl<'a> Dispatcher<'a> {
             Reason { blame: Blame::Us, what: format!("Staith's own code failed: {error}"), remedy: None };
         self.log.record(unrun(step, StepOutcome::EngineBroken, Some(reason))).map(drop)
     }
+}
+
+/// What a step and the services beside it may use.
+fn demand(budget: &Budget, plan: &Plan, step: &StepPlan) -> Demand {
+    budget.demand(&step.limits, plan.services_of(step).into_iter().map(|service| &service.limits))
 }
 
 fn unrun(step: Name, outcome: StepOutcome, reason: Option<Reason>) -> EventKind {

@@ -19,13 +19,23 @@ pub(super) struct Demand {
 
 impl Budget {
     /// What a step with these limits is taken to use. Where it names none, its share among as many steps as may run at once;
-    /// a step that may use more than there is, is taken to use all there is, and so runs alone.
-    pub(super) fn demand(&self, limits: &Limits) -> Demand {
+    /// a step that may use more than there is, is taken to use all there is, and so runs alone. What its services may use is
+    /// added, as far as they say: one that says nothing waits for requests most of the time, and the step waits meanwhile.
+    pub(super) fn demand<'l>(
+        &self,
+        limits: &Limits,
+        services: impl IntoIterator<Item = &'l Limits>,
+    ) -> Demand {
         let jobs = self.jobs.max(1) as u64;
-        Demand {
-            cpu_milli: limits.cpu_milli.unwrap_or(self.cpu_milli / jobs).min(self.cpu_milli),
-            memory: limits.memory.unwrap_or(self.memory / jobs).min(self.memory),
-        }
+        let own = Demand {
+            cpu_milli: limits.cpu_milli.unwrap_or(self.cpu_milli / jobs),
+            memory: limits.memory.unwrap_or(self.memory / jobs),
+        };
+        let all = services.into_iter().fold(own, |sum, service| Demand {
+            cpu_milli: sum.cpu_milli.saturating_add(service.cpu_milli.unwrap_or_default()),
+            memory: sum.memory.saturating_add(service.memory.unwrap_or_default()),
+        });
+        Demand { cpu_milli: all.cpu_milli.min(self.cpu_milli), memory: all.memory.min(self.memory) }
     }
 }
 
@@ -135,7 +145,7 @@ mod tests {
         while order.len() < steps.len() {
             come = (come + 2).min(steps.len());
             let new: Vec<(Name, Demand)> = (0..come)
-                .map(|number| (name(number), BUDGET.demand(&steps[number])))
+                .map(|number| (name(number), BUDGET.demand(&steps[number], [])))
                 .filter(|(name, _)| !order.contains(name))
                 .collect();
             queue.update(new.iter().map(|(name, demand)| (name, *demand)));
@@ -189,7 +199,7 @@ mod tests {
     #[test]
     fn a_step_larger_than_the_machine_runs_alone() {
         let large = Limits { memory: Some(u64::MAX), cpu_milli: Some(u64::MAX), ..Limits::default() };
-        let (large, small) = (BUDGET.demand(&large), BUDGET.demand(&Limits::default()));
+        let (large, small) = (BUDGET.demand(&large, []), BUDGET.demand(&Limits::default(), []));
         let mut queue = Queue::default();
         queue.update([(&name(0), large), (&name(1), small)].into_iter());
         assert_eq!(queue.start(&[], &BUDGET), [(name(0), large)]);
@@ -198,11 +208,22 @@ mod tests {
     }
 
     #[test]
+    fn what_services_may_use_is_added() {
+        let limits = |cpu_milli, memory| Limits { cpu_milli, memory, ..Limits::default() };
+        let demand = |services: &[Limits]| BUDGET.demand(&limits(Some(500), Some(100)), services);
+        assert_eq!(demand(&[limits(None, None)]), Demand { cpu_milli: 500, memory: 100 });
+        let two = [limits(Some(1000), Some(200)), limits(None, Some(300))];
+        assert_eq!(demand(&two), Demand { cpu_milli: 1500, memory: 600 });
+        let vast = [limits(Some(u64::MAX), Some(u64::MAX))];
+        assert_eq!(demand(&vast), Demand { cpu_milli: BUDGET.cpu_milli, memory: BUDGET.memory });
+    }
+
+    #[test]
     fn steps_without_limits_run_as_many_at_once_as_there_are_jobs() {
         let budget = Budget { jobs: 7, cpu_milli: 2000, memory: 1 << 30 };
         let names: Vec<Name> = (0..9).map(name).collect();
         let mut queue = Queue::default();
-        queue.update(names.iter().map(|name| (name, budget.demand(&Limits::default()))));
+        queue.update(names.iter().map(|name| (name, budget.demand(&Limits::default(), []))));
         assert_eq!(queue.start(&[], &budget).len(), 7);
     }
 }

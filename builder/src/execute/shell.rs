@@ -3,14 +3,19 @@
 
 use std::{collections::BTreeMap, ffi::OsString, os::fd::OwnedFd, path::PathBuf, sync::Arc, time::Duration};
 
-use staith_model::{Blame, Digest, Name, Plan, Reason, StepPlan};
+use staith_model::{Blame, Digest, Name, Plan, Reason, RunId, StepOutcome, StepPlan};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
-use super::{Workbench, attempt::of_layer_error, verdict::Verdict, workspace};
+use super::{
+    Stop, Workbench,
+    attempt::{Attempt, Message, of_layer_error},
+    services::Services,
+    verdict::{self, Verdict},
+    workspace,
+};
 use crate::{
-    cache::step_key,
-    engine::{EngineError, OutputChunk, StepExit},
+    cache::{Beside, step_key},
+    engine::{OutputChunk, StepExit, StepSpec},
     layers::{Left, Scratch},
     source::Resolved,
 };
@@ -31,7 +36,10 @@ pub enum Wanted {
 /// A step's workspace, and all that belongs into its sandbox.
 pub struct Shell {
     bench: Arc<Workbench>,
+    plan: Arc<Plan>,
+    source: Arc<Resolved>,
     step: StepPlan,
+    layers: Vec<(Name, Digest)>,
     lowers: Vec<PathBuf>,
     scratch: Scratch,
     left: Option<Left>,
@@ -42,7 +50,7 @@ pub struct Shell {
 /// What runs in the sandbox.
 pub struct Visitor {
     /// For names on the host.
-    pub label: String,
+    pub run: RunId,
     /// Program and arguments.
     pub argv: Vec<OsString>,
     /// Variables beside the step's own.
@@ -59,15 +67,18 @@ impl Shell {
     /// The source or a layer can't be had; whose fault that is and what to do.
     pub async fn open(
         bench: &Arc<Workbench>,
-        plan: &Plan,
+        plan: &Arc<Plan>,
         source: &Arc<Resolved>,
         step: &StepPlan,
-        layers: &[(Name, Digest)],
+        layers: Vec<(Name, Digest)>,
         wanted: Wanted,
     ) -> Result<Self, Reason> {
-        let lowers = workspace::lowers(bench, plan, source, step, layers).await.map_err(reason)?;
+        let lowers = workspace::lowers(bench, plan, source, step, &layers).await.map_err(reason)?;
         let digests: Vec<Digest> = layers.iter().map(|(_, layer)| *layer).collect();
-        let key = step_key(step, bench.image(step).digest, &digests);
+        let beside = plan.services_of(step).into_iter();
+        let beside: Vec<Beside<'_>> =
+            beside.map(|service| (service, bench.image(&service.image).digest)).collect();
+        let key = step_key(step, bench.image(&step.image).digest, &digests, &beside);
         let (mut left, mut other, mut scratch) = (None, None, None);
         if wanted == Wanted::AsItWouldRun {
             match bench.layers.left(&plan.project, &step.name) {
@@ -84,7 +95,9 @@ impl Shell {
             Some(scratch) => scratch,
             None => bench.layers.scratch().map_err(|refused| reason(of_layer_error(&refused)))?,
         };
-        Ok(Self { bench: Arc::clone(bench), step: step.clone(), lowers, scratch, left, other })
+        let (bench, plan, source, step) =
+            (Arc::clone(bench), Arc::clone(plan), Arc::clone(source), step.clone());
+        Ok(Self { bench, plan, source, step, layers, lowers, scratch, left, other })
     }
 
     /// A shell in what a step left when it failed, whatever it would see now. The plan that the bench was made for is that of
@@ -92,7 +105,7 @@ impl Shell {
     ///
     /// # Errors
     /// What it is on top of was collected meanwhile, or the workspace was taken away by somebody else.
-    pub fn reopen(bench: &Arc<Workbench>, left: &Left) -> Result<Self, Reason> {
+    pub fn reopen(bench: &Arc<Workbench>, source: &Arc<Resolved>, left: &Left) -> Result<Self, Reason> {
         let gone = |what: String| Reason {
             blame: Blame::Environment,
             what,
@@ -113,7 +126,9 @@ impl Shell {
             let _ = bench.layers.keep_left(&scratch, found);
             return Err(gone("the step has failed again in the meantime".into()));
         }
-        Ok(Self { bench: Arc::clone(bench), step, lowers, scratch, left: Some(found), other: None })
+        let (plan, layers) = (Arc::new(found.plan.clone()), found.layers.clone());
+        let (bench, source) = (Arc::clone(bench), Arc::clone(source));
+        Ok(Self { bench, plan, source, step, layers, lowers, scratch, left: Some(found), other: None })
     }
 
     /// The step, as it is run here.
@@ -131,25 +146,75 @@ impl Shell {
         self.other.as_ref()
     }
 
-    /// Runs a program to its end, once. Dropping the future ends it.
+    /// Runs a program to its end, once, with the step's services beside it. Dropping the future ends it.
     ///
     /// # Errors
-    /// The engine could not do its part.
+    /// The engine could not do its part, or a service could not be used; what that wrote last is in the words.
     pub async fn run(
         &self,
         visitor: Visitor,
         output: mpsc::Sender<OutputChunk>,
-        cancel: CancellationToken,
-    ) -> Result<StepExit, EngineError> {
+        stop: Stop,
+    ) -> Result<StepExit, Reason> {
         let place = (self.scratch.upper(), self.scratch.work());
-        let mut spec = workspace::sandbox(&self.bench, &self.step, visitor.label, self.lowers.clone(), place);
+        let label = format!("{}-{}", visitor.run, self.step.name);
+        let mut spec = workspace::sandbox(&self.bench, &self.step, label, self.lowers.clone(), place);
         spec.argv = visitor.argv;
         spec.env.extend(visitor.env);
         spec.timeout = NEVER;
         // A fresh one has to be empty.
         spec.goes_on = self.left.is_some();
         spec.terminal = visitor.terminal;
-        self.bench.engine.run(spec, output, cancel).await
+        // Nobody hears of what services do; what has to be known of them is in how it ends.
+        let (tell, mut unheard) = mpsc::channel(16);
+        let hearing = tokio::spawn(async move { while unheard.recv().await.is_some() {} });
+        let attempt = self.attempt(visitor.run, stop, tell);
+        let ended = self.run_beside_services(&attempt, spec, output).await;
+        drop(attempt);
+        let _ = hearing.await;
+        ended
+    }
+
+    async fn run_beside_services(
+        &self,
+        attempt: &Attempt,
+        mut spec: StepSpec,
+        output: mpsc::Sender<OutputChunk>,
+    ) -> Result<StepExit, Reason> {
+        let mut services = Services::begin(attempt, &self.lowers).map_err(reason)?;
+        services.introduce_to(&mut spec);
+        let ran = match services.until_ready().await {
+            Ok(()) => {
+                let running = self.bench.engine.run(spec, output, attempt.stop.cancel.clone());
+                services.run_beside(running).await.map_err(|broken| verdict::of_engine_error(&broken))
+            }
+            Err(verdict) if verdict.outcome == StepOutcome::Cancelled => Ok(StepExit::Cancelled),
+            Err(verdict) => Err(verdict),
+        };
+        let (_, last) = services.end().await;
+        ran.map_err(|verdict| {
+            let mut reason = reason(verdict);
+            for (service, line) in
+                last.iter().flat_map(|(name, lines)| lines.iter().map(move |line| (name, line)))
+            {
+                reason.what.push_str(&format!("\n{service} | {line}"));
+            }
+            reason
+        })
+    }
+
+    /// What services take for the attempt that they are beside.
+    fn attempt(&self, run: RunId, stop: Stop, tell: mpsc::Sender<(Name, Message)>) -> Attempt {
+        Attempt {
+            bench: Arc::clone(&self.bench),
+            run,
+            plan: Arc::clone(&self.plan),
+            step: StepPlan { timeout_seconds: NEVER.as_secs(), ..self.step.clone() },
+            source: Arc::clone(&self.source),
+            layers: self.layers.clone(),
+            stop,
+            tell,
+        }
     }
 
     /// The end. What the step had left when it failed is kept, with all changes since; a fresh workspace is thrown away.

@@ -1,5 +1,7 @@
 //! From how a step's program ended to what that means, in words. Pure.
 
+mod bars;
+
 use staith_model::{Blame, Command, Findings, Reason, StepOutcome, StepPlan, StepResults, TestSummary};
 
 use crate::{
@@ -15,7 +17,13 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    fn project(outcome: StepOutcome, what: String, remedy: Option<String>) -> Self {
+    /// Somebody cancelled it.
+    pub(super) const fn cancelled() -> Self {
+        Self { outcome: StepOutcome::Cancelled, reason: None }
+    }
+
+    /// It failed through the project's fault.
+    pub(super) fn project(outcome: StepOutcome, what: String, remedy: Option<String>) -> Self {
         Self { outcome, reason: Some(Reason { blame: Blame::Project, what, remedy }) }
     }
 
@@ -31,8 +39,8 @@ impl Verdict {
     }
 }
 
-/// The meaning of a program's end, given what its reports said. What a matcher `noticed` in its output explains a failure
-/// and never makes one.
+/// The meaning of a program's end, given what its reports said. What a matcher `noticed` in its output explains a failure,
+/// and makes one only where the step says what may be found.
 pub(super) fn of_exit(
     step: &StepPlan,
     exit: &StepExit,
@@ -40,12 +48,18 @@ pub(super) fn of_exit(
     noticed: Option<&Findings>,
 ) -> Verdict {
     match exit {
-        StepExit::Code(0) => of_results(reported),
+        StepExit::Code(0) => of_results(step, reported, noticed),
         StepExit::Code(127) if matches!(step.command, Command::Shell(_)) => Verdict::project(
             StepOutcome::Failed,
             "a command was not found in the sandbox (exit code 127); its name is in the step's last lines"
                 .into(),
-            Some(NOT_FOUND.into()),
+            Some(not_found(step).into()),
+        ),
+        // A shell's word for the signal, which a program might also choose for another reason.
+        StepExit::Code(code) if *code == 128 + FILE_TOO_LONG && step.limits.disk.is_some() => too_long(
+            step,
+            format!("exit code {code}, as shells tell of signal {FILE_TOO_LONG} (SIGXFSZ)"),
+            "most likely ",
         ),
         StepExit::Code(code) => {
             let mut all = reported.clone();
@@ -53,6 +67,10 @@ pub(super) fn of_exit(
             let parts: Vec<String> =
                 [format!("exit code {code}")].into_iter().chain(failures(&all)).collect();
             Verdict::project(StepOutcome::Failed, parts.join("; "), None)
+        }
+        // Not asked of code 0, above: a script that goes on after it has decided that it does not matter.
+        StepExit::Signal(FILE_TOO_LONG) if step.limits.disk.is_some() => {
+            too_long(step, format!("ended by signal {FILE_TOO_LONG} (SIGXFSZ)"), "")
         }
         StepExit::Signal(signal) => {
             Verdict::project(StepOutcome::Failed, format!("ended by signal {signal}"), None)
@@ -70,7 +88,10 @@ pub(super) fn of_exit(
         StepExit::DiskUsedUp { limit } => Verdict::project(
             StepOutcome::Failed,
             format!("it wrote more than the {} that it may; all its processes were ended", size(*limit)),
-            Some(format!("if it needs more, set `disk` in [steps.{}]", step.name)),
+            Some(format!(
+                "if it needs more, set `disk` in [steps.{}]; each file counts as 4 KiB at least",
+                step.name
+            )),
         ),
         StepExit::HostDiskFull { place, free } => Verdict::broken(
             format!(
@@ -80,29 +101,49 @@ pub(super) fn of_exit(
             ),
             Some("make room, or set STAITH_HOME to a directory on another disk".into()),
         ),
-        StepExit::Cancelled => Verdict { outcome: StepOutcome::Cancelled, reason: None },
+        StepExit::Cancelled => Verdict::cancelled(),
         StepExit::NotStarted { program, why } => Verdict::project(
             StepOutcome::Failed,
             format!("`{program}` could not be started in the sandbox: {why}"),
-            Some(NOT_FOUND.into()),
+            Some(not_found(step).into()),
         ),
     }
 }
 
+/// The signal of the kernel to a program that would make a file longer than it may be.
+const FILE_TOO_LONG: i32 = 25;
+
+/// No file may be longer than all that a step may write, holes counted, because the kernel can bound that at the byte.
+fn too_long(step: &StepPlan, ended: String, how_surely: &str) -> Verdict {
+    let limit = size(step.limits.disk.unwrap_or_default());
+    let what = format!(
+        "{ended}: {how_surely}a file would have been longer than the {limit} that the step may write (holes count)"
+    );
+    let remedy = format!("let it make a shorter file, or set `disk` in [steps.{}]", step.name);
+    Verdict::project(StepOutcome::Failed, what, Some(remedy))
+}
+
 /// Rounded to what people compare with the size of a disk.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     match bytes >> 20 {
         0 => format!("{} KiB", bytes >> 10),
         mebibytes => format!("{mebibytes} MiB"),
     }
 }
 
-const NOT_FOUND: &str =
-    "install it on this host below /usr, or declare its toolchain with `tools` in runner.toml";
+/// What to do about a program that is missing where the step ran.
+const fn not_found(step: &StepPlan) -> &'static str {
+    match step.image {
+        None => "install it on this host below /usr, or declare its toolchain with `tools` in runner.toml",
+        Some(_) => {
+            "the step sees only what is in its image: use one that has the program, or let the step install it"
+        }
+    }
+}
 
 /// A failed test and an error in a report fail the step, also when its program ended as if all were well.
-fn of_results(reported: &StepResults) -> Verdict {
-    let failures = failures(reported);
+fn of_results(step: &StepPlan, reported: &StepResults, noticed: Option<&Findings>) -> Verdict {
+    let failures = bars::below(step, reported, noticed);
     if failures.is_empty() {
         return Verdict { outcome: StepOutcome::Passed, reason: None };
     }
@@ -111,9 +152,15 @@ fn of_results(reported: &StepResults) -> Verdict {
 
 /// What in the results fails a step, in words.
 fn failures(results: &StepResults) -> Vec<String> {
-    let tests = results.tests.as_ref().filter(|tests| tests.failed > 0).map(tests_in_words);
-    let findings = results.findings.as_ref().filter(|findings| findings.errors > 0).map(findings_in_words);
-    tests.into_iter().chain(findings).collect()
+    failed_tests(results).into_iter().chain(errors_found(results)).collect()
+}
+
+fn failed_tests(results: &StepResults) -> Option<String> {
+    results.tests.as_ref().filter(|tests| tests.failed > 0).map(tests_in_words)
+}
+
+fn errors_found(results: &StepResults) -> Option<String> {
+    results.findings.as_ref().filter(|findings| findings.errors > 0).map(findings_in_words)
 }
 
 fn tests_in_words(tests: &TestSummary) -> String {
@@ -178,6 +225,36 @@ mod tests {
         let verdict = of_exit(&step, &StepExit::Code(code), &reported, noticed.as_ref());
         assert_eq!(verdict.outcome == StepOutcome::Passed, verdict.reason.is_none());
         verdict.reason.map(|reason| reason.what)
+    }
+
+    #[test]
+    fn the_bound_on_a_files_length_is_told_where_there_is_one() {
+        let mut step = StepPlan::new("a".parse().unwrap(), Command::Shell("x".into()), Digest::of(b"tree"));
+        let told =
+            |step: &StepPlan, exit| of_exit(step, &exit, &StepResults::default(), None).reason.unwrap();
+        assert_eq!(told(&step, StepExit::Code(153)).what, "exit code 153");
+        assert_eq!(told(&step, StepExit::Signal(25)).what, "ended by signal 25");
+        step.limits.disk = Some(32 << 20);
+        let known = told(&step, StepExit::Signal(25));
+        assert!(known.what.contains("32 MiB") && !known.what.contains("likely"), "{known:?}");
+        assert!(known.remedy.unwrap().contains("`disk` in [steps.a]"));
+        assert!(told(&step, StepExit::Code(153)).what.contains("most likely a file would"));
+        assert_eq!(told(&step, StepExit::Code(152)).what, "exit code 152");
+    }
+
+    #[test]
+    fn what_is_missing_is_missing_where_the_step_ran() {
+        let remedy = |image: Option<&str>, exit: &StepExit| {
+            let step = StepPlan::new("a".parse().unwrap(), Command::Shell("x".into()), Digest::of(b"tree"));
+            let step = StepPlan { image: image.map(str::to_owned), ..step };
+            of_exit(&step, exit, &StepResults::default(), None).reason.unwrap().remedy.unwrap()
+        };
+        let gone = StepExit::NotStarted { program: "x".into(), why: "not found".into() };
+        for exit in [StepExit::Code(127), gone] {
+            assert!(remedy(None, &exit).contains("on this host"));
+            let of_image = remedy(Some("alpine:3"), &exit);
+            assert!(of_image.contains("its image") && !of_image.contains("host"), "{of_image}");
+        }
     }
 
     #[test]

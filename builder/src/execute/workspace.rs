@@ -2,11 +2,11 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use staith_model::{Command, Digest, Name, Plan, StepPlan};
+use staith_model::{Digest, Name, Plan, StepPlan};
 
 use super::{
     Workbench,
-    attempt::{blocking, of_layer_error},
+    attempt::{argv, blocking, of_layer_error},
     verdict::Verdict,
 };
 use crate::{engine::StepSpec, source::Resolved};
@@ -70,16 +70,13 @@ pub(super) fn sandbox(
 ) -> StepSpec {
     StepSpec {
         label,
-        image: bench.image(step).clone(),
+        image: bench.image(&step.image).clone(),
         lowers,
         upper,
         work,
         goes_on: false,
         workdir: step.workdir.clone(),
-        argv: match &step.command {
-            Command::Shell(script) => vec!["/bin/sh".into(), "-ec".into(), script.into()],
-            Command::Argv(argv) => argv.iter().map(Into::into).collect(),
-        },
+        argv: argv(&step.command),
         env: step.env.clone(),
         secrets: bench.secrets.variables(&step.secrets),
         network: step.network,

@@ -3,7 +3,10 @@
 use std::{io, path::Path};
 
 use super::archive::Flaw;
-use crate::engine::EngineError;
+use crate::{
+    engine::EngineError,
+    upkeep::{NoRoom, is_over_budget},
+};
 
 /// Why an image can't be had. What it was asked for by is added by whoever asked.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +47,7 @@ impl ImageError {
                 "make the image again with its usual tool (docker, podman, buildah), or use another"
                     .to_owned()
             }
+            Self::Io { source, .. } if is_over_budget(source) => NoRoom::REMEDY.to_owned(),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "make room, or set STAITH_HOME to a directory on another disk".to_owned()
             }

@@ -8,7 +8,7 @@
 use std::{
     collections::BTreeMap,
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Write},
     os::{
         fd::{AsFd, OwnedFd},
         unix::ffi::OsStrExt,
@@ -25,7 +25,10 @@ use rustix::{
 };
 
 use super::archive::{Flaw, LONGEST_PATH};
-use crate::layers::{OPAQUE, open_below};
+use crate::{
+    layers::{OPAQUE, open_below},
+    upkeep::{GrowingRoom, whole_blocks},
+};
 
 /// Names in one layer.
 const MOST_ENTRIES: u64 = 1_000_000;
@@ -106,17 +109,41 @@ pub(super) struct Place {
     root_mode: Option<(Mode, u64)>,
     entries: u64,
     bytes: u64,
+    room: GrowingRoom,
+}
+
+/// A file that asks before it grows.
+struct Asking<'a> {
+    file: File,
+    room: &'a mut GrowingRoom,
+}
+
+impl Write for Asking<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.room.take(bytes.len() as u64)?;
+        self.file.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Place {
     /// Over two empty directories on one file system.
-    pub(super) fn new(root: &Path, replaced: &Path, owner: Option<(u32, u32)>) -> io::Result<Self> {
+    pub(super) fn new(
+        root: &Path,
+        replaced: &Path,
+        owner: Option<(u32, u32)>,
+        room: GrowingRoom,
+    ) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = |path: &Path| rustix::fs::open(path, flags, Mode::empty());
         let (root, replaced) = (open(root)?, open(replaced)?);
         give(&root, owner)?;
         let (modes, root_mode) = (BTreeMap::new(), None);
-        Ok(Self { root, replaced, owner, modes, root_mode, entries: 0, bytes: 0 })
+        Ok(Self { root, replaced, owner, modes, root_mode, entries: 0, bytes: 0, room })
     }
 
     /// What is at a path; nothing also where a part of the path is no directory.
@@ -162,7 +189,7 @@ impl Place {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&parent, path.name(), flags, Mode::from_raw_mode(0o600))
             .map_err(|errno| refused(path, errno))?;
-        let mut file = File::from(file);
+        let mut file = Asking { file: File::from(file), room: &mut self.room };
         let left = MOST_BYTES - self.bytes;
         // One byte more than there may be tells too much from just enough.
         let written = io::copy(&mut content.take(left + 1), &mut file)?;
@@ -170,6 +197,7 @@ impl Place {
             return Err(Flaw::TooLarge(format!("it unpacks to more than {} GiB", MOST_BYTES >> 30)));
         }
         self.bytes += written;
+        let file = file.file;
         give(&file, self.owner)?;
         fchmod(&file, plain(mode)).map_err(io::Error::from)?;
         rustix::fs::futimens(&file, &at_time(modified)).map_err(io::Error::from)?;
@@ -242,8 +270,9 @@ impl Place {
         Ok(fsetxattr(&directory, OPAQUE[0], b"y", XattrFlags::empty()).map_err(io::Error::from)?)
     }
 
-    /// Gives the directories their modes and times, deepest first. Returns how much there is: names and bytes.
-    pub(super) fn finish(self) -> Result<(u64, u64), Flaw> {
+    /// Gives the directories their modes and times, deepest first. Returns how much there is: names and bytes, and the room
+    /// that they take.
+    pub(super) fn finish(self) -> Result<(u64, u64, GrowingRoom), Flaw> {
         for (path, (mode, modified)) in self.modes.iter().rev() {
             // One that was replaced by something else later has no mode of its own any more.
             if self.there(path)? == There::Directory {
@@ -255,7 +284,7 @@ impl Place {
         let (mode, modified) = self.root_mode.unwrap_or((Mode::from_raw_mode(0o755), 0));
         fchmod(&self.root, mode).map_err(io::Error::from)?;
         rustix::fs::futimens(&self.root, &at_time(modified)).map_err(io::Error::from)?;
-        Ok((self.entries, self.bytes))
+        Ok((self.entries, self.bytes, self.room))
     }
 
     fn count(&mut self) -> Result<(), Flaw> {
@@ -263,7 +292,7 @@ impl Place {
         if self.entries > MOST_ENTRIES {
             return Err(Flaw::TooLarge(format!("it holds more than {MOST_ENTRIES} files")));
         }
-        Ok(())
+        Ok(self.room.take(whole_blocks(1))?)
     }
 
     /// Counts a new thing that is no directory, and makes its name free. The directory that it goes into.

@@ -30,13 +30,19 @@ use super::{
     store::{Known, Store},
     unpack::unpack,
 };
+use crate::upkeep::GrowingRoom;
 
 /// How long a connection may take.
 const CONNECTING: Duration = Duration::from_secs(20);
 /// How long a registry may say nothing.
 const STALLED: Duration = Duration::from_secs(30);
-/// How long a manifest may take as a whole: the client reads it into memory, so this bounds how much that can be.
+/// How long a manifest may take as a whole.
 const FOR_A_MANIFEST: Duration = Duration::from_secs(30);
+/// How much more memory than before this process may have while a registry answers a question. The client reads manifests, tokens and
+/// what is said with errors into memory, as long as they are, so what comes is watched from outside. None is a hundredth as long.
+const FOR_AN_ANSWER: u64 = 128 << 20;
+/// How often that is looked at; a fast network brings some megabytes meanwhile.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 /// Blobs that come at once.
 const AT_ONCE: usize = 3;
 /// How often a blob is asked for; what has come already is not asked for again.
@@ -125,8 +131,17 @@ impl Remote {
         &self,
         asked: impl Future<Output = Result<T, OciDistributionError>>,
     ) -> Result<T, Unanswered> {
-        match tokio::time::timeout(FOR_A_MANIFEST, asked).await {
-            Ok(answered) => answered.map_err(|error| failure(&self.registry, error)),
+        let bounded = async {
+            tokio::select! {
+                // First of all, because an answer that comes fast enough is always ready to go on.
+                biased;
+                () = grown_too_much() => Err(too_long(&self.registry)),
+                answered = asked => Ok(answered),
+            }
+        };
+        match tokio::time::timeout(FOR_A_MANIFEST, bounded).await {
+            Ok(Err(too_long)) => Err(too_long),
+            Ok(Ok(answered)) => answered.map_err(|error| failure(&self.registry, error)),
             Err(_) => {
                 let why =
                     format!("{} did not answer within {} seconds", self.registry, FOR_A_MANIFEST.as_secs());
@@ -198,14 +213,16 @@ impl Remote {
         }
         let blob = digest_of(layer)?;
         let partial = store.partial(&blob);
-        self.whole_blob(layer, &blob, &partial, tell).await?;
+        let room = self.whole_blob(layer, &blob, &partial, store, tell).await?;
         let (store, unpacked) = (Arc::clone(store), *unpacked);
         let unpacking = tokio::task::spawn_blocking(move || {
             // Until it is unpacked, also when whoever waits for it goes away.
             let _turn = turn;
             let file = File::open(&partial).map_err(at("opening", &partial))?;
             let made = unpack_into(&store, file, Some(&unpacked));
-            let _ = std::fs::remove_file(&partial);
+            if std::fs::remove_file(&partial).is_ok() {
+                room.gone();
+            }
             made.map(drop)
         });
         let panicked =
@@ -213,26 +230,27 @@ impl Remote {
         unpacking.await.map_err(panicked)?
     }
 
-    /// Lets a blob come into a file, in as many attempts as it takes, and checks what it is.
+    /// Lets a blob come into a file, in as many attempts as it takes, and checks what it is. The room that it takes.
     async fn whole_blob(
         &self,
         layer: &Descriptor,
         blob: &Digest,
         path: &Path,
+        store: &Store,
         tell: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<(), ImageError> {
+    ) -> Result<GrowingRoom, ImageError> {
         if layer.size > LARGEST_BLOB {
             return Err(ImageError::unsound("a layer is too large", format!("{} bytes", layer.size)));
         }
         let mut attempt = 1;
         loop {
-            let mut growing = Growing::open(path.to_path_buf()).await?;
+            let mut growing = Growing::open(path.to_path_buf(), store.room_for_partial()).await?;
             let resumed = growing.bytes;
             if attempt == 1 {
                 tell(resumed);
             }
             let failed = match self.more(layer, blob, &mut growing, tell).await {
-                Ok(()) if growing.hash.clone().finish() == *blob => return Ok(()),
+                Ok(()) if growing.hash.clone().finish() == *blob => return Ok(growing.room),
                 Ok(()) => {
                     growing.forget()?;
                     let why = format!(
@@ -326,6 +344,35 @@ impl Remote {
     }
 }
 
+fn too_long(registry: &str) -> Unanswered {
+    let why = format!(
+        "{registry} answers with more than {} MiB, where some kilobytes are usual",
+        FOR_AN_ANSWER >> 20
+    );
+    Unanswered::Refused(ImageError::missing(
+        why,
+        "check the image's name and the registry; this one can't be used",
+    ))
+}
+
+/// Returns when this process has so much more memory than it had that what a registry sends can't be an honest answer.
+async fn grown_too_much() {
+    let Some(before) = resident() else { return std::future::pending().await };
+    let mut look = tokio::time::interval(BETWEEN_LOOKS);
+    loop {
+        look.tick().await;
+        if resident().is_some_and(|now| now > before + FOR_AN_ANSWER) {
+            return;
+        }
+    }
+}
+
+/// Bytes of memory that this process has; none where the kernel does not tell.
+fn resident() -> Option<u64> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?.split(' ').nth(1)?.parse::<u64>().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}
+
 fn settings(registry: &str, is_local: bool) -> ClientConfig {
     ClientConfig {
         // Only what never leaves this machine may come without TLS.
@@ -377,11 +424,12 @@ struct Growing {
     file: File,
     hash: DigestStream,
     bytes: u64,
+    room: GrowingRoom,
 }
 
 impl Growing {
     /// With what is there already, which is read for its digest.
-    async fn open(path: PathBuf) -> Result<Self, ImageError> {
+    async fn open(path: PathBuf, room: GrowingRoom) -> Result<Self, ImageError> {
         let open = move || -> Result<Self, ImageError> {
             let file = File::options()
                 .create(true)
@@ -392,7 +440,7 @@ impl Growing {
             let seen = Seen::default();
             let bytes = std::io::copy(&mut Hashing::new(&file, &seen), &mut std::io::sink())
                 .map_err(at("reading", &path))?;
-            Ok(Self { path, file, hash: seen.stream(), bytes })
+            Ok(Self { path, file, hash: seen.stream(), bytes, room })
         };
         let panicked =
             |error: tokio::task::JoinError| ImageError::unsound("reading a layer", error.to_string());
@@ -400,6 +448,7 @@ impl Growing {
     }
 
     fn add(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
+        self.room.take(bytes.len() as u64).map_err(at("writing", &self.path))?;
         // A few kilobytes into the page cache: not worth another thread.
         self.file.write_all(bytes).map_err(at("writing", &self.path))?;
         self.hash.update(bytes);

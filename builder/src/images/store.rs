@@ -24,7 +24,10 @@ use super::{
     error::{ImageError, at},
     place::Place,
 };
-use crate::layers::{Workbench, is_trusted, trust};
+use crate::{
+    layers::{Workbench, is_trusted, trust},
+    upkeep::{Allowance, GrowingRoom, allowed, whole_blocks},
+};
 
 /// How often a lock is tried that another process holds.
 const BETWEEN_TRIES: Duration = Duration::from_millis(50);
@@ -35,6 +38,7 @@ pub(super) struct Store {
     root: PathBuf,
     owner: Option<(u32, u32)>,
     bench: Arc<Workbench>,
+    allowance: Option<Arc<dyn Allowance>>,
 }
 
 /// What is known of an image that is here.
@@ -65,20 +69,25 @@ struct Whole {
 pub(super) struct Turn(#[expect(dead_code, reason = "held, not read")] File);
 
 impl Store {
-    pub(super) fn open(root: &Path, owner: Option<(u32, u32)>) -> Result<Self, ImageError> {
+    pub(super) fn open(
+        root: &Path,
+        owner: Option<(u32, u32)>,
+        allowance: Option<Arc<dyn Allowance>>,
+    ) -> Result<Self, ImageError> {
         for part in ["layers", "known", "tags", "partial", "locks"] {
             let path = root.join(part);
             fs::create_dir_all(&path).map_err(at("making", &path))?;
         }
         let bench = Workbench::open(root).map_err(at("opening", root))?;
-        Ok(Self { root: root.to_path_buf(), owner, bench })
+        Ok(Self { root: root.to_path_buf(), owner, bench, allowance })
     }
 
     /// The layer with this digest, if it is here and whole.
     pub(super) fn layer(&self, digest: &Digest) -> Option<PathBuf> {
         let dir = self.root.join("layers").join(digest.hex());
-        let whole: Whole = read_json(&dir.with_extension("json"))?;
         let mark = dir.with_extension("seen");
+        self.bench.uses(&format!("layers/{}", digest.hex()), &mark);
+        let whole: Whole = read_json(&dir.with_extension("json"))?;
         if is_trusted(&mark) {
             return dir.is_dir().then_some(dir);
         }
@@ -105,13 +114,14 @@ impl Store {
         );
         let (root, replaced) = (scratch.1.join("root"), scratch.1.join("replaced"));
         fs::create_dir(&root).and_then(|()| fs::create_dir(&replaced)).map_err(at("making", &root))?;
-        let mut place = Place::new(&root, &replaced, self.owner).map_err(at("opening", &root))?;
+        let room = GrowingRoom::new(self.allowance.clone(), false);
+        let mut place = Place::new(&root, &replaced, self.owner, room).map_err(at("opening", &root))?;
         let digest = fill(&mut place)?;
         if let Some(wanted) = wanted.filter(|wanted| **wanted != digest) {
             let why = format!("its archive should have the digest {wanted}, and has {digest}");
             return Err(ImageError::unsound("a layer is not what the image says", why));
         }
-        let (entries, bytes) =
+        let (entries, bytes, room) =
             place.finish().map_err(|flaw| ImageError::of_flaw("finishing a layer", flaw))?;
         let dir = self.root.join("layers").join(digest.hex());
         let shape = shape(&root).map_err(at("reading", &root))?;
@@ -125,6 +135,7 @@ impl Store {
         fs::rename(&root, &dir).map_err(at("moving into place", &dir))?;
         trust(&dir.with_extension("seen")).map_err(at("marking", &dir))?;
         self.write_json(&dir.with_extension("json"), &Whole { entries, bytes, shape })?;
+        room.placed();
         Ok(digest)
     }
 
@@ -147,7 +158,7 @@ impl Store {
 
     /// What is known of an image, if all its layers are here.
     pub(super) fn known(&self, image: &Digest) -> Option<Known> {
-        let known: Known = read_json(&self.record("known", &image.hex()))?;
+        let known: Known = self.read_used("known", &image.hex())?;
         known.layers.iter().all(|layer| self.layer(layer).is_some()).then_some(known)
     }
 
@@ -157,7 +168,7 @@ impl Store {
 
     /// What a name last meant.
     pub(super) fn meaning(&self, name: &str) -> Option<Meaning> {
-        read_json(&self.record("tags", &Digest::of(name.as_bytes()).hex()))
+        self.read_used("tags", &Digest::of(name.as_bytes()).hex())
     }
 
     pub(super) fn mean(&self, name: &str, meaning: &Meaning) -> Result<(), ImageError> {
@@ -166,7 +177,14 @@ impl Store {
 
     /// Where a blob grows until it is whole.
     pub(super) fn partial(&self, blob: &Digest) -> PathBuf {
-        self.root.join("partial").join(blob.hex())
+        let path = self.root.join("partial").join(blob.hex());
+        self.bench.uses(&format!("partial/{}", blob.hex()), &path);
+        path
+    }
+
+    /// Room for a blob. What has come of it stays, unless it is said to be gone.
+    pub(super) fn room_for_partial(&self) -> GrowingRoom {
+        GrowingRoom::new(self.allowance.clone(), true)
     }
 
     /// A file for something that is needed for a moment.
@@ -209,12 +227,21 @@ impl Store {
         self.root.join(kind).join(format!("{name}.json"))
     }
 
+    /// A record that this process uses from here on.
+    fn read_used<T: DeserializeOwned>(&self, kind: &str, name: &str) -> Option<T> {
+        let path = self.record(kind, name);
+        self.bench.uses(&format!("{kind}/{name}.json"), &path);
+        read_json(&path)
+    }
+
     /// Not synced: a record that a power failure tore can't be read, and then what it says is found out again.
     fn write_json(&self, path: &Path, value: &impl Serialize) -> Result<(), ImageError> {
         let write = || -> io::Result<()> {
+            let room = allowed(self.allowance.as_ref(), whole_blocks(1))?;
             let mut file = tempfile::NamedTempFile::new_in(&self.root)?;
             file.write_all(&serde_json::to_vec(value)?)?;
             file.persist(path)?;
+            room.placed();
             Ok(())
         };
         write().map_err(at("writing", path))
@@ -234,6 +261,13 @@ impl Drop for Scratch {
 
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
+}
+
+/// Whether a layer of an image is there with all its names, kinds and sizes. Its bytes can't be compared with anything: what has a
+/// digest is the archive that they came in.
+pub(crate) fn is_whole(dir: &Path) -> bool {
+    let whole: Option<Whole> = read_json(&dir.with_extension("json"));
+    whole.is_some_and(|whole| shape(dir).is_ok_and(|shape| shape == whole.shape))
 }
 
 /// Names, kinds and sizes of all that is in a directory.

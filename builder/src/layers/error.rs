@@ -7,7 +7,10 @@ use std::{
 
 use staith_model::{Digest, Name, RelPath};
 
-use crate::source::BadGlob;
+use crate::{
+    source::BadGlob,
+    upkeep::{NoRoom, is_over_budget},
+};
 
 /// Why a layer could not be made or read.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +91,7 @@ impl LayerError {
     /// What to do about it, in a sentence for people.
     pub fn remedy(&self) -> Option<String> {
         match self {
+            Self::Io { source, .. } if is_over_budget(source) => Some(NoRoom::REMEDY.to_owned()),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 Some("Free some space on the file system of the store.".to_owned())
             }
@@ -106,9 +110,9 @@ impl LayerError {
                 "Let one of the steps need the other (`needs = [\"{first}\"]` in `{second}`), or let them write to \
                  different paths."
             )),
-            Self::Missing(_) | Self::Damaged { .. } => {
-                Some("Run the step that makes it again without its cache.".to_owned())
-            }
+            Self::Missing(_) | Self::Damaged { .. } => Some(
+                "Run again: the step that makes it is then run, and what is damaged is replaced.".to_owned(),
+            ),
         }
     }
 }

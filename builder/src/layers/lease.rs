@@ -76,11 +76,6 @@ impl InUse {
     pub(crate) fn has_content(&self, blob: &[u8; 20], changed: i64) -> bool {
         self.contents.contains(blob) || self.since.is_some_and(|since| changed >= since)
     }
-
-    /// Whether nobody uses the store.
-    pub(crate) fn is_nobody(&self) -> bool {
-        self.since.is_none()
-    }
 }
 
 /// The store's gate, held alone until the file is dropped: nobody names anything meanwhile. Hold it for moments.

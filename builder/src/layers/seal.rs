@@ -24,7 +24,10 @@ use super::{
     upper::{Found, OPAQUE, Seen, chmod_below, escaped, open_below, open_root, walk},
     workbench::Workbench,
 };
-use crate::source::Globs;
+use crate::{
+    cores::{self, MANY},
+    source::Globs,
+};
 
 /// What of a file's mode is kept: whether it can be executed and who may read it, never writing by others.
 const PLAIN_MODE: u32 = 0o755;
@@ -66,8 +69,15 @@ pub(super) fn plain_manifest(
             .map_err(at("reading", &upper.join(&thing.path)))?;
         Ok((path, entry))
     };
-    let entries: Result<BTreeMap<_, _>, _> = choice.keep.par_iter().with_min_len(16).map(entry_of).collect();
+    let entries: Result<BTreeMap<_, _>, _> = cores::each(&choice.keep, is_much(seen), entry_of);
     Ok(LayerManifest { entries: entries? })
+}
+
+/// Whether hashing these takes so long that other threads are worth starting.
+fn is_much(seen: &[Seen]) -> bool {
+    const LONG: u64 = 4 << 20;
+    let sizes = seen.iter().map(|thing| if let Found::File { size, .. } = thing.kind { size } else { 0 });
+    seen.len() > MANY || sizes.sum::<u64>() > LONG
 }
 
 fn plain_entry(

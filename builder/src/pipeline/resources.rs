@@ -36,7 +36,7 @@ pub(super) const KEYS: Keys = Keys {
         key("memory", Shape::Text(&SIZE), "half of the host's", "Memory that each step may use."),
         key("cpu", CPU, "the host's", "Processors that each step may use."),
         key("processes", PROCESSES, "the host's", "Processes and threads that each step may have at once."),
-        key("disk", Shape::Text(&SIZE), "the host's", "Bytes that each step may write."),
+        key("disk", Shape::Text(&SIZE), "the host's", "Bytes that each step may write, as `disk` of a step."),
         key("timeout", Shape::Text(&DURATION), "`\"30m\"`", "Each step is ended after this time."),
         key("network", Shape::Word(&NETWORKS), "`\"loopback\"`", "What each step may reach."),
         key(

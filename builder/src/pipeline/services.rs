@@ -1,5 +1,7 @@
 //! The `[services.*]` tables.
 
+use std::collections::BTreeSet;
+
 use staith_model::{Limits, Name, Readiness, ServicePlan};
 
 use super::{
@@ -16,6 +18,9 @@ use super::{
 
 const DEFAULT_READY_SECONDS: u64 = 60;
 
+const PORT: Shape = Shape::Whole { least: 1, most: MOST_PORT };
+const MOST_PORT: u64 = u16::MAX as u64;
+
 pub(super) const KEYS: Keys = Keys {
     known: &[
         key(
@@ -28,7 +33,7 @@ pub(super) const KEYS: Keys = Keys {
             "run",
             SCRIPT_OR_ARGUMENTS,
             "what the image says",
-            "What it runs: as `run` of a step, but it is to go on until the steps that name it have ended.",
+            "What it runs: as `run` of a step, but it is to go on, in the foreground, until the step that names it has ended.",
         ),
         key(
             "env",
@@ -42,13 +47,20 @@ pub(super) const KEYS: Keys = Keys {
             Shape::Table(&READY_KEYS),
             REQUIRED,
             "How it shows that it can be used: `{ port = 5432 }`, once it accepts connections there, or \
-             `{ run = \"pg_isready\" }`, once this command in its sandbox succeeds. The steps that name it start after that.",
+             `{ run = \"pg_isready\" }`, once this command in its sandbox succeeds and its `ports` accept connections, too. A \
+             step that names it starts after that.",
         ),
         key(
             "within",
             Shape::Text(&DURATION),
             "`\"60s\"`",
-            "Time that it has for that. After it, the environment is to blame, not the step.",
+            "Time that it has for that. After it, the step is not run, and the environment is to blame.",
+        ),
+        key(
+            "ports",
+            Shape::List { of: &PORT, filled: true },
+            "that of `ready`",
+            "Ports at which steps reach it, beside that of `ready`. A service whose `ready` is a command needs them.",
         ),
         key("memory", Shape::Text(&SIZE), "half of the host's", "As `memory` of a step."),
         key("cpu", CPU, "the host's", "As `cpu` of a step."),
@@ -64,7 +76,7 @@ pub(super) const KEYS: Keys = Keys {
         ("healthcheck", "ready"),
         ("health-check", "ready"),
         ("port", "ready"),
-        ("ports", "ready"),
+        ("expose", "ports"),
         ("timeout", "within"),
         ("deadline", "within"),
         ("cpus", "cpu"),
@@ -75,12 +87,7 @@ pub(super) const KEYS: Keys = Keys {
 
 pub(super) const READY_KEYS: Keys = Keys {
     known: &[
-        key(
-            "port",
-            Shape::Whole { least: 1, most: 65_535 },
-            "this or `run`",
-            "It is ready once it accepts connections on this port.",
-        ),
+        key("port", PORT, "this or `run`", "It is ready once it accepts connections on this port."),
         key(
             "run",
             SCRIPT_OR_ARGUMENTS,
@@ -167,6 +174,7 @@ fn service<'t>(
     variables::check_templates(&table, &env, known);
     let secrets = variables::secrets(&table, &env);
     let ready = ready(&table);
+    let ports = ports(&table, ready.as_ref());
     let within = table.text("within", |text| amounts::seconds(text, 1));
     let limits = resources::limits(&table, &Limits::default());
     Some(ServicePlan {
@@ -175,7 +183,7 @@ fn service<'t>(
         command,
         env: variables::values(env),
         secrets,
-        ports: ready.iter().filter_map(Readiness::port).collect(),
+        ports,
         ready: ready?,
         ready_seconds: within.map_or(DEFAULT_READY_SECONDS, |within| within.value),
         limits,
@@ -199,13 +207,31 @@ fn service_name(entry: &Entry<'_>, problems: &Problems) -> Option<Name> {
     None
 }
 
+/// Where steps reach it: that of its readiness, and what `ports` says; ascending, each once.
+fn ports(table: &Table<'_>, ready: Option<&Readiness>) -> Vec<u16> {
+    let listed = table.filled_numbers("ports", 1, MOST_PORT).unwrap_or_default();
+    let listed = listed.into_iter().filter_map(|port| u16::try_from(port).ok());
+    let all: BTreeSet<u16> = ready.and_then(Readiness::port).into_iter().chain(listed).collect();
+    if let (Some(Readiness::Command(_)), Some(entry), false) =
+        (ready, table.entry("ready"), table.has("ports"))
+    {
+        table.problems().add(Problem::at(
+            entry.value.span(),
+            "the service names no port",
+            "a command tells when it is ready, and nothing says where steps reach it",
+            "add the ports at which it listens: `ports = [5432]`",
+        ));
+    }
+    all.into_iter().collect()
+}
+
 fn ready(table: &Table<'_>) -> Option<Readiness> {
     let Some(entry) = table.entry("ready") else {
         table.missing("ready", "ready = { port = 5432 }");
         return None;
     };
     let ready = Table::below("`ready`".into(), entry.value, &READY_KEYS, table.problems())?;
-    let (port, run) = (ready.number("port", 1, 65_535), commands::optional(&ready));
+    let (port, run) = (ready.number("port", 1, MOST_PORT), commands::optional(&ready));
     match (ready.entry("port"), ready.entry("run")) {
         (None, None) => {
             ready.missing("port", "port = 5432` or `run = \"...\"");

@@ -1,6 +1,6 @@
 //! Walks the tables of a `runner.toml`: typed getters that complain at the place of what is wrong and go on.
 
-use std::ops::Range;
+use std::{fmt::Display, ops::Range};
 
 use toml::{
     Spanned,
@@ -128,11 +128,19 @@ impl<'t> Table<'t> {
         key: &str,
         understand: impl Fn(&str) -> Understood<T>,
     ) -> Option<Vec<Placed<T>>> {
+        let items = self.items(key, "texts", "\"...\"")?;
+        let understood: Vec<_> = items.iter().map(|item| self.understand(key, item, &understand)).collect();
+        understood.into_iter().collect()
+    }
+
+    /// The items of a list that is not too long to be looked at.
+    fn items(&self, key: &str, of: &str, example: impl Display) -> Option<&'t [Spanned<DeValue<'t>>]> {
         let entry = self.entry(key)?;
         let Some(items) = entry.value.get_ref().as_array() else {
             let help = match entry.value.get_ref() {
-                DeValue::String(text) => format!("write `{key} = [\"{text}\"]`"),
-                _ => format!("write a list of texts: `{key} = [\"...\"]`"),
+                DeValue::String(text) if of == "texts" => format!("write `{key} = [\"{text}\"]`"),
+                DeValue::Integer(number) if of == "numbers" => format!("write `{key} = [{number}]`"),
+                _ => format!("write a list of {of}: `{key} = [{example}]`"),
             };
             self.wrong_kind(key, entry.value, "a list", help);
             return None;
@@ -146,8 +154,7 @@ impl<'t> Table<'t> {
             self.complain(key, entry.value.span(), complaint);
             return None;
         }
-        let understood: Vec<_> = items.iter().map(|item| self.understand(key, item, &understand)).collect();
-        understood.into_iter().collect()
+        Some(items)
     }
 
     /// As [`list`](Self::list), for a list that must not be empty; the default where the key is absent is another matter.
@@ -157,20 +164,19 @@ impl<'t> Table<'t> {
         understand: impl Fn(&str) -> Understood<T>,
     ) -> Option<Vec<Placed<T>>> {
         let list = self.list(key, understand)?;
-        if list.is_empty() {
-            let place = self.entry(key)?.value.span();
-            self.complain(
-                key,
-                place,
-                Complaint {
-                    what: "is empty".into(),
-                    label: "an empty list asks for nothing".into(),
-                    help: format!("name something in it, or leave `{key}` out"),
-                },
-            );
-            return None;
+        self.is_filled(key, &list).then_some(list)
+    }
+
+    fn is_filled<T>(&self, key: &str, list: &[T]) -> bool {
+        if let Some(entry) = self.entry(key).filter(|_| list.is_empty()) {
+            let complaint = Complaint {
+                what: "is empty".into(),
+                label: "an empty list asks for nothing".into(),
+                help: format!("name something in it, or leave `{key}` out"),
+            };
+            self.complain(key, entry.value.span(), complaint);
         }
-        Some(list)
+        !list.is_empty()
     }
 
     /// `true` or `false`.
@@ -186,10 +192,20 @@ impl<'t> Table<'t> {
 
     /// A whole number from `least` to `most`.
     pub(super) fn number(&self, key: &str, least: u64, most: u64) -> Option<u64> {
-        let entry = self.entry(key)?;
+        self.number_at(key, self.entry(key)?.value, least, most)
+    }
+
+    /// A list of such numbers that is not empty; none where the key is absent or any of them is wrong.
+    pub(super) fn filled_numbers(&self, key: &str, least: u64, most: u64) -> Option<Vec<u64>> {
+        let items = self.items(key, "numbers", least)?;
+        let numbers: Vec<_> = items.iter().map(|item| self.number_at(key, item, least, most)).collect();
+        self.is_filled(key, &numbers).then_some(numbers)?.into_iter().collect()
+    }
+
+    fn number_at(&self, key: &str, value: &Spanned<DeValue<'_>>, least: u64, most: u64) -> Option<u64> {
         let help = format!("write a whole number from {least} to {most}, without quotes");
-        let DeValue::Integer(integer) = entry.value.get_ref() else {
-            self.wrong_kind(key, entry.value, "a whole number", help);
+        let DeValue::Integer(integer) = value.get_ref() else {
+            self.wrong_kind(key, value, "a whole number", help);
             return None;
         };
         let number = u64::from_str_radix(integer.as_str(), integer.radix()).ok();
@@ -200,7 +216,7 @@ impl<'t> Table<'t> {
                 label: format!("{integer} is outside {least} to {most}"),
                 help,
             };
-            self.complain(key, entry.value.span(), complaint);
+            self.complain(key, value.span(), complaint);
         }
         fitting
     }

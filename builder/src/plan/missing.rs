@@ -1,43 +1,78 @@
 //! What a plan needs that this host lacks, said before anything runs.
 
-use staith_model::{Command, Name, Plan, StepPlan, Tool};
+use staith_model::{Command, Name, Plan, Readiness, Tool};
 
 use super::programs;
 
-/// A program that a step surely runs and that is not there.
+/// A program that a step or a service surely runs and that is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingProgram {
-    /// The step.
-    pub step: Name,
+    /// The step or service.
+    pub by: Name,
+    /// Whether it is a service.
+    pub is_service: bool,
     /// The program's name.
     pub program: String,
     /// How to get it, in one sentence for people.
     pub remedy: String,
 }
 
-/// The programs that steps of `plan` surely run and that `found` does not find, in the order of the plan.
+/// Somebody who runs a command in an image.
+struct Runner<'a> {
+    name: &'a Name,
+    is_service: bool,
+    image: &'a Option<String>,
+    command: &'a Command,
+}
+
+/// The programs that steps and services of `plan` surely run and that `found` does not find, in the order of the plan.
 ///
-/// `found` is asked for plain names such as `cargo`; it should look where the step will: in the `PATH` of the step's image,
-/// or of the host image with the plan's tools.
-pub fn missing_programs(plan: &Plan, found: &dyn Fn(&StepPlan, &str) -> bool) -> Vec<MissingProgram> {
-    let missing = plan.steps.iter().flat_map(|step| {
+/// `found` is asked for plain names such as `cargo`; it should look where they will be looked for: in the `PATH` of the image
+/// of this name, or (none) of the host image with the plan's tools.
+pub fn missing_programs(plan: &Plan, found: &dyn Fn(&Option<String>, &str) -> bool) -> Vec<MissingProgram> {
+    let missing = runners(plan).flat_map(|runner| {
+        let Runner { name, is_service, image, command } = runner;
         // Every script needs a shell, and images without one are not rare.
-        let shell =
-            (step.image.is_some() && matches!(step.command, Command::Shell(_))).then(|| "sh".to_owned());
-        let wanted = shell.into_iter().chain(programs(&step.command));
-        let absent = wanted.filter(|program| !found(step, program));
-        absent.map(|program| MissingProgram {
-            step: step.name.clone(),
-            remedy: match &step.image {
+        let shell = (image.is_some() && matches!(command, Command::Shell(_))).then(|| "sh".to_owned());
+        let wanted = shell.into_iter().chain(programs(command));
+        let absent = wanted.filter(|program| !found(image, program));
+        absent.map(move |program| MissingProgram {
+            by: name.clone(),
+            is_service,
+            remedy: match image {
                 Some(image) => {
-                    format!("use another `image` for step `{}`: {image} has no `{program}`", step.name)
+                    let kind = if is_service { "service" } else { "step" };
+                    format!("use another `image` for {kind} `{name}`: {image} has no `{program}`")
                 }
                 None => remedy(&program, &plan.tools),
             },
             program,
         })
     });
-    missing.collect()
+    let mut missing: Vec<MissingProgram> = missing.collect();
+    // A service may need the same shell for what it runs and for what tells that it is ready.
+    missing.dedup();
+    missing
+}
+
+/// All that run something, and what; a service also what tells that it is ready.
+fn runners(plan: &Plan) -> impl Iterator<Item = Runner<'_>> {
+    let steps = plan.steps.iter().map(|step| Runner {
+        name: &step.name,
+        is_service: false,
+        image: &step.image,
+        command: &step.command,
+    });
+    let services = plan.services.iter().flat_map(|service| {
+        let check = match &service.ready {
+            Readiness::Port(_) => None,
+            Readiness::Command(command) => Some(command),
+        };
+        let commands = service.command.iter().chain(check);
+        let (name, image) = (&service.name, &service.image);
+        commands.map(move |command| Runner { name, is_service: true, image, command })
+    });
+    steps.chain(services)
 }
 
 /// Programs that belong to a toolchain that Staith finds by itself.
@@ -169,7 +204,11 @@ mod tests {
 
     fn missing(tools: &str, run: &str, there: &[&str]) -> Vec<MissingProgram> {
         let text = format!("name = \"x\"\nversion = \"1\"\ntools = [{tools}]\n[steps.a]\nrun = {run:?}\n");
-        let pipeline = crate::pipeline::Pipeline::parse("runner.toml", &text).unwrap();
+        missing_in(&text, there)
+    }
+
+    fn missing_in(text: &str, there: &[&str]) -> Vec<MissingProgram> {
+        let pipeline = crate::pipeline::Pipeline::parse("runner.toml", text).unwrap();
         let source = Source { tree: "0".repeat(40), commit: None, dirty: false };
         let plan =
             super::super::plan(&pipeline, source, &super::super::Occasion::default(), &|_| Digest::of(b""))
@@ -197,8 +236,28 @@ mod tests {
         ] {
             let found = missing(tools, run, &[]);
             assert!(found[0].remedy.contains(expected), "{run}: {}", found[0].remedy);
-            assert_eq!(found[0].step.as_str(), "a");
+            assert_eq!((found[0].by.as_str(), found[0].is_service), ("a", false));
         }
+    }
+
+    #[test]
+    fn services_and_what_tells_that_they_are_ready_need_programs_too() {
+        let text = "name = \"x\"\nversion = \"1\"\n[services.db]\nrun = \"redis-server\"\n\
+                    ready = { run = [\"redis-cli\", \"ping\"] }\nports = [6379]\n[services.web]\nimage = \"web:1\"\n\
+                    ready = { run = \"true\" }\nports = [80]\n\
+                    [steps.a]\nrun = \"true\"\nservices = [\"db\", \"web\"]\n";
+        let told: Vec<_> = missing_in(text, &[])
+            .into_iter()
+            .map(|one| (one.by.to_string(), one.is_service, one.program, one.remedy))
+            .collect();
+        let of = |place: usize| (told[place].0.as_str(), told[place].1, told[place].2.as_str());
+        assert_eq!(
+            [of(0), of(1), of(2)],
+            [("db", true, "redis-server"), ("db", true, "redis-cli"), ("web", true, "sh")]
+        );
+        assert!(told[0].3.contains("apt-get install redis-server"), "{}", told[0].3);
+        assert!(told[2].3.contains("another `image` for service `web`"), "{}", told[2].3);
+        assert_eq!(told.len(), 3);
     }
 
     #[test]

@@ -157,6 +157,11 @@ fn network(request: &Request, control: &UnixStream) -> Result<(), SetupError> {
         return Ok(());
     }
     sys::loopback_up().doing(Stage::Network, || "bringing loopback up".to_owned())?;
+    if request.program.has_gate {
+        // What runs behind a gate may listen at any port, such as a web server at 80: the network is its own. Where that
+        // can't be said, as in some containers, a program that wants a low port says so itself.
+        let _ = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
+    }
     listen_for(request.network, &request.neighbours, control)
 }
 

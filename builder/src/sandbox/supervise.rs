@@ -347,17 +347,4 @@ async fn finish_pumps(pumps: Vec<Pump>, abandoned: &CancellationToken) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn facts_come_before_exit_codes() {
-        let ended = |report, verdict, oom| conclude(Some(report), verdict, oom).unwrap();
-        assert_eq!(ended(Report::Exited(0), None, true), StepExit::OutOfMemory);
-        assert_eq!(ended(Report::Exited(0), Some(Verdict::TimedOut), false), StepExit::TimedOut);
-        assert_eq!(ended(Report::Exited(137), None, false), StepExit::Code(137));
-        assert_eq!(ended(Report::Signalled(9), Some(Verdict::Cancelled), true), StepExit::Cancelled);
-        assert_eq!(conclude(None, None, true).unwrap(), StepExit::OutOfMemory);
-        assert!(matches!(conclude(None, None, false), Err(EngineError::Lost(_))));
-    }
-}
+mod tests;

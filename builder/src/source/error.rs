@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{BadGlob, FetchFailure};
+use crate::upkeep::{NoRoom, is_over_budget};
 
 /// Why a source could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -212,6 +213,7 @@ impl SourceError {
             Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "Give the user who runs Staith permission to read there, or run it as the owner.".into()
             }
+            Self::Io { source, .. } if is_over_budget(source) => NoRoom::REMEDY.into(),
             Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "Free some space on that file system.".into()
             }

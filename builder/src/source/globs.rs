@@ -13,6 +13,8 @@ pub struct Globs {
     whole: GlobSet,
     /// The pattern behind each glob of `whole`.
     whole_of: Vec<usize>,
+    /// Whether one of them is `**`, which needs no looking.
+    takes_all: bool,
 }
 
 /// A pattern that can't be a glob below a workspace.
@@ -50,7 +52,14 @@ impl Globs {
         let built = |set: GlobSetBuilder| {
             set.build().map_err(|error| BadGlob { pattern: patterns.join(", "), why: error.to_string() })
         };
-        Ok(Self { patterns: patterns.to_vec(), named: built(named)?, whole: built(whole)?, whole_of })
+        let takes_all = patterns.iter().any(|pattern| pattern == "**");
+        Ok(Self {
+            patterns: patterns.to_vec(),
+            named: built(named)?,
+            whole: built(whole)?,
+            whole_of,
+            takes_all,
+        })
     }
 
     /// As [`new`](Self::new), but no pattern matches everything: the rule for inputs.
@@ -68,7 +77,7 @@ impl Globs {
 
     /// Whether a pattern names this path or a directory above it.
     pub fn matches(&self, path: &str) -> bool {
-        self.named.is_match(path)
+        self.takes_all || self.named.is_match(path)
     }
 
     /// Which patterns match this path, as positions in [`patterns`](Self::patterns).

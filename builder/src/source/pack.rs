@@ -3,6 +3,7 @@
 //!
 //! 1. `entry`: what an object looks like in a pack. 2. `delta`: objects that are written as changes to others.
 //! 3. [`Packs`]: objects by their ids. 4. [`receive`]: packs that come, with `unfold` for the changes in them.
+//! 5. [`join()`]: many packs become one.
 //!
 //! What is here reads packs as they usually are. Whatever is unusual (a loose object, an object in another repository, a
 //! index of many packs, a damaged file) is not found, and whoever asks then asks git's library, which says what is wrong.
@@ -10,6 +11,7 @@
 mod delta;
 mod entry;
 mod index;
+mod join;
 mod receive;
 mod unfold;
 
@@ -17,10 +19,13 @@ use std::{collections::HashMap, fs, io, path::Path, sync::Arc};
 
 use libdeflater::Decompressor;
 
-pub(super) use self::receive::receive;
 use self::{
     entry::{Base, Entry},
     index::Pack,
+};
+pub(super) use self::{
+    join::{join, worth_joining},
+    receive::receive,
 };
 use super::listing::ObjectId;
 
@@ -48,6 +53,29 @@ impl Packs {
         // Most objects are in the largest.
         packs.sort_by_key(|pack| std::cmp::Reverse(pack.objects()));
         Ok(Self(packs))
+    }
+
+    /// Whether all packs in a repository's directory of objects are there in full, with their indexes: what a power failure or a
+    /// full disk leaves is not. A pack without an index counts as none.
+    pub(super) fn are_whole(objects: &Path) -> io::Result<bool> {
+        for found in fs::read_dir(objects.join("pack"))? {
+            let path = found?.path();
+            let is_index = path.extension().is_some_and(|end| end == "idx");
+            if is_index && !Pack::open(&path)?.is_some_and(|pack| pack.is_whole()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// As [`are_whole`](Self::are_whole), with all bytes read.
+    pub(super) fn are_intact(objects: &Path) -> io::Result<bool> {
+        let mut intact = Self::are_whole(objects)?;
+        for found in fs::read_dir(objects.join("pack"))? {
+            let path = found?.path();
+            intact = intact && (path.extension().is_none_or(|end| end != "pack") || join::is_intact(&path));
+        }
+        Ok(intact)
     }
 
     fn find(&self, id: ObjectId) -> Option<Place> {
@@ -243,6 +271,82 @@ mod tests {
             let mut pack = pack.clone();
             pack[flipped] ^= 0x10;
             assert!(received(&pack).is_err(), "{flipped}");
+        }
+    }
+
+    #[test]
+    fn joined_packs_hold_what_each_of_them_held() {
+        let dir = tempfile::tempdir().unwrap();
+        git(dir.path(), &["init", "-q"]);
+        let packs = dir.path().join(".git/objects/pack");
+        for version in 0..30 {
+            let text: String =
+                (0..300).map(|n| format!("line {n} {}\n", if n % 30 == version { n } else { 1 })).collect();
+            fs::write(dir.path().join("file"), text).unwrap();
+            git(dir.path(), &["add", "-A"]);
+            git(dir.path(), &["commit", "-q", "-m", "x"]);
+            // Some of what is there already comes again, as it does where two fetches overlap.
+            let all = if version % 7 == 0 { "-aq" } else { "-q" };
+            git(dir.path(), &["repack", all]);
+        }
+        let indexes = || -> Vec<_> {
+            let found = fs::read_dir(&packs).unwrap().map(|found| found.unwrap().path());
+            found.filter(|path| path.extension().unwrap() == "idx").collect()
+        };
+        let odb = || Repository::open(dir.path()).unwrap();
+        let mut expected = HashMap::new();
+        let before = odb();
+        let odb_before = before.odb().unwrap();
+        odb_before
+            .foreach(|id| {
+                expected.insert(*id, odb_before.read(*id).unwrap().data().to_vec());
+                true
+            })
+            .unwrap();
+        let reading = Arc::new(Packs::open(packs.parent().unwrap()).unwrap());
+        assert!(worth_joining(&packs).unwrap().0.is_empty() == (indexes().len() <= 24));
+        let old = indexes();
+        assert!(old.len() > 24, "{}", old.len());
+        join(&packs, &old).unwrap();
+        assert_eq!(indexes().len(), 1);
+        assert!(Packs::are_whole(packs.parent().unwrap()).unwrap());
+        git(dir.path(), &["fsck", "--full", "--strict"]);
+        let after = odb();
+        let mut new = PackReader::new(Arc::new(Packs::open(packs.parent().unwrap()).unwrap()));
+        let mut old = PackReader::new(reading);
+        assert!(expected.len() > 80);
+        for (id, content) in &expected {
+            let odb = after.odb().unwrap();
+            let object = odb.read(*id).unwrap();
+            assert_eq!(object.data(), content, "{id}");
+            if object.kind() == ObjectType::Blob {
+                assert_eq!(new.blob((*id).into()).as_ref(), Some(content), "{id}");
+                assert_eq!(old.blob((*id).into()).as_ref(), Some(content), "who had them open goes on: {id}");
+            }
+        }
+    }
+
+    #[test]
+    fn damaged_packs_are_not_joined_and_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        repository(dir.path());
+        git(dir.path(), &["repack", "-adfq"]);
+        let packs = dir.path().join(".git/objects/pack");
+        let index = fs::read_dir(&packs).unwrap().map(|found| found.unwrap().path());
+        let index = index.into_iter().find(|path| path.extension().unwrap() == "idx").unwrap();
+        let pack = index.with_extension("pack");
+        for (file, at) in [(&pack, 40), (&pack, usize::MAX), (&index, 1100)] {
+            let bytes = fs::read(file).unwrap();
+            let mut damaged = bytes.clone();
+            match at {
+                usize::MAX => damaged.truncate(bytes.len() - 9),
+                at => damaged[at] ^= 1,
+            }
+            fs::remove_file(file).unwrap();
+            fs::write(file, damaged).unwrap();
+            assert!(join(&packs, std::slice::from_ref(&index)).is_err());
+            assert!(pack.is_file() && index.is_file());
+            fs::write(file, bytes).unwrap();
         }
     }
 

@@ -103,11 +103,19 @@ impl Sources {
         selection: &Selection,
         descent: &mut Descent<'_>,
     ) -> Result<Resolved, SourceError> {
-        let mirror = Mirror::new(&self.store, &self.bench, &self.reach, remote);
+        let mirror = Mirror::new(&self.store, &self.bench, &self.reach, remote).within(self.pool.allowance());
         let git_dir = mirror.with(selection, &mut self.counted(descent.progress))?;
         self.pool.settle();
         let place = Place { git_dir: &git_dir, name: remote.place(), folder: None, remote: Some(remote) };
-        self.of_commit(&place, selection, descent)
+        match self.of_commit(&place, selection, descent) {
+            Err(SourceError::Git { source, .. }) if mirror.is_damaged() => {
+                tracing::warn!(error = %source, "the mirror is damaged and is fetched anew");
+                mirror.with(selection, &mut self.counted(descent.progress))?;
+                self.pool.settle();
+                self.of_commit(&place, selection, descent)
+            }
+            found => found,
+        }
     }
 
     fn of_commit(

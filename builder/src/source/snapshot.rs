@@ -10,7 +10,6 @@ use std::{
 };
 
 use git2::ObjectType;
-use rayon::prelude::*;
 use rustix::fs::OFlags;
 use staith_model::RelPath;
 
@@ -25,9 +24,16 @@ use super::{
     tree::open,
     walk::{Nested, Seen, walk},
 };
+use crate::cores::{self, MANY};
 
 /// No source file is larger; such a file is held in memory while it is hashed.
 pub(super) const LARGEST_FILE: u64 = 1 << 30;
+
+/// What is remembered of a directory is this long if it has some hundreds of files.
+const LONG_NOTES: u64 = 100 * MANY as u64;
+/// Files, and their bytes together, that are read before other threads could have been started to help.
+const FEW_FILES: usize = 32;
+const FEW_BYTES: u64 = 4 << 20;
 
 /// Takes the snapshot. Contents that are new go into the pool, and so does what is remembered of the directory: the two
 /// belong together, because what is remembered is not read again.
@@ -41,10 +47,13 @@ pub(super) fn snapshot(
     let looked_at = now_ns();
     let cache = pool.notes_on(root);
     let remember = || fs::read(&cache).ok().and_then(|bytes| Record::from_bytes(&bytes));
-    let (old, walked) = rayon::join(remember, || walk(root, tree, store));
+    // A directory that nobody has looked at yet may be of any size.
+    let is_large = fs::metadata(&cache).map_or(true, |notes| notes.len() > LONG_NOTES);
+    let (old, walked) = cores::both(is_large, remember, || walk(root, tree, store, is_large));
     let walked = walked?;
     let remembered = pair(old.as_ref().map_or(&[], |old| &old.files), &walked.files);
-    progress(to_read(&walked.files, &remembered));
+    let to_read = to_read(&walked.files, &remembered);
+    progress(to_read);
     let unchanged =
         |old: &Record| old.files.len() == walked.files.len() && remembered.iter().all(Option::is_some);
     // Which commits submodules are at is not seen by looking at files.
@@ -54,12 +63,13 @@ pub(super) fn snapshot(
         old.notices.extend(walked.notices);
         return Ok(old);
     }
-    let read = |(seen, remembered): (&Seen, &Option<FileEntry>)| match remembered {
+    let is_much = is_large || to_read.files_to_read > FEW_FILES || to_read.bytes_to_read > FEW_BYTES;
+    let read = |(seen, remembered): &(&Seen, &Option<FileEntry>)| match remembered {
         Some(entry) => Ok(Some(Recorded { path: seen.path.clone(), entry: *entry, stamp: seen.stamp })),
         None => read_file(root, seen, pool, looked_at),
     };
-    let files: Result<Vec<Option<Recorded>>, SourceError> =
-        walked.files.par_iter().zip(&remembered).with_min_len(8).map(read).collect();
+    let pairs: Vec<_> = walked.files.iter().zip(&remembered).collect();
+    let files: Result<Vec<Option<Recorded>>, SourceError> = cores::each(&pairs, is_much, read);
     let files: Vec<Recorded> = files?.into_iter().flatten().collect();
     let listing: Listing = files.iter().map(|file| (file.path.clone(), file.entry)).collect();
     let tree = tree_with(&listing, &walked.nested)?;

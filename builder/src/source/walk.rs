@@ -1,12 +1,12 @@
 //! What is in a working directory: every file that git would add or tracks, as it is on the screen.
 
 use std::{
+    ffi::{OsStr, OsString},
     fs::{self, DirEntry, Metadata},
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
     path::{Path, PathBuf},
 };
 
-use rayon::prelude::*;
 use staith_model::RelPath;
 
 use super::{
@@ -17,6 +17,7 @@ use super::{
     record::Stamp,
     submodules,
 };
+use crate::cores;
 
 /// A file that is there, before anybody has read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,9 +64,15 @@ pub(super) struct Nested {
     pub(super) git_dir: PathBuf,
 }
 
-/// Walks a project's directory. Nothing is read but directories and ignore rules; nothing is written.
-pub(super) fn walk(root: &Path, tree: Option<&WorkTree>, store: &Path) -> Result<Walked, SourceError> {
-    walk_within(root, tree, store, 0)
+/// Walks a project's directory, on all cores if it `is_large`. Nothing is read but directories and ignore rules; nothing is
+/// written.
+pub(super) fn walk(
+    root: &Path,
+    tree: Option<&WorkTree>,
+    store: &Path,
+    is_large: bool,
+) -> Result<Walked, SourceError> {
+    walk_within(root, tree, store, is_large, 0)
 }
 
 /// `level` counts the repositories around.
@@ -73,11 +80,12 @@ fn walk_within(
     root: &Path,
     tree: Option<&WorkTree>,
     store: &Path,
+    is_large: bool,
     level: usize,
 ) -> Result<Walked, SourceError> {
     let tracked = Tracked::new(tree);
     let (rules, ignored) = Rules::around(tree, root)?;
-    let walk = Walk { root, in_repository: tree.is_some(), tracked, store, level };
+    let walk = Walk { root, in_repository: tree.is_some(), tracked, store, is_large, level };
     let mut walked =
         walk.folder(&Folder { path: root.to_owned(), below: String::new(), depth: 0, ignored }, &rules)?;
     if ignored {
@@ -104,6 +112,7 @@ struct Walk<'a> {
     in_repository: bool,
     tracked: Tracked<'a>,
     store: &'a Path,
+    is_large: bool,
     level: usize,
 }
 
@@ -124,22 +133,25 @@ enum Kind {
 
 impl Walk<'_> {
     fn folder(&self, folder: &Folder, above: &Rules) -> Result<Walked, SourceError> {
-        let entries: Result<Vec<DirEntry>, _> = fs::read_dir(&folder.path).and_then(Iterator::collect);
+        let named = |entry: std::io::Result<DirEntry>| entry.map(|entry| (entry.file_name(), entry));
+        let entries: Result<Vec<(OsString, DirEntry)>, _> =
+            fs::read_dir(&folder.path).and_then(|entries| entries.map(named).collect());
         let entries = entries.map_err(at("listing", &folder.path))?;
-        if self.in_repository && folder.depth > 0 && entries.iter().any(is_other_repository) {
+        if self.in_repository
+            && folder.depth > 0
+            && entries.iter().any(|(name, entry)| name == ".git" && is_other_repository(entry))
+        {
             return self.submodule(folder);
         }
-        let has_rules = entries.iter().any(|entry| entry.file_name() == ".gitignore");
+        let has_rules = entries.iter().any(|(name, _)| name == ".gitignore");
         let rules = if has_rules { above.in_folder(&folder.path)? } else { above.clone() };
         let (mut walked, mut folders) = (Walked::default(), Vec::new());
-        for entry in entries {
-            if entry.file_name() == ".git" {
-                continue;
-            }
-            self.entry(folder, &rules, &entry, &mut walked, &mut folders)?;
+        for (name, entry) in entries.iter().filter(|(name, _)| name != ".git") {
+            self.entry(folder, &rules, name, entry, &mut walked, &mut folders)?;
         }
+        let spread = self.is_large && folders.len() > 1;
         let inner: Result<Vec<Walked>, _> =
-            folders.par_iter().map(|folder| self.folder(folder, &rules)).collect();
+            cores::each(&folders, spread, |folder| self.folder(folder, &rules));
         for inner in inner? {
             walked.files.extend(inner.files);
             walked.notices.extend(inner.notices);
@@ -163,7 +175,7 @@ impl Walk<'_> {
         let git_dir = git_dir_of(&folder.path)?;
         let git_dir = git_dir.ok_or_else(|| SourceError::OtherRepository(folder.below.clone()))?;
         let tree = WorkTree { top: folder.path.clone(), git_dir: git_dir.clone(), folder: None };
-        let mut inner = walk_within(&folder.path, Some(&tree), self.store, self.level + 1)?;
+        let mut inner = walk_within(&folder.path, Some(&tree), self.store, self.is_large, self.level + 1)?;
         let within = |path: &RelPath| rel_path(format!("{}/{path}", folder.below));
         for seen in &mut inner.files {
             seen.path = within(&seen.path)?;
@@ -179,14 +191,14 @@ impl Walk<'_> {
         &self,
         folder: &Folder,
         rules: &Rules,
+        name: &OsStr,
         entry: &DirEntry,
         walked: &mut Walked,
         folders: &mut Vec<Folder>,
     ) -> Result<(), SourceError> {
-        let path = entry.path();
+        let path = folder.path.join(name);
         let kind = kind_of(entry).map_err(at("looking at", &path))?;
         let ignored = folder.ignored || rules.ignore(&path, matches!(kind, Kind::Folder));
-        let name = entry.file_name();
         let Some(name) = name.to_str() else {
             let escaped = path.strip_prefix(self.root).unwrap_or(&path).as_os_str().as_bytes().escape_ascii();
             return if ignored { Ok(()) } else { Err(SourceError::NotUtf8(escaped.to_string())) };
@@ -220,9 +232,9 @@ fn inner(folder: &Folder, path: PathBuf, below: String, ignored: bool) -> Result
     Ok(Folder { path, below, depth, ignored })
 }
 
-/// A `.git` that makes the folder around it a submodule or a clone.
+/// Whether this `.git` makes the folder around it a submodule or a clone.
 fn is_other_repository(entry: &DirEntry) -> bool {
-    entry.file_name() == ".git" && (entry.path().is_file() || entry.path().join("HEAD").exists())
+    entry.path().is_file() || entry.path().join("HEAD").exists()
 }
 
 fn kind_of(entry: &DirEntry) -> std::io::Result<Kind> {

@@ -96,7 +96,7 @@ impl LogWriter {
         if self.written.saturating_add(length as u64) > self.limit {
             self.is_cut = true;
             let limit = self.limit >> 20;
-            let notice = format!("the step's log has {limit} MiB; what it wrote from here on is not kept\n");
+            let notice = format!("this log has {limit} MiB; what was written from here on is not kept\n");
             self.put("staith", &[notice.as_bytes()])?;
             return Ok(Logged::Full);
         }

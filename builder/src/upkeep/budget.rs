@@ -33,8 +33,9 @@ pub trait Allowance: Send + Sync + fmt::Debug {
 /// Something can't be kept.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{needed} bytes more would be more than the {budget} bytes that may be kept, and what is in use leaves no room ({why}); \
-     raise `budget` in [caches] of config.toml in Staith's home, or run less at once"
+    "{} more would be more than the {} that may be kept, and what is in use leaves no room ({why})",
+    size(*.needed),
+    size(*.budget)
 )]
 pub struct NoRoom {
     /// Bytes that were asked for.
@@ -43,6 +44,37 @@ pub struct NoRoom {
     pub budget: u64,
     /// What making room came to.
     pub why: String,
+}
+
+impl NoRoom {
+    /// What to do about it. The disk itself may have room.
+    pub const REMEDY: &str = "raise `budget` in [caches] of config.toml in Staith's home (such as budget = \"20GiB\"), let the \
+                              steps leave less, or run fewer at once";
+}
+
+/// Whether the budget is why something could not be kept, and not the disk.
+pub(crate) fn is_over_budget(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<NoRoom>)
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    const UNITS: [(u32, &str); 3] = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+    let unit = UNITS.iter().find(|(power, _)| bytes >> power > 0);
+    unit.map_or_else(
+        || format!("{bytes} bytes"),
+        |(power, unit)| {
+            let tenths = bytes / ((1 << power) / 10);
+            format!("{}.{} {unit}", tenths / 10, tenths % 10)
+        },
+    )
+}
+
+/// Bytes that are in place as far as the ledger at this place knows; `None` where there is none that can be read, or nobody
+/// has measured yet. For what is decided before a budget is opened.
+pub fn known_to_be_kept(ledger: &Path) -> Option<u64> {
+    let sums: Sums = serde_json::from_slice(&fs::read(ledger).ok()?).ok()?;
+    sums.placed
 }
 
 /// Bytes that were allowed and are not in place yet. Given back when dropped.
@@ -79,6 +111,62 @@ impl Drop for Room {
     fn drop(&mut self) {
         if let Some(allowance) = &self.allowance {
             allowance.settle(0, self.bytes);
+        }
+    }
+}
+
+/// Room for something whose size is known only when it is there. It is asked for in portions, before bytes are written.
+#[derive(Debug)]
+pub(crate) struct GrowingRoom {
+    allowance: Option<Arc<dyn Allowance>>,
+    allowed: u64,
+    taken: u64,
+    stays: bool,
+}
+
+impl GrowingRoom {
+    /// So much is asked for at once, so that small files don't each cost a lock.
+    const PORTION: u64 = 16 << 20;
+
+    /// With `stays`, what was taken is in place when this is dropped; otherwise it is gone by then.
+    pub(crate) fn new(allowance: Option<Arc<dyn Allowance>>, stays: bool) -> Self {
+        Self { allowance, allowed: 0, taken: 0, stays }
+    }
+
+    /// Takes so many bytes more.
+    pub(crate) fn take(&mut self, bytes: u64) -> io::Result<()> {
+        let taken = self.taken.saturating_add(bytes);
+        if let Some(allowance) = &self.allowance
+            && taken > self.allowed
+        {
+            let needed = taken - self.allowed;
+            let portion = needed.max(Self::PORTION);
+            let admitted = allowance.admit(portion).map(|()| portion);
+            // The last of a small budget is less than a portion.
+            let admitted = admitted.or_else(|_| allowance.admit(needed).map(|()| needed));
+            self.allowed +=
+                admitted.map_err(|refused| io::Error::new(io::ErrorKind::StorageFull, refused))?;
+        }
+        self.taken = taken;
+        Ok(())
+    }
+
+    /// What was taken is in place and stays there.
+    pub(crate) fn placed(mut self) {
+        self.stays = true;
+    }
+
+    /// What was taken is removed again.
+    pub(crate) fn gone(mut self) {
+        self.stays = false;
+    }
+}
+
+impl Drop for GrowingRoom {
+    fn drop(&mut self) {
+        if let Some(allowance) = &self.allowance {
+            let in_place = if self.stays { self.taken.min(self.allowed) } else { 0 };
+            allowance.settle(in_place, self.allowed - in_place);
         }
     }
 }
@@ -183,7 +271,9 @@ impl Allowance for Budget {
         let in_place = self.collect(wanted - spare, None).map_err(refused)?;
         match self.try_admit(bytes).map_err(unreadable)? {
             true => Ok(()),
-            false => Err(refused(format!("{in_place} bytes are in use and {promised} promised to runs"))),
+            false => {
+                Err(refused(format!("{} are in use and {} promised to runs", size(in_place), size(promised))))
+            }
         }
     }
 
@@ -340,7 +430,7 @@ mod tests {
         let other = budget(&ledger, 100, &disk);
         one.admit(60).unwrap();
         let refused = other.admit(60).unwrap_err();
-        assert!(refused.to_string().contains("60 promised"), "{refused}");
+        assert!(refused.to_string().contains("60 bytes promised"), "{refused}");
         // Killed: nothing is given back, but nobody holds its file any more.
         let dead = one.ledger.own.clone();
         drop(one);

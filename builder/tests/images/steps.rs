@@ -37,6 +37,28 @@ async fn a_step_sees_its_image_and_changes_only_a_copy() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_an_image_says_is_run_where_nothing_else_is() {
+    let (place, registry) = (tempfile::tempdir().unwrap(), Registry::start());
+    let engine = engine(place.path());
+    let files = || busybox().file("srv/app/data", 0o644, "from the image\n").tar();
+    let mut bench = Bench::new(&engine).await;
+    let mut said = Vec::new();
+    for (tag, config) in [
+        ("1", r#"{"Entrypoint":["/bin/sh","-c","pwd; cat data $0"],"Cmd":["data"],"WorkingDir":"/srv/app"}"#),
+        ("2", r#"{"Cmd":["/bin/sh","-c","pwd"]}"#),
+    ] {
+        registry.push(tag, &made(&[packed(files())], config));
+        bench.image = image(&engine, &registry.name(&format!("app:{tag}"))).await.unwrap();
+        said.push((bench.image.digest, bench.run(&engine, bench.argv(&[])).await.stdout));
+    }
+    assert_eq!(said[0].1, "/srv/app\nfrom the image\nfrom the image\n");
+    assert_eq!(said[1].1, "/\n");
+    assert_ne!(said[0].0, said[1].0, "what is run is a part of what an image is");
+    // A step that says what it runs starts where steps do.
+    assert_eq!(bench.say(&engine, "pwd").await, "/workspace\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_authorities_of_this_host_reach_the_image() {
     let (place, registry) = (tempfile::tempdir().unwrap(), Registry::start());
     let engine = engine(place.path());

@@ -388,3 +388,71 @@ fn gits_own_daemon_on_this_machine_is_read() {
         upstream.refusal(&Reach::default(), &format!("git://127.0.0.1:{}/missing.git", daemon.port));
     assert!(missing.contains("could not be fetched"), "{missing}");
 }
+
+fn packs(upstream: &Upstream) -> usize {
+    let files = entries(&upstream.mirror().join("objects/pack"));
+    files.iter().filter(|path| path.extension().is_some_and(|end| end == "pack")).count()
+}
+
+#[test]
+fn many_fetches_leave_few_packs_and_everything_that_came() {
+    let (upstream, server) = place();
+    let (reach, url) = (server.reach(), server.url("x.git"));
+    let mut commits = Vec::new();
+    for n in 0..40 {
+        commits.push(upstream.commit("main", &format!("content {n}")));
+        upstream.fetch(&reach, &url, &Selection::Head).unwrap();
+        assert!(packs(&upstream) <= 25, "{}", packs(&upstream));
+    }
+    let git = |arguments: &[&str]| {
+        let ended = Command::new("git").args(arguments).current_dir(upstream.mirror()).output().unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+    };
+    git(&["fsck", "--full", "--strict"]);
+    // Without the network, and so without the chance to fetch them again.
+    drop(server);
+    for commit in commits {
+        upstream.fetch(&reach, &url, &Selection::Reference(commit)).unwrap();
+    }
+}
+
+type Spoiling = (&'static str, fn(&[u8]) -> Vec<u8>);
+
+#[test]
+fn a_mirror_may_be_damaged_anywhere() {
+    let (upstream, server) = place();
+    upstream.commit("main", "one, which is long enough to be cut off somewhere in the middle of it");
+    let (reach, url) = (server.reach(), server.url("x.git"));
+    upstream.fetch(&reach, &url, &Selection::Head).unwrap();
+    let all = || {
+        let (mut files, mut open) = (Vec::new(), vec![upstream.mirror()]);
+        while let Some(directory) = open.pop() {
+            for path in entries(&directory) {
+                if path.is_dir() { open.push(path) } else { files.push(path) }
+            }
+        }
+        files.sort();
+        files
+    };
+    let spoilings: [Spoiling; 3] = [
+        ("emptied", |_| Vec::new()),
+        ("cut off", |bytes| bytes[..bytes.len() / 2].to_vec()),
+        ("garbage", |bytes| bytes.iter().map(|byte| byte ^ 0x5a).collect()),
+    ];
+    let (mut rounds, places) = (0, all().len());
+    for place in 0..places {
+        for (what, how) in spoilings {
+            let Some(path) = all().get(place).cloned() else { continue };
+            let bytes = fs::read(&path).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+            fs::write(&path, how(&bytes)).unwrap();
+            rounds += 1;
+            let commit = upstream.commit("main", &format!("content {rounds}"));
+            let (found, _) = upstream
+                .fetch(&reach, &url, &Selection::Head)
+                .unwrap_or_else(|error| panic!("{} {what}: {error}", path.display()));
+            assert_eq!(found.source.commit, Some(commit), "{} {what}", path.display());
+        }
+    }
+    assert!(rounds >= 15, "{rounds}");
+}

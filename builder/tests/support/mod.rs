@@ -1,6 +1,6 @@
 //! What the sandbox's tests share.
 // Each test program uses a part of it, and clippy takes none of it for a test.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
+#![allow(dead_code, unused_imports, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
 pub mod bench;
 #[path = "../../../tests/src/container_engine.rs"]

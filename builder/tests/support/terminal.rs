@@ -96,22 +96,22 @@ pub async fn a_terminal_is_the_programs_own(engine: &dyn Engine) {
         person.types("(:); echo size $((LINES + 0)) $((COLUMNS + 0))\n");
         person.sees("size 20 60").await;
         // Ctrl-C is for what runs in the foreground.
-        person.types("echo begun $((4 + 4)); sleep 1000\n");
+        person.types("sh -c 'echo begun $((4 + 4)); exec sleep 1000'\n");
         person.sees("begun 8").await;
         person.types("\u{3}");
         person.sees("ready$ ").await;
         person.types("echo ended by $((10 * $?))\n");
         person.sees("ended by 1300").await;
         // Jobs are held, and go on.
-        person.types("sleep 1000\n");
-        person.sees("sleep 1000").await;
+        person.types("sh -c 'echo held $((6 + 6)); exec sleep 1000'\n");
+        person.sees("held 12").await;
         person.types("\u{1a}");
         person.sees("Stopped").await;
         person.types("kill %1; fg; echo job $((5 + 5))\n");
         person.sees("job 10").await;
         // Ctrl-D: there is no more.
-        person.types("exec sh -c 'cat; exit 5'\n");
-        person.sees("exit 5'").await;
+        person.types("exec sh -c 'echo last $((7 + 7)); cat; exit 5'\n");
+        person.sees("last 14").await;
         person.types("\u{4}");
         person
     };

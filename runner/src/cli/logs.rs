@@ -28,6 +28,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Show what steps wrote, each line with its time (UTC) and step
 ///
+/// What a service beside a step wrote comes with the step's own lines, marked with the step, a slash and the service.
 /// All of it is there, also what a run did not show because there was too much, and of a run that goes on or was killed.
 /// Secrets are masked. Control sequences other than colours are made visible or left out.
 #[derive(Debug, Args)]
@@ -42,7 +43,7 @@ pub(crate) struct Arguments {
     /// Go on as the run goes on, to its end
     #[arg(long, short)]
     follow: bool,
-    /// What the step wrote, byte for byte (masked), without times; it may hold control sequences
+    /// What the step wrote, byte for byte (masked), without times and without its services; it may hold control sequences
     #[arg(long, conflicts_with = "follow")]
     raw: bool,
     /// List runs, the newest first
@@ -108,12 +109,17 @@ fn show(
     is_named: bool,
     mode: OutputMode,
 ) -> io::Result<()> {
-    let mut view = LogView::on_stdout(mode, steps.iter().map(|(name, _)| name));
+    let beside = |step: &Name| record.services.get(step).into_iter().flatten().map(|one| Some(one.clone()));
+    let writers: Vec<(Name, Option<Name>)> = steps
+        .iter()
+        .flat_map(|(step, _)| [None].into_iter().chain(beside(step)).map(|service| (step.clone(), service)))
+        .collect();
+    let mut view = LogView::on_stdout(mode, writers.iter().map(|(step, service)| (step, service.as_ref())));
     view.heading(&heading(record));
     if steps.is_empty() {
         view.say("no step failed");
     }
-    let mut merge = Merge::new(&record.directory, steps.iter().map(|(name, _)| name));
+    let mut merge = Merge::new(record, steps.iter().map(|(name, _)| name));
     loop {
         // Asked before reading: what is written before the run ends is then read.
         let goes_on = follow && records::goes_on(&record.directory);

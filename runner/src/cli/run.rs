@@ -2,7 +2,13 @@
 
 mod resume;
 
-use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use clap::Args;
 use staith_builder::{
@@ -26,7 +32,10 @@ use staith_releaser::{
 };
 
 use self::resume::Before;
-use super::subject::{Found, Subject};
+use super::{
+    steps,
+    subject::{Found, Subject},
+};
 use crate::{
     audience::Audience,
     clock, destination,
@@ -51,9 +60,9 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ENVIRONMENT")]
     release: Option<String>,
     /// Steps that may run at once; as many as there are processors if not given
-    #[arg(long, short, value_name = "NUMBER")]
+    #[arg(long, short, value_name = "NUMBER", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
-    /// Run only this step and what it needs, and make no package; may be given more than once
+    /// Run only this step (all variants of a matrix) and what it needs, and make no package; may be given more than once
     #[arg(long = "step", value_name = "STEP", conflicts_with = "release")]
     steps: Vec<Name>,
     /// After a failure, still run what does not need the failed step
@@ -82,6 +91,12 @@ struct Ready {
     engine: EngineName,
     /// The run that this one goes on with.
     before: Option<Before>,
+}
+
+fn jobs(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| {
+        "at least one step runs at a time: write a whole number from 1 on, or leave it out".to_owned()
+    })
 }
 
 impl Arguments {
@@ -140,7 +155,9 @@ impl Arguments {
     async fn named(&self, home: &Home, stop: &Stop, mode: OutputMode) -> Result<Ready, Problem> {
         let Found { workshop, source, pipeline, occasion, place, as_it_is } =
             self.subject.find(home, stop, mode).await?;
-        let plan = part_of(workshop.plan(&pipeline, &source, &occasion)?, &self.steps)?;
+        let plan = workshop.plan(&pipeline, &source, &occasion)?;
+        let meant = steps::meant(&pipeline, &plan, &self.steps)?;
+        let plan = part_of(plan, &meant)?;
         let engine = self.subject.engine().unwrap_or_default();
         Ok(Ready { workshop, source, pipeline, plan, place, as_it_is, engine, before: None })
     }
@@ -206,7 +223,7 @@ impl Run {
             Err(problem) => (problem.exit, None),
         };
         let shown = self.audience.finish(exit, millis(self.began), url).await;
-        tidy_up(self.upkeep.clone(), self.home.runs().join(self.id.as_str()), self.mode).await;
+        tidy_up(&self.upkeep, &self.home.runs().join(self.id.as_str()), self.mode);
         match (ended, shown.lost) {
             // What went wrong first is what people need to hear, and not twice.
             (Err(problem), _) if shown.told_why => {
@@ -327,10 +344,11 @@ impl Run {
 }
 
 /// Makes room if a run has left too much, and says so.
-async fn tidy_up(upkeep: Upkeep, log: PathBuf, mode: OutputMode) {
+fn tidy_up(upkeep: &Upkeep, log: &Path, mode: OutputMode) {
     let budget = upkeep.budget();
     let log = log.join("events.jsonl");
-    let removed = tokio::task::spawn_blocking(move || upkeep.after_run(&log)).await.unwrap_or_default();
+    // On this thread: handing it to another and back takes longer than it does itself, unless there is room to be made.
+    let removed = tokio::task::block_in_place(|| upkeep.after_run(&log));
     if removed > 0 {
         output::notice(&output::made_room(removed, budget), mode);
     }

@@ -16,6 +16,8 @@ use super::{
 
 /// Lines are collected to so many bytes before they are written.
 const COLLECTED: usize = 64 << 10;
+/// A longer name than this pushes its own lines to the right, not everybody's.
+const WIDEST_WRITER: usize = 24;
 
 /// Shows lines of logs.
 pub(crate) struct LogView<W> {
@@ -30,6 +32,8 @@ pub(crate) struct LogView<W> {
 pub(crate) struct Wrote<'a> {
     /// The step.
     pub(crate) step: &'a Name,
+    /// The service beside it that wrote it; `None` is the step itself.
+    pub(crate) service: Option<&'a Name>,
     /// The line.
     pub(crate) line: LogLine,
 }
@@ -50,9 +54,13 @@ pub(crate) struct RunHeading<'a> {
 }
 
 impl LogView<io::Stdout> {
-    /// A view on standard output for steps of these names.
-    pub(crate) fn on_stdout<'a>(mode: OutputMode, steps: impl Iterator<Item = &'a Name>) -> Self {
-        let width = steps.map(|step| step.as_str().len()).max().unwrap_or_default().min(24);
+    /// A view on standard output for what steps, and services beside them, of these names wrote.
+    pub(crate) fn on_stdout<'a>(
+        mode: OutputMode,
+        writers: impl Iterator<Item = (&'a Name, Option<&'a Name>)>,
+    ) -> Self {
+        let width = writers.map(|(step, service)| writer(step, service).len()).max();
+        let width = width.unwrap_or_default().min(WIDEST_WRITER);
         Self { out: Sink::new(io::stdout()), mode, collected: String::new(), width }
     }
 }
@@ -80,6 +88,9 @@ impl<W: Write> LogView<W> {
         let text = String::from_utf8_lossy(bytes);
         if self.mode.is_json() {
             let mut value = json!({ "at": at, "step": wrote.step, "stream": name(*stream), "line": text });
+            if let Some(service) = wrote.service {
+                value["service"] = service.as_str().into();
+            }
             if *more > 0 {
                 value["more_bytes"] = (*more).into();
             }
@@ -90,7 +101,8 @@ impl<W: Write> LogView<W> {
         let more = look.tint(Tone::Quiet, &human::more_bytes(usize::try_from(*more).unwrap_or(usize::MAX)));
         let time = look.tint(Tone::Quiet, &moment(*at, "%H:%M:%S%.3f"));
         let shown = clean(&text, look.colours);
-        let line = format!("{time} {:width$} {bar} {shown}{more}", wrote.step, width = self.width);
+        let writer = writer(wrote.step, wrote.service);
+        let line = format!("{time} {writer:width$} {bar} {shown}{more}", width = self.width);
         self.collect(line.trim_end_matches(' '));
     }
 
@@ -161,6 +173,14 @@ impl RunHeading<'_> {
             "goes_on": self.goes_on,
         })
         .to_string()
+    }
+}
+
+/// Whose line it is, in one word.
+fn writer(step: &Name, service: Option<&Name>) -> String {
+    match service {
+        None => step.to_string(),
+        Some(service) => format!("{step}/{service}"),
     }
 }
 

@@ -70,7 +70,15 @@ impl<W: Write> Plain<W> {
         self.say("run", Tone::Plain, &format!("plan {}, {steps}, run {run}", plan_digest.short()));
     }
 
-    fn step_output(&mut self, step: &Name, line: &str) {
+    fn step_started(&mut self, step: &Name, attempt: u32, plan: &Plan) {
+        let attempt = if attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
+        let services = plan.step(step).map(|step| words::services(&step.services)).unwrap_or_default();
+        let services = if services.is_empty() { services } else { format!(", with {services}") };
+        self.say(step.as_str(), Tone::Plain, &format!("started{attempt}{services}"));
+    }
+
+    /// A line that a step wrote, or something beside it.
+    fn step_output(&mut self, step: &str, line: &str) {
         let (shown, more) = human::clip(line);
         let shown = clean(shown, self.look.colours);
         let more = self.look.tint(Tone::Quiet, &human::more_bytes(more));
@@ -241,14 +249,25 @@ impl<W: Write + Send> Watch for Plain<W> {
         self.told_why |= super::says_why_a_deployment_failed(event);
         match &event.what {
             EventKind::RunStarted { run, plan_digest, plan } => self.run_started(run, plan_digest, plan),
-            EventKind::StepStarted { step, attempt: 1 } => self.say(step.as_str(), Tone::Plain, "started"),
-            EventKind::StepStarted { step, attempt } => {
-                self.say(step.as_str(), Tone::Plain, &format!("started, attempt {attempt}"));
+            EventKind::StepStarted { step, attempt } => self.step_started(step, *attempt, &state.plan),
+            EventKind::SecretUsed { step, service, secret } => {
+                let whose = service.as_ref().map(|service| format!("its service {service} "));
+                let whose = whose.unwrap_or_default();
+                let secret = clean_word(secret);
+                self.say(step.as_str(), Tone::Plain, &format!("{whose}is given the secret {secret}"));
             }
-            EventKind::SecretUsed { step, secret } => {
-                self.say(step.as_str(), Tone::Plain, &format!("is given the secret {}", clean_word(secret)));
+            EventKind::ServiceReady { step, service, millis } => {
+                let text = format!("its service {service} is ready after {}", human::millis(*millis));
+                self.say(step.as_str(), Tone::Plain, &text);
             }
-            EventKind::StepOutput { step, line, .. } => self.step_output(step, line),
+            EventKind::ServiceEnded { step, service, how } => {
+                let text = format!("its service {service} has ended: {}", clean_word(how));
+                self.say(step.as_str(), Tone::Odd, &text);
+            }
+            EventKind::ServiceOutput { step, service, line } => {
+                self.step_output(&format!("{step}/{service}"), line);
+            }
+            EventKind::StepOutput { step, line, .. } => self.step_output(step.as_str(), line),
             EventKind::StepFinished { step, outcome, millis, reason, results, .. } => {
                 let reason = reason.as_ref();
                 let (attempts, allowed) =

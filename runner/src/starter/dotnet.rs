@@ -1,6 +1,6 @@
 //! .NET.
 
-use super::{Folder, head};
+use super::{Folder, head, node::shell_word, quoted};
 
 pub(super) fn pipeline(folder: &Folder) -> String {
     let mut text = head(folder, None, &[]);
@@ -20,16 +20,34 @@ run = \"dotnet format --verify-no-changes --no-restore\"
 
 [steps.build]
 needs = [\"restore\"]
-run = \"dotnet publish --no-restore --configuration Release --output dist\"
+run = {publish}
 outputs = [\"dist\"]
 {env}
-"
+",
+        publish = quoted(&format!(
+            "dotnet publish{} --no-restore --configuration Release --output dist",
+            program(folder)
+        )),
     ));
-    if folder.files().any(|path| path.to_lowercase().contains("test") && path.ends_with("proj")) {
+    if folder.files().any(|path| path.ends_with("proj") && is_test(path)) {
         text.push_str(&format!(
-            "\n[steps.unit-test]\nneeds = [\"restore\"]\nrun = \"dotnet test --no-restore\"\n{env}\n"
+            "\n[steps.unit-test]\nneeds = [\"restore\"]\nrun = \"dotnet test --no-restore --logger trx --results-directory \
+             unit-test\"\nreports = [\"unit-test/*.trx\"]\n{env}\n"
         ));
     }
     text.push_str("\n[package]\nroot = \"dist\"\n");
     text
+}
+
+fn is_test(project: &str) -> bool {
+    project.to_lowercase().contains("test")
+}
+
+/// The only project that is no test: several, as a solution has them, can't be published into one folder.
+fn program(folder: &Folder) -> String {
+    let mut programs = folder.files().filter(|path| path.ends_with("proj") && !is_test(path));
+    match (programs.next(), programs.next()) {
+        (Some(only), None) => format!(" {}", shell_word(only)),
+        _ => String::new(),
+    }
 }

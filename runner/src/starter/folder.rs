@@ -8,8 +8,8 @@ use std::{
 
 use staith_model::Name;
 
-/// Folders deeper than this are not looked into.
-const DEEPEST: usize = 3;
+/// Folders deeper than this are not looked into. Java's are deep: `src/test/java/com/example/shop/cart`.
+const DEEPEST: usize = 8;
 /// Files that are looked at; a folder with more is seen in part.
 const MOST_FILES: usize = 20_000;
 /// A description of a project is never larger.
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn a_folder_is_seen_without_what_tools_made_and_without_links() {
         let home = tempfile::tempdir().unwrap();
-        for path in ["src/a.js", "node_modules/x/index.js", ".git/config", "a/b/c/d/e/deep"] {
+        for path in ["src/a.js", "node_modules/x/index.js", ".git/config", "a/b/c/d/e/f/g/h/i/deep"] {
             let path = home.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, "").unwrap();

@@ -31,17 +31,24 @@ outputs = [\"dist\"]
 [steps.unit-test]
 needs = [\"restore\"]
 run = {test}
-
+{reports}
 [package]
 root = \"dist\"
 ",
         head = head(folder, None, &[]),
+        reports = reports(folder, "**/target/surefire-reports/TEST-*.xml"),
         lint = maven("-o validate compile -Dmaven.compiler.showWarnings"),
         build = quoted(&format!(
             "{program} -B -ntp -Dmaven.repo.local=.m2 -o package -DskipTests && mkdir dist && cp target/*.?ar dist/"
         )),
         test = maven("-o test"),
     )
+}
+
+/// Where the tests' results are, if there are tests: a step that names reports and writes none fails.
+fn reports(folder: &Folder, place: &str) -> String {
+    let has_tests = folder.files().any(|path| path.starts_with("src/test/") || path.contains("/src/test/"));
+    if has_tests { format!("reports = [\"{place}\"]\n") } else { String::new() }
 }
 
 pub(super) fn gradle(folder: &Folder) -> String {
@@ -70,12 +77,13 @@ outputs = [\"build/libs\"]
 [steps.unit-test]
 needs = [\"restore\"]
 run = {test}
-{env}
+{reports}{env}
 
 [package]
 root = \"build/libs\"
 ",
         head = head(folder, None, &[]),
+        reports = reports(folder, "**/build/test-results/test/*.xml"),
         restore = gradle("testClasses"),
         lint = gradle("--offline classes"),
         build = gradle("--offline assemble"),

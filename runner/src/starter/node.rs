@@ -28,6 +28,9 @@ pub(super) fn pipeline(folder: &Folder) -> String {
     text.push_str(&format!("\n[steps.build]\n{needs}run = {}\noutputs = [\"{root}\"]\n", quoted(&build)));
     if let Some(test) = test(folder, &package, run) {
         text.push_str(&format!("\n[steps.unit-test]\n{needs}run = {}\n", quoted(&test)));
+        if test == NODES_OWN {
+            text.push_str("reports = [\"unit-test.tap\"]\n");
+        }
     }
     text.push_str(&format!("\n[package]\nroot = \"{root}\"\n"));
     text
@@ -35,6 +38,10 @@ pub(super) fn pipeline(folder: &Folder) -> String {
 
 const CHECK_SYNTAX: &str =
     "find . -path ./node_modules -prune -o -name '*.js' -print0 | xargs -0 -r -n 1 node --check";
+
+/// The tests of Node itself, once for people and once for the record.
+const NODES_OWN: &str = "node --test --test-reporter=spec --test-reporter-destination=stdout --test-reporter=tap \
+                         --test-reporter-destination=unit-test.tap";
 
 /// How to install, how to run a script, and what the installation depends on.
 fn manager(folder: &Folder) -> (&'static str, &'static str, &'static str) {
@@ -89,7 +96,7 @@ fn test(folder: &Folder, package: &Value, run: &str) -> Option<String> {
                 let name = path.rsplit('/').next().unwrap_or(path);
                 path.starts_with("test/") || name.contains(".test.") || name.contains("-test.")
             };
-            folder.files().any(|path| is_test(path) && path.ends_with("js")).then(|| "node --test".to_owned())
+            folder.files().any(|path| is_test(path) && path.ends_with("js")).then(|| NODES_OWN.to_owned())
         }
     }
 }

@@ -31,7 +31,10 @@ fn samples() -> BTreeMap<&'static str, Folder> {
         ("python-requirements", vec![("requirements.txt", ""), ("requirements-dev.txt", ""), ("app.py", "")]),
         ("go", vec![("go.mod", "module x\nrequire y v1.0.0\n"), ("main.go", "")]),
         ("dotnet", vec![("Shop.sln", ""), ("Shop/Shop.csproj", ""), ("Shop.Tests/Shop.Tests.csproj", "")]),
-        ("maven", vec![("pom.xml", ""), ("src/main/java/A.java", "")]),
+        (
+            "maven",
+            vec![("pom.xml", ""), ("src/main/java/A.java", ""), ("src/test/java/org/a/ATest.java", "")],
+        ),
         ("gradle", vec![("build.gradle.kts", ""), ("gradlew", ""), ("src/main/java/A.java", "")]),
         ("php", vec![("composer.json", composer), ("src/a.php", ""), ("tests/ATest.php", "")]),
         ("static", vec![("index.html", ""), ("css/a.css", ""), ("README.md", "")]),

@@ -3,13 +3,18 @@
 use std::{fs, io};
 
 use rustix::fs::statvfs;
+use staith_builder::upkeep::known_to_be_kept;
 use staith_model::Exit;
 use toml::Table;
 
 use crate::{home::Home, output::Problem};
 
-/// Of the disk, where nothing is set: one part in so many.
+/// Where nothing is set: of what others leave on the disk, one part in so many,
+const PART_OF_WHAT_IS_LEFT: u64 = 2;
+/// but no more than one part in so many of the whole disk,
 const PART_OF_THE_DISK: u64 = 5;
+/// unless that is less than this.
+const A_LOT: u64 = 20 << 30;
 
 /// What is set, or follows from the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,10 +46,23 @@ impl Settings {
     }
 }
 
-/// A fifth of the disk that the home is on, or will be.
+/// What follows from the disk that the home is on, or will be.
 fn by_default(home: &Home) -> u64 {
     let disk = home.path().ancestors().find_map(|place| statvfs(place).ok());
-    disk.map_or(20 << 30, |disk| disk.f_blocks.saturating_mul(disk.f_frsize) / PART_OF_THE_DISK)
+    let nothing_yet = (!home.store().exists()).then_some(0);
+    let kept = known_to_be_kept(&home.ledger()).or(nothing_yet);
+    disk.map_or(A_LOT, |disk| {
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        share(bytes(disk.f_blocks), bytes(disk.f_bavail), kept)
+    })
+}
+
+/// A part of a disk that has so many bytes, of which some are free and some kept already; `None` where nobody knows how many.
+/// What is kept counts as if it were free, so that the share does not shrink while it fills.
+fn share(disk: u64, free: u64, kept: Option<u64>) -> u64 {
+    let most = (disk / PART_OF_THE_DISK).max(A_LOT);
+    let left = kept.map_or(disk, |kept| free.saturating_add(kept).min(disk));
+    most.min(left / PART_OF_WHAT_IS_LEFT)
 }
 
 /// The budget that a file sets, if it sets one.
@@ -89,6 +107,23 @@ mod tests {
         }
         for bad in ["", "20", "20GB", "GiB", "-1GiB", "1.5GiB", "+1MiB", "99999999999TiB", "20 GiB"] {
             assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_share_follows_from_what_others_leave() {
+        const GIB: u64 = 1 << 30;
+        let table = [
+            ("a large disk", (1000 * GIB, 800 * GIB, Some(0)), 200 * GIB),
+            ("a usual one", (100 * GIB, 60 * GIB, Some(0)), 20 * GIB),
+            ("a tiny one", (2 * GIB, 2 * GIB, Some(0)), GIB),
+            ("the same, half full of what is kept", (2 * GIB, GIB, Some(GIB)), GIB),
+            ("one that others have filled", (1000 * GIB, 10 * GIB, Some(0)), 5 * GIB),
+            ("where nobody has measured", (1000 * GIB, 10 * GIB, None), 200 * GIB),
+            ("a ledger that says too much", (2 * GIB, 2 * GIB, Some(u64::MAX)), GIB),
+        ];
+        for (what, (disk, free, kept), expected) in table {
+            assert_eq!(share(disk, free, kept), expected, "{what}");
         }
     }
 

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use staith_builder::{
-    cache::{Attempted, Change, Sight, changes, inputs_of, what_is_seen},
+    cache::{Attempted, Beside, Change, Sight, changes, inputs_of, what_is_seen},
     engine::ImageSpec,
     outlook::{Outlook, Standing, outlook},
     source::Resolved,
 };
-use staith_model::{Digest, Name, Plan, StepPlan};
+use staith_model::{Digest, Name, Plan, ServicePlan, StepPlan};
 
 use super::Workshop;
 
@@ -40,7 +40,9 @@ impl Workshop {
     /// What a run of the plan would do.
     pub(crate) async fn prospect(&self, plan: &Plan) -> Prospect {
         let (mut images, mut unclear) = (BTreeMap::new(), Vec::new());
-        let references: BTreeSet<&Option<String>> = plan.steps.iter().map(|step| &step.image).collect();
+        let of_services = plan.services.iter().map(|service| &service.image);
+        let references: BTreeSet<&Option<String>> =
+            plan.steps.iter().map(|step| &step.image).chain(of_services).collect();
         for reference in references {
             let tools = if reference.is_none() { plan.tools.clone() } else { Vec::new() };
             match self.engine.known_image(&ImageSpec { reference: reference.clone(), tools }).await {
@@ -52,7 +54,7 @@ impl Workshop {
                 }
             }
         }
-        let digest = |step: &StepPlan| images.get(&step.image).copied();
+        let digest = |reference: &Option<String>| images.get(reference).copied();
         Prospect { steps: outlook(plan, &self.cache, &self.layers, &digest), unclear, images }
     }
 
@@ -65,10 +67,19 @@ impl Workshop {
         let layers = now.map(|now| now.layers.clone()).unwrap_or_default();
         let digests: Vec<Digest> = layers.iter().map(|(_, layer)| *layer).collect();
         let image = prospect.images.get(&step.image).copied();
-        let mut seen = what_is_seen(step, image.unwrap_or_else(|| Digest::of(b"")), &digests);
+        let unknown_image = Digest::of(b"");
+        let of_service = |service: &ServicePlan| prospect.images.get(&service.image).copied();
+        let services = plan.services_of(step);
+        let beside: Vec<Beside<'_>> =
+            services.iter().map(|service| (*service, of_service(service).unwrap_or(unknown_image))).collect();
+        let mut seen = what_is_seen(step, image.unwrap_or(unknown_image), &digests, &beside);
+        // Nobody can say that an image has changed that is not known.
         if image.is_none() {
-            // Nobody can say that an image has changed that is not known.
             seen["image"] = last.seen["image"].clone();
+        }
+        for service in services.iter().filter(|service| of_service(service).is_none()) {
+            let name = service.name.as_str();
+            seen["services"][name]["image"] = last.seen["services"][name]["image"].clone();
         }
         let was_tree = last.seen["input_tree"].as_str().and_then(|text| text.parse::<Digest>().ok());
         let was_inputs = was_tree.and_then(|tree| self.cache.inputs(&tree));

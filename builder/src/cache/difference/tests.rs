@@ -1,8 +1,11 @@
 use proptest::prelude::*;
-use staith_model::{Command, Network, StepPlan};
+use staith_model::{Command, Limits, Network, Readiness, ServicePlan, StepPlan};
 
 use super::*;
-use crate::{cache::what_is_seen, layers::LayerEntry};
+use crate::{
+    cache::{Beside, what_is_seen},
+    layers::LayerEntry,
+};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -33,8 +36,10 @@ fn layer(files: &[(&str, &str)]) -> LayerManifest {
 fn found(change: impl FnOnce(&mut StepPlan)) -> Vec<Change> {
     let mut now = step();
     change(&mut now);
-    let (was, is) =
-        (what_is_seen(&step(), Digest::of(b"image"), &[]), what_is_seen(&now, Digest::of(b"image"), &[]));
+    let (was, is) = (
+        what_is_seen(&step(), Digest::of(b"image"), &[], &[]),
+        what_is_seen(&now, Digest::of(b"image"), &[], &[]),
+    );
     let sight = |seen| Sight { seen, layers: &[], inputs: None };
     changes(sight(&was), sight(&is), &[], &|_| None)
 }
@@ -65,10 +70,59 @@ fn each_part_of_the_key_has_its_words() {
 
 #[test]
 fn another_image_is_said_and_not_shown() {
-    let (was, is) =
-        (what_is_seen(&step(), Digest::of(b"a"), &[]), what_is_seen(&step(), Digest::of(b"b"), &[]));
+    let (was, is) = (
+        what_is_seen(&step(), Digest::of(b"a"), &[], &[]),
+        what_is_seen(&step(), Digest::of(b"b"), &[], &[]),
+    );
     let sight = |seen| Sight { seen, layers: &[], inputs: None };
     assert_eq!(changes(sight(&was), sight(&is), &[], &|_| None), [Change::Image]);
+}
+
+#[test]
+fn what_changed_of_a_service_is_said_with_its_name() {
+    let service = |name: &str, run: Option<&str>| ServicePlan {
+        name: name.parse().unwrap(),
+        image: None,
+        command: run.map(|run| Command::Shell(run.to_owned())),
+        env: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        ready: Readiness::Port(80),
+        ready_seconds: 1,
+        ports: vec![80],
+        limits: Limits::default(),
+    };
+    let (db, cache) = (service("db", Some("serve")), service("cache", None));
+    let image = Digest::of(b"i");
+    let seen = |services: &[Beside<'_>]| what_is_seen(&step(), image, &[], services);
+    let found = |was: &[Beside<'_>], is: &[Beside<'_>]| {
+        let (was, is) = (seen(was), seen(is));
+        let sight = |seen| Sight { seen, layers: &[], inputs: None };
+        changes(sight(&was), sight(&is), &[], &|_| None)
+    };
+    let other = Digest::of(b"other");
+    assert_eq!(found(&[(&db, image)], &[(&db, image)]), []);
+    assert_eq!(found(&[(&db, image)], &[(&db, other)]), [Change::ServiceImage { service: "db".into() }]);
+    assert_eq!(
+        found(&[(&db, image)], &[(&cache, image)]),
+        [
+            Change::Service { service: "cache".into(), now: true },
+            Change::Service { service: "db".into(), now: false },
+        ]
+    );
+    assert_eq!(found(&[], &[(&db, image)]), [Change::Service { service: "db".into(), now: true }]);
+    let setting = |key: &str, was: &str, is: &str| Change::ServiceSetting {
+        service: "db".into(),
+        key: key.into(),
+        was: was.into(),
+        is: is.into(),
+    };
+    let bare = service("db", None);
+    assert_eq!(
+        found(&[(&db, image)], &[(&bare, image)]),
+        [setting("command", "serve", "what its image says")]
+    );
+    let two = ServicePlan { ports: vec![80, 81], ..db.clone() };
+    assert_eq!(found(&[(&db, image)], &[(&two, image)]), [setting("ports", "[80]", "[80,81]")]);
 }
 
 #[test]
@@ -76,7 +130,7 @@ fn files_are_named_with_what_became_of_them() {
     let mut other = step();
     other.input_tree = Digest::of(b"other");
     let (was, is) =
-        (what_is_seen(&step(), Digest::of(b"i"), &[]), what_is_seen(&other, Digest::of(b"i"), &[]));
+        (what_is_seen(&step(), Digest::of(b"i"), &[], &[]), what_is_seen(&other, Digest::of(b"i"), &[], &[]));
     let (before, now) =
         (inputs(&[("a", "1"), ("b", "1"), ("d", "1")]), inputs(&[("a", "1"), ("b", "2"), ("c", "1")]));
     let was = Sight { seen: &was, layers: &[], inputs: Some(&before) };
@@ -95,7 +149,7 @@ fn a_step_that_left_other_files_is_named_with_them() {
     ]
     .map(|(digest, manifest)| (digest, Arc::new(manifest)))
     .into();
-    let seen = what_is_seen(&step(), Digest::of(b"i"), &[]);
+    let seen = what_is_seen(&step(), Digest::of(b"i"), &[], &[]);
     let sight = |layers| Sight { seen: &seen, layers, inputs: None };
     let (old, new) = ([(name("restore"), Digest::of(b"old"))], [(name("restore"), Digest::of(b"new"))]);
     let known = |digest: &Digest| manifests.get(digest).cloned();
@@ -124,10 +178,10 @@ proptest! {
         };
         let (one, two) = (step(&env, &script), step(&other, &another));
         let (image, other_image) = (Digest::of(&[image]), Digest::of(&[other_image]));
-        let (was, is) = (what_is_seen(&one, image, &[]), what_is_seen(&two, other_image, &[]));
+        let (was, is) = (what_is_seen(&one, image, &[], &[]), what_is_seen(&two, other_image, &[], &[]));
         let sight = |seen| Sight { seen, layers: &[], inputs: None };
         let found = changes(sight(&was), sight(&is), &[], &|_| None);
-        let same = crate::cache::step_key(&one, image, &[]) == crate::cache::step_key(&two, other_image, &[]);
+        let same = crate::cache::step_key(&one, image, &[], &[]) == crate::cache::step_key(&two, other_image, &[], &[]);
         prop_assert_eq!(found.is_empty(), same);
     }
 }

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use tar::{Builder, EntryType, Header};
 
 use super::*;
+use crate::upkeep::GrowingRoom;
 
 /// An entry for an archive, however odd.
 #[derive(Debug, Clone)]
@@ -78,7 +79,9 @@ impl World {
     }
 
     fn unpack(&self, bytes: &[u8]) -> Result<(), Flaw> {
-        let mut place = Place::new(&self.layer(), &self.top.path().join("replaced"), None).unwrap();
+        let mut place =
+            Place::new(&self.layer(), &self.top.path().join("replaced"), None, GrowingRoom::new(None, false))
+                .unwrap();
         unpack(&mut &bytes[..], &mut place)?;
         place.finish().map(drop)
     }
@@ -270,7 +273,13 @@ fn names_that_never_end_are_not_kept_in_memory() {
         header.set_cksum();
         let mut endless = std::io::Read::chain(&header.as_bytes()[..], std::io::repeat(b'x'));
         let world = World::new();
-        let mut place = Place::new(&world.layer(), &world.top.path().join("replaced"), None).unwrap();
+        let mut place = Place::new(
+            &world.layer(),
+            &world.top.path().join("replaced"),
+            None,
+            GrowingRoom::new(None, false),
+        )
+        .unwrap();
         assert!(matches!(unpack(&mut endless, &mut place), Err(Flaw::TooLarge(_))));
     }
 }

@@ -38,13 +38,37 @@ impl Pack {
             opened => opened?,
         };
         let length = file.metadata()?.len();
-        let index = fs::read(index)?;
+        let index = match fs::read(index) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
         let objects = index.strip_prefix(&MAGIC).and_then(|rest| number(rest, FAN - 4));
         let Some(objects) = objects.and_then(|objects| usize::try_from(objects).ok()) else {
             return Ok(None);
         };
         let least = MAGIC.len() + FAN + HASHES + objects.saturating_mul(20 + 4 + 4);
         Ok((index.len() >= least).then_some(Self { file, length, index, objects }))
+    }
+
+    /// Whether pack and index belong to each other and neither is cut off: each ends with a hash, and the index names that of the
+    /// pack. The bytes of the pack are not read.
+    pub(super) fn is_whole(&self) -> bool {
+        let Some((rest, own)) = self.index.split_last_chunk::<20>() else { return false };
+        let (mut end, at) = (Vec::new(), self.length.checked_sub(20));
+        let says = at.and_then(|at| self.read(at, 20, &mut end)).is_some();
+        says && rest.ends_with(&end) && <[u8; 20]>::from(Sha1::digest(rest)) == *own
+    }
+
+    /// Everything that the index knows. `None` where it contradicts itself.
+    pub(super) fn entries(&self) -> Option<Vec<Indexed>> {
+        let ids = self.index.get(MAGIC.len() + FAN..)?;
+        let entry = |position: usize| {
+            let id = ids.get(position * 20..)?.first_chunk::<20>()?;
+            let crc = number(ids.get(self.objects * 20..)?, position * 4)?;
+            let offset = self.offset(ids, position).filter(|offset| *offset >= 12)?;
+            Some(Indexed { id: ObjectId(*id), offset, crc })
+        };
+        (0..self.objects).map(entry).collect()
     }
 
     pub(super) const fn objects(&self) -> usize {
@@ -90,28 +114,47 @@ impl Pack {
     }
 }
 
-/// The index of a pack, as it is on the disk. Every entry has its id; `checksum` is that of the pack.
+/// What an index says of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Indexed {
+    pub(super) id: ObjectId,
+    /// Where it begins in the pack.
+    pub(super) offset: u64,
+    /// The checksum of its bytes there.
+    pub(super) crc: u32,
+}
+
+/// The index of a pack that came, as it is on the disk. Every entry has its id; `checksum` is that of the pack.
 pub(super) fn bytes(came: &[Came], ids: &[(usize, ObjectId)], checksum: &[u8; 20]) -> Vec<u8> {
-    let mut all: Vec<(ObjectId, &Came)> =
-        ids.iter().filter_map(|(position, id)| Some((*id, came.get(*position)?))).collect();
-    all.sort_unstable_by_key(|(id, came)| (*id, came.offset));
+    let entry = |(position, id): &(usize, ObjectId)| {
+        let came = came.get(*position)?;
+        Some(Indexed { id: *id, offset: came.offset, crc: came.crc })
+    };
+    let mut all: Vec<Indexed> = ids.iter().filter_map(entry).collect();
+    all.sort_unstable_by_key(|one| (one.id, one.offset));
     // Where a pack holds an object twice, one is enough.
-    all.dedup_by_key(|(id, _)| *id);
+    all.dedup_by_key(|one| one.id);
+    written(all, checksum)
+}
+
+/// The index of a pack with these objects, as it is on the disk.
+pub(super) fn written(mut all: Vec<Indexed>, checksum: &[u8; 20]) -> Vec<u8> {
+    all.sort_unstable_by_key(|one| (one.id, one.offset));
     let mut to = MAGIC.to_vec();
     for first in 0..=255_u8 {
-        let up_to = all.partition_point(|(id, _)| id.0[0] <= first);
+        let up_to = all.partition_point(|one| one.id.0[0] <= first);
         to.extend(u32::try_from(up_to).unwrap_or(u32::MAX).to_be_bytes());
     }
-    all.iter().for_each(|(id, _)| to.extend(id.0));
-    all.iter().for_each(|(_, came)| to.extend(came.crc.to_be_bytes()));
+    all.iter().for_each(|one| to.extend(one.id.0));
+    all.iter().for_each(|one| to.extend(one.crc.to_be_bytes()));
     let mut long = Vec::new();
-    for (_, came) in &all {
-        let short = u32::try_from(came.offset).ok().filter(|short| *short < FAR);
+    for one in &all {
+        let short = u32::try_from(one.offset).ok().filter(|short| *short < FAR);
         to.extend(
             short.unwrap_or_else(|| FAR | u32::try_from(long.len() / 8).unwrap_or_default()).to_be_bytes(),
         );
         if short.is_none() {
-            long.extend(came.offset.to_be_bytes());
+            long.extend(one.offset.to_be_bytes());
         }
     }
     to.extend(long);

@@ -24,7 +24,9 @@ use crate::{
     source::{
         Fetched, Progress, Selection, SourceError,
         error::{at, git},
+        pack::{self, Packs},
     },
+    upkeep::{Allowance, allowed},
 };
 
 /// Where the remote's own HEAD is kept: it may name a commit that is on no branch.
@@ -38,6 +40,7 @@ pub(in crate::source) struct Mirror<'a> {
     reach: &'a Reach,
     bench: &'a Arc<Workbench>,
     dir: PathBuf,
+    allowance: Option<&'a Arc<dyn Allowance>>,
 }
 
 impl<'a> Mirror<'a> {
@@ -49,7 +52,12 @@ impl<'a> Mirror<'a> {
         remote: &'a RemoteRepository,
     ) -> Self {
         let dir = store.join("mirrors").join(format!("{}.git", remote.key()));
-        Self { remote, reach, bench, dir }
+        Self { remote, reach, bench, dir, allowance: None }
+    }
+
+    /// The same mirror, which asks before it takes more room than what is fetched.
+    pub(in crate::source) fn within(self, allowance: Option<&'a Arc<dyn Allowance>>) -> Self {
+        Self { allowance, ..self }
     }
 
     /// Makes sure that the mirror holds what is selected, as the remote has it now. A commit that is asked for by its full
@@ -70,7 +78,14 @@ impl<'a> Mirror<'a> {
         }
         let _held = self.lock().map_err(at("locking", &self.dir))?;
         // Whoever held the lock may have brought it.
-        if !needs_nothing() {
+        if !needs_nothing()
+            && let Err(failed) = self.bring_up_to_date(&names, &wanted, progress)
+        {
+            // The mirror itself may be why; then it is made anew.
+            if !self.is_damaged() {
+                return Err(failed);
+            }
+            tracing::warn!(%failed, "the mirror is damaged and is fetched anew");
             self.bring_up_to_date(&names, &wanted, progress)?;
         }
         Ok(self.dir.clone())
@@ -110,7 +125,33 @@ impl<'a> Mirror<'a> {
             fs::rename(&place, &self.dir).map_err(at("moving into place", &self.dir))?;
             File::open(self.mirrors()).and_then(|dir| dir.sync_all()).map_err(at("syncing", &self.dir))?;
         }
-        trust(&self.mark()).map_err(at("marking", &self.dir))
+        trust(&self.mark()).map_err(at("marking", &self.dir))?;
+        if let Err(error) = self.join_packs() {
+            tracing::warn!(%error, mirror = %self.dir.display(), "its packs are left as they are");
+        }
+        Ok(())
+    }
+
+    /// Many small packs become one. Readers need no lock for that: see [`pack::join`].
+    fn join_packs(&self) -> io::Result<()> {
+        let packs = self.dir.join("objects/pack");
+        let (indexes, bytes) = pack::worth_joining(&packs)?;
+        if indexes.is_empty() {
+            return Ok(());
+        }
+        // For as long as both are there; then there is as much as before.
+        let _room = allowed(self.allowance, bytes)?;
+        let joined = pack::join(&packs, &indexes);
+        if joined.is_err() {
+            remove_leftovers(&self.dir)?;
+        }
+        joined
+    }
+
+    /// Looks at the mirror as if the machine had just been started: whether it is there and not whole.
+    pub(in crate::source) fn is_damaged(&self) -> bool {
+        let _ = fs::remove_file(self.mark());
+        self.dir.is_dir() && !self.is_sound()
     }
 
     fn fetch(
@@ -153,10 +194,20 @@ impl<'a> Mirror<'a> {
         }
         let looked_over = Repository::open_bare(&self.dir).and_then(|repository| {
             let odb = repository.odb()?;
-            let mut sound = true;
+            let is_there =
+                |reference: git2::Reference<'_>| reference.target().is_none_or(|id| odb.exists(id));
+            let mut sound = repository.find_reference("HEAD").is_ok();
             for reference in repository.references()? {
-                sound &= reference?.target().is_none_or(|id| odb.exists(id));
+                sound &= is_there(reference?);
             }
+            // The library passes over files that it does not understand, also a lock that a killed process left.
+            for name in
+                loose_references(&self.dir).map_err(|error| git2::Error::from_str(&error.to_string()))?
+            {
+                sound &= repository.find_reference(&name).is_ok_and(is_there);
+            }
+            // What is not in packs is nothing that Staith put there.
+            sound &= Packs::are_whole(&self.dir.join("objects")).unwrap_or(false);
             Ok(sound)
         });
         matches!(looked_over, Ok(true)) && trust(&self.mark()).is_ok()
@@ -253,6 +304,23 @@ fn made(place: &Path) -> Result<Repository, git2::Error> {
         config.set_str(&format!("url.{door}.insteadOf"), &door)?;
     }
     Ok(repository)
+}
+
+/// The names of all references that have files of their own.
+fn loose_references(repository: &Path) -> io::Result<Vec<String>> {
+    let (mut names, mut open) = (Vec::new(), vec!["refs".to_owned()]);
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(repository.join(&folder))? {
+            let entry = entry?;
+            let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            if entry.file_type()?.is_dir() {
+                open.push(name);
+            } else {
+                names.push(name);
+            }
+        }
+    }
+    Ok(names)
 }
 
 /// Removes what fetches that were killed left. Nobody else fetches into the mirror now.

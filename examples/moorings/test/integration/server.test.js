@@ -1,4 +1,5 @@
-// The built application from outside: the very file that is packed, in a process of its own.
+// The built application from outside: the very file that is packed, in a process of its own, with the Redis that REDIS_URL
+// says, which has to be empty, or with a file.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -11,6 +12,8 @@ import { after, before, test } from 'node:test';
 
 /** @type {import('node:child_process').ChildProcess} */
 let server;
+/** @type {Record<string, string | undefined>} */
+let env = {};
 let at = '';
 
 async function freePort() {
@@ -25,20 +28,26 @@ before(async () => {
   const port = await freePort();
   at = `http://127.0.0.1:${port}`;
   const folder = await mkdtemp(join(tmpdir(), 'moorings-'));
-  const env = { ...process.env, PORT: String(port), LOGBOOK: join(folder, 'stays.jsonl') };
+  env = { ...process.env, PORT: String(port), LOGBOOK: join(folder, 'stays.jsonl') };
+  await start();
+});
+
+async function start() {
   server = spawn(process.execPath, ['dist/server.js'], { env, stdio: 'inherit' });
   for (;;) {
     const answer = await fetch(`${at}/healthz`).catch(() => null);
     if (answer?.ok) return;
     assert.equal(server.exitCode, null, 'the server ended');
   }
-});
+}
 
-after(async () => {
+async function stop() {
   server.kill('SIGTERM');
   const [code] = await once(server, 'exit');
   assert.equal(code, 0, 'it ends in order when asked to');
-});
+}
+
+after(stop);
 
 test('a boat that was reserved for is on the page', async () => {
   const night = new Date().toISOString().slice(0, 10);
@@ -59,4 +68,10 @@ test('ten boats that ask at once do not share a berth', async () => {
   const given = (await Promise.all(asked)).filter((answer) => answer.status === 201);
   const berths = await Promise.all(given.map(async (answer) => (/** @type {{ berth: string }} */ (await answer.json())).berth));
   assert.deepEqual(berths.sort(), ['B1', 'B2', 'C1']);
+});
+
+test('what is reserved outlives the process', async () => {
+  await stop();
+  await start();
+  assert.match(await (await fetch(at)).text(), /C1.*Albatros/);
 });

@@ -17,7 +17,11 @@ use staith_builder::{
 };
 use staith_model::Tool;
 
-use crate::{home::Home, output::bytes};
+use crate::{
+    home::Home,
+    output::bytes,
+    upkeep::{Household, Settings},
+};
 
 /// Less than this, and a build soon ends for want of room.
 const LITTLE_ROOM: u64 = 2 << 30;
@@ -27,6 +31,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// All of it, a finding each.
 pub(super) async fn of(home: &Home, sandbox: &BuiltInSandbox) -> Vec<Finding> {
     let mut findings = vec![disk(home.path())];
+    let of = home.clone();
+    findings.extend(tokio::task::spawn_blocking(move || kept(&of)).await);
     findings.extend(["git", "ssh"].map(program));
     for tool in KNOWN_TOOLS {
         findings.push(toolchain(sandbox, tool).await);
@@ -57,6 +63,32 @@ fn disk(home: &Path) -> Finding {
             }
         }
     }
+}
+
+/// What is kept within the budget, the largest kinds first.
+fn kept(home: &Home) -> Finding {
+    const SHOWN: usize = 3;
+    let of = "what is kept";
+    let read = Settings::read(home).map_err(|problem| (problem.what, problem.remedy));
+    let measured = read.and_then(|settings| {
+        let kinds = Household::open(home).and_then(|household| household.bytes_by_kind());
+        kinds.map(|kinds| (settings.budget, kinds)).map_err(|why| (why, None))
+    });
+    let (budget, kinds) = match measured {
+        Err((says, remedy)) => {
+            let remedy =
+                remedy.unwrap_or_else(|| "see to the permissions of what is in Staith's home".to_owned());
+            return Finding::bad(of, Health::Limited, says, remedy);
+        }
+        Ok(measured) => measured,
+    };
+    let all: u64 = kinds.values().sum();
+    let mut largest: Vec<_> = kinds.into_iter().filter(|(_, size)| *size > 0).collect();
+    largest.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+    let named = largest.iter().take(SHOWN).map(|(kind, size)| format!("{} {}", kind.plural(), bytes(*size)));
+    let named: Vec<String> = named.collect();
+    let of_that = if named.is_empty() { String::new() } else { format!(": {}", named.join(", ")) };
+    Finding::ok(of, format!("{} of at most {}{of_that}", bytes(all), bytes(budget)))
 }
 
 /// A program of this host that some sources need.

@@ -77,8 +77,8 @@ impl Visit {
         } else {
             self.command.clone()
         };
-        let label = format!("{}-{}", RunId::new(clock::unix_millis(), chance), step.name);
-        Ok(Visitor { label, argv, env: BTreeMap::new(), terminal: None })
+        let run = RunId::new(clock::unix_millis(), chance);
+        Ok(Visitor { run, argv, env: BTreeMap::new(), terminal: None })
     }
 
     /// How it ended; `None` where somebody insisted on an end.
@@ -94,11 +94,11 @@ impl Visit {
         visitor.terminal = Some(theirs);
         let (output, chunks) = mpsc::channel(16);
         let said = remember(chunks, self.masker.clone());
-        let running = shell.run(visitor, output, stop.cancel.clone());
+        let running = shell.run(visitor, output, stop.clone());
         let ended = attend(running, &lent, stop, (&mut resized, &mut quit)).await;
         lent.take_back().await;
         output::afterwards(&said.await.unwrap_or_default());
-        Ok(ended.transpose()?)
+        ended.transpose().map_err(Problem::from)
     }
 
     async fn without_terminal(&self, shell: &Shell, stop: &Stop) -> Result<Option<StepExit>, Problem> {
@@ -111,7 +111,7 @@ impl Visit {
             }
             passage.finish()
         });
-        let running = shell.run(self.visitor(shell.step())?, output, stop.cancel.clone());
+        let running = shell.run(self.visitor(shell.step())?, output, stop.clone());
         let ended = tokio::select! {
             ended = running => Some(ended?),
             () = stop.kill.cancelled() => None,

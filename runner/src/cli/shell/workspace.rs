@@ -8,11 +8,12 @@ use staith_builder::{
     redact::Masker,
     source::Resolved,
 };
-use staith_model::{Digest, EventKind, Exit, Name, Plan, Reason, RunId, RunOutcome, StepPlan, TestReport};
+use staith_model::{Digest, EventKind, Exit, Name, Plan, RunId, RunOutcome, StepPlan, TestReport};
 
 use super::{
     super::{
         run::{exit_of, images, millis},
+        steps,
         subject::Found,
     },
     Arguments,
@@ -39,25 +40,31 @@ pub(super) async fn opened(
     mode: OutputMode,
 ) -> Result<Result<Opened, Exit>, Problem> {
     let Found { workshop, source, pipeline, occasion, .. } = asked.subject.find(home, stop, mode).await?;
-    let mut plan = workshop.plan(&pipeline, &source, &occasion)?;
+    let plan = workshop.plan(&pipeline, &source, &occasion)?;
     let left = match asked.last {
         true => {
             Some(workshop.left(&plan.project, &asked.step).ok_or_else(|| nothing_left(&plan, &asked.step))?)
         }
         false => None,
     };
-    if let Some(left) = &left {
-        plan = left.plan.clone();
-    }
-    let plan = plan.only(std::slice::from_ref(&asked.step))?;
+    let plan = match &left {
+        Some(left) => left.plan.clone(),
+        None => {
+            one_step(&steps::meant(&pipeline, &plan, std::slice::from_ref(&asked.step))?)?;
+            plan.only(std::slice::from_ref(&asked.step))?
+        }
+    };
     let step = plan.step(&asked.step).ok_or_else(|| Problem::bug("a part of a plan lacks its step"))?.clone();
     let secrets = workshop.secrets(&plan).await?;
     let images = images(&workshop, &plan, stop, mode).await?;
-    let bench = workshop.bench(images, secrets, None, BTreeMap::new());
-    let (source, masker) = (Arc::new(source), bench.secrets.masker().clone());
+    let mut bench = workshop.bench(images, secrets, None, BTreeMap::new());
+    let (plan, source, masker) = (Arc::new(plan), Arc::new(source), bench.secrets.masker().clone());
     let project = plan.project.clone();
     let shell = match &left {
-        Some(left) => Shell::reopen(&bench, left),
+        Some(left) => {
+            write_no_logs(&mut bench);
+            Shell::reopen(&bench, &source, left)
+        }
         None => {
             let before = Before { bench: &bench, plan: &plan, source: &source, step: &step };
             let layers = match before.layers(home, stop, mode).await? {
@@ -65,10 +72,28 @@ pub(super) async fn opened(
                 Err(exit) => return Ok(Err(exit)),
             };
             let wanted = if asked.fresh { Wanted::Fresh } else { Wanted::AsItWouldRun };
-            Shell::open(&bench, &plan, &source, &step, &layers, wanted).await
+            write_no_logs(&mut bench);
+            Shell::open(&bench, &plan, &source, &step, layers, wanted).await
         }
     };
-    Ok(Ok(Opened { shell: shell.map_err(problem)?, project, masker }))
+    Ok(Ok(Opened { shell: shell.map_err(Problem::from)?, project, masker }))
+}
+
+/// A step with a matrix is several.
+fn one_step(meant: &[Name]) -> Result<(), Problem> {
+    if meant.len() < 2 {
+        return Ok(());
+    }
+    let names: Vec<&str> = meant.iter().map(Name::as_str).collect();
+    Err(Problem::new(Exit::Usage, "a shell is in one step, and this name stands for several")
+        .with_remedy(format!("name one of {}", names.join(", "))))
+}
+
+/// What services write beside a shell is no run's log.
+fn write_no_logs(bench: &mut Arc<Workbench>) {
+    if let Some(bench) = Arc::get_mut(bench) {
+        bench.logs = None;
+    }
 }
 
 fn nothing_left(plan: &Plan, step: &Name) -> Problem {
@@ -78,10 +103,6 @@ fn nothing_left(plan: &Plan, step: &Name) -> Problem {
             .with_why("one is kept when a step has failed, until it passes or room is needed")
             .with_remedy("leave --last out: the shell is then in a fresh workspace"),
     }
-}
-
-fn problem(reason: Reason) -> Problem {
-    Problem { remedy: reason.remedy, ..Problem::new(reason.blame.into(), reason.what) }
 }
 
 /// What comes before the step.
@@ -127,7 +148,7 @@ impl Before<'_> {
 
     /// Nothing is run where all of it is known, and nothing said.
     fn known(&self) -> Option<Layers> {
-        let image = |step: &StepPlan| self.bench.images.get(&step.image).map(|image| image.digest);
+        let image = |name: &Option<String>| self.bench.images.get(name).map(|image| image.digest);
         let all = outlook(self.plan, &self.bench.cache, &self.bench.layers, &image);
         let before = self.plan.before(self.step);
         let is_known = |name: &Name| {

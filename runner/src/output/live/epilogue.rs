@@ -66,6 +66,14 @@ fn failed_step(step: &StepView, view: View) -> Vec<String> {
         let more = view.look.tint(Tone::Quiet, &human::more_bytes(*more));
         rows.push(format!("{bar} {}{more}", clean(line, view.look.colours)).trim_end_matches(' ').to_owned());
     }
+    for (service, line, more) in &step.services_said {
+        let (service, more) = (
+            view.look.tint(Tone::Quiet, service.as_str()),
+            view.look.tint(Tone::Quiet, &human::more_bytes(*more)),
+        );
+        let line = clean(line, view.look.colours);
+        rows.push(format!("{service} {bar} {line}{more}").trim_end_matches(' ').to_owned());
+    }
     for failure in step.results.tests.iter().flat_map(|tests| &tests.failures) {
         rows.push(String::new());
         rows.extend(failed_test(failure, view));

@@ -179,7 +179,12 @@ fn last_line(step: &StepView) -> String {
     let lines = step.tail.iter().rev().map(|(line, _)| clean(line, false));
     let spoken = lines.take(3).find(|line| !line.trim().is_empty());
     let attempt = if step.attempt > 1 { format!("attempt {} ", step.attempt) } else { String::new() };
-    attempt + spoken.map(|line| line.trim().replace('\t', " ")).unwrap_or_default().as_str()
+    let spoken = spoken.map(|line| line.trim().replace('\t', " "));
+    let waits = || match words::services(&step.starting) {
+        services if services.is_empty() => services,
+        services => format!("waits for {services}"),
+    };
+    attempt + spoken.unwrap_or_else(waits).as_str()
 }
 
 /// The rows in at most `room` rows: those that matter least give way to a count.

@@ -41,6 +41,10 @@ pub(super) struct StepView {
     pub(super) tail: VecDeque<(String, usize)>,
     /// How many lines there were before the tail.
     pub(super) forgotten: u64,
+    /// Services that it waits for.
+    pub(super) starting: Vec<Name>,
+    /// The last lines of its services, each with whose it is and the number of bytes left out of it.
+    pub(super) services_said: Vec<(Name, String, usize)>,
 }
 
 /// A package that was made.
@@ -104,7 +108,20 @@ impl Scene {
         match &event.what {
             EventKind::RunStarted { .. } | EventKind::SecretUsed { .. } => {}
             EventKind::StepStarted { step, attempt } => {
-                self.change_step(step, |view| (view.started_at, view.attempt) = (now, *attempt));
+                let services = self.plan.step(step).map(|step| step.services.clone()).unwrap_or_default();
+                self.change_step(step, |view| {
+                    (view.started_at, view.attempt) = (now, *attempt);
+                    (view.starting, view.services_said) = (services, Vec::new());
+                });
+            }
+            EventKind::ServiceReady { step, service, .. } => {
+                self.change_step(step, |view| view.starting.retain(|starting| starting != service));
+            }
+            EventKind::ServiceEnded { .. } => {}
+            EventKind::ServiceOutput { step, service, line } => {
+                let (shown, more) = human::clip(line);
+                let said = (service.clone(), shown.to_owned(), more);
+                self.change_step(step, |view| view.services_said.push(said));
             }
             EventKind::StepRetried { step, reason, .. } => {
                 self.change_step(step, |view| view.reason = reason.clone());
@@ -202,6 +219,8 @@ impl StepView {
             results: StepResults::default(),
             tail: VecDeque::new(),
             forgotten: 0,
+            starting: Vec::new(),
+            services_said: Vec::new(),
         }
     }
 
