@@ -155,7 +155,7 @@ fn a_step_gets_its_own_secrets_and_no_others() {
     let given: Vec<_> = events
         .iter()
         .filter_map(|event| match &event.what {
-            EventKind::SecretUsed { step, secret } => Some((step.as_str(), secret.as_str())),
+            EventKind::SecretUsed { step, secret, .. } => Some((step.as_str(), secret.as_str())),
             _ => None,
         })
         .collect();
