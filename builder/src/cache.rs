@@ -19,7 +19,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use staith_model::{Command, Digest, Name, Network, RelPath, RunId, StepPlan, StepResults};
+use staith_model::{
+    Command, CoverageBar, Digest, FindingsBar, Name, Network, RelPath, RunId, StepPlan, StepResults,
+};
 
 use self::beside::SeenService;
 pub use self::{
@@ -66,7 +68,7 @@ pub struct CacheError {
     source: io::Error,
 }
 
-/// All that a step can see, and nothing else. Timeouts, limits and names decide whether and when it runs, not what it does.
+/// All that a step can see, and what its results had to come up to. Timeouts, limits and names decide whether and when it runs, not what it does.
 #[derive(Serialize)]
 struct Seen<'a> {
     command: &'a Command,
@@ -83,6 +85,11 @@ struct Seen<'a> {
     matcher: &'a Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     services: BTreeMap<&'a Name, SeenService<'a>>,
+    /// What a pass had to come up to is part of what was passed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coverage: Option<CoverageBar>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    findings: Option<FindingsBar>,
 }
 
 /// The key of a step over an image and the layers below it, lowest first, with the services that it names beside it.
@@ -110,6 +117,8 @@ fn seen<'a>(step: &'a StepPlan, image: Digest, layers: &'a [Digest], services: &
         reports: &step.reports,
         matcher: &step.matcher,
         services: beside::seen(services),
+        coverage: step.coverage,
+        findings: step.findings,
     }
 }
 
@@ -186,6 +195,8 @@ mod tests {
         assert!(changed(|step| step.input_tree = Digest::of(b"other tree")));
         assert!(changed(|step| step.outputs.clear()));
         assert!(changed(|step| step.reports.push("junit.xml".into())));
+        assert!(changed(|step| step.coverage = Some(CoverageBar { lines: Some(80), branches: None })));
+        assert!(changed(|step| step.findings = Some(FindingsBar::default())));
         assert_ne!(step_key(&step(), Digest::of(b"other image"), &[], &[]), base);
         assert_ne!(step_key(&step(), image, &[Digest::of(b"layer")], &[]), base);
         assert!(!changed(|step| step.timeout_seconds = 1));

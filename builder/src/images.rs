@@ -39,7 +39,7 @@ pub use self::{
     config::ImageConfig,
     reference::{Choice, ImageReference, LocalImage, NotAnImage, RegistryImage},
 };
-pub(crate) use self::{config::workdir, local::allowed_roots, top::AUTHORITIES};
+pub(crate) use self::{config::workdir, local::allowed_roots, store::is_whole, top::AUTHORITIES};
 use self::{
     error::ImageError,
     registry::{Remote, Unanswered},

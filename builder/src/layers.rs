@@ -289,6 +289,12 @@ pub(crate) fn size_on_disk(layer: &LayerManifest) -> u64 {
     layer.entries.iter().map(size).sum()
 }
 
+/// Whether a layer's directory holds what its name says, all bytes read.
+pub(crate) fn is_as_named(dir: &Path) -> bool {
+    let named = dir.file_name().unwrap_or_default().to_string_lossy();
+    seal::scan(dir).is_ok_and(|manifest| manifest.digest().hex() == *named)
+}
+
 /// After a power failure a file may be shorter than it was, never of the same length with other bytes: ordinary file
 /// systems write the bytes before they record the length.
 fn has_its_sizes(dir: &Path, manifest: &LayerManifest) -> bool {

@@ -7,10 +7,12 @@
 use std::collections::BTreeMap;
 
 use staith_model::{
-    Command, Limits, LocalEnvironment, Name, Network, RelPath, Retry, ServicePlan, StepKind, Tool,
+    Command, CoverageBar, FindingsBar, Limits, LocalEnvironment, Name, Network, RelPath, Retry, ServicePlan,
+    StepKind, Tool,
 };
 
 mod amounts;
+mod bars;
 mod commands;
 mod condition;
 mod cron;
@@ -127,6 +129,10 @@ pub struct Step {
     pub services: Vec<Name>,
     /// What finds problems in its output: one of [`KNOWN_MATCHERS`].
     pub matcher: Option<String>,
+    /// What has to be covered.
+    pub coverage: Option<CoverageBar>,
+    /// What may be found; `None` is no error in a report.
+    pub findings: Option<FindingsBar>,
     /// In which runs it takes part, and after what; `None` is in all, once what it needs has succeeded.
     pub when: Option<When>,
     /// The steps of a plan that it stands for; empty where it has no matrix and stands for itself. In the image, in values of

@@ -160,6 +160,8 @@ fn step_plan(step: &Step, order: &Order<'_>, input_tree: &dyn Fn(&[String]) -> D
         may_fail: step.may_fail,
         services: step.services.clone(),
         matcher: step.matcher.clone(),
+        coverage: step.coverage,
+        findings: step.findings,
         ..StepPlan::new(step.name.clone(), step.command.clone(), input_tree(&step.inputs))
     }
 }

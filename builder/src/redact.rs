@@ -2,8 +2,8 @@
 //!
 //! A [`Masker`] knows the forms in which the secrets of a run are likely to appear (as they are, in base64 at any place, in
 //! hexadecimal, escaped for URLs, JSON, XML and shells, backwards; `forms` has the list). A [`MaskStream`] finds them in
-//! bytes that come in pieces of any size, and puts [`MASK`] in their place. What can't be the beginning of a form is passed
-//! on at once, so masking delays nothing that people could read.
+//! bytes that come in pieces of any size, also across the control sequences of a terminal (`letters`), and puts [`MASK`] in
+//! their place. What can't be the beginning of a form is passed on at once, so masking delays nothing that people could read.
 //!
 //! This protects from carelessness, not from a step that wants to give a secret away: who has a secret can write it in a way
 //! that nobody thought of. So only steps that name a secret get it, and pull requests get none.
@@ -11,7 +11,8 @@
 mod admission;
 mod automaton;
 mod forms;
-mod shown;
+mod letters;
+mod sieved;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,12 @@ struct Forms {
     exact: Automaton,
     /// Those that tools break into lines (base64, hexadecimal), with line ends left out of the text.
     folded: Automaton,
+}
+
+impl Forms {
+    const fn begins_with(&self, byte: u8) -> bool {
+        self.exact.begins_with(byte) || self.folded.begins_with(byte)
+    }
 }
 
 impl std::fmt::Debug for Masker {
@@ -84,17 +91,6 @@ impl Masker {
         stream.push(text.as_bytes(), &mut masked);
         stream.finish(&mut masked);
         Cow::Owned(String::from_utf8_lossy(&masked).into_owned())
-    }
-
-    /// A masked line as it may be shown: where control sequences stand between the letters of a secret, what is left of it
-    /// when they are gone is masked, and the line loses its colours.
-    pub fn shown(&self, line: String) -> String {
-        if self.0.is_none() || !line.contains(char::is_control) {
-            return line;
-        }
-        let letters = shown::letters(&line);
-        let masked = self.text(&letters).into_owned();
-        if masked == letters { line } else { masked }
     }
 
     fn mask(&self, text: &mut String) {

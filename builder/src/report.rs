@@ -8,6 +8,7 @@
 use staith_model::StepResults;
 
 mod case;
+mod claim;
 mod cobertura;
 mod dotnet;
 mod error;
@@ -40,26 +41,41 @@ type Failed<T> = Result<T, (ReportProblem, usize)>;
 /// error.
 ///
 /// # Errors
-/// The bytes are no report that is known, or not one that is safe to read; the error says where.
+/// The bytes are no report that is known, or not one that is safe to read, or it says itself that it is not whole; the error
+/// says where.
 pub fn read(path: &str, bytes: &[u8]) -> Result<StepResults, ReportError> {
-    results(bytes).map_err(|(problem, offset)| ReportError::new(path, bytes, offset, problem))
+    let (results, flaw) = read_in_part(path, bytes);
+    flaw.map_or(Ok(results), Err)
 }
 
-fn results(bytes: &[u8]) -> Failed<StepResults> {
+/// What can be known from a report, and why it must not be taken for the whole.
+fn read_in_part(path: &str, bytes: &[u8]) -> (StepResults, Option<ReportError>) {
+    let error = |(problem, offset)| ReportError::new(path, bytes, offset, problem);
+    match results(bytes) {
+        Ok((results, flaw)) => (results, flaw.map(error)),
+        Err(flaw) => (StepResults::default(), Some(error(flaw))),
+    }
+}
+
+fn results(bytes: &[u8]) -> Failed<(StepResults, Option<(ReportProblem, usize)>)> {
     if bytes.len() > LARGEST_REPORT {
         return Err((ReportProblem::TooLarge(bytes.len()), LARGEST_REPORT));
     }
     let mut results = StepResults::default();
+    let mut flaw = None;
     match format::of(bytes)? {
         Format::Junit => results.tests = Some(walk(bytes, junit::Junit::default())?.results()),
         Format::Trx => results.tests = Some(walk(bytes, trx::Trx::default())?.results()),
         Format::DotNet => results.tests = Some(walk(bytes, dotnet::DotNet::default())?.results()),
         Format::Cobertura => results.coverage = Some(walk(bytes, cobertura::Cobertura::default())?.results()),
-        Format::Sarif => results.findings = Some(sarif::read(format::utf8(bytes)?)?),
+        Format::Sarif => {
+            let (findings, unfinished) = sarif::read(format::utf8(bytes)?)?;
+            (results.findings, flaw) = (Some(findings), unfinished);
+        }
         Format::Lcov => results.coverage = Some(by_lines(bytes, lcov::read)?),
         Format::Tap => results.tests = Some(by_lines(bytes, tap::read)?),
     }
-    Ok(results)
+    Ok((results, flaw))
 }
 
 fn walk<E: xml::Elements>(bytes: &[u8], mut elements: E) -> Failed<E> {
@@ -76,14 +92,13 @@ fn by_lines<T>(bytes: &[u8], read: fn(&[u8]) -> Failed<T>) -> Failed<T> {
 }
 
 /// Reads all reports that a step wrote, each with its path, and adds their results up in the order given, beside the errors
-/// of those that can't be read. Whoever takes the sum in spite of an error must not call it a pass: it has a hole.
+/// of those that can't be read or are not whole. Whoever takes the sum in spite of an error must not call it a pass: it has a hole.
 pub fn read_all<'f>(files: impl IntoIterator<Item = (&'f str, &'f [u8])>) -> (StepResults, Vec<ReportError>) {
     let (mut sum, mut errors) = (StepResults::default(), Vec::new());
     for (path, bytes) in files {
-        match read(path, bytes) {
-            Ok(results) => sum.merge(results),
-            Err(error) => errors.push(error),
-        }
+        let (results, flaw) = read_in_part(path, bytes);
+        sum.merge(results);
+        errors.extend(flaw);
     }
     (sum, errors)
 }

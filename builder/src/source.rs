@@ -195,7 +195,7 @@ impl Sources {
     pub fn checkout(&self, resolved: &Resolved, globs: &[String]) -> Result<PathBuf, SourceError> {
         let globs = Globs::or_everything(globs)?;
         let inputs = listing::input_digest(&resolved.files, &globs);
-        let key = Digest::of_value("staith.checkout.v1", &(inputs, self.owner));
+        let key = checkout::key(&inputs, self.owner);
         let dir = self.store.join("checkouts").join(key.hex());
         let mark = dir.with_extension("seen");
         self.bench.uses(&format!("checkouts/{}", key.hex()), &mark);
@@ -240,6 +240,22 @@ impl Sources {
             }
             progress(seen);
         }
+    }
+}
+
+/// What `gc --verify` looks at, all bytes read: the thing at `path` holds what it was kept for.
+pub(crate) fn is_as_it_was_kept(kind: crate::upkeep::Kind, path: &Path, blob: Option<[u8; 20]>) -> bool {
+    use crate::upkeep::Kind;
+    match kind {
+        Kind::Checkout => checkout::is_as_named(path).unwrap_or(false),
+        Kind::Mirror => pack::Packs::are_intact(&path.join("objects")).unwrap_or(false),
+        Kind::Content => blob.is_none_or(|blob| {
+            let bytes = fs::read(path);
+            bytes.is_ok_and(|bytes| {
+                ObjectId::of(git2::ObjectType::Blob, &bytes).is_ok_and(|id| *id.as_bytes() == blob)
+            })
+        }),
+        _ => true,
     }
 }
 

@@ -299,6 +299,62 @@ fn variants_can_be_left_out_one_by_one() {
     assert!(plan.package.is_none());
 }
 
+/// build ← deploy (only at pushes) ← middle ← last, whose condition is `when`.
+fn after_what_is_left_out(when: &str) -> Plan {
+    let text = format!(
+        "name = 'x'\nversion = '1'\n[steps.build]\nrun = 'b'\n\
+         [steps.deploy]\nneeds = ['build']\nrun = 'd'\nwhen = 'event == \"push\"'\n\
+         [steps.middle]\nneeds = ['deploy']\nrun = 'm'\n\
+         [steps.other]\nrun = 'o'\n\
+         [steps.last]\nneeds = ['middle', 'other']\nrun = 'l'\nwhen = '{when}'\n"
+    );
+    planned(&text, &on(TriggerKind::PullRequest))
+}
+
+#[test]
+fn a_condition_over_outcomes_takes_what_is_left_out_as_skipped() {
+    let other = |is| Condition::Step { step: "other".parse().unwrap(), is };
+    let runs = [
+        ("always()", Some(Condition::Literal(true))),
+        ("skipped(\"deploy\")", Some(Condition::Literal(true))),
+        ("skipped(\"middle\")", Some(Condition::Literal(true))),
+        ("not succeeded(\"middle\")", Some(Condition::Literal(true))),
+        ("not succeeded()", Some(Condition::Literal(true))),
+        ("skipped()", Some(other(Ending::Skipped))),
+        ("succeeded(\"other\")", Some(other(Ending::Succeeded))),
+        ("failed()", Some(Condition::Needs(Ending::Failed))),
+    ];
+    for (when, rest) in runs {
+        let plan = after_what_is_left_out(when);
+        assert_eq!(names(&plan), ["build", "other", "last"], "{when}");
+        let last = step(&plan, "last");
+        assert_eq!(last.when, rest, "{when}");
+        // It still comes after what the steps that are left out would have come after.
+        assert_eq!(
+            last.needs.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["build", "other"],
+            "{when}"
+        );
+    }
+    for when in [
+        "succeeded()",
+        "failed(\"deploy\")",
+        "succeeded(\"middle\")",
+        "event == \"pull-request\"",
+        "skipped(\"middle\") and event == \"push\"",
+    ] {
+        let plan = after_what_is_left_out(when);
+        assert!(left_out(&plan).contains(&("last", "it needs `middle`, which is left out")), "{when}");
+    }
+}
+
+#[test]
+fn where_nothing_comes_before_there_is_no_failure_to_run_at() {
+    let text = "name = 'x'\nversion = '1'\n[steps.a]\nrun = 'a'\nwhen = 'event == \"push\"'\n\
+                [steps.tell]\nneeds = ['a']\nrun = 't'\nwhen = 'failed()'\n[steps.b]\nrun = 'b'\n";
+    assert_eq!(names(&planned(text, &on(TriggerKind::PullRequest))), ["b"]);
+}
+
 #[test]
 fn steps_that_are_never_in_one_plan_may_write_to_the_same_place() {
     let steps = |first: &str, second: &str| {

@@ -10,6 +10,7 @@
 //! 8. [`Event`]: what happened. [`RunState`]: the fold over it.
 //! 9. [`Exit`]: what the shell is told.
 
+mod bar;
 mod condition;
 mod course;
 mod deployment;
@@ -28,6 +29,7 @@ mod run;
 mod secret;
 mod step;
 
+pub use bar::{CoverageBar, FindingsBar, Shortfall};
 pub use condition::{Condition, Ending, Past};
 pub use course::{Stranded, UnknownStep};
 pub use deployment::{DeploymentChange, DeploymentState, ImpossibleDeploymentChange};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, Digest, Name, RelPath};
+use crate::{Condition, CoverageBar, Digest, FindingsBar, Name, RelPath};
 
 /// A build plan: a pure value. The same source, `runner.toml` and event give the same plan, and so the same
 /// [`digest`](Plan::digest), on every machine.
@@ -76,6 +76,9 @@ pub struct Trigger {
     /// The tag that is built.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
+    /// The branch that the commit was merged into for this run: the tree is the result, which is no commit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged_into: Option<String>,
 }
 
 /// What can set a run off.
@@ -305,6 +308,12 @@ pub struct StepPlan {
     pub services: Vec<Name>,
     /// What finds problems in its output: a known matcher's name.
     pub matcher: Option<String>,
+    /// What has to be covered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coverage: Option<CoverageBar>,
+    /// What may be found; `None` is no error in a report, and that what a matcher finds does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<FindingsBar>,
 }
 
 impl StepPlan {
@@ -333,6 +342,8 @@ impl StepPlan {
             may_fail: false,
             services: Vec::new(),
             matcher: None,
+            coverage: None,
+            findings: None,
         }
     }
 }

@@ -157,7 +157,7 @@ pub enum NotPassed {
     #[error("the report says nothing of step `{0}`")]
     Missing(Name),
     /// A step did not succeed.
-    #[error("step `{step}` ended as {outcome:?}")]
+    #[error("step `{step}` {}", .outcome.as_clause())]
     Unsuccessful {
         /// The step.
         step: Name,
@@ -165,7 +165,7 @@ pub enum NotPassed {
         outcome: StepOutcome,
     },
     /// A step whose outputs are to be packed left none, because it failed though it may, or was not meant to run.
-    #[error("the package takes outputs of step `{step}`, which ended as {outcome:?}")]
+    #[error("the package takes outputs of step `{step}`, which {}", .outcome.as_clause())]
     NothingToPack {
         /// The step.
         step: Name,

@@ -52,6 +52,21 @@ impl StepOutcome {
         Self::EngineBroken,
     ];
 
+    /// What became of the step, as the rest of a sentence about it.
+    pub const fn as_clause(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Cached => "had passed before",
+            Self::Failed => "failed",
+            Self::TimedOut => "ran longer than it may",
+            Self::OutOfMemory => "wanted more memory than it may have",
+            Self::Cancelled => "was cancelled",
+            Self::Skipped => "was skipped",
+            Self::Lost => "was lost while it ran",
+            Self::EngineBroken => "could not be run",
+        }
+    }
+
     /// Whether the steps that need this one may go on.
     pub const fn is_success(self) -> bool {
         matches!(self, Self::Passed | Self::Cached)

@@ -179,7 +179,7 @@ fn assert_profile(zip: &[u8]) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn every_header_is_as_the_profile_has_it(tree in any_tree()) {
         assert_profile(&packed(&tree).0)?;

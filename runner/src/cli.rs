@@ -14,6 +14,7 @@ mod run;
 mod schema;
 mod secret;
 mod status;
+mod steps;
 mod stop;
 mod subject;
 mod why;

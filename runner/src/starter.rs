@@ -6,6 +6,7 @@ mod dotnet;
 mod folder;
 mod go;
 mod java;
+mod missing;
 mod node;
 mod php;
 mod python;
@@ -16,7 +17,7 @@ mod tests;
 
 use clap::ValueEnum;
 
-pub(crate) use self::folder::Folder;
+pub(crate) use self::{folder::Folder, missing::missing};
 
 /// What kind of project a folder holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

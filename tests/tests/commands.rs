@@ -207,3 +207,18 @@ fn shells_learn_the_commands() {
     let bash = std::process::Command::new("bash").args(["--norc", "-c", &asked]).output().unwrap();
     assert_eq!(String::from_utf8_lossy(&bash.stdout).trim(), "plan", "{bash:?}");
 }
+
+#[test]
+fn a_step_with_a_matrix_is_named_with_all_of_its_variants() {
+    let world = World::new();
+    let matrix =
+        "[steps.m]\nrun = \"true\"\nmatrix = { size = [\"s\", \"l\"] }\n[steps.other]\nrun = \"true\"\n";
+    world.write("runner.toml", &format!("name = \"many\"\nversion = \"1\"\n{matrix}"));
+    world.commit("first");
+    let said = world.staith(&["why", "m"]).exits(0);
+    assert_eq!(said.out.matches("no run on this machine has run it before").count(), 2, "{}", said.out);
+    let run = world.staith(&["run", "--step", "m"]).exits(0);
+    assert!(!run.out.contains("other") && run.out.contains("m-s") && run.out.contains("m-l"), "{}", run.out);
+    world.staith(&["run", "--step", "othre"]).exits(64).says("did you mean `other`?");
+    world.staith(&["why", "othre"]).exits(64).says("did you mean `other`?");
+}

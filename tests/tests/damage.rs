@@ -29,8 +29,10 @@ root = "out"
 from = ["first"]
 "#;
 
+type Spoiling = (&'static str, fn(&[u8]) -> Vec<u8>);
+
 /// What is done to a file.
-const SPOILINGS: [(&str, fn(&[u8]) -> Vec<u8>); 3] = [
+const SPOILINGS: [Spoiling; 3] = [
     ("cut off", |bytes| bytes[..bytes.len() / 2].to_vec()),
     ("longer, with garbage", |bytes| [&b"\0\xffgarbage {\"\n"[..], bytes].concat()),
     ("zeros", |bytes| vec![0; bytes.len().max(1) + 7]),
@@ -184,4 +186,30 @@ fn an_image_survives(is_restarted: bool) {
     survives(&world, is_restarted, |round| {
         world.write("runner.toml", &pipeline(&format!("cat /etc/greeting; echo {round}")))
     });
+}
+
+#[test]
+fn what_somebody_has_changed_is_found_when_it_is_looked_for() {
+    let world = World::new();
+    world.write("runner.toml", STEPS);
+    let seed = "a seed whose length will be the same\n";
+    world.write("seed.txt", seed);
+    world.commit("first");
+    world.staith(&["run"]).exits(0);
+    let verified = |expected: usize| {
+        let said = world.staith(&["gc", "--verify", "--json"]).exits(0).out;
+        let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(said["unsound"].as_array().unwrap().len(), expected, "{said}");
+    };
+    verified(0);
+    // The layer of the first step; and the content of the seed, which is in the pool and in a checkout.
+    for (inside, wrong) in [("layers/", 1), ("checkouts/", 2)] {
+        let place = all_files(&world.home().join("store").join(inside));
+        let path = place.iter().find(|path| fs::read(path).unwrap() == seed.as_bytes()).unwrap();
+        spoil(path, |bytes| bytes.iter().map(|byte| byte.to_ascii_uppercase()).collect());
+        world.staith(&["gc", "--verify", "--dry-run"]).exits(0).says("would be removed");
+        verified(wrong);
+        verified(0);
+        world.staith(&["run"]).exits(0);
+    }
 }

@@ -113,3 +113,12 @@ fn a_folder_without_a_pipeline_hears_of_init() {
     world.staith(&["run"]).exits(20).says("has no runner.toml").says("`staith init`");
     world.staith(&["run", "--clean"]).exits(20).says("`staith init`").says("commit it");
 }
+
+#[test]
+fn what_the_project_still_lacks_is_told() {
+    let world = World::new();
+    world
+        .staith(&["init", "--kind", "rust"])
+        .exits(0)
+        .says("the project needs Cargo.*, which is not there yet");
+}

@@ -114,6 +114,7 @@ fn what_a_killed_run_wrote_is_there() {
     run.kill().unwrap();
     run.wait().unwrap();
     world.staith(&["logs", "--follow"]).exits(0).says("ended without a word").says("waiting");
+    world.staith(&["status"]).exits(0).says("was killed before it ended; `staith logs 0");
     // A block that was being written.
     let runs = world.home().join("runs");
     let directory = fs::read_dir(&runs).unwrap().next().unwrap().unwrap().path();

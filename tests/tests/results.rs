@@ -137,3 +137,49 @@ fn a_matcher_explains_a_failure_and_never_makes_one() {
     world.write("runner.toml", &pipeline("exit 0"));
     world.staith(&["run"]).exits(0).says("found: 1 error");
 }
+
+#[test]
+fn coverage_below_what_is_asked_for_fails_its_step_and_a_pass_holds_for_no_higher_bar() {
+    let world = reporting(
+        "lcov.info",
+        "TN:\nSF:a.js\nDA:1,4\nDA:2,0\nDA:3,1\nend_of_record\n",
+        "coverage = { lines = 66 }",
+    );
+    world.staith(&["run"]).exits(0).says("coverage: 66 % of lines");
+    world.staith(&["run"]).exits(0).says("cached");
+    world.edit("runner.toml", |text| text.replace("lines = 66", "lines = 67"));
+    world.staith(&["why", "only"]).exits(0).says("coverage");
+    let said = world.staith(&["run"]).exits(10);
+    said.says("66.66 % of lines are covered, and 67 % is the least").never_says("cached");
+    world.edit("runner.toml", |text| text.replace("lines = 67", "branches = 1"));
+    world.staith(&["run"]).exits(10).says("no report says how many branches are covered");
+}
+
+#[test]
+fn what_may_be_found_decides_for_reports_and_matchers() {
+    let world = reporting("lint.sarif", SARIF, "findings = { level = \"error\", most = 1 }");
+    world.staith(&["run"]).exits(0).says("found: 1 error, 1 warning");
+    world.edit("runner.toml", |text| text.replace("level = \"error\"", "level = \"warning\""));
+    world.staith(&["run"]).exits(10).says("2 warnings and errors found, and 1 is the most");
+
+    let world = World::new();
+    let run = "echo 'src/a.c:3:5: warning: odd [-Wodd]'";
+    let pipeline = format!(
+        "name = \"one\"\nversion = \"1\"\n[steps.only]\nrun = \"{run}\"\nmatcher = \"gcc\"\nfindings = {{ level = \"warning\" }}\n"
+    );
+    world.write("runner.toml", &pipeline);
+    world.staith(&["run"]).exits(10).says("1 warning or error found, and 0 is the most");
+}
+
+#[test]
+fn a_report_is_not_taken_for_better_than_it_says_of_itself() {
+    let world =
+        reporting("junit.xml", "<testsuite tests='2' failures='1'><testcase name='a'/></testsuite>", "");
+    world.staith(&["run"]).exits(10).says("1 of 2 tests failed").says("has no test that did");
+    world.write("given", "<testsuites/>");
+    world.staith(&["run"]).exits(0).says("tests: 0 tests");
+    let crashed = r#"{"version": "2.1.0", "runs": [{"results": [], "invocations": [{"executionSuccessful": false,
+        "exitCodeDescription": "segmentation fault"}]}]}"#;
+    world.write("given", crashed);
+    world.staith(&["run"]).exits(10).says("`junit.xml` is not whole").says("segmentation fault");
+}

@@ -1,6 +1,6 @@
 //! What is run: pull requests as they would be once merged, and submodules.
 
-use staith_tests::world::World;
+use staith_tests::world::{Said, World};
 
 /// Alone, each branch passes: `feature` calls what `main` has renamed since.
 fn renamed_function() -> World {
@@ -29,6 +29,29 @@ fn a_pull_request_is_run_as_it_would_be_once_merged() {
     world.staith(&["run", "--ref", "feature"]).exits(0);
     let merged = world.staith(&["run", "--ref", "feature", "--onto", "main"]);
     merged.exits(10).says("greet").says("`feature`").says("merged into `main`");
+}
+
+#[test]
+fn a_merge_is_a_pull_request_unless_the_person_says_otherwise() {
+    let world = World::new();
+    let step = "[steps.test]\nsecrets = [\"TOKEN\"]\nrun = 'test \"$TOKEN\"'\n";
+    world.write("runner.toml", &format!("name = \"merged\"\nversion = \"1\"\n{step}"));
+    world.commit("first");
+    world.git(&["checkout", "--quiet", "-b", "feature"]);
+    world.write("more", "more\n");
+    world.commit("feature");
+    world.git(&["checkout", "--quiet", "main"]);
+    world.write("other", "other\n");
+    world.commit("other");
+    let run = |more: &[&str]| {
+        let arguments = [&["run", "--ref", "feature", "--onto", "main"], more].concat();
+        let output =
+            world.command(&arguments).env("STAITH_SECRET_TOKEN", "kept by this test").output().unwrap();
+        Said::of(&output)
+    };
+    run(&[]).exits(20).says("run as a pull request").says("secret").never_says("uncommitted");
+    let own = run(&["--event", "local"]).exits(0).never_says("run as a pull request");
+    own.says("merged into main").never_says("uncommitted");
 }
 
 #[test]

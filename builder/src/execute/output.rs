@@ -23,7 +23,6 @@ const LAST_BYTES: usize = 256 << 10;
 
 /// Takes what a step writes.
 pub(super) struct Output {
-    masker: Masker,
     masks: [MaskStream; 2],
     splitters: [LineSplitter; 2],
     masked: Vec<u8>,
@@ -46,7 +45,6 @@ impl Output {
     ) -> Self {
         let all = log.as_ref().map(|_| format!("`staith logs {run} {step}` shows all of it"));
         Self {
-            masker: masker.clone(),
             masks: [masker.stream(), masker.stream()],
             splitters: Default::default(),
             masked: Vec::new(),
@@ -114,7 +112,6 @@ impl Output {
     }
 
     fn show(&mut self, stream: Stream, line: String) {
-        let line = self.masker.shown(line);
         self.matcher.iter_mut().for_each(|matcher| matcher.push(&line));
         match self.view.take(stream, line) {
             Take::Line(line) => self.say(stream, line),

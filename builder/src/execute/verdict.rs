@@ -1,5 +1,7 @@
 //! From how a step's program ended to what that means, in words. Pure.
 
+mod bars;
+
 use staith_model::{Blame, Command, Findings, Reason, StepOutcome, StepPlan, StepResults, TestSummary};
 
 use crate::{
@@ -37,8 +39,8 @@ impl Verdict {
     }
 }
 
-/// The meaning of a program's end, given what its reports said. What a matcher `noticed` in its output explains a failure
-/// and never makes one.
+/// The meaning of a program's end, given what its reports said. What a matcher `noticed` in its output explains a failure,
+/// and makes one only where the step says what may be found.
 pub(super) fn of_exit(
     step: &StepPlan,
     exit: &StepExit,
@@ -46,12 +48,12 @@ pub(super) fn of_exit(
     noticed: Option<&Findings>,
 ) -> Verdict {
     match exit {
-        StepExit::Code(0) => of_results(reported),
+        StepExit::Code(0) => of_results(step, reported, noticed),
         StepExit::Code(127) if matches!(step.command, Command::Shell(_)) => Verdict::project(
             StepOutcome::Failed,
             "a command was not found in the sandbox (exit code 127); its name is in the step's last lines"
                 .into(),
-            Some(NOT_FOUND.into()),
+            Some(not_found(step).into()),
         ),
         // A shell's word for the signal, which a program might also choose for another reason.
         StepExit::Code(code) if *code == 128 + FILE_TOO_LONG && step.limits.disk.is_some() => too_long(
@@ -103,7 +105,7 @@ pub(super) fn of_exit(
         StepExit::NotStarted { program, why } => Verdict::project(
             StepOutcome::Failed,
             format!("`{program}` could not be started in the sandbox: {why}"),
-            Some(NOT_FOUND.into()),
+            Some(not_found(step).into()),
         ),
     }
 }
@@ -129,12 +131,19 @@ pub(super) fn size(bytes: u64) -> String {
     }
 }
 
-const NOT_FOUND: &str =
-    "install it on this host below /usr, or declare its toolchain with `tools` in runner.toml";
+/// What to do about a program that is missing where the step ran.
+const fn not_found(step: &StepPlan) -> &'static str {
+    match step.image {
+        None => "install it on this host below /usr, or declare its toolchain with `tools` in runner.toml",
+        Some(_) => {
+            "the step sees only what is in its image: use one that has the program, or let the step install it"
+        }
+    }
+}
 
 /// A failed test and an error in a report fail the step, also when its program ended as if all were well.
-fn of_results(reported: &StepResults) -> Verdict {
-    let failures = failures(reported);
+fn of_results(step: &StepPlan, reported: &StepResults, noticed: Option<&Findings>) -> Verdict {
+    let failures = bars::below(step, reported, noticed);
     if failures.is_empty() {
         return Verdict { outcome: StepOutcome::Passed, reason: None };
     }
@@ -143,9 +152,15 @@ fn of_results(reported: &StepResults) -> Verdict {
 
 /// What in the results fails a step, in words.
 fn failures(results: &StepResults) -> Vec<String> {
-    let tests = results.tests.as_ref().filter(|tests| tests.failed > 0).map(tests_in_words);
-    let findings = results.findings.as_ref().filter(|findings| findings.errors > 0).map(findings_in_words);
-    tests.into_iter().chain(findings).collect()
+    failed_tests(results).into_iter().chain(errors_found(results)).collect()
+}
+
+fn failed_tests(results: &StepResults) -> Option<String> {
+    results.tests.as_ref().filter(|tests| tests.failed > 0).map(tests_in_words)
+}
+
+fn errors_found(results: &StepResults) -> Option<String> {
+    results.findings.as_ref().filter(|findings| findings.errors > 0).map(findings_in_words)
 }
 
 fn tests_in_words(tests: &TestSummary) -> String {
@@ -225,6 +240,21 @@ mod tests {
         assert!(known.remedy.unwrap().contains("`disk` in [steps.a]"));
         assert!(told(&step, StepExit::Code(153)).what.contains("most likely a file would"));
         assert_eq!(told(&step, StepExit::Code(152)).what, "exit code 152");
+    }
+
+    #[test]
+    fn what_is_missing_is_missing_where_the_step_ran() {
+        let remedy = |image: Option<&str>, exit: &StepExit| {
+            let step = StepPlan::new("a".parse().unwrap(), Command::Shell("x".into()), Digest::of(b"tree"));
+            let step = StepPlan { image: image.map(str::to_owned), ..step };
+            of_exit(&step, exit, &StepResults::default(), None).reason.unwrap().remedy.unwrap()
+        };
+        let gone = StepExit::NotStarted { program: "x".into(), why: "not found".into() };
+        for exit in [StepExit::Code(127), gone] {
+            assert!(remedy(None, &exit).contains("on this host"));
+            let of_image = remedy(Some("alpine:3"), &exit);
+            assert!(of_image.contains("its image") && !of_image.contains("host"), "{of_image}");
+        }
     }
 
     #[test]

@@ -263,6 +263,13 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
+/// Whether a layer of an image is there with all its names, kinds and sizes. Its bytes can't be compared with anything: what has a
+/// digest is the archive that they came in.
+pub(crate) fn is_whole(dir: &Path) -> bool {
+    let whole: Option<Whole> = read_json(&dir.with_extension("json"));
+    whole.is_some_and(|whole| shape(dir).is_ok_and(|shape| shape == whole.shape))
+}
+
 /// Names, kinds and sizes of all that is in a directory.
 fn shape(root: &Path) -> io::Result<Digest> {
     let mut lines = Vec::new();

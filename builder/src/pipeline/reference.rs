@@ -4,16 +4,18 @@
 use std::{fs, path::PathBuf};
 
 use super::{
-    KEYS, environments,
+    KEYS, bars, environments,
     keys::{Keys, NAME, Shape, TEXT},
     matrix, package, parameters, resources, retries, services, step_keys, triggers,
 };
 
-const TABLES: [(&str, &Keys); 15] = [
+const TABLES: [(&str, &Keys); 17] = [
     ("file", &KEYS),
     ("defaults", &resources::KEYS),
     ("parameters", &parameters::KEYS),
     ("steps", &step_keys::KEYS),
+    ("coverage", &bars::COVERAGE_KEYS),
+    ("findings", &bars::FINDINGS_KEYS),
     ("retry", &retries::KEYS),
     ("matrix", &matrix::KEYS),
     ("services", &services::KEYS),

@@ -1,6 +1,7 @@
 //! The keys of a `[steps.*]` table.
 
 use super::{
+    bars,
     keys::{
         CONDITION, DURATION, GLOBS, HOST, IMAGE, Keys, NAME, NAMES, PATH, REQUIRED, SCRIPT_OR_ARGUMENTS,
         SECRETS, SIZE, Shape, VARIABLES, key,
@@ -52,6 +53,18 @@ pub(super) const KEYS: Keys = Keys {
             "What finds problems in the lines that the step writes, see [Results](#results).",
         ),
         key(
+            "coverage",
+            bars::COVERAGE,
+            "none",
+            "What has to be covered, in percent: `{ lines = 80, branches = 60 }`. The step fails where it is less.",
+        ),
+        key(
+            "findings",
+            bars::FINDINGS,
+            "no errors in reports",
+            "What may be found, in reports and by the matcher: `{ level = \"warning\", most = 0 }`. The step fails where it is more.",
+        ),
+        key(
             "env",
             VARIABLES,
             "none",
@@ -94,7 +107,7 @@ pub(super) const KEYS: Keys = Keys {
             "when",
             Shape::Text(&CONDITION),
             "all needs succeeded",
-            "A condition, see below. A step whose condition does not hold is left out, and so are the steps that need it.",
+            "A condition, see below. A step whose condition does not hold is left out, and so are the steps that need it, but for those whose own condition asks what became of it.",
         ),
         key(
             "matrix",
@@ -114,7 +127,7 @@ pub(super) const KEYS: Keys = Keys {
             "continue-on-failure",
             Shape::Truth,
             "`false`",
-            "Whether the run may pass though this step did not.",
+            "Whether the run may pass though this step did not. The steps that need it run then, too, without its outputs.",
         ),
         key("workdir", Shape::Text(&PATH), "the project's folder", "Where the step runs."),
         key(
@@ -146,7 +159,7 @@ pub(super) const KEYS: Keys = Keys {
     elsewhere: &ELSEWHERE,
 };
 
-const ELSEWHERE: [(&str, &str); 37] = [
+const ELSEWHERE: [(&str, &str); 36] = [
     ("command", "run"),
     ("cmd", "run"),
     ("script", "run"),
@@ -166,7 +179,6 @@ const ELSEWHERE: [(&str, &str); 37] = [
     ("pids", "processes"),
     ("storage", "disk"),
     ("junit", "reports"),
-    ("coverage", "reports"),
     ("sarif", "reports"),
     ("type", "kind"),
     ("container", "image"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use staith_model::{Name, Network, StepKind};
 
 use super::{
-    Step, commands,
+    Step, bars, commands,
     condition::{self, Known, When},
     hosts, images,
     matrix::{self, Matrix, Variant},
@@ -181,6 +181,7 @@ fn read_step(
     let inputs = table.filled_list("inputs", values::glob);
     let reports = globs(table, "reports", matrix);
     let matcher = table.text("matcher", matcher);
+    let (coverage, findings) = (bars::coverage(table), bars::findings(table));
     let limits = resources::limits(table, &defaults.limits);
     let network = network(table, defaults);
     let allow = hosts::allow(table, network);
@@ -216,6 +217,8 @@ fn read_step(
         may_fail,
         services,
         matcher: matcher.map(|matcher| matcher.value),
+        coverage,
+        findings,
         when: None,
         variants: matrix.variants.clone(),
     })

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use staith_model::{Condition, LeftOut, Name};
+use staith_model::{Condition, Ending, LeftOut, Name};
 
 use super::{PlanError, order::Order};
 use crate::pipeline::{Decision, Facts, Pipeline, Step, Variant, fill, filled_image, matrix_variable};
@@ -11,8 +11,48 @@ use crate::pipeline::{Decision, Facts, Pipeline, Step, Variant, fill, filled_ima
 pub(super) struct Expanded {
     pub(super) steps: Vec<Concrete>,
     pub(super) left_out: Vec<LeftOut>,
+    kept: Kept,
+}
+
+/// What of the file's steps is part of the plan.
+#[derive(Default)]
+struct Kept {
     /// The steps of the plan behind each step of the file.
-    kept: BTreeMap<Name, Vec<Name>>,
+    behind: BTreeMap<Name, Vec<Name>>,
+    /// For each step of the file that is left out, the steps of the plan that come before it.
+    before: BTreeMap<Name, Vec<Name>>,
+}
+
+impl Kept {
+    fn behind(&self, name: &str) -> Vec<Name> {
+        self.behind.get(name).cloned().unwrap_or_default()
+    }
+
+    fn is_left_out(&self, step: &Name) -> bool {
+        self.behind.get(step).is_none_or(Vec::is_empty)
+    }
+
+    fn take(&mut self, step: &Step, behind: Vec<Name>) {
+        if behind.is_empty() {
+            self.before.insert(step.name.clone(), self.needs_of(step));
+        }
+        self.behind.insert(step.name.clone(), behind);
+    }
+
+    /// What a step needs in the plan: in the place of what is left out, what that would have needed. So a step that runs all
+    /// the same comes after it, and sees a failure of it.
+    fn needs_of(&self, step: &Step) -> Vec<Name> {
+        let mut needs: Vec<Name> = Vec::new();
+        for need in &step.needs {
+            let of = if self.is_left_out(need) { &self.before } else { &self.behind };
+            for name in of.get(need).into_iter().flatten() {
+                if !needs.contains(name) {
+                    needs.push(name.clone());
+                }
+            }
+        }
+        needs
+    }
 }
 
 /// A step of the plan: of `step`, name and needs are those of the plan, and no placeholder is left.
@@ -28,12 +68,12 @@ impl Expanded {
     /// A setting makes an image's name into something that is none.
     pub(super) fn of(pipeline: &Pipeline, facts: &Facts<'_>) -> Result<Self, PlanError> {
         let mut fates: BTreeMap<&Name, Vec<Fate<'_>>> = BTreeMap::new();
-        let mut kept: BTreeMap<Name, Vec<Name>> = BTreeMap::new();
+        let mut kept = Kept::default();
         // What a step comes to depends on what it needs.
         for step in Order::of(pipeline.steps()).steps() {
             let decided = fates_of(step, facts, &kept);
             let stays = decided.iter().filter(|fate| fate.decision.is_ok()).map(|fate| fate.name.clone());
-            kept.insert(step.name.clone(), stays.collect());
+            kept.take(step, stays.collect());
             fates.insert(&step.name, decided);
         }
         let mut expanded = Self { steps: Vec::new(), left_out: Vec::new(), kept };
@@ -55,10 +95,10 @@ impl Expanded {
     pub(super) fn behind<'n>(&self, steps: &'n [Name]) -> Result<Vec<Name>, &'n Name> {
         let mut behind = Vec::new();
         for step in steps {
-            match self.kept.get(step) {
-                Some(kept) if !kept.is_empty() => behind.extend(kept.iter().cloned()),
-                _ => return Err(step),
+            if self.kept.is_left_out(step) {
+                return Err(step);
             }
+            behind.extend(self.kept.behind(step.as_str()));
         }
         Ok(behind)
     }
@@ -72,7 +112,7 @@ struct Fate<'s> {
     decision: Result<Option<Condition>, String>,
 }
 
-fn fates_of<'s>(step: &'s Step, facts: &Facts<'_>, kept: &BTreeMap<Name, Vec<Name>>) -> Vec<Fate<'s>> {
+fn fates_of<'s>(step: &'s Step, facts: &Facts<'_>, kept: &Kept) -> Vec<Fate<'s>> {
     let fate = |name: &'s Name, variant: Option<&'s Variant>| {
         let decision = decision(step, variant, facts, kept);
         Fate { name, variant, decision }
@@ -87,16 +127,24 @@ fn decision(
     step: &Step,
     variant: Option<&Variant>,
     facts: &Facts<'_>,
-    kept: &BTreeMap<Name, Vec<Name>>,
+    kept: &Kept,
 ) -> Result<Option<Condition>, String> {
-    let behind = |name: &str| kept.get(name).cloned().unwrap_or_default();
-    if let Some(need) = step.needs.iter().find(|need| behind(need.as_str()).is_empty()) {
-        return Err(format!("it needs `{need}`, which is left out"));
-    }
-    let Some(when) = &step.when else { return Ok(None) };
+    let missing = step.needs.iter().find(|need| kept.is_left_out(need));
+    let missing = missing.map(|need| format!("it needs `{need}`, which is left out"));
+    let when = step.when.as_ref();
+    // What a step needs has to succeed, unless its condition says what else it may come to; left out is skipped.
+    let (when, missing) = match (when, missing) {
+        (Some(when), missing) if when.asks_outcomes() || missing.is_none() => (when, missing),
+        (_, Some(missing)) => return Err(missing),
+        (_, None) => return Ok(None),
+    };
     let matrix = variant.map_or(&NO_VALUES, |variant| &variant.values);
-    match when.decide(&Facts { matrix, ..*facts }, &behind) {
-        Decision::LeftOut(why) => Err(why),
+    match when.decide(&Facts { matrix, ..*facts }, &step.needs, &|name| kept.behind(name)) {
+        Decision::LeftOut(why) => Err(missing.unwrap_or(why)),
+        // Nothing that could fail comes before it.
+        Decision::Planned(Some(Condition::Needs(Ending::Failed))) if kept.needs_of(step).is_empty() => {
+            missing.map_or(Ok(Some(Condition::Needs(Ending::Failed))), Err)
+        }
         Decision::Planned(rest) => Ok(rest),
     }
 }
@@ -108,7 +156,7 @@ fn concrete(
     name: &Name,
     variant: Option<&Variant>,
     facts: &Facts<'_>,
-    kept: &BTreeMap<Name, Vec<Name>>,
+    kept: &Kept,
 ) -> Result<Step, PlanError> {
     let matrix = variant.map_or(&NO_VALUES, |variant| &variant.values);
     let fill = |text: &String| fill(text, matrix, facts.parameters);
@@ -117,7 +165,7 @@ fn concrete(
     env.extend(matrix.iter().map(|(name, value)| (matrix_variable(name), value.clone())));
     Ok(Step {
         name: name.clone(),
-        needs: step.needs.iter().flat_map(|need| kept.get(need).cloned().unwrap_or_default()).collect(),
+        needs: kept.needs_of(step),
         outputs: step.outputs.iter().map(fill).collect(),
         reports: step.reports.iter().map(fill).collect(),
         env,

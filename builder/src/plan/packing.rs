@@ -15,7 +15,7 @@ pub(super) fn decide<'p>(
     expanded: &mut Expanded,
 ) -> Option<&'p PackageSpec> {
     let package = pipeline.package()?;
-    let why = match package.when.as_ref().map(|when| when.decide(facts, &|_| Vec::new())) {
+    let why = match package.when.as_ref().map(|when| when.decide(facts, &[], &|_| Vec::new())) {
         Some(Decision::LeftOut(why)) => why,
         Some(Decision::Planned(_)) | None => match expanded.behind(&package.from) {
             Ok(_) => return Some(package),

@@ -30,7 +30,9 @@ pub(super) fn collect(value: &str, exact: &mut Vec<Vec<u8>>, folded: &mut Vec<Ve
             plain.extend([shell(&part), xml(&part)].map(String::into_bytes));
             plain.push(part.chars().rev().collect::<String>().into_bytes());
             plain.push(part.bytes().rev().collect());
+            plain.extend(every_byte(&part).map(String::into_bytes));
             wrapped.extend(hexadecimal(part.as_bytes()).map(String::into_bytes));
+            wrapped.extend(base32(part.as_bytes()));
         }
         let long_enough = |form: &Vec<u8>| form.len() >= SHORTEST_FORM;
         exact.extend(plain.into_iter().filter(long_enough));
@@ -107,6 +109,39 @@ fn base64(secret: &[u8]) -> Vec<Vec<u8>> {
         }
     }
     forms
+}
+
+/// Base32 in capitals: five bytes become eight digits, so there are five ways to lie across them. The rest as for base64.
+fn base32(secret: &[u8]) -> Vec<Vec<u8>> {
+    let mut forms = Vec::new();
+    for offset in 0..5 {
+        let mut shifted = vec![0; offset];
+        shifted.extend_from_slice(secret);
+        let digits = base32_digits(&shifted);
+        let first = (offset * 8).div_ceil(5);
+        for end in [shifted.len() * 8 / 5, digits.len()] {
+            forms.push(digits[first..end].to_vec());
+        }
+    }
+    forms
+}
+
+/// The digits without padding.
+fn base32_digits(bytes: &[u8]) -> Vec<u8> {
+    const DIGITS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let bit = |at: usize| bytes.get(at / 8).is_some_and(|byte| byte >> (7 - at % 8) & 1 == 1);
+    let digit = |at: usize| (0..5).fold(0, |digit, next| digit << 1 | usize::from(bit(at * 5 + next)));
+    (0..(bytes.len() * 8).div_ceil(5)).map(|at| DIGITS[digit(at)]).collect()
+}
+
+/// Every byte as `\xNN`, with digits in both cases.
+fn every_byte(secret: &str) -> [String; 2] {
+    let (mut lower, mut upper) = (String::new(), String::new());
+    for byte in secret.bytes() {
+        let _ = write!(lower, "\\x{byte:02x}");
+        let _ = write!(upper, "\\x{byte:02X}");
+    }
+    [lower, upper]
 }
 
 fn hexadecimal(secret: &[u8]) -> [String; 2] {

@@ -4,19 +4,20 @@ use std::{collections::VecDeque, sync::Arc};
 
 use aho_corasick::automaton::StateID;
 
-use super::{Forms, MASK, automaton::Automaton};
-
-/// Where a form is broken into lines and less of it than this stands before the break, the line is not held back for the
-/// rest: every line that ends like a form begins would come late. The rest is masked all the same.
-const HELD_OVER_A_LINE_END: u64 = 16;
-/// Line ends that may follow each other within a form.
-const LINE_ENDS_IN_A_ROW: u64 = 2;
+use super::{
+    Forms, MASK,
+    automaton::Automaton,
+    letters::{self, Letters},
+    sieved::Sieved,
+};
 
 /// Masks one stream of bytes, however it is cut into pieces. Positions count from the beginning of the stream.
 pub struct MaskStream {
     forms: Option<Arc<Forms>>,
     exact: StateID,
-    folded: Folded,
+    folded: Sieved,
+    /// What a person would read, as long as that may hold a form that the bytes do not.
+    letters: Letters,
     /// What was read and not yet passed on, because it may be or become a form.
     held: Vec<u8>,
     /// The position of the first held byte.
@@ -33,9 +34,12 @@ impl MaskStream {
         let start = |automaton: fn(&Forms) -> &Automaton| {
             forms.as_deref().map_or(StateID::ZERO, |forms| automaton(forms).start())
         };
+        let mut folded = Sieved::default();
+        folded.begin(start(|forms| &forms.folded), 0);
         Self {
             exact: start(|forms| &forms.exact),
-            folded: Folded::new(start(|forms| &forms.folded)),
+            folded,
+            letters: Letters::default(),
             forms,
             held: Vec::new(),
             held_from: 0,
@@ -49,20 +53,68 @@ impl MaskStream {
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
         let Some(forms) = self.forms.clone() else { return out.extend_from_slice(bytes) };
         self.held.extend_from_slice(bytes);
-        for &byte in bytes {
-            self.read += 1;
-            self.exact = forms.exact.next(self.exact, byte);
-            if let Some(length) = forms.exact.found(self.exact) {
-                self.cover(self.read - length as u64);
-            }
-            if let Some(from) = self.folded.take(byte, &forms.folded) {
-                self.cover(from);
+        let mut rest = bytes;
+        while let Some((&byte, after)) = rest.split_first() {
+            rest = after;
+            self.take(byte, &forms);
+            if !self.letters.are_apart() && !self.is_within_a_form(&forms) {
+                rest = self.pass_over(rest, &forms);
             }
         }
         let open = self.read - forms.exact.open(self.exact) as u64;
-        let until = self.folded.open_from(&forms.folded).map_or(open, |folded| folded.min(open));
+        let folded = self.folded.open_from(&forms.folded);
+        let letters = self.letters.open_from(&forms);
+        let until = [folded, letters].into_iter().flatten().fold(open, u64::min);
         self.folded.forget(forms.folded.longest() as u64);
+        self.letters.forget(&forms);
         self.pass_on(until, out);
+    }
+
+    fn take(&mut self, byte: u8, forms: &Forms) {
+        if letters::may_begin_a_sequence(byte) && !self.letters.are_apart() && self.is_within_a_form(forms) {
+            self.folded.forget(forms.folded.longest() as u64);
+            self.letters.part(self.exact, self.read, &self.folded);
+        }
+        self.read += 1;
+        self.exact = forms.exact.next(self.exact, byte);
+        if let Some(length) = forms.exact.found(self.exact) {
+            self.cover(self.read - length as u64);
+        }
+        if let Some(from) = self.take_folded(byte, forms) {
+            self.cover(from);
+        }
+        if self.letters.are_apart() {
+            self.take_letter(byte, forms);
+        }
+    }
+
+    /// Passes over bytes with which no form begins, as long as nothing is open; what comes after them.
+    fn pass_over<'b>(&mut self, bytes: &'b [u8], forms: &Forms) -> &'b [u8] {
+        let begins = |byte: &u8| forms.begins_with(*byte) || matches!(byte, b'\n' | b'\r');
+        let (over, rest) = bytes.split_at(bytes.iter().position(begins).unwrap_or(bytes.len()));
+        self.read += over.len() as u64;
+        self.folded.pass_over(over.len() as u64);
+        rest
+    }
+
+    /// Whether what was read last may be the beginning of a form.
+    fn is_within_a_form(&self, forms: &Forms) -> bool {
+        self.exact != forms.exact.start() || !self.folded.is_at(forms.folded.start())
+    }
+
+    fn take_folded(&mut self, byte: u8, forms: &Forms) -> Option<u64> {
+        if matches!(byte, b'\n' | b'\r') {
+            self.folded.end_line(&forms.folded);
+            return None;
+        }
+        self.folded.take(byte, &forms.folded)
+    }
+
+    fn take_letter(&mut self, byte: u8, forms: &Forms) {
+        for from in self.letters.take(byte, forms).into_iter().flatten() {
+            self.cover(from);
+        }
+        self.letters.meet(self.exact, &self.folded, forms);
     }
 
     /// Takes the end of the stream, and appends to `out` what was held back.
@@ -107,71 +159,5 @@ impl MaskStream {
         }
         self.held.drain(held(begin, at));
         self.held_from = at;
-    }
-}
-
-/// The search in the text without its line ends.
-struct Folded {
-    state: StateID,
-    /// Bytes that are no line ends.
-    taken: u64,
-    /// Line ends: after how many taken bytes, and how many in a row.
-    line_ends: VecDeque<(u64, u64)>,
-    /// Line ends that are no longer in the list.
-    forgotten: u64,
-}
-
-impl Folded {
-    const fn new(start: StateID) -> Self {
-        Self { state: start, taken: 0, line_ends: VecDeque::new(), forgotten: 0 }
-    }
-
-    /// Takes a byte; the position from which on a form ends with it.
-    fn take(&mut self, byte: u8, automaton: &Automaton) -> Option<u64> {
-        if matches!(byte, b'\n' | b'\r') {
-            self.end_line(automaton);
-            return None;
-        }
-        self.state = automaton.next(self.state, byte);
-        self.taken += 1;
-        automaton.found(self.state).map(|length| self.position(self.taken - length as u64))
-    }
-
-    fn end_line(&mut self, automaton: &Automaton) {
-        match self.line_ends.back_mut() {
-            Some((after, many)) if *after == self.taken => {
-                *many += 1;
-                if *many > LINE_ENDS_IN_A_ROW {
-                    self.state = automaton.start();
-                }
-            }
-            _ => self.line_ends.push_back((self.taken, 1)),
-        }
-    }
-
-    /// Where what may become a form begins; `None` if there is no such thing.
-    fn open_from(&self, automaton: &Automaton) -> Option<u64> {
-        let open = automaton.open(self.state) as u64;
-        (open > 0).then(|| self.position(self.taken - open))
-    }
-
-    /// The position in the whole text of a form that begins with the byte after `taken` others: of what of it stands after
-    /// the last line end that was not worth holding a line back for.
-    fn position(&self, taken: u64) -> u64 {
-        let near = |after: u64| after > taken && after - taken < HELD_OVER_A_LINE_END;
-        let begin =
-            self.line_ends.iter().rev().map(|(after, _)| *after).find(|after| near(*after)).unwrap_or(taken);
-        let before = self.line_ends.iter().take_while(|(after, _)| *after <= begin).map(|(_, many)| many);
-        begin + self.forgotten + before.sum::<u64>()
-    }
-
-    /// Forgets line ends that no form can reach back to any more.
-    fn forget(&mut self, longest: u64) {
-        while let Some(&(after, many)) = self.line_ends.front()
-            && after + longest < self.taken
-        {
-            self.forgotten += many;
-            self.line_ends.pop_front();
-        }
     }
 }

@@ -82,6 +82,12 @@ fn written() -> Vec<(&'static str, String, String)> {
         twice.clone(),
         serde_json::to_string(&json[1..json.len() - 1]).unwrap().trim_matches('"').into(),
     );
+    for upper in [true, false] {
+        let digits = if upper { hex.to_uppercase() } else { hex.clone() };
+        let text: String =
+            digits.as_bytes().chunks(2).map(|byte| format!("\\x{}", String::from_utf8_lossy(byte))).collect();
+        add("every byte", text.clone(), text);
+    }
     let reversed: String = SECRET.chars().rev().collect();
     add("reversed", reversed.clone(), reversed);
     let shell = SECRET.replace('\'', "'\\''");
@@ -128,6 +134,104 @@ fn lines_that_tools_break_are_put_together() {
             // What the neighbours have, and up to two ends of less than 16 digits.
             assert!(left.len() <= before * 4 / 3 + 32 + 12, "{before}, {width}: {out}");
         }
+    }
+}
+
+/// By `base32` of GNU coreutils.
+#[test]
+fn base32_is_found_wherever_the_secret_begins() {
+    let masker = masker(&["S3cret-of-x"]);
+    for (text, masked) in [
+        ("KMZWG4TFOQWW6ZRNPA======", "***======"),
+        ("PBJTGY3SMV2C233GFV4A====", "PB***===="),
+        ("PB4VGM3DOJSXILLPMYWXQ===", "PB4V***==="),
+        ("PB4XUUZTMNZGK5BNN5TC26A=", "PB4XU***="),
+        ("PB4XU6KTGNRXEZLUFVXWMLLY", "PB4XU6K***"),
+    ] {
+        assert_eq!(whole(&masker, text.as_bytes()), masked, "{text}");
+    }
+}
+
+#[test]
+fn utf_16_of_ascii_is_found() {
+    let masker = masker(&["S3cret-of-x"]);
+    let bytes: Vec<u8> = "a S3cret-of-x b".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    assert_eq!(whole(&masker, &bytes), "a\0 \0***\0 \0b\0");
+}
+
+/// What a terminal does not show, and a program may put between the letters of a secret.
+const UNSEEN: [&str; 14] = [
+    "\u{1b}[0m",
+    "\u{1b}[01;31m\u{1b}[K",
+    "\u{1b}[38:2::1:2:3m",
+    "\u{1b}(B",
+    "\u{1b}7",
+    "\u{1b}]8;;https://x.example/\u{7}",
+    "\u{1b}]8;;https://x.example/\u{1b}\\",
+    "\u{1b}]0;title\u{9c}",
+    "\u{1b}Pq#0;2;0\u{1b}\\",
+    "\u{9b}1m",
+    "\u{9d}0;title\u{7}",
+    "\r",
+    "\u{8}",
+    "\0",
+];
+
+#[test]
+fn what_a_terminal_does_not_show_hides_no_secret() {
+    let masker = masker(&["S3cret-of-x"]);
+    let long = STANDARD.encode("and S3cret-of-x with neighbours");
+    for unseen in UNSEEN {
+        for (text, at) in [("S3cret-of-x", 2), (&*long, 14)] {
+            let (head, tail) = text.split_at(at);
+            let line = format!("\u{1b}[32mbefore {head}{unseen}{tail} after\n");
+            let out = whole(&masker, line.as_bytes());
+            assert!(out.starts_with("\u{1b}[32mbefore ") && out.ends_with(" after\n"), "{out:?}");
+            assert!(out.contains(MASK) && !out.contains(&tail[..9]), "{unseen:?}: {out:?}");
+            for split in 0..line.len() {
+                let (one, two) = line.as_bytes().split_at(split);
+                assert_eq!(
+                    String::from_utf8_lossy(&in_pieces(&masker, [one, two])),
+                    out,
+                    "{unseen:?} at {split}"
+                );
+            }
+        }
+        let apart: Vec<String> = "S3cret-of-x".chars().map(String::from).collect();
+        assert_eq!(whole(&masker, format!("<{}>", apart.join(unseen)).as_bytes()), "<***>", "{unseen:?}");
+    }
+}
+
+#[test]
+fn what_is_left_out_is_masked_as_well_where_it_holds_a_secret() {
+    let masker = masker(&["S3cret-of-x"]);
+    assert_eq!(
+        whole(&masker, b"\x1b]8;;https://x.example/?key=S3cret-of-x\x07link\x1b]8;;\x07"),
+        "\u{1b}]8;;https://x.example/?key=***\u{7}link\u{1b}]8;;\u{7}"
+    );
+    assert_eq!(whole(&masker, b"S3\x1b]0;S3cret-of-x\x07cret-of-x"), "***");
+    // A string that does not end hides no more than its line.
+    assert_eq!(whole(&masker, b"S\x1b]0;endless\nS3cr\x1b[met-of-x"), "S\u{1b}]0;endless\n***");
+}
+
+#[test]
+fn what_is_long_and_unseen_is_not_held_back() {
+    let masker = masker(&["S3cret-of-x"]);
+    let (mut stream, mut out) = (masker.stream(), Vec::new());
+    stream.push(b"S3\x1bPq", &mut out);
+    assert!(out.is_empty(), "the secret may go on after the picture");
+    stream.push("#0;2;0".repeat(20_000).as_bytes(), &mut out);
+    assert!(out.len() > 119_000, "{}", out.len());
+}
+
+#[test]
+fn colours_delay_nothing_that_is_no_secret() {
+    let masker = masker(&["hunter22"]);
+    let (mut stream, mut out) = (masker.stream(), Vec::new());
+    for line in ["\x1b[31mred\x1b[0m\n", "10 of 20\r15 of 20\r", "hunt\x1b[0med\n", "question h\x1b[0m? "] {
+        out.clear();
+        stream.push(line.as_bytes(), &mut out);
+        assert_eq!(String::from_utf8_lossy(&out), line);
     }
 }
 
@@ -252,10 +356,53 @@ fn results_and_reasons_are_masked() {
     assert!(!serde_json::to_string(&results).unwrap().contains("hunter22"));
 }
 
+/// The text without what a terminal does not show, by rules of its own.
+fn read(text: &str) -> String {
+    let mut read = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        match UNSEEN.iter().filter(|unseen| rest.starts_with(**unseen)).max_by_key(|unseen| unseen.len()) {
+            Some(unseen) => rest = &rest[unseen.len()..],
+            None => {
+                read.push(first);
+                rest = &rest[first.len_utf8()..];
+            }
+        }
+    }
+    read
+}
+
 proptest! {
     #[test]
+    fn no_secret_is_read_between_sequences(
+        pieces in prop::collection::vec(
+            prop_oneof![
+                prop::sample::select(UNSEEN.to_vec()),
+                prop::sample::select(vec!["a", "b", "c", "ab", "bc", "abcabcab", "YWJj", "x", "\n", "ü", "»"]),
+            ],
+            0..60,
+        ),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
+    ) {
+        let masker = masker(&["abcabcab", "bcabcabx"]);
+        let text = pieces.concat();
+        let out = whole(&masker, text.as_bytes());
+        let read_out = read(&out);
+        prop_assert!(!read_out.contains("abcabcab") && !read_out.contains("bcabcabx"), "{:?} {:?}", text, out);
+        let read_text = read(&text);
+        prop_assert!(
+            out == text || ["abcabcab", "bcabcabx", "YWJj"].iter().any(|form| read_text.contains(form)),
+            "{:?} {:?}", text, out
+        );
+        let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.index(text.len() + 1)).chain([0, text.len()]).collect();
+        cuts.sort_unstable();
+        let pieces = cuts.windows(2).map(|ends| &text.as_bytes()[ends[0]..ends[1]]);
+        prop_assert_eq!(String::from_utf8_lossy(&in_pieces(&masker, pieces)).into_owned(), out);
+    }
+
+    #[test]
     fn how_bytes_arrive_changes_nothing(
-        text in "(ab|abc|cab|YWJj|\n|\r\n|x|616263){0,60}",
+        text in "(ab|abc|cab|YWJj|\n|\r\n|x|616263|\x1b\\[m|\x1b|\x1b\\]0;|\x07|»|\u{9b}){0,60}",
         cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..8),
     ) {
         let masker = masker(&["abcabcab", "cabxabcx", "bcabcabxx"]);

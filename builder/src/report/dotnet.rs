@@ -6,7 +6,8 @@ use staith_model::TestSummary;
 use super::{
     ReportProblem,
     case::Case,
-    xml::{Elements, attribute},
+    claim::{Claim, Counted},
+    xml::{Elements, attribute, number},
 };
 
 /// What an open element means.
@@ -26,12 +27,22 @@ pub(super) struct DotNet {
     summary: TestSummary,
     open: Vec<Open>,
     case: Option<Case>,
+    claim: Claim,
 }
 
 impl DotNet {
     /// The results, once all is read.
-    pub(super) fn results(self) -> TestSummary {
+    pub(super) fn results(mut self) -> TestSummary {
+        self.claim.hold_to(Counted::default(), &mut self.summary, String::new());
         self.summary
+    }
+
+    /// What the file says of an assembly (xUnit.net) or of the whole run (NUnit).
+    fn sum_up(&mut self, element: &BytesStart<'_>) -> Result<(), ReportProblem> {
+        let of = |name| number(element, name);
+        let not_run = [of("skipped")?, of("inconclusive")?];
+        self.claim = self.claim.of_tests(of("total")?, not_run).of_failures([of("failed")?, of("errors")?]);
+        Ok(())
     }
 
     fn begin_case(&mut self, element: &BytesStart<'_>) -> Result<(), ReportProblem> {
@@ -73,6 +84,7 @@ impl Elements for DotNet {
         match (meaning, tag) {
             (Open::Case, "error") => self.begin_error(element)?,
             (Open::Case, _) => self.begin_case(element)?,
+            (_, "assembly" | "test-run") => self.sum_up(element)?,
             _ => {}
         }
         self.open.push(meaning);

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A report that can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the report `{path}` can't be read: {place}{problem}")]
+#[error("the report `{path}` {}: {place}{problem}", self.problem.is_what())]
 pub struct ReportError {
     /// The file, as the caller named it.
     pub path: String,
@@ -59,6 +59,12 @@ pub enum ReportProblem {
     /// It is SARIF of another version.
     #[error("it is SARIF of version `{0}`, and 2.1.0 is read; let the program write that")]
     OtherSarif(String),
+    /// It says that the program that wrote it did not come to its end.
+    #[error(
+        "the program that wrote it says that it failed{0}, so there may be more to find; see what it wrote, and let the step \
+         fail where it does"
+    )]
+    Unfinished(String),
     /// It is TAP of a version that is not known.
     #[error("it is TAP of version `{0}`, and 12, 13 and 14 are read; let the program write one of these")]
     OtherTap(String),
@@ -85,6 +91,13 @@ const KNOWN_KINDS: &str =
     "these are: tests as JUnit XML, TRX or TAP, coverage as Cobertura or LCOV, findings as SARIF";
 
 impl ReportProblem {
+    const fn is_what(&self) -> &'static str {
+        match self {
+            Self::Unfinished(_) => "is not whole",
+            _ => "can't be read",
+        }
+    }
+
     /// The file ends inside an element.
     pub(super) fn cut_off_in(element: &str) -> Self {
         Self::CutOff(format!("`<{}>`", super::text::name(element)))

@@ -7,6 +7,7 @@ use staith_model::TestSummary;
 use super::{
     ReportProblem,
     case::Case,
+    claim::{Claim, Counted},
     xml::{Elements, attribute, number},
 };
 
@@ -22,11 +23,14 @@ enum Open {
     Other,
 }
 
-/// A suite that is open.
+/// A suite that is open, or what holds all suites.
 #[derive(Debug, Default)]
 struct Suite {
     name: String,
     file: Option<String>,
+    claim: Claim,
+    /// What was counted before it.
+    before: Counted,
 }
 
 /// What has been read so far.
@@ -59,8 +63,18 @@ impl Junit {
         let name = attribute(element, "name")?.unwrap_or_default();
         let around = self.suites.last().and_then(|suite| suite.file.clone());
         let file = attribute(element, "file")?.filter(|file| !file.is_empty()).or(around);
-        self.suites.push(Suite { name, file });
+        let of = |name| number(element, name);
+        let claim = Claim::default()
+            .of_tests(of("tests")?, [of("skipped")?, of("disabled")?])
+            .of_failures([of("failures")?, of("errors")?]);
+        self.suites.push(Suite { name, file, claim, before: Counted::of(&self.summary) });
         Ok(())
+    }
+
+    /// A suite that says of itself what its cases do not say.
+    fn end_suite(&mut self) {
+        let Some(Suite { name, claim, before, .. }) = self.suites.pop() else { return };
+        claim.hold_to(before, &mut self.summary, name);
     }
 
     fn begin_case(&self, element: &BytesStart<'_>) -> Result<Case, ReportProblem> {
@@ -114,7 +128,7 @@ impl Elements for Junit {
     fn open(&mut self, tag: &str, element: &BytesStart<'_>, _: usize) -> Result<(), ReportProblem> {
         let meaning = self.meaning(tag);
         match meaning {
-            Open::Suite => self.begin_suite(element)?,
+            Open::Suite | Open::Suites => self.begin_suite(element)?,
             Open::Case => self.case = Some(self.begin_case(element)?),
             Open::Failure => self.begin_failure(element)?,
             Open::Other if self.open.last() == Some(&Open::Case) && tag == "skipped" => {
@@ -122,7 +136,7 @@ impl Elements for Junit {
                     case.skipped = true;
                 }
             }
-            Open::Other | Open::Suites => {}
+            Open::Other => {}
         }
         self.open.push(meaning);
         Ok(())
@@ -136,8 +150,8 @@ impl Elements for Junit {
 
     fn close(&mut self) {
         let closed = self.open.pop();
-        if closed == Some(Open::Suite) {
-            self.suites.pop();
+        if matches!(closed, Some(Open::Suite | Open::Suites)) {
+            self.end_suite();
         }
         let of_the_suite = closed == Some(Open::Failure) && self.open.last() == Some(&Open::Suite);
         if let Some(case) = self.case.take_if(|_| closed == Some(Open::Case) || of_the_suite) {

@@ -9,13 +9,14 @@ use super::{Failed, ReportProblem, location::in_workspace, text};
 
 mod shape;
 
-use shape::{Artifact, Found, Log, Message, Rule, Run};
+use shape::{Artifact, Found, Invocation, Log, Message, Notification, Rule, Run};
 
 /// Uris that are relative to other uris, at most.
 const BASES_FOLLOWED: usize = 8;
 
-/// The findings in `text`, which starts with `{` after white space and a byte order mark.
-pub(super) fn read(text: &str) -> Failed<Findings> {
+/// The findings in `text`, which starts with `{` after white space and a byte order mark; and why there may be more than
+/// these, where a program says that it did not come to its end.
+pub(super) fn read(text: &str) -> Failed<(Findings, Option<(ReportProblem, usize)>)> {
     let body = text.strip_prefix('\u{feff}').unwrap_or(text);
     let whole = Whole(text);
     let log: Log<'_> = serde_json::from_str(body).map_err(|error| whole.failed(body, &error))?;
@@ -32,18 +33,44 @@ pub(super) fn read(text: &str) -> Failed<Findings> {
         return Err((ReportProblem::OtherSarif(text::name(&version)), 0));
     }
     let mut findings = Findings::default();
-    let mut failed = None;
+    let (mut failed, mut unfinished) = (None, None);
     whole.each(runs, |run: &RawValue| {
         if failed.is_none() {
-            failed = read_run(&whole, run, &mut findings).err();
+            match read_run(&whole, run, &mut findings) {
+                Ok(None) => {}
+                Ok(Some(problem)) => {
+                    unfinished.get_or_insert((problem, whole.place_of(run.get())));
+                }
+                Err(error) => failed = Some(error),
+            }
         }
     })?;
-    failed.map_or(Ok(findings), Err)
+    failed.map_or(Ok((findings, unfinished)), Err)
 }
 
-fn read_run(whole: &Whole<'_>, run: &RawValue, findings: &mut Findings) -> Failed<()> {
+fn read_run(whole: &Whole<'_>, run: &RawValue, findings: &mut Findings) -> Failed<Option<ReportProblem>> {
     let run: Run<'_> = serde_json::from_str(run.get()).map_err(|error| whole.failed(run.get(), &error))?;
-    let explained = Explained::of(&run);
+    read_results(whole, &run, findings)?;
+    Ok(run.invocations.0.iter().find(|one| one.execution_successful == Some(false)).map(unfinished))
+}
+
+/// The end of a program that failed, in its own words where it has some.
+fn unfinished(invocation: &Invocation<'_>) -> ReportProblem {
+    let told = |one: &&Notification<'_>| one.level.as_deref() == Some("error") && one.message.text.is_some();
+    let notifications = invocation
+        .tool_execution_notifications
+        .0
+        .iter()
+        .chain(&invocation.tool_configuration_notifications.0);
+    let said = notifications.filter(told).find_map(|one| one.message.text.as_deref());
+    let said = said.or(invocation.exit_code_description.as_deref()).map(text::name);
+    let code = invocation.exit_code.map(|code| format!("exit code {code}"));
+    let said = said.filter(|said| !said.is_empty()).or(code).map(|said| format!(" ({said})"));
+    ReportProblem::Unfinished(said.unwrap_or_default())
+}
+
+fn read_results(whole: &Whole<'_>, run: &Run<'_>, findings: &mut Findings) -> Failed<()> {
+    let explained = Explained::of(run);
     match run.results {
         Some(results) => whole.each(results, |found: Found<'_>| {
             if let Some(finding) = explained.finding(&found) {
@@ -63,9 +90,14 @@ impl<'t> Whole<'t> {
         shape::each(&mut reader, take).map_err(|error| self.failed(list.get(), &error))
     }
 
+    /// Where a part of the file begins.
+    fn place_of(&self, part: &str) -> usize {
+        (part.as_ptr() as usize).saturating_sub(self.0.as_ptr() as usize)
+    }
+
     /// What is wrong, and where in the whole file: the place that an error has is one in `part`.
     fn failed(&self, part: &str, error: &serde_json::Error) -> (ReportProblem, usize) {
-        let before = (part.as_ptr() as usize).saturating_sub(self.0.as_ptr() as usize);
+        let before = self.place_of(part);
         let lines = part.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len);
         let place = (lines.sum::<usize>() + error.column().saturating_sub(1)).min(part.len());
         let problem = if error.is_eof() {

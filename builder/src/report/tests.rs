@@ -5,6 +5,7 @@ use staith_model::TestSummary;
 
 use super::*;
 
+mod claims;
 mod hostile;
 mod producers;
 

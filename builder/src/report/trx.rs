@@ -8,7 +8,8 @@ use staith_model::TestSummary;
 use super::{
     ReportProblem,
     case::Case,
-    xml::{Elements, attribute},
+    claim::{Claim, Counted},
+    xml::{Elements, attribute, number},
 };
 
 /// Classes of tests that are remembered until the results that are shown are known.
@@ -59,6 +60,7 @@ pub(super) struct Trx {
     classes: HashMap<String, String>,
     definition: Option<String>,
     run: Option<Case>,
+    claim: Claim,
 }
 
 impl Trx {
@@ -74,6 +76,7 @@ impl Trx {
                 None => case.into_failure(),
             })
             .collect();
+        self.claim.hold_to(Counted::default(), &mut summary, String::new());
         summary
     }
 
@@ -113,6 +116,21 @@ impl Trx {
             let mut case = Case::new(String::new(), "(the test run itself)".to_owned());
             case.fail(String::new());
             self.run = Some(case);
+        }
+        Ok(())
+    }
+
+    /// What the file says of the whole run.
+    fn sum_up(&mut self, tag: &str, element: &BytesStart<'_>) -> Result<(), ReportProblem> {
+        if tag == "Counters" {
+            let of = |name| number(element, name);
+            let kinds = [of("failed")?, of("error")?, of("timeout")?, of("aborted")?];
+            let claim = Claim::default().of_tests(of("executed")?, [None, None]).of_failures(kinds);
+            self.claim = self.claim.or(claim);
+        } else if let Some("Failed" | "Error" | "Timeout" | "Aborted") =
+            attribute(element, "outcome")?.as_deref()
+        {
+            self.claim = self.claim.or(Claim::default().of_failures([Some(1)]));
         }
         Ok(())
     }
@@ -160,6 +178,7 @@ impl Elements for Trx {
                     result.case.fail(String::new());
                 }
             }
+            Open::Other if matches!(tag, "ResultSummary" | "Counters") => self.sum_up(tag, element)?,
             Open::Other if tag == "TestMethod" => self.define(element)?,
             Open::Other | Open::ErrorInfo | Open::RunInfoText => {}
         }

@@ -4,20 +4,22 @@ use std::{
     collections::{BTreeSet, HashMap},
     fs, io,
     os::unix::{
-        ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, lchown, symlink},
+        ffi::{OsStrExt as _, OsStringExt as _},
+        fs::{DirBuilderExt as _, MetadataExt as _, lchown, symlink},
     },
     path::Path,
 };
 
+use git2::ObjectType;
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, CWD, utimensat};
-use staith_model::RelPath;
+use staith_model::{Digest, RelPath};
 
 use super::{
     contents::{Contents, Opened, Reading},
     error::{SourceError, at},
-    listing::{FileEntry, FileMode, parents},
+    globs::Globs,
+    listing::{FileEntry, FileMode, Listing, ObjectId, input_digest, parents},
     pool::{Item, PLAIN_TIME, Pool},
 };
 use crate::cores::MANY;
@@ -87,6 +89,46 @@ impl Writing<'_> {
         }
         Ok(utimensat(CWD, path, &PLAIN_TIME, AtFlags::SYMLINK_NOFOLLOW)?)
     }
+}
+
+/// Whether a checkout still holds what its name says, all bytes read.
+pub(super) fn is_as_named(dir: &Path) -> io::Result<bool> {
+    let (mut files, mut open) = (Listing::new(), vec![dir.to_owned()]);
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder)? {
+            let (path, found) = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)))?;
+            if found.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let (mode, bytes) = if found.is_symlink() {
+                (FileMode::Symlink, fs::read_link(&path)?.into_os_string().into_vec())
+            } else if found.mode() & 0o100 != 0 {
+                (FileMode::Executable, fs::read(&path)?)
+            } else {
+                (FileMode::Regular, fs::read(&path)?)
+            };
+            let name = path
+                .strip_prefix(dir)
+                .ok()
+                .and_then(Path::to_str)
+                .and_then(|name| RelPath::try_from(name).ok());
+            let (Some(name), Ok(blob)) = (name, ObjectId::of(ObjectType::Blob, &bytes)) else {
+                return Ok(false);
+            };
+            files.push((name, FileEntry { blob, mode, size: bytes.len() as u64 }));
+        }
+    }
+    files.sort_unstable_by(|one, other| one.0.cmp(&other.0));
+    let Ok(everything) = Globs::or_everything(&[]) else { return Ok(false) };
+    let (inputs, found) = (input_digest(&files, &everything), fs::metadata(dir)?);
+    let named = dir.file_name().unwrap_or_default().to_string_lossy();
+    Ok([None, Some((found.uid(), found.gid()))].iter().any(|owner| key(&inputs, *owner).hex() == *named))
+}
+
+/// What a checkout is called: by the files in it and who owns them.
+pub(super) fn key(inputs: &Digest, owner: Option<(u32, u32)>) -> Digest {
+    Digest::of_value("staith.checkout.v1", &(inputs, owner))
 }
 
 /// Tells equal files of one tree apart, in the order of their paths.

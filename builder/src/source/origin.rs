@@ -59,15 +59,16 @@ impl Origin {
                 "Write `./` before a path that begins with `-`.",
             ));
         }
-        if let Some((scheme, rest)) = text.split_once("://") {
-            return by_scheme(text, &scheme.to_ascii_lowercase(), rest);
-        }
+        // Before all else: what it hands to a helper may look like a URL or a path.
         if is_remote_helper(text) {
             return Err(unsupported(
                 text,
-                "git's remote helpers run programs",
-                "`git clone` it and give the path.",
+                "it names one of git's remote helpers, which run programs",
+                "Name the repository itself: https://host/path, ssh://user@host/path, or a path.",
             ));
+        }
+        if let Some((scheme, rest)) = text.split_once("://") {
+            return by_scheme(text, &scheme.to_ascii_lowercase(), rest);
         }
         let path = cwd.join(text);
         match text.split_once(':') {
@@ -183,6 +184,16 @@ mod tests {
         {
             assert!(refused(bad).contains("can't be built from"), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_helper_that_runs_programs_is_called_so_whatever_it_is_given() {
+        for bad in
+            ["ext::sh -c id", "ext::sh -c 'x' https://h/x", "ext::echo%20x://y", "fd::7", "Ext::/bin/sh"]
+        {
+            assert!(refused(bad).contains("remote helpers, which run programs"), "{bad}");
+        }
+        assert!(matches!(Origin::parse("https://[::1]/x", Path::new("/")).unwrap(), Origin::Remote(_)));
     }
 
     #[test]

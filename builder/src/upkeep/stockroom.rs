@@ -17,7 +17,11 @@ use std::{
 
 use self::shelf::{SHELVES, Shelf, of_item};
 use super::{Inventory, Item, Kind};
-use crate::layers::{InUse, Workbench, hold_gate, in_use, remove_tree};
+use crate::{
+    images,
+    layers::{self, InUse, Workbench, hold_gate, in_use, remove_tree},
+    source,
+};
 
 /// Things that are moved aside while the gate is held once.
 const AT_ONCE: usize = 256;
@@ -109,6 +113,22 @@ impl Stockroom {
             }
         }
         inodes
+    }
+
+    /// Those of these things that do not hold what they were kept for: somebody or something has changed them since. Every byte is
+    /// read, but for images, of which names and sizes are looked at.
+    pub fn unsound<'a>(&self, items: &'a [Item]) -> Vec<&'a Item> {
+        let is_sound = |item: &&Item| {
+            let path = self.root.join(&item.name);
+            // It may be gone by now.
+            !path.exists()
+                || match item.kind {
+                    Kind::Layer => layers::is_as_named(&path),
+                    Kind::ImageLayer => images::is_whole(&path),
+                    kind => source::is_as_it_was_kept(kind, &path, shelf::blob_of(&item.name)),
+                }
+        };
+        items.iter().filter(|item| !is_sound(item)).collect()
     }
 
     /// Whether a live process uses a thing now, or may be about to.

@@ -416,6 +416,8 @@ fn many_fetches_leave_few_packs_and_everything_that_came() {
     }
 }
 
+type Spoiling = (&'static str, fn(&[u8]) -> Vec<u8>);
+
 #[test]
 fn a_mirror_may_be_damaged_anywhere() {
     let (upstream, server) = place();
@@ -432,7 +434,7 @@ fn a_mirror_may_be_damaged_anywhere() {
         files.sort();
         files
     };
-    let spoilings: [(&str, fn(&[u8]) -> Vec<u8>); 3] = [
+    let spoilings: [Spoiling; 3] = [
         ("emptied", |_| Vec::new()),
         ("cut off", |bytes| bytes[..bytes.len() / 2].to_vec()),
         ("garbage", |bytes| bytes.iter().map(|byte| byte ^ 0x5a).collect()),

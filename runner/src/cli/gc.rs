@@ -23,6 +23,9 @@ pub(crate) struct Arguments {
     /// Only say what would be removed
     #[arg(long)]
     dry_run: bool,
+    /// First read all that is kept, and remove what was changed since: by a failing disk, or by hand
+    #[arg(long)]
+    verify: bool,
 }
 
 impl Arguments {
@@ -36,12 +39,17 @@ impl Arguments {
         let upkeep = Upkeep::open(&home)?;
         let budget = self.budget.unwrap_or(upkeep.budget());
         let work = move || -> Result<Removed, Problem> {
+            let unreadable = |why: String| Problem::new(Exit::Environment, why);
+            let mut unsound = Vec::new();
+            if self.verify {
+                let verified = Household::open(&home).and_then(|household| household.verify(self.dry_run));
+                unsound = verified.map_err(unreadable)?;
+            }
             if !self.dry_run {
-                return upkeep.collect(budget, None);
+                return Ok(Removed { unsound, ..upkeep.collect(budget, None)? });
             }
             let plan = Household::open(&home).and_then(|household| household.plan(budget));
-            let unreadable = |why: String| Problem::new(Exit::Environment, why);
-            Ok(Removed::planned(&plan.map_err(unreadable)?))
+            Ok(Removed { unsound, ..Removed::planned(&plan.map_err(unreadable)?) })
         };
         let removed = tokio::task::spawn_blocking(work)
             .await

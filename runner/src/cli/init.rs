@@ -48,6 +48,14 @@ impl Arguments {
         })?;
         output::started(kind.title(), kind.word(), sign.as_deref(), &at, mode)
             .map_err(|lost| Problem::unwritable(&lost))?;
+        let missing = starter::missing(&text, &folder);
+        if !missing.is_empty() {
+            let missing = missing.join(", ");
+            output::notice(
+                &format!("before it can run, the project needs {missing}, which is not there yet"),
+                mode,
+            );
+        }
         Ok(Exit::Passed)
     }
 

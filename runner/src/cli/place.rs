@@ -130,7 +130,7 @@ fn in_words(several: &[Known]) -> String {
 }
 
 /// The project of the current directory.
-fn project_here() -> Option<Name> {
+pub(super) fn project_here() -> Option<Name> {
     name_in(&fs::read_to_string(PIPELINE_FILE).ok()?)
 }
 

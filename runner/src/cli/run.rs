@@ -22,7 +22,10 @@ use staith_releaser::{
     host::SealedPackage,
 };
 
-use super::subject::{Found, Subject};
+use super::{
+    steps,
+    subject::{Found, Subject},
+};
 use crate::{
     audience::Audience,
     clock, destination,
@@ -46,14 +49,20 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "ENVIRONMENT")]
     release: Option<String>,
     /// Steps that may run at once; as many as there are processors if not given
-    #[arg(long, short, value_name = "NUMBER")]
+    #[arg(long, short, value_name = "NUMBER", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
-    /// Run only this step and what it needs, and make no package; may be given more than once
+    /// Run only this step (all variants of a matrix) and what it needs, and make no package; may be given more than once
     #[arg(long = "step", value_name = "STEP", conflicts_with = "release")]
     steps: Vec<Name>,
     /// After a failure, still run what does not need the failed step
     #[arg(long)]
     keep_going: bool,
+}
+
+fn jobs(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| {
+        "at least one step runs at a time: write a whole number from 1 on, or leave it out".to_owned()
+    })
 }
 
 impl Arguments {
@@ -67,7 +76,8 @@ impl Arguments {
             None => None,
         };
         let plan = workshop.plan(&pipeline, &source, &occasion)?;
-        let plan = part_of(plan, &self.steps)?;
+        let meant = steps::meant(&pipeline, &plan, &self.steps)?;
+        let plan = part_of(plan, &meant)?;
         if self.release.is_some() && plan.package.is_none() {
             return Err(nothing_to_release(&plan));
         }

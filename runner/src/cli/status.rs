@@ -7,11 +7,12 @@ use staith_releaser::{
     keeper::PoolPhase,
 };
 
-use super::place::{Known, Place};
+use super::place::{self, Known, Place};
 use crate::{
     clock,
     home::Home,
     output::{self, DeploymentStatus, EnvironmentStatus, OutputMode, PoolStatus, Problem, ReleaseStatus},
+    records::{self, RunRecord},
 };
 
 /// Say what is released on this machine, and how it is
@@ -27,6 +28,9 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let home = Home::find()?;
+        if let Some(run) = self.killed_run(&home) {
+            output::notice(&was_killed(&run), mode);
+        }
         let place = Place { project: self.project, environment: self.environment };
         let (mut environments, mut exit) = (Vec::new(), Exit::Passed);
         for known in place.some_of(&home)? {
@@ -43,6 +47,29 @@ impl Arguments {
             .map_err(|lost| Problem::unwritable(&lost))?;
         Ok(exit)
     }
+}
+
+/// Runs that are looked at to find the newest of a project; each takes reading its log.
+const RUNS_LOOKED_AT: usize = 20;
+
+impl Arguments {
+    /// The newest run of the project that is meant, if it was killed: nothing else would say so.
+    fn killed_run(&self, home: &Home) -> Option<RunRecord> {
+        let project = self.project.clone().or_else(place::project_here);
+        let of_project = |run: &RunRecord| project.as_ref().is_none_or(|project| run.project == *project);
+        let runs = home.runs();
+        let ids = records::ids(&runs).into_iter().take(RUNS_LOOKED_AT);
+        let newest = ids.filter_map(|id| records::read(&runs, &id).ok().flatten()).find(of_project)?;
+        (newest.outcome.is_none() && !newest.goes_on).then_some(newest)
+    }
+}
+
+fn was_killed(run: &RunRecord) -> String {
+    let RunRecord { id, project, .. } = run;
+    format!(
+        "the newest run of {project}, {id}, was killed before it ended; `staith logs {id}` shows how far it came, and \
+         `staith run` does what is left: steps that passed are known"
+    )
 }
 
 fn unreadable(known: &Known, problem: Problem) -> EnvironmentStatus {

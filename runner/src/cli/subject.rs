@@ -29,22 +29,23 @@ pub(super) struct Subject {
     /// Take this branch, tag or commit instead of the working directory
     #[arg(long = "ref", value_name = "NAME", conflicts_with = "clean")]
     reference: Option<String>,
-    /// Take what would come out if --ref were merged into this branch, as a pull request asks for
+    /// Take what would come out if --ref were merged into this branch, as a pull request asks for; the event is
+    /// pull-request then, unless --event says otherwise
     #[arg(long, value_name = "BRANCH", requires = "reference")]
     onto: Option<String>,
     /// Take HEAD instead of the working directory
     #[arg(long)]
     clean: bool,
-    /// What set it off, for the conditions of steps
-    #[arg(long, value_name = "EVENT", default_value = "local", value_parser = event())]
-    event: TriggerKind,
+    /// What set it off, for the conditions of steps; local if not given
+    #[arg(long, value_name = "EVENT", value_parser = event())]
+    event: Option<TriggerKind>,
     /// The branch that is built; that of the repository if not given
     #[arg(long, value_name = "NAME")]
     branch: Option<String>,
     /// The tag that is built; one that points to the commit if not given
     #[arg(long, value_name = "NAME")]
     tag: Option<String>,
-    /// The branch that a pull request asks to go to
+    /// The branch that a pull request asks to go to; that of --onto if not given
     #[arg(long, value_name = "NAME")]
     target: Option<String>,
     /// Paths count as changed if they differ from this branch, tag or commit; of a pull request, from its target
@@ -70,6 +71,9 @@ fn setting(text: &str) -> Result<(String, String), String> {
         _ => Err("a setting is NAME=VALUE".to_owned()),
     }
 }
+
+const TAKEN_FOR_A_PULL_REQUEST: &str =
+    "the merge is run as a pull request, which gets no secrets; --event says what else it is";
 
 /// A subject that was found.
 pub(super) struct Found {
@@ -105,6 +109,9 @@ impl Subject {
             }
         };
         source.notices.iter().for_each(|notice| output::notice(notice, mode));
+        if self.is_taken_for_a_pull_request() {
+            output::notice(TAKEN_FOR_A_PULL_REQUEST, mode);
+        }
         let pipeline = workshop.pipeline(&source, &place)?;
         let occasion = Occasion { trigger: self.trigger(called)?, changed, settings };
         Ok(Found { workshop, source, pipeline, occasion })
@@ -137,8 +144,23 @@ impl Subject {
         }
     }
 
+    /// What others ask to be merged is not this person's own work: it gets no secrets unless they say what it is.
+    fn is_taken_for_a_pull_request(&self) -> bool {
+        self.event.is_none() && self.onto.is_some()
+    }
+
+    fn kind(&self) -> TriggerKind {
+        let unsaid = if self.onto.is_some() { TriggerKind::PullRequest } else { TriggerKind::Local };
+        self.event.unwrap_or(unsaid)
+    }
+
+    fn target(&self) -> Option<&String> {
+        let onto = self.onto.as_ref().filter(|_| self.kind() == TriggerKind::PullRequest);
+        self.target.as_ref().or(onto)
+    }
+
     fn base(&self) -> Option<Base> {
-        let target = self.target.as_ref().filter(|_| self.event == TriggerKind::PullRequest);
+        let target = self.target().filter(|_| self.kind() == TriggerKind::PullRequest);
         let named = self.base.as_ref().map(|name| Base { name: name.clone(), is_asked_for: true });
         named.or_else(|| target.map(|name| Base { name: name.clone(), is_asked_for: false }))
     }
@@ -146,7 +168,7 @@ impl Subject {
     /// The same commit and event are the same trigger on every machine: a tag is built without regard to the branch that
     /// happens to be checked out, and a branch without regard to tags.
     fn trigger(&self, called: Called) -> Result<Trigger, Problem> {
-        let kind = self.event;
+        let kind = self.kind();
         let branch = self.branch.clone().or(called.branch.filter(|_| kind != TriggerKind::Tag));
         let has_tag = matches!(kind, TriggerKind::Tag | TriggerKind::Local);
         let tag = self.tag.clone().or(called.tag.filter(|_| has_tag));
@@ -154,7 +176,7 @@ impl Subject {
             return Err(Problem::new(Exit::Usage, "the event is `tag`, and no tag points to the commit")
                 .with_remedy("name it with --tag, or take it with --ref; what is not committed has no tag"));
         }
-        Ok(Trigger { kind, branch, target: self.target.clone(), tag })
+        Ok(Trigger { kind, branch, target: self.target().cloned(), tag, merged_into: self.onto.clone() })
     }
 
     fn settings(&self) -> Result<BTreeMap<String, String>, Problem> {
@@ -227,6 +249,13 @@ mod tests {
         assert_eq!(of(&["--event", "tag"]), (None, some("v1")));
         assert_eq!(of(&["--event", "tag", "--tag", "v2"]), (None, some("v2")));
         assert_eq!(of(&["--event", "schedule", "--tag", "v2"]), (some("main"), some("v2")));
+        let merge = trigger(&["--ref", "topic", "--onto", "main"]).unwrap();
+        assert_eq!(
+            (merge.kind, merge.target, merge.merged_into),
+            (TriggerKind::PullRequest, some("main"), some("main"))
+        );
+        let own = trigger(&["--ref", "topic", "--onto", "main", "--event", "local"]).unwrap();
+        assert_eq!((own.kind, own.target, own.merged_into), (TriggerKind::Local, None, some("main")));
         let untagged = subject(&["--event", "tag"]).trigger(Called::default()).unwrap_err();
         assert_eq!(untagged.exit, Exit::Usage);
     }

@@ -1,10 +1,12 @@
 //! `staith why`.
 
 use clap::Args;
-use staith_builder::pipeline::closest;
-use staith_model::{Exit, Plan};
+use staith_model::{Exit, Name, UnknownStep};
 
-use super::subject::{Found, Subject};
+use super::{
+    steps,
+    subject::{Found, Subject},
+};
 use crate::{
     clock,
     home::Home,
@@ -18,8 +20,8 @@ use crate::{
 /// steps that it needs have left. Runs nothing.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The step
-    step: String,
+    /// The step; one with a matrix stands for all of its variants
+    step: Name,
     #[command(flatten)]
     subject: Subject,
 }
@@ -29,30 +31,21 @@ impl Arguments {
         let (stop, home) = (interrupt::listen()?, Home::find()?);
         let Found { workshop, source, pipeline, occasion } = self.subject.find(&home, &stop, mode).await?;
         let plan = workshop.plan(&pipeline, &source, &occasion)?;
-        let because = match plan.steps.iter().find(|step| step.name.as_str() == self.step) {
-            Some(step) => {
+        let because = match steps::meant(&pipeline, &plan, std::slice::from_ref(&self.step)) {
+            Ok(meant) => {
                 let prospect = workshop.prospect(&plan).await;
-                let why = workshop.why(&plan, step, &source, &prospect);
-                Because::planned(step, &prospect, why)
+                let steps = plan.steps.iter().filter(|step| meant.contains(&step.name));
+                let planned = |step| {
+                    let why = workshop.why(&plan, step, &source, &prospect);
+                    Because::planned(step, &prospect, why)
+                };
+                steps.map(planned).collect()
             }
-            None => Because::left_out(&plan, &self.step).ok_or_else(|| unknown(&self.step, &plan))?,
+            Err(UnknownStep { step, left_out: Some(why), .. }) => vec![Because::LeftOut { step, why }],
+            Err(unknown) => return Err(unknown.into()),
         };
         output::why(&because, mode.is_json(), clock::unix_millis())
             .map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
-    }
-}
-
-fn unknown(step: &str, plan: &Plan) -> Problem {
-    let names = || {
-        let left_out = plan.left_out.iter().map(|left| left.step.as_str());
-        plan.steps.iter().map(|step| step.name.as_str()).chain(left_out)
-    };
-    let all: Vec<&str> = names().collect();
-    let problem = Problem::new(Exit::Usage, format!("{} has no step `{step}`", plan.project))
-        .with_why(format!("it has {}", all.join(", ")));
-    match closest(step, names()) {
-        Some(meant) => problem.with_remedy(format!("did you mean `{meant}`?")),
-        None => problem.with_remedy("name one of these"),
     }
 }

@@ -30,6 +30,7 @@ pub(crate) fn collected(removed: &Removed, budget: u64, is_done: bool, json: boo
         let told = json!({
             "removed": removed.bytes(), "dry_run": !is_done, "before": removed.before, "kept": removed.left,
             "budget": budget, "in_use": removed.spared, "kinds": kinds,
+            "unsound": removed.unsound,
         });
         out.line(&told.to_string());
         return out.written();
@@ -43,7 +44,10 @@ fn lines(removed: &Removed, budget: u64, is_done: bool, look: Look) -> Vec<Strin
     let row = |(kind, (things, bytes)): (&staith_builder::upkeep::Kind, &(usize, u64))| {
         vec![format!("  {}", human::number(*things as u64)), kind.plural().to_owned(), human::size(*bytes)]
     };
-    let mut lines = table::lines(&removed.kinds.iter().map(row).collect::<Vec<_>>());
+    let what_is_done = if is_done { "removed, and made again when it is needed" } else { "would be removed" };
+    let unsound = |name: &String| format!("{name} is not what it was when it was kept: {what_is_done}");
+    let mut lines: Vec<String> = removed.unsound.iter().map(unsound).collect();
+    lines.extend(table::lines(&removed.kinds.iter().map(row).collect::<Vec<_>>()));
     let (left, of) = (human::size(removed.left), human::size(budget));
     let verb = match (removed.kinds.is_empty(), is_done) {
         (true, _) => "nothing to remove".to_owned(),
@@ -76,8 +80,10 @@ mod tests {
             spared: 1,
             before: 16 << 20,
             left: 10 << 20,
+            unsound: vec!["store/layers/ab".into()],
         };
         let expected = [
+            "store/layers/ab is not what it was when it was kept: removed, and made again when it is needed",
             "  3  layers    5.0 MiB",
             "  1  packages  1.0 MiB",
             "removed 6.0 MiB, 10 MiB kept, 8.0 MiB allowed",

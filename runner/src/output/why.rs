@@ -8,7 +8,7 @@ use staith_builder::{
     cache::{Attempted, Change, How, Made},
     outlook::Standing,
 };
-use staith_model::{Name, Plan, StepOutcome, StepPlan};
+use staith_model::{Name, StepOutcome, StepPlan};
 
 use super::{
     clean::clean_word,
@@ -52,29 +52,30 @@ impl Because {
         let standing = prospect.of(&step.name).map_or(Standing::NoImage, |one| one.standing.clone());
         Self::Planned { step: step.name.clone(), standing, why }
     }
-
-    /// Of a step that the plan leaves out, if it does.
-    pub(crate) fn left_out(plan: &Plan, step: &str) -> Option<Self> {
-        let left = plan.left_out.iter().find(|left| left.step.as_str() == step)?;
-        Some(Self::LeftOut { step: left.step.clone(), why: left.why.clone() })
-    }
 }
 
-/// Says it on standard output: in sentences, or as one JSON value. `now` is in milliseconds since 1970.
+/// Says it of each step on standard output: in sentences, or as a JSON value on a line. `now` is in milliseconds since 1970.
 ///
 /// # Errors
 /// It could not be written, and not because nobody reads.
-pub(crate) fn why(because: &Because, json: bool, now: u64) -> io::Result<()> {
+pub(crate) fn why(because: &[Because], json: bool, now: u64) -> io::Result<()> {
     let mut out = Sink::new(io::stdout());
     if json {
-        out.line(&serde_json::to_string(&told(because)).unwrap_or_default());
+        for one in because {
+            out.line(&serde_json::to_string(&told(one)).unwrap_or_default());
+        }
         return out.written();
     }
     let look = Look::choose(io::stdout().is_terminal(), |name| std::env::var(name).ok());
     let width = wrap::columns(&Term::stdout()).unwrap_or(usize::MAX);
-    for (place, sentence) in sentences(because, now).iter().enumerate() {
-        for line in wrap(sentence, width) {
-            out.line(&if place == 0 { look.tint(Tone::Strong, &line) } else { line });
+    for (which, one) in because.iter().enumerate() {
+        if which > 0 {
+            out.line("");
+        }
+        for (place, sentence) in sentences(one, now).iter().enumerate() {
+            for line in wrap(sentence, width) {
+                out.line(&if place == 0 { look.tint(Tone::Strong, &line) } else { line });
+            }
         }
     }
     out.written()

@@ -51,7 +51,7 @@ pub(crate) fn services(services: &[Name]) -> String {
     }
 }
 
-/// Results of tests, what is bad first: `1 failed, 11 passed`. Empty if no test ran.
+/// Results of tests, what is bad first: `1 failed, 11 passed`. A report without any says so: `0 tests`.
 pub(crate) fn tests(tests: &TestSummary) -> String {
     let parts = [(tests.failed, "failed"), (tests.passed, "passed"), (tests.skipped, "skipped")];
     let parts: Vec<String> = parts
@@ -59,7 +59,7 @@ pub(crate) fn tests(tests: &TestSummary) -> String {
         .filter(|(many, _)| *many > 0)
         .map(|(many, what)| format!("{} {what}", human::number(u64::from(*many))))
         .collect();
-    parts.join(", ")
+    if parts.is_empty() { "0 tests".to_owned() } else { parts.join(", ") }
 }
 
 /// Said of a source without any commit: of a directory without git, and of a repository before its first one.
@@ -68,14 +68,16 @@ const NOT_COMMITTED: &str = "not committed";
 /// Said of a source that is not as its commit has it.
 pub(crate) const UNCOMMITTED: &str = "with uncommitted changes";
 
-/// What is built, one thing each: project and version, commit, uncommitted changes.
+/// What is built, one thing each: project and version, commit, what it was merged into, uncommitted changes.
 pub(crate) fn subject(plan: &Plan) -> Vec<String> {
     let mut parts = vec![format!("{} {}", plan.project, clean_word(&plan.version))];
     match &plan.source.commit {
         Some(commit) => parts.push(format!("commit {}", human::short_id(&clean_word(commit)))),
         None => parts.push(NOT_COMMITTED.to_owned()),
     }
-    if plan.source.dirty && plan.source.commit.is_some() {
+    if let Some(branch) = &plan.trigger.merged_into {
+        parts.push(format!("merged into {}", clean_word(branch)));
+    } else if plan.source.dirty && plan.source.commit.is_some() {
         parts.push(UNCOMMITTED.to_owned());
     }
     parts
@@ -149,7 +151,7 @@ mod tests {
         let summary = |passed, failed, skipped| TestSummary { passed, failed, skipped, failures: Vec::new() };
         assert_eq!(tests(&summary(11, 1, 2)), "1 failed, 11 passed, 2 skipped");
         assert_eq!(tests(&summary(1200, 0, 0)), "1,200 passed");
-        assert_eq!(tests(&summary(0, 0, 0)), "");
+        assert_eq!(tests(&summary(0, 0, 0)), "0 tests");
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(crate) struct Removed {
     pub(crate) before: u64,
     /// Bytes that are kept now.
     pub(crate) left: u64,
+    /// Names of things that were not what they were kept for, where that was looked at.
+    pub(crate) unsound: Vec<String>,
 }
 
 impl Removed {
@@ -59,6 +61,7 @@ impl Removed {
         self.before = self.before.max(later.before);
         self.spared += later.spared;
         self.left = later.left;
+        self.unsound.extend(later.unsound);
     }
 
     /// What would be removed.
@@ -93,6 +96,22 @@ impl<'a> Household<'a> {
             images: Stockroom::open(&home.images()).map_err(told("opening the images"))?,
             packages: packages.map_err(|error| error.to_string())?,
         })
+    }
+
+    /// Reads all that is kept and takes out what is not what it was kept for, unless it is only to be said. The names of it.
+    pub(crate) fn verify(&self, is_dry: bool) -> Told<Vec<String>> {
+        let mut unsound = Vec::new();
+        for (room, prefix) in [(&self.store, STORE), (&self.images, IMAGES)] {
+            let Some(room) = room else { continue };
+            let items = room.inventory().map_err(told("listing what is kept"))?.items;
+            let mut found = room.unsound(&items);
+            if !is_dry {
+                found = room.take_out(&found, None).map_err(told("removing"))?;
+            }
+            unsound.extend(found.into_iter().map(|item| format!("{prefix}{}", item.name)));
+        }
+        unsound.sort();
+        Ok(unsound)
     }
 
     /// Bytes of all that is kept, by kind.

@@ -20,7 +20,6 @@ const LAST_LINES: usize = 20;
 
 /// Takes what one service writes.
 pub(super) struct Kept {
-    masker: Masker,
     masks: [MaskStream; 2],
     splitters: [LineSplitter; 2],
     log: Option<LogWriter>,
@@ -47,7 +46,6 @@ impl Kept {
 
     fn new(masker: &Masker, log: Option<LogWriter>) -> Self {
         Self {
-            masker: masker.clone(),
             masks: [masker.stream(), masker.stream()],
             splitters: Default::default(),
             log,
@@ -89,7 +87,7 @@ impl Kept {
     }
 
     fn hold(&mut self, line: String) {
-        self.last.push_back(self.masker.shown(line));
+        self.last.push_back(line);
         if self.last.len() > LAST_LINES {
             self.last.pop_front();
         }

@@ -29,14 +29,25 @@ pub(crate) enum Decision {
 }
 
 impl When {
-    /// Decides what `facts` decide. `variants` says which steps of the plan stand behind a name of the file.
-    pub(crate) fn decide(&self, facts: &Facts<'_>, variants: &dyn Fn(&str) -> Vec<Name>) -> Decision {
-        match fold(&self.truth, facts, variants) {
+    /// Decides what `facts` decide, for a step that needs `needs`. `variants` says which steps of the plan stand behind a name
+    /// of the file; where there are none, that step is left out, which is to be skipped.
+    pub(crate) fn decide(
+        &self,
+        facts: &Facts<'_>,
+        needs: &[Name],
+        variants: &dyn Fn(&str) -> Vec<Name>,
+    ) -> Decision {
+        match fold(&self.truth, facts, &Before { needs, variants }) {
             Condition::Literal(false) => Decision::LeftOut(self.explain(facts)),
             // That it needs its needs to have succeeded goes without saying, unless it says something about it.
             _ if !self.asks_outcomes => Decision::Planned(None),
             rest => Decision::Planned(Some(rest)),
         }
+    }
+
+    /// Whether it says itself what its needs have to come to. Otherwise all of them have to succeed.
+    pub(crate) const fn asks_outcomes(&self) -> bool {
+        self.asks_outcomes
     }
 
     /// Whether it never holds in a run that `kind` set off, whatever else is the case.
@@ -45,11 +56,37 @@ impl When {
     }
 }
 
-fn fold(truth: &Truth, facts: &Facts<'_>, variants: &dyn Fn(&str) -> Vec<Name>) -> Condition {
-    let each = |parts: &[Truth]| parts.iter().map(|part| fold(part, facts, variants)).collect::<Vec<_>>();
+/// The steps that come before one, as far as the plan has them.
+struct Before<'b> {
+    needs: &'b [Name],
+    variants: &'b dyn Fn(&str) -> Vec<Name>,
+}
+
+impl Before<'_> {
+    /// All that the step needs came to this. What is left out was skipped; of a failure, only what runs can tell.
+    fn needs(&self, ending: Ending) -> Condition {
+        let is_left_out = |need: &Name| (self.variants)(need.as_str()).is_empty();
+        if ending == Ending::Failed || !self.needs.iter().any(is_left_out) {
+            return Condition::Needs(ending);
+        }
+        all(self.needs.iter().map(|need| self.step(need.as_str(), ending)).collect())
+    }
+
+    fn step(&self, step: &str, is: Ending) -> Condition {
+        let variant = |step: Name| Condition::Step { step, is };
+        let variants: Vec<_> = (self.variants)(step).into_iter().map(variant).collect();
+        if variants.is_empty() {
+            return Condition::Literal(matches!(is, Ending::Skipped | Ending::Ended));
+        }
+        if is == Ending::Failed { any(variants) } else { all(variants) }
+    }
+}
+
+fn fold(truth: &Truth, facts: &Facts<'_>, before: &Before<'_>) -> Condition {
+    let each = |parts: &[Truth]| parts.iter().map(|part| fold(part, facts, before)).collect::<Vec<_>>();
     match truth {
         Truth::Literal(value) => Condition::Literal(*value),
-        Truth::Not(inner) => match fold(inner, facts, variants) {
+        Truth::Not(inner) => match fold(inner, facts, before) {
             Condition::Literal(value) => Condition::Literal(!value),
             Condition::Not(inner) => *inner,
             inner => Condition::Not(Box::new(inner)),
@@ -66,12 +103,8 @@ fn fold(truth: &Truth, facts: &Facts<'_>, variants: &dyn Fn(&str) -> Vec<Name>) 
             Condition::Literal(facts.parameters.get(name).is_some_and(|value| value == "true"))
         }
         Truth::Changed(globs) => Condition::Literal(facts.has_changed(globs)),
-        Truth::Needs(ending) => Condition::Needs(*ending),
-        Truth::Step { step, is } => {
-            let variant = |step: Name| Condition::Step { step, is: *is };
-            let variants: Vec<_> = variants(step).into_iter().map(variant).collect();
-            if *is == Ending::Failed { any(variants) } else { all(variants) }
-        }
+        Truth::Needs(ending) => before.needs(*ending),
+        Truth::Step { step, is } => before.step(step, *is),
     }
 }
 

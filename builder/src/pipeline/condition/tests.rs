@@ -44,7 +44,7 @@ fn decide(text: &str, trigger: &Trigger, changed: Option<&[&str]>, full: &str) -
         let variants: &[&str] = if step == "test" { &["test-3.11", "test-3.12"] } else { &[step] };
         variants.iter().map(|name| name.parse().unwrap()).collect()
     };
-    understand(text).unwrap().decide(&facts, &variants)
+    understand(text).unwrap().decide(&facts, &[], &variants)
 }
 
 fn push(branch: &str) -> Trigger {
@@ -59,6 +59,7 @@ fn what_is_known_is_decided() {
         branch: Some("topic".into()),
         target: Some("main".into()),
         tag: None,
+        ..Trigger::default()
     };
     let table: [(&str, Trigger, bool); 33] = [
         ("event == \"push\"", push("main"), true),

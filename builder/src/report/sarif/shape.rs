@@ -31,6 +31,31 @@ pub(super) struct Run<'j> {
     pub(super) artifacts: First<ArtifactEntry<'j>>,
     #[serde(borrow)]
     pub(super) results: Option<&'j RawValue>,
+    #[serde(borrow, default)]
+    pub(super) invocations: First<Invocation<'j>>,
+}
+
+/// How a program ran.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Invocation<'j> {
+    pub(super) execution_successful: Option<bool>,
+    pub(super) exit_code: Option<i64>,
+    #[serde(borrow)]
+    pub(super) exit_code_description: Option<Text<'j>>,
+    #[serde(borrow, default)]
+    pub(super) tool_execution_notifications: First<Notification<'j>>,
+    #[serde(borrow, default)]
+    pub(super) tool_configuration_notifications: First<Notification<'j>>,
+}
+
+/// What a program says of how it ran.
+#[derive(Debug, Deserialize)]
+pub(super) struct Notification<'j> {
+    #[serde(borrow)]
+    pub(super) level: Option<Text<'j>>,
+    #[serde(borrow, default)]
+    pub(super) message: Message<'j>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -136,13 +136,14 @@ async fn sockets_are_what_they_should_be_and_no_more_than_were_asked_for() {
     is_lost(|sandbox| sandbox.0.write_all(&(64_u32 << 20).to_le_bytes()).unwrap()).await;
 }
 
-/// Each report has its own socket, however they come.
+/// Each report has its own socket, also where it is torn, so that the next socket is here before its own end is.
 #[tokio::test]
 async fn sockets_keep_the_order_of_their_reports() {
     let (mut sandbox, Watched { mut connection, .. }) = played();
     let listeners = [listener(), listener(), listener()];
+    // One reading takes 4096 bytes.
+    (0..4096 / frame(&Report::Survivors(1)).unwrap().len()).for_each(|_| sandbox.says(&Report::Survivors(1)));
     for (number, listener) in listeners.iter().enumerate() {
-        sandbox.says(&Report::Survivors(1));
         let what = Listener::Neighbour { number, port: 80 };
         sandbox.gives(&Report::Listening(what), listener.as_fd());
     }

@@ -106,6 +106,11 @@ fn copy_entries(pack: &Path, to: &mut impl Write) -> io::Result<u64> {
     if <[u8; 20]>::from(both.hash.finalize()) == said { Ok(bytes) } else { Err(broken(pack)) }
 }
 
+/// Whether a pack's bytes are those that came.
+pub(super) fn is_intact(pack: &Path) -> bool {
+    copy_entries(pack, &mut io::sink()).is_ok()
+}
+
 fn broken(at: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged", at.display()))
 }

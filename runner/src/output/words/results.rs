@@ -9,7 +9,7 @@ const FINDINGS_SHOWN: usize = 20;
 
 /// All that a step's reports came to, one thing each; nothing that is empty.
 pub(crate) fn results(results: &StepResults) -> Vec<String> {
-    let tests = results.tests.as_ref().map(super::tests).filter(|words| !words.is_empty());
+    let tests = results.tests.as_ref().map(super::tests);
     let coverage = results.coverage.as_ref().and_then(coverage);
     let findings = results.findings.as_ref().map(findings).filter(|words| !words.is_empty());
     let labelled = [
