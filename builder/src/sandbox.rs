@@ -7,7 +7,8 @@
 //! 3. [`helper`]: a process of its own that makes the namespaces; [`staging`]: what it gathers before; [`init`]: process 1.
 //! 4. [`rootfs`]: what a step sees; [`mounts`]: how it gets there.
 //! 5. [`step`]: from a copy of process 1 to the program; [`confinement`], [`seccomp`]: what it must not have.
-//! 6. [`cgroup`]: limits. [`egress`]: the only way to other machines. [`host`]: the image and the toolchains.
+//! 6. [`cgroup`]: limits; [`shared_memory`]: those of what belongs to no process. [`egress`]: the only way to other
+//!    machines. [`host`]: the image and the toolchains.
 //! 7. [`container`]: the same first process, in a container that another engine made ([`crate::docker`]).
 //! 8. [`probe`]: whether all this works here, and what to do if not. [`diagnosis`]: the same, one mechanism after another.
 //!
@@ -30,6 +31,7 @@ mod probe;
 mod protocol;
 mod rootfs;
 mod seccomp;
+mod shared_memory;
 mod staging;
 mod step;
 mod supervise;
@@ -70,6 +72,7 @@ pub(crate) mod shared {
             Filters, compile,
             profile::{Internet, profile},
         },
+        shared_memory::limits as shared_memory_limits,
         supervise::{Pump, Watch, connection::Connection, give_terminal, make_removable, plan, pump},
         sys::landlock_abi,
     };

@@ -211,6 +211,20 @@ fn blocks<'p>(page: &'p str, language: &str) -> Vec<&'p str> {
 
 /// A newcomer copies the examples of the reference; they must work.
 #[test]
+fn a_service_is_reached_at_the_port_of_its_readiness_and_those_that_it_lists() {
+    let ports = |keys: &str| {
+        let text = format!(
+            "name = \"x\"\nversion = \"1\"\n[services.db]\nrun = \"db\"\n{keys}\n[steps.a]\nrun = \"a\"\nservices = [\"db\"]\n"
+        );
+        parse(&text).services()[0].ports.clone()
+    };
+    assert_eq!(ports("ready = { port = 5432 }"), [5432]);
+    assert_eq!(ports("ready = { port = 5432 }\nports = [9000, 80, 5432, 80]"), [80, 5432, 9000]);
+    assert_eq!(ports("ready = { run = \"true\" }\nports = [2, 1]"), [1, 2]);
+    assert_eq!(ports("ready = { port = 0xffff }"), [65_535]);
+}
+
+#[test]
 fn the_examples_of_the_reference_are_good() {
     let page = reference();
     let blocks = blocks(&page, "toml");

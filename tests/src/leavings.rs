@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{wait, world::World};
+use crate::{container_engine::ContainerEngine, wait, world::World};
 
 /// Waits until nothing of a run is left: no process that has `marker` in its command line, no mount of this world's in
-/// any mount namespace, no control group that process `pid` of Staith made. What a run that was interrupted could not remove
+/// any mount namespace, no control group and no directory among the temporary files that process `pid` of Staith made. What a run that was interrupted could not remove
 /// from the home before it ended, the next run does.
 ///
 /// # Panics
@@ -17,6 +17,7 @@ pub fn wait_until_nothing_is_left(world: &World, pid: u32, marker: &str) {
     wait::until("no process of the step is left", || (processes_with(marker) == 0).then_some(()));
     wait::until("no mount is left", || mounts_of(world.scratch()).is_empty().then_some(()));
     wait::until("no control group is left", || groups_of(pid).is_empty().then_some(()));
+    wait::until("no temporary directory is left", || temporary(pid).is_empty().then_some(()));
     wait::until("nothing half-made is left", || {
         let is_left = !half_made(world).is_empty();
         if is_left {
@@ -24,6 +25,28 @@ pub fn wait_until_nothing_is_left(world: &World, pid: u32, marker: &str) {
         }
         (!is_left).then_some(())
     });
+}
+
+/// Waits until a container engine has nothing that process `pid` of Staith made: no container, volume or network.
+///
+/// # Panics
+/// Something is still there after a minute.
+pub fn wait_until_nothing_is_in(engine: &ContainerEngine, pid: u32) {
+    let own = [format!("staith-{pid}-"), format!("\"staith.owner\":\"{pid}-")];
+    for path in ["/containers/json?all=1", "/volumes", "/networks"] {
+        wait::until(&format!("nothing of the run is left in {path}"), || {
+            let all = engine.says(path);
+            own.iter().all(|name| !all.contains(name)).then_some(())
+        });
+    }
+}
+
+/// Directories of a process among the temporary files.
+fn temporary(pid: u32) -> Vec<PathBuf> {
+    let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+    let own =
+        |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&format!("staith-{pid}-"));
+    entries.filter(own).map(|entry| entry.path()).collect()
 }
 
 /// Processes of the whole machine that have a text in their command line.

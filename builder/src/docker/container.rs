@@ -17,7 +17,9 @@ use super::{
 };
 use crate::{
     engine::{Bind, StepSpec, WORKSPACE},
-    sandbox::shared::{CONTROL, FOLDER, HOME, Internet, MASKED, Owner, READ_ONLY, TIDY},
+    sandbox::shared::{
+        CONTROL, FOLDER, HOME, Internet, MASKED, Owner, READ_ONLY, TIDY, shared_memory_limits,
+    },
 };
 
 /// Labels by which what a killed process left is found.
@@ -150,7 +152,6 @@ fn host(daemon: &Daemon, parts: &Parts<'_>) -> HostConfig {
         mounts: Some(mounts(daemon, parts)),
         tmpfs: Some(scratch(daemon, limits.scratch)),
         cap_drop: Some(vec!["ALL".to_owned()]),
-        sysctls: parts.step.gate.as_ref().and_then(|_| low_ports(daemon.dialect)),
         cgroupns_mode: Some(HostConfigCgroupnsModeEnum::PRIVATE),
         ipc_mode: Some("private".to_owned()),
         privileged: Some(false),
@@ -159,6 +160,7 @@ fn host(daemon: &Daemon, parts: &Parts<'_>) -> HostConfig {
         // writes, for what it changes of the image can't be measured.
         readonly_rootfs: Some(parts.step.limits.disk.is_some()),
         security_opt: Some(security),
+        sysctls: Some(settings(daemon, parts.step.gate.is_some(), limits.scratch)),
         userns_mode: daemon.remaps_users.then(|| "host".to_owned()),
         masked_paths: docker.then_some(masked),
         readonly_paths: docker.then(|| proc(&READ_ONLY)),
@@ -166,11 +168,20 @@ fn host(daemon: &Daemon, parts: &Parts<'_>) -> HostConfig {
     }
 }
 
+/// What the kernel keeps for each network and for each IPC namespace.
+///
 /// What runs behind a gate may listen at any port, such as a web server at 80: the network is its own. Docker says so by
-/// itself.
-fn low_ports(dialect: Dialect) -> Option<HashMap<String, String>> {
-    let from_the_first = || [("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned())].into();
-    (dialect == Dialect::Podman).then(from_the_first)
+/// itself. Shared memory is bounded where the engine runs as root; without root only some kernels let it.
+fn settings(daemon: &Daemon, has_gate: bool, bytes: u64) -> HashMap<String, String> {
+    let mut settings = HashMap::new();
+    if has_gate && daemon.dialect == Dialect::Podman {
+        settings.insert("net.ipv4.ip_unprivileged_port_start".to_owned(), "0".to_owned());
+    }
+    if daemon.user.0 != 0 {
+        let named = |(name, value)| (format!("kernel.{name}"), value);
+        settings.extend(shared_memory_limits(bytes).map(named));
+    }
+    settings
 }
 
 fn ulimits((descriptors, processes): (u64, u64)) -> Vec<ResourcesUlimits> {

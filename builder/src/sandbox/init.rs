@@ -38,7 +38,7 @@ use super::{
     protocol::{Command, Doing, Program, Report, Request, SetupError, Stage, send_report},
     rootfs,
     seccomp::Filters,
-    staging, step, sys,
+    shared_memory, staging, step, sys,
 };
 
 /// Everything that this process does. `parent` gives one byte when the identities are mapped, and then stays open for as
@@ -59,6 +59,7 @@ fn prepare(request: &Request, control: &mut UnixStream, parent: &OwnedFd) -> Res
     // While this process may still open its own file.
     let victim = Victim::open();
     await_mapping(parent).doing(Stage::Identity, || "waiting for the helper".to_owned())?;
+    shared_memory::limit(request.scratch_bytes);
     become_inside_user().doing(Stage::Identity, || "becoming the sandbox's user".to_owned())?;
     let limits = fewer_namespaces_and_watches();
     nix::unistd::sethostname("staith").doing(Stage::Root, || "naming the sandbox".to_owned())?;

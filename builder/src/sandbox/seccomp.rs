@@ -68,6 +68,7 @@ fn refused() -> Result<Rules, seccompiler::BackendError> {
     rules.insert(libc::SYS_personality, vec![none_of(0, &PERSONALITIES)?]);
     // A limit of no processor time at all would be a way to kill the sandbox's first process.
     rules.insert(libc::SYS_prlimit64, any_of(0, &[1])?);
+    rules.insert(libc::SYS_semget, any_bit(1, MANY_SEMAPHORES)?);
     rules.extend(set_user_id()?);
     Ok(rules)
 }
@@ -119,6 +120,10 @@ const NAMESPACE_FLAGS: u64 = (libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET) as u64
     | 0x80; // CLONE_NEWTIME
+
+/// A set of more than 255 semaphores. Their memory is held against no process; kernels allow 32000 sets of 32000, which are
+/// sixty gibibytes, and allowed 250 in a set until 3.19.
+const MANY_SEMAPHORES: u64 = 0xffff_ff00;
 
 /// TIOCSTI, TIOCLINUX and TIOCCONS: typing into a terminal, and taking its screen or the console's messages. Spelled out
 /// because C libraries disagree on their type.

@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Nobody's id: no account, no files.
-const ORDINARY_ID: u32 = 64_321;
+pub const ORDINARY_ID: u32 = 64_321;
 
 /// Starts this test program again as an ordinary user, with copies of the programs that it needs in a directory that this
 /// user may enter. Does nothing unless it runs as root. `skip` names the test that calls this.

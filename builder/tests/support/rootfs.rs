@@ -117,7 +117,8 @@ impl Engine for InImage {
     }
 
     async fn image(&self, wanted: &ImageSpec, progress: &ImageProgress<'_>) -> Result<Image, EngineError> {
-        let wanted = ImageSpec { reference: Some(self.reference.clone()), ..wanted.clone() };
+        let reference = Some(wanted.reference.clone().unwrap_or_else(|| self.reference.clone()));
+        let wanted = ImageSpec { reference, ..wanted.clone() };
         self.engine.image(&wanted, progress).await
     }
 

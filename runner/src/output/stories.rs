@@ -1,11 +1,15 @@
 //! Recorded runs, as the tests of every way of showing them need them. Each is checked by the fold before it is used.
 
+mod services;
+
 use staith_model::{
     Blame, Command, Condition, Coverage, DeploymentChange, DeploymentId, Digest, EVENT_VERSION, Ending,
     Event, EventKind, Finding, Findings, Name, Network, Package, PackagePlan, Plan, Reason, RunId,
     RunOutcome, Severity, Source, StepKind, StepOutcome, StepPlan, StepResults, Stream, TestFailure,
     TestSummary, Trigger,
 };
+
+pub(super) use self::services::{service_ended, services_start};
 
 /// 2026-03-01 12:00 UTC.
 const NOON: u64 = 1_772_366_400_000;

@@ -47,6 +47,7 @@ pub(super) fn all() -> Vec<(&'static str, Story, Summary)> {
         ("findings", stories::findings(), ends(Exit::StepFailed, None, log)),
         ("mishaps", stories::mishaps(), ends(Exit::Passed, None, None)),
         ("skipped", stories::skipped_after_failure(), ends(Exit::StepFailed, None, log)),
+        ("service-ended", stories::service_ended(), ends(Exit::StepFailed, None, log)),
         ("timed-out", stories::timed_out(), ends(Exit::StepFailed, None, log)),
         ("cancelled", stories::cancelled(), ends(Exit::Interrupted, None, None)),
         ("deployed", stories::deployed(), ends(Exit::Passed, Some("http://127.0.0.1:8080"), None)),

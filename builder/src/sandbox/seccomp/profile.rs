@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{NAMESPACE_FLAGS, PERSONALITIES, TERMINAL_TRICKS, calls};
+use super::{MANY_SEMAPHORES, NAMESPACE_FLAGS, PERSONALITIES, TERMINAL_TRICKS, calls};
 
 /// Whether programs may make sockets of the internet's families.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,6 +114,7 @@ fn rules(internet: Internet) -> Rules {
     limit("ioctl", all_but(1, &TERMINAL_TRICKS));
     limit("personality", PERSONALITIES.map(|value| vec![masked(0, WHOLE, value)]).to_vec());
     limit("prlimit64", all_but(0, &[1]));
+    limit("semget", vec![vec![masked(1, MANY_SEMAPHORES, 0)]]);
     for (name, mode) in [("fchmod", 1), ("fchmodat", 2), ("fchmodat2", 2), ("mknodat", 2)] {
         limit(name, vec![vec![masked(mode, SET_ID, 0)]]);
     }

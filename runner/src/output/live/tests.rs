@@ -95,6 +95,18 @@ fn a_run_under_way_is_as_agreed_at_every_width() {
 }
 
 #[test]
+fn a_step_that_waits_for_its_services_says_for_which() {
+    let (terminal, mut stage) = memory(24, 80, PLAIN);
+    let mut story = stories::services_start();
+    let ready = story.events.pop().unwrap();
+    stage.play(&story);
+    assert!(terminal.contents().contains("waits for services cache, db"), "{}", terminal.contents());
+    story.events.push(ready);
+    stage.play(&story);
+    assert!(terminal.contents().contains("waits for service db"), "{}", terminal.contents());
+}
+
+#[test]
 fn the_last_picture_is_as_agreed_at_every_width() {
     for (name, story, summary) in all() {
         for columns in [20, 40, 80] {
