@@ -78,11 +78,11 @@ fn a_shell_in_a_container_shows_what_the_step_left() {
     let mut person = Person::starts(&command(&world, &engine, &shell));
     person.sees("in the workspace that it left").sees("only:/workspace$ ");
     person.types("cat left; sh ~/run-step; echo ended: $?\r");
-    person.sees("trace").sees("more").sees("ended: 1");
+    person.sees("trace").sees("more").sees("ended: 1").sees("only:/workspace$ ");
     person.types("sleep 98715\r");
     wait::until("it sleeps", || processes_with("98715").then_some(()));
     person.types("\u{3}");
-    person.sees("only:/workspace$ ").types("exit 6\r");
+    person.sees("^C").sees("only:/workspace$ ").types("exit 6\r");
     assert_eq!(person.ends(), Some(6));
     assert_eq!(engine.says("/containers/json?all=1"), "[]");
 }
