@@ -164,6 +164,9 @@ pub struct StepSpec {
     /// An empty directory for all that the step changes, in overlay's format, owned by `Capabilities::file_owner`. It
     /// stays after the step; the caller reads the changes from it and removes it.
     pub upper: PathBuf,
+    /// Whether `upper` is one that an earlier step on the same directories has left, and this one is to go on with. Otherwise
+    /// left-overs in it are an error: nothing of one step may come into another unasked.
+    pub goes_on: bool,
     /// An empty directory on the same file system as `upper`, for overlay's own use.
     pub work: PathBuf,
     /// Where in the workspace the step runs.

@@ -11,19 +11,22 @@ mod passing_over;
 mod retry;
 mod schedule;
 mod services;
+mod shell;
 mod stop;
 mod verdict;
+mod workspace;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use budget::Budget;
 pub use log::{EventLog, Watcher};
-use staith_model::{EventKind, ImpossibleEvent, Plan, RunId, TestReport};
+pub use shell::{Shell, Visitor, Wanted};
+use staith_model::{Digest, EventKind, ImpossibleEvent, Name, Plan, RunId, TestReport};
 pub use stop::Stop;
 
 use self::dispatcher::Dispatcher;
 use crate::{
-    cache::StepCache,
+    cache::{StepCache, StepRecord},
     engine::{Engine, EngineError, Image},
     layers::LayerStore,
     secrets::Supply,
@@ -51,6 +54,18 @@ pub struct Workbench {
     pub logs: Option<RunLogs>,
     /// Gives milliseconds since 1970, for the lines in the logs.
     pub clock: fn() -> u64,
+    /// Steps that have passed in the run that this one goes on with, and are not run again, also where the cache does not
+    /// answer.
+    pub passed: BTreeMap<Name, Passing>,
+}
+
+/// How a step passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passing {
+    /// On what it was run: what the steps below it had left, lowest first. On anything else it is run again.
+    pub layers: Vec<(Name, Digest)>,
+    /// What it came to.
+    pub record: StepRecord,
 }
 
 /// How a run goes on when something goes wrong.

@@ -4,7 +4,8 @@
 //! 2. [`Scratch`]: where a step writes to. `upper` reads what it wrote, `choice` decides what is kept.
 //! 3. [`LayerStore::seal`]: what is kept becomes a layer, by a rename.
 //! 4. `stack`: what layers on top of each other show, and which steps contradict each other.
-//! 5. `workbench`: unfinished things, and how those of dead processes are told apart and removed. `lease`: what is in use.
+//! 5. [`Left`]: what a step that failed left, for whoever wants to look at it.
+//! 6. `workbench`: unfinished things, and how those of dead processes are told apart and removed. `lease`: what is in use.
 //!
 //! A layer is a directory that overlay uses as it is: removed paths are character devices 0:0, replaced directories
 //! carry the attribute `user.overlay.opaque`, so engines mount with `userxattr`. Below the store, `layers/<hex>.json` says what a layer holds and `layers/<hex>/`
@@ -15,6 +16,7 @@ mod choice;
 mod collect;
 mod error;
 mod lease;
+mod left;
 mod manifest;
 mod removal;
 mod scratch;
@@ -35,6 +37,7 @@ use staith_model::{Digest, Manifest, Name, RelPath};
 pub(crate) use self::{
     boot::{is_trusted, trust},
     lease::{InUse, hold_gate, in_use},
+    left::weight_of_left,
     removal::remove_tree,
     upper::{OPAQUE, open_below},
     workbench::{Workbench, touch},
@@ -47,6 +50,7 @@ use self::{
 pub use self::{
     collect::{LARGEST_FILE, collect},
     error::LayerError,
+    left::Left,
     manifest::{LayerEntry, LayerManifest},
     scratch::Scratch,
     workbench::await_removals,

@@ -5,7 +5,8 @@
 //!    `walk`, `ignores` and `snapshot`: a working directory does. `submodules`: the repositories within.
 //! 3. [`Listing`]: a project's files by git's ids; `record` keeps listings on disk.
 //! 4. `pool`, `pack`, `contents` and `checkout`: a listing becomes a directory.
-//! 5. [`Globs`]: which files. [`Called`]: branch and tag of a source; `history`: what changed since another one.
+//! 5. `written`: an exact source on paper, for a later run.
+//! 6. [`Globs`]: which files. [`Called`]: branch and tag of a source; `history`: what changed since another one.
 //!
 //! Repositories on this machine are read where they are, never written to, and nothing in them is run. There is no copy of
 //! them in the store: what is needed of them, the contents of the files that are checked out, is there in the pool.
@@ -30,6 +31,7 @@ mod snapshot;
 mod submodules;
 mod tree;
 mod walk;
+mod written;
 
 use std::{
     collections::BTreeSet,
@@ -225,6 +227,15 @@ impl Sources {
         self.pool.settle();
         trust(&mark).map_err(at("marking", &dir))?;
         Ok(dir)
+    }
+
+    /// A directory that [`checkout`](Self::checkout) made earlier, by its name, if it is still here and nothing could have
+    /// happened to it since.
+    pub fn made_before(&self, name: &str) -> Option<PathBuf> {
+        let dir = self.store.join("checkouts").join(name);
+        let mark = dir.with_extension("seen");
+        self.bench.uses(&format!("checkouts/{name}"), &mark);
+        (!name.contains(['/', '.']) && dir.is_dir() && is_trusted(&mark)).then_some(dir)
     }
 
     /// Asks for the bytes that are fetched as they come. There is no asking before: nobody says how many they will be.

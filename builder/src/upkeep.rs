@@ -50,6 +50,8 @@ pub enum Kind {
     StepResult,
     /// What a step left.
     Layer,
+    /// The workspace of a step that failed.
+    LeftWorkspace,
     /// A tree of files, made of contents.
     Checkout,
     /// The content of a source file.
@@ -74,6 +76,7 @@ impl Kind {
         match self {
             Self::StepResult => "step results",
             Self::Layer => "layers",
+            Self::LeftWorkspace => "workspaces of failed steps",
             Self::Checkout => "checkouts",
             Self::Content => "file contents",
             Self::Listing => "listings",

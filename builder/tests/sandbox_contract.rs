@@ -31,6 +31,7 @@ keeps!(
     a_step_starts_where_it_was_told,
     changes_land_in_upper_and_lowers_stay,
     left_overs_of_another_step_are_an_error,
+    a_step_goes_on_with_left_overs_where_that_is_asked_for,
     sixty_layers_stack,
     a_missing_program_is_not_started,
     a_timeout_ends_the_whole_tree,

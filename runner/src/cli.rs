@@ -13,6 +13,7 @@ mod rollback;
 mod run;
 mod schema;
 mod secret;
+mod shell;
 mod status;
 mod steps;
 mod stop;
@@ -53,6 +54,7 @@ enum Command {
     Run(run::Arguments),
     Plan(plan::Arguments),
     Why(why::Arguments),
+    Shell(shell::Arguments),
     Logs(logs::Arguments),
     Init(init::Arguments),
     Doctor(doctor::Arguments),
@@ -97,11 +99,10 @@ pub(crate) fn main() -> ExitCode {
             exit: Exit::Environment,
         }),
     };
-    let exit = ended.unwrap_or_else(|problem| {
+    ended.unwrap_or_else(|problem| {
         output::error(&problem, mode.is_json());
-        problem.exit
-    });
-    ExitCode::from(exit.code())
+        ExitCode::from(problem.exit.code())
+    })
 }
 
 /// Threads that share out small work only: what takes long has threads of its own. Each has to be started, and waited for at
@@ -122,8 +123,10 @@ fn listen_to_diagnostics() {
 }
 
 impl Command {
-    async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        match self {
+    async fn obey(self, mode: OutputMode) -> Result<ExitCode, Problem> {
+        let exit = match self {
+            // Its exit code is that of another program.
+            Self::Shell(arguments) => return arguments.obey(mode).await,
             Self::Run(arguments) => arguments.obey(mode).await,
             Self::Schema(arguments) => arguments.obey(),
             Self::Plan(arguments) => arguments.obey(mode).await,
@@ -137,6 +140,7 @@ impl Command {
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,
             Self::Doctor(arguments) => arguments.obey(mode).await,
-        }
+        }?;
+        Ok(ExitCode::from(exit.code()))
     }
 }

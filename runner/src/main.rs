@@ -2,8 +2,9 @@
 //!
 //! In reading order: `inner` (this program as its own helper), `cli` (the commands), `workshop` (the stores and the engine of
 //! this machine), `destination` and `packing` (where
-//! to, and what), `audience` (who hears of a run), `records` (what is known of earlier runs), `upkeep` (what is kept, within a
-//! budget), `starter` (first pipelines), `output` (everything that people see).
+//! to, and what), `audience` (who hears of a run), `records` (what is known of earlier runs), `resumption` (going on
+//! with one), `upkeep` (what is kept, within a
+//! budget), `starter` (first pipelines), `terminal` (the user's, lent to a shell in a sandbox), `output` (everything that people see).
 
 mod audience;
 mod cli;
@@ -18,7 +19,9 @@ mod packing;
 mod problems;
 mod prompt;
 mod records;
+mod resumption;
 mod starter;
+mod terminal;
 mod upkeep;
 mod workshop;
 

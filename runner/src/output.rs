@@ -7,7 +7,8 @@
 //! 2. `look`: colours and marks. `wrap`: lines that fit. `sink`: a reader that may go away.
 //! 3. [`Watch`], the seam, and what fills it: `json`, `plain` and `live`. `mode` chooses.
 //! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. [`LogView`]: what steps wrote. `notice`
-//!    and `secrets`: what short commands did. [`PlanView`]: what would be done. [`Because`]: why a step would be run.
+//!    and `secrets`: what short commands did. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]:
+//!    what a command in a step's sandbox writes.
 
 mod arrival;
 mod clean;
@@ -24,6 +25,7 @@ mod plain;
 mod plan;
 mod problem;
 mod secrets;
+mod shell;
 mod sink;
 mod status;
 #[cfg(test)]
@@ -50,6 +52,7 @@ pub(crate) use self::{
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
     secrets::{secret_names, secret_removed, secret_set},
+    shell::{LeftBy, Passage, Seen, afterwards, welcome},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
     why::{Because, why},
 };

@@ -11,7 +11,7 @@ use staith_builder::{
     source::SourceError,
     upkeep::{LedgerError, NoRoom},
 };
-use staith_model::{Exit, ImpossibleEvent, Name, UnknownStep};
+use staith_model::{Exit, ImpossibleEvent, Name, Reason, UnknownStep};
 use staith_packager::{seal::SealError, store::StoreError, web_deploy::WriteError};
 use staith_releaser::{
     drive::DriveError,
@@ -68,6 +68,12 @@ impl Problem {
     /// A bug in Staith.
     pub(crate) fn bug(what: impl Into<String>) -> Self {
         Self::new(Exit::Bug, what).with_remedy("please report this, with the run's events.jsonl")
+    }
+}
+
+impl From<Reason> for Problem {
+    fn from(reason: Reason) -> Self {
+        Self { remedy: reason.remedy, ..Self::new(reason.blame.into(), reason.what) }
     }
 }
 

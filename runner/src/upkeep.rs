@@ -80,10 +80,14 @@ impl Upkeep {
         self.budget.bytes()
     }
 
-    /// At the end of a run: counts its log, and makes room if there is too much. Blocks for some seconds at most. Bytes that
+    /// At the end of a run: counts its log and what is beside it, and makes room if there is too much. Blocks for some seconds at most. Bytes that
     /// this process has removed since it began.
     pub(crate) fn after_run(&self, log: &Path) -> u64 {
-        self.budget.settle(std::fs::metadata(log).map_or(0, |found| found.len()), 0);
+        let beside =
+            log.parent().and_then(|directory| std::fs::read_dir(directory).ok()).into_iter().flatten();
+        let files =
+            beside.flatten().filter_map(|entry| entry.metadata().ok()).filter(std::fs::Metadata::is_file);
+        self.budget.settle(files.map(|file| file.len()).sum(), 0);
         let may_be_kept = self.budget.bytes();
         if self.budget.taken().is_ok_and(|taken| taken.is_some_and(|taken| taken > may_be_kept)) {
             let target = may_be_kept - may_be_kept / 10;

@@ -7,17 +7,18 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     num::NonZeroUsize,
-    path::Path,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
 use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 use staith_builder::{
     cache::StepCache,
     docker::DockerEngine,
     engine::{Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, Support},
-    execute::{Budget, Workbench},
-    layers::LayerStore,
+    execute::{Budget, Passing, Workbench},
+    layers::{LayerStore, Left},
     pipeline::Pipeline,
     plan::{self, Occasion, PlanError},
     sandbox::{BuiltInSandbox, find_program},
@@ -210,12 +211,33 @@ impl Workshop {
         Ok(Supply::gather(plan, &[&Environment::of_this_process(), &self.secrets]).await?)
     }
 
-    /// The bench for a run.
+    /// A source that an earlier run wrote down; `None` where that is damaged.
+    pub(crate) fn recall(&self, written: &[u8]) -> Option<Resolved> {
+        self.sources.recall(written)
+    }
+
+    /// Whether what a step left is still kept; from here on it is.
+    pub(crate) fn keeps(&self, layer: &Digest) -> bool {
+        self.layers.path(layer).is_some()
+    }
+
+    /// Checks out the files of a source that a step sees.
+    pub(crate) fn check_out(&self, source: &Resolved, inputs: &[String]) -> Result<PathBuf, SourceError> {
+        self.sources.checkout(source, inputs)
+    }
+
+    /// What a step left when it failed the last time, if that is kept.
+    pub(crate) fn left(&self, project: &Name, step: &Name) -> Option<Left> {
+        self.layers.left(project, step)
+    }
+
+    /// The bench for a run. `passed` are steps that are not run again, because they passed in the run that it goes on with.
     pub(crate) fn bench(
         self,
         images: BTreeMap<Option<String>, Image>,
         secrets: Supply,
         jobs: Option<NonZeroUsize>,
+        passed: BTreeMap<Name, Passing>,
     ) -> Arc<Workbench> {
         let engine = self.engine.into_shared();
         // What killed runs have left is removed while this one goes on; nobody waits for it.
@@ -235,12 +257,14 @@ impl Workshop {
             secrets,
             logs: Some(self.logs),
             clock: clock::unix_millis,
+            passed,
         })
     }
 }
 
 /// What isolates steps, by the name that people give it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum EngineName {
     /// Namespaces of this machine's kernel; nothing to install
     #[default]

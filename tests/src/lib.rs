@@ -5,13 +5,15 @@
 //! 3. [`app`]: a project with a small server, for scenarios about releasing.
 //! 4. [`registry`]: a registry, and images to put into it.
 //! 5. [`container_engine`]: container engines of the tests' own.
-//! 6. [`wait`]: the one way to wait in a test: for a condition, never for a time.
-//! 7. [`leavings`]: what a run must not leave behind.
+//! 6. [`terminal`]: a person before a terminal.
+//! 7. [`wait`]: the one way to wait in a test: for a condition, never for a time.
+//! 8. [`leavings`]: what a run must not leave behind.
 
 pub mod app;
 pub mod container_engine;
 pub mod leavings;
 pub mod load;
 pub mod registry;
+pub mod terminal;
 pub mod wait;
 pub mod world;

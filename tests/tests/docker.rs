@@ -9,6 +9,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use staith_tests::{
     container_engine::{ContainerEngine, Kind},
+    terminal::Person,
     wait,
     world::{Said, World},
 };
@@ -63,6 +64,27 @@ fn a_failing_step_fails_the_same() {
     let engine = engine();
     let world = project(IMAGE, "[steps.only]\nrun = \"echo no luck; exit 7\"\n");
     said(&mut command(&world, &engine, &["run", "--engine", "docker"])).exits(10).says("no luck").says("7");
+}
+
+#[test]
+fn a_shell_in_a_container_shows_what_the_step_left() {
+    let engine = engine();
+    let world = project(IMAGE, "[steps.only]\nrun = \"echo trace > left; mkdir sub; exit 7\"\n");
+    said(&mut command(&world, &engine, &["run", "--engine", "docker"])).exits(10);
+    let shell = ["shell", "only", "--engine", "docker"];
+    let of_left = [&shell[..], &["--", "sh", "-c", "cat left; echo more >> left"]].concat();
+    let cat = said(&mut command(&world, &engine, &of_left)).exits(0);
+    assert_eq!(cat.out, "trace\n", "{}", cat.err);
+    let mut person = Person::starts(&command(&world, &engine, &shell));
+    person.sees("in the workspace that it left").sees("only:/workspace$ ");
+    person.types("cat left; sh ~/run-step; echo ended: $?\r");
+    person.sees("trace").sees("more").sees("ended: 1");
+    person.types("sleep 98715\r");
+    wait::until("it sleeps", || processes_with("98715").then_some(()));
+    person.types("\u{3}");
+    person.sees("only:/workspace$ ").types("exit 6\r");
+    assert_eq!(person.ends(), Some(6));
+    assert_eq!(engine.says("/containers/json?all=1"), "[]");
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use staith_model::{Command, Digest, Name, Plan, RunId, StepOutcome, StepPlan, StepResults, Stream};
+use staith_model::{
+    Command, Digest, Name, Plan, RunId, StepOutcome, StepPlan, StepResults, Stream, TriggerKind,
+};
 use tokio::sync::mpsc;
 
 use super::{
@@ -17,11 +19,12 @@ use super::{
     services::{self, LastLines, Services},
     stop::Stop,
     verdict::{self, Verdict},
+    workspace,
 };
 use crate::{
     cache::{Attempted, Beside, Made, StepRecord, of_service, step_key, what_is_seen},
-    engine::{EngineError, OutputChunk, StepExit, StepSpec},
-    layers::LayerError,
+    engine::{EngineError, OutputChunk, StepExit},
+    layers::{LayerError, Left, Scratch},
     report::{self, matcher::Matcher},
     source::Resolved,
 };
@@ -102,6 +105,9 @@ impl Attempt {
 
     /// The record of the same step with the same inputs, if what it left is still there.
     fn known(&self) -> Option<StepRecord> {
+        if let Some(passed) = self.passed() {
+            return Some(passed);
+        }
         // What runs because of what became of others has to do it each time that they come to it: tell somebody, clean up.
         // And what became of them is no part of its key.
         if self.step.when.is_some() {
@@ -112,6 +118,14 @@ impl Attempt {
             Some(layer) => self.bench.layers.path(layer).map(|_| record),
             None => Some(record),
         }
+    }
+
+    /// What the step came to in the run that this one goes on with, if it saw the same there and what it left is here.
+    fn passed(&self) -> Option<StepRecord> {
+        let passed = self.bench.passed.get(&self.step.name)?;
+        let is_here = |layer: &Digest| self.bench.layers.path(layer).is_some();
+        let holds = passed.layers == self.layers && passed.record.layer.as_ref().is_none_or(is_here);
+        holds.then(|| passed.record.clone())
     }
 
     async fn run_and_keep(&self) -> Ended {
@@ -132,6 +146,7 @@ impl Attempt {
             if let Err(refused) = self.bench.cache.keep(&self.key(), &record) {
                 ended.verdict = Verdict::broken(refused.to_string(), Some(DISK_REMEDY.into()));
             }
+            self.bench.layers.forget_left(&self.plan.project, &self.step.name);
         }
         self.remember(ended.verdict.outcome);
         ended
@@ -173,7 +188,12 @@ impl Attempt {
 
     async fn run(&self) -> Result<Ended, Verdict> {
         let scratch = self.bench.layers.scratch().map_err(|refused| of_layer_error(&refused))?;
-        let mut spec = self.spec(scratch.upper(), scratch.work()).await?;
+        let lowers =
+            workspace::lowers(&self.bench, &self.plan, &self.source, &self.step, &self.layers).await?;
+        let checkout = lowers[0].clone();
+        let label = format!("{}-{}", self.run, self.step.name);
+        let mut spec =
+            workspace::sandbox(&self.bench, &self.step, label, lowers, (scratch.upper(), scratch.work()));
         let mut services = Services::begin(self, &spec.lowers)?;
         services.introduce_to(&mut spec);
         let ran = match services.until_ready().await {
@@ -187,7 +207,13 @@ impl Attempt {
         // However that went: nothing of a service is left before the attempt has its end.
         let (gone, last) = services.end().await;
         let ended = match ran {
-            Ok((Ok(exit), noticed)) => Ok(self.conclude(&exit, noticed, scratch.upper(), &gone).await),
+            Ok((Ok(exit), noticed)) => {
+                let (ended, is_whole) = self.conclude(&exit, noticed, scratch.upper(), &gone).await;
+                if is_whole && is_of_interest(ended.verdict.outcome) {
+                    self.leave(scratch, checkout, ended.verdict.outcome).await;
+                }
+                Ok(ended)
+            }
             Ok((Err(broken), _)) => Err(verdict::of_engine_error(&broken)),
             Err(verdict) => Err(verdict),
         };
@@ -207,70 +233,30 @@ impl Attempt {
         }
     }
 
-    /// What the end of the step's program means, with what it left.
+    /// What the end of the step's program means, with what it left; and whether that is all still there.
     async fn conclude(
         &self,
         exit: &StepExit,
         noticed: StepResults,
         upper: PathBuf,
         gone: &[services::Ended],
-    ) -> Ended {
+    ) -> (Ended, bool) {
         let (mut results, unread) = self.read_reports(upper.clone()).await;
         let mut verdict = verdict::of_exit(&self.step, exit, &results, noticed.findings.as_ref());
-        let mut layer = None;
+        let (mut layer, mut is_whole) = (None, true);
         if verdict.outcome == StepOutcome::Passed {
-            match (unread, self.seal(upper).await) {
-                (Some(undelivered), _) | (None, Err(undelivered)) => verdict = undelivered,
-                (None, Ok(sealed)) => layer = sealed,
+            match unread {
+                Some(undelivered) => verdict = undelivered,
+                None => match self.seal(upper).await {
+                    Ok(sealed) => layer = sealed,
+                    Err(unsealed) => (verdict, is_whole) = (unsealed.verdict, unsealed.is_whole),
+                },
             }
         }
         results.merge(noticed);
         report::from_workspace(&mut results, self.step.workdir.as_ref());
         services::amend(&mut verdict, gone);
-        Ended { verdict, took: Duration::ZERO, results, layer }
-    }
-
-    async fn spec(&self, upper: PathBuf, work: PathBuf) -> Result<StepSpec, Verdict> {
-        let (bench, source) = (Arc::clone(&self.bench), Arc::clone(&self.source));
-        let inputs = self.step.inputs.clone();
-        let checkout = blocking(move || bench.sources.checkout(&source, &inputs))
-            .await?
-            .map_err(|refused| Verdict::broken(refused.to_string(), refused.remedy()))?;
-        self.bench
-            .layers
-            .collisions(&self.layers, |a, b| self.ordered(a, b))
-            .map_err(|both| of_layer_error(&both))?;
-        let mut lowers = vec![checkout];
-        for (_, layer) in &self.layers {
-            let gone =
-                || Verdict::broken(format!("the layer {layer} is gone from the store"), Some(AGAIN.into()));
-            lowers.push(self.bench.layers.path(layer).ok_or_else(gone)?);
-        }
-        Ok(StepSpec {
-            label: format!("{}-{}", self.run, self.step.name),
-            image: self.bench.image(&self.step.image).clone(),
-            lowers,
-            upper,
-            work,
-            workdir: self.step.workdir.clone(),
-            argv: argv(&self.step.command),
-            env: self.step.env.clone(),
-            secrets: self.bench.secrets.variables(&self.step.secrets),
-            network: self.step.network,
-            allow: self.step.allow.clone(),
-            timeout: Duration::from_secs(self.step.timeout_seconds),
-            limits: self.step.limits.clone(),
-            neighbours: Vec::new(),
-            gate: None,
-            terminal: None,
-        })
-    }
-
-    /// Whether one of two steps saw what the other left, so that overwriting was its intent.
-    fn ordered(&self, a: &Name, b: &Name) -> bool {
-        let sees =
-            |one: &Name, other: &Name| self.plan.step(one).is_some_and(|step| step.layers.contains(other));
-        sees(a, b) || sees(b, a)
+        (Ended { verdict, took: Duration::ZERO, results, layer }, is_whole)
     }
 
     /// Logs and shows what the step writes, and gives what its matcher found in it. On a thread of its own: masking and
@@ -314,13 +300,42 @@ impl Attempt {
         }
     }
 
-    async fn seal(&self, upper: PathBuf) -> Result<Option<Digest>, Verdict> {
+    /// Keeps the workspace for whoever wants to look at it. Nothing depends on it. What a pull request has left is not kept:
+    /// it is a stranger's, and whoever looks after many of them has no use for it.
+    async fn leave(&self, scratch: Scratch, checkout: PathBuf, outcome: StepOutcome) {
+        let Ok(plan) = self.plan.only(std::slice::from_ref(&self.step.name)) else { return };
+        if plan.trigger.kind == TriggerKind::PullRequest {
+            return;
+        }
+        let left = Left {
+            run: self.run.clone(),
+            at: unix_millis(),
+            outcome,
+            key: self.key(),
+            plan,
+            step: self.step.name.clone(),
+            checkout,
+            layers: self.layers.clone(),
+            owner: None,
+            bytes: 0,
+        };
+        let bench = Arc::clone(&self.bench);
+        if let Ok(Err(refused)) = blocking(move || bench.layers.keep_left(&scratch, left)).await {
+            tracing::warn!(%refused, "what the step left is not kept");
+        }
+    }
+
+    async fn seal(&self, upper: PathBuf) -> Result<Option<Digest>, Unsealed> {
         if self.step.outputs.is_empty() {
             return Ok(None);
         }
         let (bench, outputs) = (Arc::clone(&self.bench), self.step.outputs.clone());
-        let sealed = blocking(move || bench.layers.seal(&upper, &outputs)).await?;
-        let sealed = sealed.map_err(|refused| of_layer_error(&refused))?;
+        let sealed = blocking(move || bench.layers.seal(&upper, &outputs)).await;
+        let sealed = sealed.map_err(|verdict| Unsealed { verdict, is_whole: false })?.map_err(|refused| {
+            // Found out before anything was moved.
+            let is_whole = matches!(refused, LayerError::NothingMatched { .. });
+            Unsealed { verdict: of_layer_error(&refused), is_whole }
+        })?;
         for notice in sealed.notices {
             let notice = format!("staith: {notice}");
             let notice = self.bench.secrets.masker().text(&notice).into_owned();
@@ -330,8 +345,18 @@ impl Attempt {
     }
 }
 
+/// Why there is no layer, and whether what the step wrote is still all there.
+struct Unsealed {
+    verdict: Verdict,
+    is_whole: bool,
+}
+
+/// Whether a person may want to look at what an attempt that ended so has left.
+const fn is_of_interest(outcome: StepOutcome) -> bool {
+    matches!(outcome, StepOutcome::Failed | StepOutcome::TimedOut | StepOutcome::OutOfMemory)
+}
+
 const DISK_REMEDY: &str = "make room, or set STAITH_HOME to a directory on another disk";
-const AGAIN: &str = "run again: the step that made it will be run again";
 
 pub(super) fn of_layer_error(refused: &LayerError) -> Verdict {
     if refused.is_the_projects() {

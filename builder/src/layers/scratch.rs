@@ -31,6 +31,10 @@ impl Scratch {
         Ok(scratch)
     }
 
+    pub(super) fn directory(&self) -> &Path {
+        &self.dir
+    }
+
     /// For all that the step changes.
     pub fn upper(&self) -> PathBuf {
         self.dir.join("upper")

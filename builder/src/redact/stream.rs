@@ -70,6 +70,17 @@ impl MaskStream {
         self.pass_on(until, out);
     }
 
+    /// How many bytes are held back, because they may be the beginning of a form.
+    pub fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// Appends to `out` what is held back, though more may follow: for a person who waits for it. Of a form that is completed
+    /// later, what comes after this is masked all the same.
+    pub fn release(&mut self, out: &mut Vec<u8>) {
+        self.pass_on(self.read, out);
+    }
+
     fn take(&mut self, byte: u8, forms: &Forms) {
         if letters::may_begin_a_sequence(byte) && !self.letters.are_apart() && self.is_within_a_form(forms) {
             self.folded.forget(forms.folded.longest() as u64);

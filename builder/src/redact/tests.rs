@@ -426,3 +426,16 @@ proptest! {
         prop_assert_eq!(in_pieces(&masker(&["a secret of some length"]), [&bytes[..]]), bytes);
     }
 }
+
+#[test]
+fn what_a_person_waits_for_is_let_go_and_the_rest_of_a_secret_is_masked() {
+    let masker = masker(&["tok-91f3c2"]);
+    let (mut stream, mut out) = (masker.stream(), Vec::new());
+    stream.push(b"$ to", &mut out);
+    assert_eq!((out.as_slice(), stream.held()), (&b"$ "[..], 2));
+    stream.release(&mut out);
+    assert_eq!((out.as_slice(), stream.held()), (&b"$ to"[..], 0));
+    stream.push(b"k-91f3c2 ls tok-91f3c2\n", &mut out);
+    stream.finish(&mut out);
+    assert_eq!(String::from_utf8_lossy(&out), "$ to*** ls ***\n");
+}

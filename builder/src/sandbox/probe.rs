@@ -125,6 +125,7 @@ pub(super) fn trial(scratch: &Path) -> StepSpec {
         lowers: vec![scratch.join("lower")],
         upper: scratch.join("upper"),
         work: scratch.join("work"),
+        goes_on: false,
         workdir: None,
         argv: ["/bin/sh", "-c", "echo tried > /workspace/tried"].map(OsString::from).to_vec(),
         env: [].into(),

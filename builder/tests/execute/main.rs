@@ -6,6 +6,7 @@
     reason = "a test ends where something is not as it should be"
 )]
 
+mod going_on;
 mod scripted;
 
 use scripted::{Act, Stage, name, step};

@@ -13,7 +13,7 @@ use staith_builder::{
         Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, OutputChunk, Root, StepExit,
         StepSpec, Support,
     },
-    execute::{Budget, EventLog, Manner, Stop, Workbench, execute},
+    execute::{Budget, EventLog, Manner, Passing, Stop, Workbench, execute},
     layers::LayerStore,
     secrets::Supply,
     source::{Origin, Resolved, Selection, Sources},
@@ -148,6 +148,8 @@ pub(crate) struct Stage {
     pub(crate) manner: Manner,
     pub(crate) budget: Budget,
     pub(crate) stop: Stop,
+    /// Steps that have passed in the run that this one goes on with.
+    pub(crate) passed: BTreeMap<Name, Passing>,
 }
 
 /// What a run came to.
@@ -169,6 +171,7 @@ impl Stage {
             manner: Manner::default(),
             budget: Budget { jobs: 4, cpu_milli: 4000, memory: 1 << 30 },
             stop: Stop::default(),
+            passed: BTreeMap::new(),
         }
     }
 
@@ -208,6 +211,7 @@ impl Stage {
             secrets: Supply::default(),
             logs: None,
             clock: || 0,
+            passed: self.passed.clone(),
         };
         (Arc::new(bench), source)
     }

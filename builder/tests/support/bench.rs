@@ -86,6 +86,7 @@ impl Bench {
             lowers: vec![lower],
             upper,
             work,
+            goes_on: false,
             workdir: None,
             argv: argv.iter().map(OsString::from).collect(),
             env: BTreeMap::new(),

@@ -150,6 +150,17 @@ pub async fn left_overs_of_another_step_are_an_error(engine: &dyn Engine) {
     );
 }
 
+pub async fn a_step_goes_on_with_left_overs_where_that_is_asked_for(engine: &dyn Engine) {
+    let bench = Bench::new(engine).await;
+    let mut step = bench.shell("cat left-over; echo more >> left-over");
+    bench.file(&step.upper.join("left-over"), "left\n");
+    step.goes_on = true;
+    let upper = step.upper.clone();
+    let ended = bench.run(engine, step).await;
+    assert_eq!((ended.exit, ended.stdout.as_str()), (StepExit::Code(0), "left\n"));
+    assert_eq!(fs::read_to_string(upper.join("left-over")).unwrap(), "left\nmore\n");
+}
+
 pub async fn sixty_layers_stack(engine: &dyn Engine) {
     let bench = Bench::new(engine).await;
     let mut step = bench.shell("ls | wc -l; cat common");

@@ -30,7 +30,8 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let (stop, home) = (interrupt::listen()?, Home::find()?);
-        let Found { workshop, source, pipeline, occasion } = self.subject.find(&home, &stop, mode).await?;
+        let Found { workshop, source, pipeline, occasion, .. } =
+            self.subject.find(&home, &stop, mode).await?;
         let plan = workshop.plan(&pipeline, &source, &occasion)?;
         if let Some(graph) = self.graph.filter(|_| !mode.is_json()) {
             output::plan_graph(&plan, graph).map_err(|lost| Problem::unwritable(&lost))?;

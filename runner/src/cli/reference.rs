@@ -11,7 +11,7 @@ const INTRODUCTION: &str = "\
 
 This page is made from the program's own help (`staith help COMMAND`); a test holds it to that.
 
-`--json` before or after any command says the same as JSON, one value a line: of `run`, `rollback` and releases the events;
+`--json` before or after any command but `shell` says the same as JSON, one value a line: of `run`, `rollback` and releases the events;
 of other commands one value. Errors are a line `{\"error\": ...}`. [Exit codes](exit-codes.md) are the same for all.
 ";
 

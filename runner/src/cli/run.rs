@@ -1,11 +1,20 @@
 //! `staith run`.
 
-use std::{collections::BTreeMap, num::NonZeroUsize, path::Path, sync::Arc, time::Instant};
+mod resume;
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use clap::Args;
 use staith_builder::{
     engine::Image,
     execute::{self, EventLog, Manner, Stop, Workbench},
+    pipeline::Pipeline,
     source::Resolved,
 };
 use staith_model::{
@@ -22,6 +31,7 @@ use staith_releaser::{
     host::SealedPackage,
 };
 
+use self::resume::Before;
 use super::{
     steps,
     subject::{Found, Subject},
@@ -33,8 +43,9 @@ use crate::{
     interrupt,
     output::{self, OutputMode, Problem},
     packing,
+    resumption::{Recipe, noting, take_over},
     upkeep::Upkeep,
-    workshop::Workshop,
+    workshop::{EngineName, Workshop},
 };
 
 /// Run a project's steps, make its package, and release it if asked to
@@ -57,6 +68,29 @@ pub(crate) struct Arguments {
     /// After a failure, still run what does not need the failed step
     #[arg(long)]
     keep_going: bool,
+    /// Go on with a run that failed, was cancelled or was killed: the newest of PATH, or the one whose id begins so
+    ///
+    /// It is the source, trigger and parameters of that run, whatever has changed since. Steps that passed in it are not run
+    /// again, also where a run would run them each time; all others are. Goes on with its engine, if none is named.
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = OF_A_NEW_RUN)]
+    resume: Option<String>,
+}
+
+/// What a run that is gone on with has said already.
+const OF_A_NEW_RUN: [&str; 10] =
+    ["reference", "onto", "clean", "event", "branch", "tag", "target", "base", "settings", "steps"];
+
+/// What is to be run, before it is known with what.
+struct Ready {
+    workshop: Workshop,
+    source: Resolved,
+    pipeline: Pipeline,
+    plan: Plan,
+    place: PathBuf,
+    as_it_is: bool,
+    engine: EngineName,
+    /// The run that this one goes on with.
+    before: Option<Before>,
 }
 
 fn jobs(text: &str) -> Result<NonZeroUsize, String> {
@@ -70,19 +104,33 @@ impl Arguments {
         let began = Instant::now();
         let stop = interrupt::listen()?;
         let home = Home::find()?;
-        let Found { workshop, source, pipeline, occasion } = self.subject.find(&home, &stop, mode).await?;
+        let ready = match &self.resume {
+            Some(run) => resume::find(&self.subject, run, &home, mode).await?,
+            None => self.named(&home, &stop, mode).await?,
+        };
         let to = match &self.release {
-            Some(name) => Some(destination::find(name, &pipeline, &home).await?),
+            Some(name) => Some(destination::find(name, &ready.pipeline, &home).await?),
             None => None,
         };
-        let plan = workshop.plan(&pipeline, &source, &occasion)?;
-        let meant = steps::meant(&pipeline, &plan, &self.steps)?;
-        let plan = part_of(plan, &meant)?;
-        if self.release.is_some() && plan.package.is_none() {
-            return Err(nothing_to_release(&plan));
+        if self.release.is_some() && ready.plan.package.is_none() {
+            return Err(nothing_to_release(&ready.plan));
         }
+        let Ready { workshop, source, plan, place, as_it_is, engine, before, pipeline: _ } = ready;
         let secrets = workshop.secrets(&plan).await?;
         let images = images(&workshop, &plan, &stop, mode).await?;
+        let digests = images.iter().map(|(name, image)| (name.clone(), image.digest));
+        let recipe = Recipe::new(&place, as_it_is, engine, digests);
+        let workshop = Arc::new(workshop);
+        let passed = match before {
+            None => BTreeMap::new(),
+            Some(Before { state, recipe }) => {
+                let image = |name: &Option<String>| images.get(name).map(|image| image.digest);
+                let taken = take_over(&state, &recipe, &image, &|layer| workshop.keeps(layer));
+                resume::check(Arc::clone(&workshop), &plan, &source, &state.run, &taken, mode).await?;
+                taken.passed
+            }
+        };
+        let workshop = Arc::into_inner(workshop).ok_or_else(|| Problem::bug("a check has not ended"))?;
         let run = Run {
             id: RunId::new(
                 clock::unix_millis(),
@@ -90,16 +138,28 @@ impl Arguments {
             ),
             audience: Audience::new(&home, mode, &stop),
             upkeep: workshop.upkeep(),
-            bench: workshop.bench(images, secrets, self.jobs),
+            bench: workshop.bench(images, secrets, self.jobs, passed),
             home,
             plan: Arc::new(plan),
             source: Arc::new(source),
+            recipe,
             manner: Manner { keep_going: self.keep_going },
             stop,
             began,
             mode,
         };
         run.tell_the_story(to).await
+    }
+
+    /// What the command line names.
+    async fn named(&self, home: &Home, stop: &Stop, mode: OutputMode) -> Result<Ready, Problem> {
+        let Found { workshop, source, pipeline, occasion, place, as_it_is } =
+            self.subject.find(home, stop, mode).await?;
+        let plan = workshop.plan(&pipeline, &source, &occasion)?;
+        let meant = steps::meant(&pipeline, &plan, &self.steps)?;
+        let plan = part_of(plan, &meant)?;
+        let engine = self.subject.engine().unwrap_or_default();
+        Ok(Ready { workshop, source, pipeline, plan, place, as_it_is, engine, before: None })
     }
 }
 
@@ -120,7 +180,7 @@ fn part_of(plan: Plan, steps: &[Name]) -> Result<Plan, Problem> {
 }
 
 /// Finds the images, and hears signals while it does: one that is not here is fetched.
-async fn images(
+pub(super) async fn images(
     workshop: &Workshop,
     plan: &Plan,
     stop: &Stop,
@@ -143,6 +203,7 @@ struct Run {
     upkeep: Upkeep,
     plan: Arc<Plan>,
     source: Arc<Resolved>,
+    recipe: Recipe,
     manner: Manner,
     stop: Stop,
     began: Instant,
@@ -152,7 +213,9 @@ struct Run {
 impl Run {
     async fn tell_the_story(self, to: Option<Local>) -> Result<Exit, Problem> {
         self.say_what_is_used();
-        let mut log = EventLog::new(clock::unix_millis, self.audience.watcher());
+        let (runs, recipe, source) = (self.home.runs(), self.recipe.clone(), Arc::clone(&self.source));
+        let watcher = noting(runs, recipe, source, self.audience.watcher());
+        let mut log = EventLog::new(clock::unix_millis, watcher);
         let ended = self.build_and_release(to, &mut log).await;
         drop(log);
         let (exit, url) = match &ended {
@@ -297,7 +360,7 @@ struct Done {
 }
 
 /// What the shell is told of a run that did not pass: the worst that happened, but for failures that are allowed.
-fn exit_of(plan: &Plan, report: &TestReport) -> Exit {
+pub(super) fn exit_of(plan: &Plan, report: &TestReport) -> Exit {
     let is_allowed = |name, outcome| plan.step(name).is_some_and(|step| step.fails_as_it_may(outcome));
     let all = || report.steps.iter().map(|(name, step)| (name, step.outcome));
     let outcomes = || all().filter(|(name, outcome)| !is_allowed(name, *outcome)).map(|(_, outcome)| outcome);
@@ -309,6 +372,6 @@ fn exit_of(plan: &Plan, report: &TestReport) -> Exit {
     worst.map_or(Exit::StepFailed, Exit::from)
 }
 
-fn millis(since: Instant) -> u64 {
+pub(super) fn millis(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

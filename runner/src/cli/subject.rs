@@ -1,6 +1,6 @@
 //! What is built: the arguments that `run`, `plan` and `why` share, and how the subject is found.
 
-use std::{collections::BTreeMap, env};
+use std::{collections::BTreeMap, env, path::PathBuf};
 
 use clap::{
     Args,
@@ -54,9 +54,9 @@ pub(super) struct Subject {
     /// Give a parameter of the pipeline a value; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
-    /// What isolates steps
-    #[arg(long, value_enum, value_name = "ENGINE", env = "STAITH_ENGINE", default_value_t)]
-    engine: EngineName,
+    /// What isolates steps; the built-in sandbox if not given
+    #[arg(long, value_enum, value_name = "ENGINE", env = "STAITH_ENGINE")]
+    engine: Option<EngineName>,
 }
 
 fn event() -> impl TypedValueParser<Value = TriggerKind> {
@@ -81,6 +81,10 @@ pub(super) struct Found {
     pub(super) source: Resolved,
     pub(super) pipeline: Pipeline,
     pub(super) occasion: Occasion,
+    /// Where it is, for people and for later runs.
+    pub(super) place: PathBuf,
+    /// Whether it is what is in the directory now.
+    pub(super) as_it_is: bool,
 }
 
 impl Subject {
@@ -93,9 +97,10 @@ impl Subject {
         let settings = self.settings()?;
         let origin = self.origin(home)?;
         let place = origin.place().display().to_string();
-        let workshop = Workshop::open(home)?.isolated_by(self.engine, home);
+        let workshop = Workshop::open(home)?.isolated_by(self.engine.unwrap_or_default(), home);
         let mut progress = output::fetching(&place, mode);
         let (selection, base) = (self.selection(), self.base());
+        let (at, as_it_is) = (origin.place().to_owned(), selection == Selection::AsItIs);
         let finding = tokio::task::spawn_blocking(move || -> Result<_, Problem> {
             let source = workshop.find(&origin, &selection, &mut |seen| progress(&seen))?;
             let called = workshop.called(&source, &selection)?;
@@ -114,10 +119,19 @@ impl Subject {
         }
         let pipeline = workshop.pipeline(&source, &place)?;
         let occasion = Occasion { trigger: self.trigger(called)?, changed, settings };
-        Ok(Found { workshop, source, pipeline, occasion })
+        Ok(Found { workshop, source, pipeline, occasion, place: at, as_it_is })
     }
 
-    fn origin(&self, home: &Home) -> Result<Origin, Problem> {
+    /// What isolates steps, if the command line or the environment says so.
+    pub(super) fn engine(&self) -> Option<EngineName> {
+        self.engine
+    }
+
+    /// The place that is named.
+    ///
+    /// # Errors
+    /// It is none, or Staith's home lies in it.
+    pub(super) fn origin(&self, home: &Home) -> Result<Origin, Problem> {
         let here = env::current_dir().map_err(|refused| {
             Problem::new(Exit::Environment, "the current directory can't be read")
                 .with_why(refused.to_string())

@@ -29,7 +29,8 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let (stop, home) = (interrupt::listen()?, Home::find()?);
-        let Found { workshop, source, pipeline, occasion } = self.subject.find(&home, &stop, mode).await?;
+        let Found { workshop, source, pipeline, occasion, .. } =
+            self.subject.find(&home, &stop, mode).await?;
         let plan = workshop.plan(&pipeline, &source, &occasion)?;
         let because = match steps::meant(&pipeline, &plan, std::slice::from_ref(&self.step)) {
             Ok(meant) => {

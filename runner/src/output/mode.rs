@@ -1,6 +1,6 @@
 //! Which way of showing a run suits whoever looks.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use super::{Watch, json::Json, live::Live, look::Look, plain::Plain};
 
@@ -11,6 +11,8 @@ pub(crate) enum OutputMode {
     Live(Look),
     /// Line by line.
     Plain(Look),
+    /// The same on standard error: standard output is another program's.
+    Aside(Look),
     /// Events as JSON, one per line.
     Json,
 }
@@ -40,8 +42,14 @@ impl OutputMode {
         match self {
             Self::Live(look) => Box::new(Live::on_stdout(look)),
             Self::Plain(look) => Box::new(Plain::new(io::stdout(), look)),
+            Self::Aside(look) => Box::new(Plain::new(io::stderr(), look)),
             Self::Json => Box::new(Json::new(io::stdout())),
         }
+    }
+
+    /// What suits a command whose standard output is another program's.
+    pub(crate) fn aside() -> Self {
+        Self::Aside(Look::choose(io::stderr().is_terminal(), |name| std::env::var(name).ok()))
     }
 
     /// Whether what steps write is shown by its last lines only.

@@ -45,6 +45,7 @@ pub(super) fn run<'a>(
         lowers: lowers.to_vec(),
         upper: scratch.upper(),
         work: scratch.work(),
+        goes_on: false,
         workdir: None,
         argv: service.command.as_ref().map(argv).unwrap_or_default(),
         env: service.env.clone(),

@@ -103,15 +103,15 @@ fn check_neighbours(step: &StepSpec) -> Result<(), String> {
 /// Overlay's answer to left-overs of another mount is the same "invalid argument" as to so much else.
 ///
 /// # Errors
-/// The upper or the work directory is not there or not empty.
+/// The upper or the work directory is not there, or not empty where it has to be.
 fn check_fresh(step: &StepSpec) -> Result<(), EngineError> {
-    for directory in [&step.upper, &step.work] {
+    for (directory, has_to_be_empty) in [(&step.upper, !step.goes_on), (&step.work, true)] {
         let doing =
             || format!("looking at {}, in which the step's changes are to be kept", directory.display());
         let first = std::fs::read_dir(directory)
             .map_err(|error| EngineError::Setup { doing: doing(), why: error.to_string() })?
             .next();
-        if first.is_some() {
+        if has_to_be_empty && first.is_some() {
             let why = "it is not empty; each step needs a fresh one".to_owned();
             return Err(EngineError::Setup { doing: doing(), why });
         }

@@ -11,7 +11,7 @@ use std::{
 use serde::Deserialize;
 
 use super::super::{Inode, Item, Kind, whole_blocks};
-use crate::layers::{LayerManifest, size_on_disk};
+use crate::layers::{LayerManifest, size_on_disk, weight_of_left};
 
 /// Things of one kind, side by side in a directory.
 #[derive(Debug)]
@@ -25,8 +25,9 @@ pub(super) struct Shelf {
 }
 
 /// Every place but the pool of contents.
-pub(super) const SHELVES: [Shelf; 7] = [
+pub(super) const SHELVES: [Shelf; 8] = [
     Shelf { folder: "layers", kind: Kind::Layer, end: "", beside: &["json", "seen"] },
+    Shelf { folder: "left", kind: Kind::LeftWorkspace, end: "", beside: &[] },
     Shelf { folder: "checkouts", kind: Kind::Checkout, end: "", beside: &["seen"] },
     // Its lock stays: whoever waits for it must not wait for another file than the next one.
     Shelf { folder: "mirrors", kind: Kind::Mirror, end: ".git", beside: &["seen"] },
@@ -76,6 +77,7 @@ impl Shelf {
     fn weigh(&self, path: &Path, found: &Metadata) -> io::Result<u64> {
         match self.kind {
             Kind::Layer => Ok(layer(path)),
+            Kind::LeftWorkspace => Ok(weight_of_left(path)),
             Kind::Checkout => Ok(whole_blocks(1) * (directories(path)? + 1)),
             _ if found.is_dir() => tree(path),
             _ => Ok(whole_blocks(found.len())),

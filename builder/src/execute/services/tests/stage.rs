@@ -312,6 +312,7 @@ impl Stage {
             secrets: std::mem::take(&mut self.secrets),
             logs: Some(RunLogs::below(self.place.path().join("runs"))),
             clock: || 0,
+            passed: BTreeMap::new(),
         };
         let names = services.iter().map(|service| service.name.clone()).collect();
         let plan = Plan {
