@@ -26,7 +26,7 @@ use staith_model::{
 use self::beside::SeenService;
 pub use self::{
     attempted::{Attempted, Inputs, inputs_of},
-    beside::Beside,
+    beside::{Beside, of_service},
     difference::{Change, How, Sight, changes},
 };
 

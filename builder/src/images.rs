@@ -225,7 +225,8 @@ pub(crate) struct Found {
 }
 
 /// What a step can see decides the image's digest: layers by their content, variables, and what Staith puts on top. Not the
-/// manifest's digest: the same files compressed anew are the same image.
+/// manifest's digest: the same files compressed anew are the same image. And not what the image runs: who runs that, has it
+/// in a key of its own ([`of_service`](crate::cache::of_service)).
 fn finish(store: &Store, known: Known) -> Result<Found, ImageError> {
     let gone = || {
         ImageError::unsound(
@@ -242,8 +243,7 @@ fn finish(store: &Store, known: Known) -> Result<Found, ImageError> {
     layers.push(top);
     let Known { layers: digests, config } = known;
     let (command, workdir) = config.to_run();
-    let said = (&config.env, &config.path, &command, &workdir);
-    let digest = Digest::of_value("staith.image.v2", &(digests, said, top_digest));
+    let digest = Digest::of_value("staith.image.v1", &(digests, &config.env, &config.path, top_digest));
     let (path, env) = (config.path.clone(), config.env.clone());
     let image = Image { digest, root: Root::Layers(layers), binds: Vec::new(), path, env, command, workdir };
     Ok(Found { image, config })

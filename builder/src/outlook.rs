@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use staith_model::{Digest, Name, Plan};
 
 use crate::{
-    cache::{Beside, StepCache, StepRecord, step_key},
+    cache::{Beside, StepCache, StepRecord, of_service, step_key},
+    engine::Image,
     layers::LayerStore,
 };
 
@@ -35,13 +36,13 @@ pub enum Standing {
     NoImage,
 }
 
-/// What a run of `plan` would do, in the order of the plan. `image` gives the digest of a root file system by the name that
-/// the plan has for it (none is the host's), if that is known here.
-pub fn outlook(
+/// What a run of `plan` would do, in the order of the plan. `image` gives a root file system by the name that the plan has for
+/// it (none is the host's), if that is known here.
+pub fn outlook<'i>(
     plan: &Plan,
     cache: &StepCache,
     store: &LayerStore,
-    image: &dyn Fn(&Option<String>) -> Option<Digest>,
+    image: &dyn Fn(&Option<String>) -> Option<&'i Image>,
 ) -> Vec<Outlook> {
     let known = |key: &Digest| {
         cache.find(key).filter(|found| found.layer.is_none_or(|layer| store.path(&layer).is_some()))
@@ -49,10 +50,10 @@ pub fn outlook(
     foresee(plan, &known, image)
 }
 
-fn foresee(
+fn foresee<'i>(
     plan: &Plan,
     known: &dyn Fn(&Digest) -> Option<StepRecord>,
-    image: &dyn Fn(&Option<String>) -> Option<Digest>,
+    image: &dyn Fn(&Option<String>) -> Option<&'i Image>,
 ) -> Vec<Outlook> {
     // What each step before leaves: a layer, nothing, or what is not known yet.
     let mut left: BTreeMap<&Name, Option<Option<Digest>>> = BTreeMap::new();
@@ -63,13 +64,10 @@ fn foresee(
         let layers: Vec<(Name, Digest)> =
             step.layers.iter().filter_map(|name| Some((name.clone(), of(&name)??))).collect();
         let digests: Vec<Digest> = layers.iter().map(|(_, layer)| *layer).collect();
-        let beside: Option<Vec<Beside<'_>>> = plan
-            .services_of(step)
-            .into_iter()
-            .map(|service| Some((service, image(&service.image)?)))
-            .collect();
+        let of = |service| Some((service, of_service(service, image(&service.image)?)));
+        let beside: Option<Vec<Beside<'_>>> = plan.services_of(step).into_iter().map(of).collect();
         let images = image(&step.image).zip(beside).filter(|_| unclear.is_empty());
-        let key = images.map(|(image, beside)| step_key(step, image, &digests, &beside));
+        let key = images.map(|(image, beside)| step_key(step, image.digest, &digests, &beside));
         // What runs because of what became of others is never known before.
         let may_be_known = key.filter(|_| step.when.is_none());
         let standing = match (key, may_be_known.and_then(|key| known(&key))) {
@@ -94,6 +92,7 @@ mod tests {
     use staith_model::{Command, Limits, Readiness, ServicePlan, Source, StepPlan, StepResults, Trigger};
 
     use super::*;
+    use crate::engine::Root;
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
@@ -105,6 +104,18 @@ mod tests {
             needs: layers.iter().map(|layer| name(layer)).collect(),
             outputs: outputs.iter().map(|output| (*output).to_owned()).collect(),
             ..StepPlan::new(name(text), Command::Shell(text.to_owned()), Digest::of(b"tree"))
+        }
+    }
+
+    fn image_of(files: &[u8]) -> Image {
+        Image {
+            digest: Digest::of(files),
+            root: Root::Host,
+            binds: vec![],
+            path: vec![],
+            env: BTreeMap::new(),
+            command: vec![],
+            workdir: None,
         }
     }
 
@@ -124,7 +135,8 @@ mod tests {
 
     #[test]
     fn a_step_is_known_only_if_all_below_it_is() {
-        let image = Digest::of(b"image");
+        let here = image_of(b"image");
+        let image = here.digest;
         let plan = plan(vec![
             step("lint", &[], &[]),
             step("restore", &[], &["deps"]),
@@ -135,7 +147,7 @@ mod tests {
         let record = |layer| StepRecord { layer, results: StepResults::default(), millis: 1, made: None };
         let mut known: BTreeMap<Digest, StepRecord> = BTreeMap::new();
         let see = |known: &BTreeMap<Digest, StepRecord>| {
-            foresee(&plan, &|key| known.get(key).cloned(), &|_| Some(image))
+            foresee(&plan, &|key| known.get(key).cloned(), &|_| Some(&here))
                 .into_iter()
                 .map(|one| one.standing)
                 .collect::<Vec<_>>()
@@ -164,13 +176,19 @@ mod tests {
         };
         let lint = StepPlan { services: vec![name("db")], ..step("lint", &[], &[]) };
         let served = Plan { services: vec![db.clone()], ..self::plan(vec![lint]) };
-        known.insert(step_key(&served.steps[0], image, &[], &[(&db, image)]), record(None));
-        let look = |of: &dyn Fn(&Option<String>) -> Option<Digest>| {
-            foresee(&served, &|key| known.get(key).cloned(), of).remove(0).standing
+        let beside = [(&db, of_service(&db, &here))];
+        known.insert(step_key(&served.steps[0], image, &[], &beside), record(None));
+        // What the step and its service run in.
+        let look = |own: Option<&Image>, services: Option<&Image>| {
+            let of = |named: &Option<String>| if named.is_none() { own } else { services };
+            foresee(&served, &|key| known.get(key).cloned(), &of).remove(0).standing
         };
-        assert_eq!(look(&|_| Some(image)), Standing::Known(record(None)));
-        assert_eq!(look(&|image| Some(image.as_ref().map_or(layer, |_| layer))), Standing::Runs);
-        assert_eq!(look(&|named| named.is_none().then_some(image)), Standing::NoImage);
+        assert_eq!(look(Some(&here), Some(&here)), Standing::Known(record(None)));
+        assert_eq!(look(Some(&here), Some(&image_of(b"other"))), Standing::Runs);
+        let runs_otherwise = Image { command: vec!["serve".into()], ..here.clone() };
+        assert_eq!(look(Some(&here), Some(&runs_otherwise)), Standing::Runs);
+        assert_eq!(look(Some(&runs_otherwise), Some(&here)), Standing::Known(record(None)));
+        assert_eq!(look(Some(&here), None), Standing::NoImage);
         let blind = foresee(&plan, &|_| None, &|_| None);
         assert_eq!(blind[0].standing, Standing::NoImage);
     }

@@ -153,8 +153,11 @@ fn why_names_the_step_that_left_other_files() {
 #[test]
 fn a_step_that_is_not_there_is_a_mistake() {
     let world = shop();
-    let said =
-        world.staith(&["why", "biuld"]).exits(64).says("has no step `biuld`").says("did you mean `build`?");
+    let said = world
+        .staith(&["why", "biuld"])
+        .exits(64)
+        .says("there is no step `biuld`")
+        .says("did you mean `build`?");
     said.says("restore, lint, build");
     world.staith(&["why", "x"]).exits(64).says("restore, lint, build");
 }

@@ -259,6 +259,10 @@ fn a_service_runs_what_its_image_says() {
     world.staith(&["run"]).exits(0).says("cached");
     registry.push("team/web", "1", &small_system("another image"), SERVES);
     world.staith(&["run"]).exits(0).says("another image");
+    // What the image says is run counts for who runs it, also where nothing else has changed.
+    registry.push("team/web", "1", &small_system("another image"), &SERVES.replace("served", "given"));
+    world.staith(&["run"]).exits(0).says("| b'another image'");
+    world.staith(&["run"]).exits(0).says("cached");
 }
 
 #[test]

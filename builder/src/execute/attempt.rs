@@ -22,7 +22,7 @@ use super::{
     workspace,
 };
 use crate::{
-    cache::{Attempted, Beside, Made, StepRecord, step_key, what_is_seen},
+    cache::{Attempted, Beside, Made, StepRecord, of_service, step_key, what_is_seen},
     engine::{EngineError, OutputChunk, StepExit},
     layers::{LayerError, Left, Scratch},
     report::{self, matcher::Matcher},
@@ -100,7 +100,7 @@ impl Attempt {
     /// The services beside the step, and what they run in.
     fn beside(&self) -> Vec<Beside<'_>> {
         let services = self.plan.services_of(&self.step).into_iter();
-        services.map(|service| (service, self.bench.image(&service.image).digest)).collect()
+        services.map(|service| (service, of_service(service, self.bench.image(&service.image)))).collect()
     }
 
     /// The record of the same step with the same inputs, if what it left is still there.

@@ -14,7 +14,7 @@ use super::{
     workspace,
 };
 use crate::{
-    cache::{Beside, step_key},
+    cache::{Beside, of_service, step_key},
     engine::{OutputChunk, StepExit, StepSpec},
     layers::{Left, Scratch},
     source::Resolved,
@@ -77,7 +77,7 @@ impl Shell {
         let digests: Vec<Digest> = layers.iter().map(|(_, layer)| *layer).collect();
         let beside = plan.services_of(step).into_iter();
         let beside: Vec<Beside<'_>> =
-            beside.map(|service| (service, bench.image(&service.image).digest)).collect();
+            beside.map(|service| (service, of_service(service, bench.image(&service.image)))).collect();
         let key = step_key(step, bench.image(&step.image).digest, &digests, &beside);
         let (mut left, mut other, mut scratch) = (None, None, None);
         if wanted == Wanted::AsItWouldRun {

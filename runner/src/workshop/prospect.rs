@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use staith_builder::{
-    cache::{Attempted, Beside, Change, Sight, changes, inputs_of, what_is_seen},
-    engine::ImageSpec,
+    cache::{Attempted, Beside, Change, Sight, changes, inputs_of, of_service, what_is_seen},
+    engine::{Image, ImageSpec},
     outlook::{Outlook, Standing, outlook},
     source::Resolved,
 };
@@ -18,7 +18,7 @@ pub(crate) struct Prospect {
     pub(crate) steps: Vec<Outlook>,
     /// What keeps this host from saying it of all steps, a sentence each.
     pub(crate) unclear: Vec<String>,
-    images: BTreeMap<Option<String>, Digest>,
+    images: BTreeMap<Option<String>, Image>,
 }
 
 impl Prospect {
@@ -46,7 +46,7 @@ impl Workshop {
         for reference in references {
             let tools = if reference.is_none() { plan.tools.clone() } else { Vec::new() };
             match self.engine.known_image(&ImageSpec { reference: reference.clone(), tools }).await {
-                Ok(Some(image)) => drop(images.insert(reference.clone(), image.digest)),
+                Ok(Some(image)) => drop(images.insert(reference.clone(), image)),
                 Ok(None) => {}
                 Err(error) => {
                     let sentences = [Some(error.to_string()), error.remedy().map(str::to_owned)];
@@ -54,8 +54,8 @@ impl Workshop {
                 }
             }
         }
-        let digest = |reference: &Option<String>| images.get(reference).copied();
-        Prospect { steps: outlook(plan, &self.cache, &self.layers, &digest), unclear, images }
+        let image = |reference: &Option<String>| images.get(reference);
+        Prospect { steps: outlook(plan, &self.cache, &self.layers, &image), unclear, images }
     }
 
     /// Why a run would do what it would do with a step of the plan.
@@ -66,9 +66,10 @@ impl Workshop {
         let now = prospect.of(&step.name);
         let layers = now.map(|now| now.layers.clone()).unwrap_or_default();
         let digests: Vec<Digest> = layers.iter().map(|(_, layer)| *layer).collect();
-        let image = prospect.images.get(&step.image).copied();
+        let image = prospect.images.get(&step.image).map(|image| image.digest);
         let unknown_image = Digest::of(b"");
-        let of_service = |service: &ServicePlan| prospect.images.get(&service.image).copied();
+        let image_of = |service: &ServicePlan| prospect.images.get(&service.image);
+        let of_service = |service: &ServicePlan| Some(of_service(service, image_of(service)?));
         let services = plan.services_of(step);
         let beside: Vec<Beside<'_>> =
             services.iter().map(|service| (*service, of_service(service).unwrap_or(unknown_image))).collect();

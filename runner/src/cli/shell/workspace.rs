@@ -148,7 +148,7 @@ impl Before<'_> {
 
     /// Nothing is run where all of it is known, and nothing said.
     fn known(&self) -> Option<Layers> {
-        let image = |name: &Option<String>| self.bench.images.get(name).map(|image| image.digest);
+        let image = |name: &Option<String>| self.bench.images.get(name);
         let all = outlook(self.plan, &self.bench.cache, &self.bench.layers, &image);
         let before = self.plan.before(self.step);
         let is_known = |name: &Name| {
