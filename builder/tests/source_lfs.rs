@@ -155,6 +155,7 @@ fn a_commit_on_this_machine_has_its_objects_beside_it() {
     place.commit_large(&[("a.bin", b"content"), ("run.bin", b"content")]);
     fs::set_permissions(place.root().join("run.bin"), fs::Permissions::from_mode(0o755)).unwrap();
     place.write("run.bin", pointer(b"content"));
+    place.write("a.bin", pointer(b"content"));
     place.commit();
     let head = || place.resolve(".", &Selection::Head).unwrap();
     let refused = place.checkout(&head()).unwrap_err();
@@ -163,11 +164,9 @@ fn a_commit_on_this_machine_has_its_objects_beside_it() {
         "{refused}"
     );
     let text = format!("{refused} {}", refused.remedy().unwrap());
-    assert!(
-        text.contains("a.bin")
-            && text.contains("git lfs fetch")
-            && text.contains(&Digest::of(b"content").hex())
-    );
+    for part in ["a.bin", "git lfs fetch", &Digest::of(b"content").hex()] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     // One that is not what it says is not used.
     let object = keep(&place.root().join(".git"), b"content");
     fs::write(&object, b"CONTENT").unwrap();
@@ -215,6 +214,7 @@ fn links_and_extensions_are_no_way_in() {
     let outside = place.dir.path().join("outside");
     fs::write(&outside, "secret").unwrap();
     place.commit_large(&[("a.bin", b"secret")]);
+    place.write("a.bin", pointer(b"secret"));
     let object = keep(&place.root().join(".git"), b"secret");
     fs::remove_file(&object).unwrap();
     std::os::unix::fs::symlink(&outside, &object).unwrap();
