@@ -4,20 +4,23 @@
 //! 2. `resolve`: from the two to files. `reference` and `tree`: a commit becomes a listing. `merge`: two commits do.
 //!    `walk`, `ignores` and `snapshot`: a working directory does. `submodules`: the repositories within.
 //! 3. [`Listing`]: a project's files by git's ids; `record` keeps listings on disk.
-//! 4. `pool`, `pack`, `contents` and `checkout`: a listing becomes a directory.
-//! 5. `written`: an exact source on paper, for a later run.
-//! 6. [`Globs`]: which files. [`Called`]: branch and tag of a source; `history`: what changed since another one.
+//! 4. `attributes` and `lfs`: which files git-lfs keeps elsewhere, and how they are had.
+//! 5. `pool`, `pack`, `contents` and `checkout`: a listing becomes a directory.
+//! 6. `written`: an exact source on paper, for a later run.
+//! 7. [`Globs`]: which files. [`Called`]: branch and tag of a source; `history`: what changed since another one.
 //!
 //! Repositories on this machine are read where they are, never written to, and nothing in them is run. There is no copy of
 //! them in the store: what is needed of them, the contents of the files that are checked out, is there in the pool.
 //! Repositories on other machines are fetched into mirrors, which are read in the same way.
 
+mod attributes;
 mod checkout;
 mod contents;
 mod error;
 mod globs;
 mod history;
 mod ignores;
+mod lfs;
 mod listing;
 mod merge;
 mod origin;
@@ -41,14 +44,15 @@ use std::{
     sync::Arc,
 };
 
-use self::{checkout::Writing, contents::Contents, error::at, pool::Pool};
+pub(crate) use self::remote::percent_decoded;
+use self::{checkout::Writing, contents::Contents, error::at, lfs::Gathering, pool::Pool};
 pub use self::{
     error::SourceError,
     globs::{BadGlob, Globs},
     history::Called,
     listing::{FileEntry, FileMode, Listing, ObjectId},
     origin::{Origin, WorkTree},
-    remote::{FetchFailure, Reach, RemoteRepository},
+    remote::{FetchFailure, LfsFailure, Reach, RemoteRepository},
 };
 use crate::{
     layers::{Workbench, is_trusted, trust},
@@ -137,7 +141,7 @@ impl Sources {
     /// The directory can't be made or read.
     pub fn open(store: &Path, owner: Option<(u32, u32)>) -> Result<Self, SourceError> {
         // What is checked out is for steps to read. Whole repositories of others, which may be private, are not.
-        for (part, mode) in [("checkouts", 0o777), ("trees", 0o777), ("mirrors", 0o700)] {
+        for (part, mode) in [("checkouts", 0o777), ("trees", 0o777), ("mirrors", 0o700), ("lfs", 0o700)] {
             let dir = store.join(part);
             let made = fs::create_dir_all(store)
                 .and_then(|()| fs::DirBuilder::new().recursive(true).mode(mode).create(&dir));
@@ -192,9 +196,12 @@ impl Sources {
     /// Times of modification follow from the content and lie between 2001 and 2009: older than whatever a step makes,
     /// and different for different contents. Directories and links have one constant time.
     ///
+    /// What git-lfs keeps of these files is fetched first, where it is not on this machine.
+    ///
     /// # Errors
     /// A glob is malformed, a content can't be had any more, or the file system refuses.
     pub fn checkout(&self, resolved: &Resolved, globs: &[String]) -> Result<PathBuf, SourceError> {
+        self.gather(resolved, globs, &mut |_| {})?;
         let globs = Globs::or_everything(globs)?;
         let inputs = listing::input_digest(&resolved.files, &globs);
         let key = checkout::key(&inputs, self.owner);
@@ -217,7 +224,9 @@ impl Sources {
             .map_err(at("checking out below", &self.store))?;
         let new = self.bench.fresh_dir().map_err(at("making", &self.store))?;
         let (pool, contents) = (&self.pool, &resolved.contents);
-        Writing { to: &new, files: files().collect(), pool, contents, owner: self.owner }.write()?;
+        let writing = Writing { to: &new, files: files().collect(), pool, contents, owner: self.owner };
+        writing.write()?;
+        checkout::note_large(&dir, &writing.files, &self.bench.fresh_path()).map_err(at("writing", &dir))?;
         match fs::rename(&new, &dir) {
             // Another process made the same one at the same time.
             Err(_) if dir.is_dir() => self.bench.discard(&new).map_err(at("removing", &new))?,
@@ -236,6 +245,26 @@ impl Sources {
         let mark = dir.with_extension("seen");
         self.bench.uses(&format!("checkouts/{name}"), &mark);
         (!name.contains(['/', '.']) && dir.is_dir() && is_trusted(&mark)).then_some(dir)
+    }
+
+    /// Fetches what git-lfs keeps of the files that globs match, so that [`checkout`](Self::checkout) has it; no glob means
+    /// all. Where it is on this machine already, nothing is asked of anybody.
+    ///
+    /// # Errors
+    /// A glob is malformed, or an object can't be had: [`SourceError::Lfs`] says which and why.
+    pub fn gather(
+        &self,
+        resolved: &Resolved,
+        globs: &[String],
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), SourceError> {
+        if resolved.contents.held.is_empty() {
+            return Ok(());
+        }
+        let globs = Globs::or_everything(globs)?;
+        let files = resolved.files.iter().filter(|(path, _)| globs.matches(path.as_str()));
+        let (store, bench, pool, reach) = (self.store.as_path(), &self.bench, &self.pool, &self.reach);
+        Gathering { store, bench, pool, reach }.gather(files, &resolved.contents.held, progress)
     }
 
     /// Asks for the bytes that are fetched as they come. There is no asking before: nobody says how many they will be.
@@ -260,6 +289,14 @@ pub(crate) fn is_as_it_was_kept(kind: crate::upkeep::Kind, path: &Path, blob: Op
     match kind {
         Kind::Checkout => checkout::is_as_named(path).unwrap_or(false),
         Kind::Mirror => pack::Packs::are_intact(&path.join("objects")).unwrap_or(false),
+        Kind::LargeFile => checkout::pointer_to(path).is_ok_and(|pointer| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&pointer.oid.hex()))
+        }),
+        // The id of what git-lfs keeps is that of its pointer.
+        Kind::Content if pool::is_large(path) => blob.is_none_or(|blob| {
+            let pointer = checkout::pointer_to(path);
+            pointer.is_ok_and(|pointer| pointer.id().is_ok_and(|id| *id.as_bytes() == blob))
+        }),
         Kind::Content => blob.is_none_or(|blob| {
             let bytes = fs::read(path);
             bytes.is_ok_and(|bytes| {

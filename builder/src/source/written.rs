@@ -37,7 +37,13 @@ impl Resolved {
             stamp: Stamp::default(),
         };
         let files = self.files.iter().map(file).collect();
-        let record = Record { tree: ObjectId([0; 20]), files, links: Vec::new(), notices: Vec::new() };
+        let record = Record {
+            tree: ObjectId([0; 20]),
+            files,
+            links: Vec::new(),
+            notices: Vec::new(),
+            pointers: Vec::new(),
+        };
         let mut bytes = serde_json::to_vec(&heading).ok()?;
         bytes.push(b'\n');
         bytes.extend(record.to_bytes());
@@ -59,7 +65,8 @@ impl Sources {
             source: heading.source,
             files: record.files.into_iter().map(|file| (file.path, file.entry)).collect(),
             notices: Vec::new(),
-            contents: Contents { repositories, root: heading.root },
+            // What git-lfs keeps of these files was fetched for the run that wrote this down.
+            contents: Contents { repositories, root: heading.root, held: Vec::new() },
         })
     }
 }

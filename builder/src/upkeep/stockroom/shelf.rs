@@ -25,12 +25,13 @@ pub(super) struct Shelf {
 }
 
 /// Every place but the pool of contents.
-pub(super) const SHELVES: [Shelf; 8] = [
+pub(super) const SHELVES: [Shelf; 9] = [
     Shelf { folder: "layers", kind: Kind::Layer, end: "", beside: &["json", "seen"] },
     Shelf { folder: "left", kind: Kind::LeftWorkspace, end: "", beside: &[] },
-    Shelf { folder: "checkouts", kind: Kind::Checkout, end: "", beside: &["seen"] },
+    Shelf { folder: "checkouts", kind: Kind::Checkout, end: "", beside: &["seen", "lfs"] },
     // Its lock stays: whoever waits for it must not wait for another file than the next one.
     Shelf { folder: "mirrors", kind: Kind::Mirror, end: ".git", beside: &["seen"] },
+    Shelf { folder: "lfs", kind: Kind::LargeFile, end: "", beside: &[] },
     Shelf { folder: "trees", kind: Kind::Listing, end: "", beside: &[] },
     Shelf { folder: "known", kind: Kind::ImageRecord, end: ".json", beside: &[] },
     Shelf { folder: "tags", kind: Kind::ImageRecord, end: ".json", beside: &[] },
