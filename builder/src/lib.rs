@@ -15,9 +15,11 @@
 //! 10. [`step_log`]: all that a step wrote.
 //! 11. [`execute`]: one dispatcher starts steps, orders what they say, and ends with a report.
 //! 12. [`upkeep`]: what is kept stays within a budget.
+//! 13. [`addresses`]: which addresses a commit may name. `proxies`: how this machine reaches others.
 //!
 //! `cores` does work over many things on all of them, where there is enough of it.
 
+pub mod addresses;
 pub mod cache;
 mod cores;
 mod disk;
@@ -29,6 +31,7 @@ pub mod layers;
 pub mod outlook;
 pub mod pipeline;
 pub mod plan;
+mod proxies;
 pub mod redact;
 pub mod report;
 pub mod sandbox;

@@ -21,7 +21,7 @@ mod cgroup;
 mod confinement;
 mod container;
 mod diagnosis;
-mod egress;
+pub(crate) mod egress;
 mod helper;
 mod host;
 mod init;

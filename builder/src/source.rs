@@ -41,6 +41,7 @@ use std::{
     sync::Arc,
 };
 
+pub(crate) use self::remote::percent_decoded;
 use self::{checkout::Writing, contents::Contents, error::at, pool::Pool};
 pub use self::{
     error::SourceError,

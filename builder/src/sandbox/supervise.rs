@@ -88,13 +88,18 @@ pub(crate) fn give_terminal(terminal: &OwnedFd, owner: Option<(u32, u32)>) {
 }
 
 /// What is said of processes that a step has left behind.
-fn notice_of(survivors: u32, is_mid_line: bool) -> OutputChunk {
-    let what = match survivors {
-        1 => "1 process that the step had started was still running; it was".to_owned(),
-        many => format!("{many} processes that the step had started were still running; they were"),
-    };
+fn left_behind(survivors: u32) -> String {
+    match survivors {
+        1 => "1 process that the step had started was still running; it was ended".to_owned(),
+        many => format!("{many} processes that the step had started were still running; they were ended"),
+    }
+}
+
+/// Lines of Staith's own, after those of the step.
+fn notice_of(lines: &[String], is_mid_line: bool) -> OutputChunk {
     let line_end = if is_mid_line { "\n" } else { "" };
-    OutputChunk { stream: Stream::Stderr, bytes: format!("{line_end}staith: {what} ended\n").into_bytes() }
+    let lines: String = lines.iter().map(|line| format!("staith: {line}\n")).collect();
+    OutputChunk { stream: Stream::Stderr, bytes: format!("{line_end}{lines}").into_bytes() }
 }
 
 /// Overlay leaves directories in its own that not even their owner may enter, and so remove.
@@ -119,6 +124,7 @@ pub(crate) struct Watch {
     deadline: Instant,
     outbound: bool,
     allow: Vec<String>,
+    refusals: egress::Refusals,
     cancel: CancellationToken,
     abandoned: CancellationToken,
     disk: DiskGuard,
@@ -147,6 +153,7 @@ impl Watch {
             deadline: Instant::now() + step.timeout,
             outbound: step.network == Network::Outbound,
             allow: step.allow.clone(),
+            refusals: egress::Refusals::default(),
             cancel,
             abandoned,
             disk: DiskGuard::new(&step.upper, also, step.limits.disk),
@@ -225,7 +232,7 @@ impl Watch {
                 true
             }
             Report::Listening(Listener::Proxy) if self.outbound => {
-                proxy.serve(connection.take_socket()?.into(), &self.allow);
+                proxy.serve(connection.take_socket()?.into(), &self.allow, self.refusals.clone());
                 true
             }
             Report::Listening(Listener::Neighbour { number, port }) if self.arrivals.wants(number, port) => {
@@ -246,11 +253,16 @@ impl Watch {
         connection.tell(&Command::Terminate);
     }
 
-    /// Waits until all output was passed on, or nobody wants it, says what the step has left behind, and closes the channel.
+    /// Waits until all output was passed on, or nobody wants it, says what the network refused the step and what it has left
+    /// behind, and closes the channel.
     pub(crate) async fn finish(&self, pumps: Vec<Pump>, output: mpsc::Sender<OutputChunk>) {
         let is_mid_line = finish_pumps(pumps, &self.abandoned).await;
+        let mut said = self.refusals.lines();
         if self.survivors > 0 && self.verdict.is_none() {
-            let _ = output.send(notice_of(self.survivors, is_mid_line)).await;
+            said.push(left_behind(self.survivors));
+        }
+        if !said.is_empty() {
+            let _ = output.send(notice_of(&said, is_mid_line)).await;
         }
     }
 

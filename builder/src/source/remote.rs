@@ -20,6 +20,7 @@ mod web;
 
 use std::{env, path::PathBuf, sync::Mutex, time::Duration};
 
+pub(crate) use self::address::percent_decoded;
 pub use self::{address::RemoteRepository, failure::FetchFailure};
 use self::{
     address::Way,
@@ -27,10 +28,7 @@ use self::{
     pipe::{Pipe, Piped},
     web::WebServer,
 };
-pub(super) use self::{
-    address::{percent_decoded, without_credentials},
-    mirror::Mirror,
-};
+pub(super) use self::{address::without_credentials, mirror::Mirror};
 
 /// Servers that work send something at least every few seconds: git says "still counting" meanwhile.
 const STALL: Duration = Duration::from_secs(60);

@@ -5,16 +5,93 @@
 //! unique local) are allowed, because that is where a company keeps its package mirrors; a step with outbound network is
 //! trusted as much as a developer at a desk there.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{fmt, io, net::IpAddr};
+
+use crate::addresses::{Caution, special, undress};
+
+/// Says what may be reached.
+pub(super) trait Judge: fmt::Debug + Send + Sync + 'static {
+    /// By how a host is written; why not.
+    fn name(&self, host: &str, port: u16) -> Result<(), String>;
+
+    /// The address to connect to for a host; why not.
+    fn address(&self, host: &str, port: u16, address: IpAddr) -> Result<IpAddr, String>;
+
+    /// Whether a connection may end at this host.
+    fn may_lead_back(&self) -> bool;
+}
+
+/// For what steps ask for.
+#[derive(Debug, Clone)]
+pub(super) struct OfSteps {
+    /// A parameter, because tests can't take the list of addresses away.
+    pub(super) own: fn() -> io::Result<Vec<IpAddr>>,
+}
+
+impl Default for OfSteps {
+    fn default() -> Self {
+        Self { own: own_addresses }
+    }
+}
+
+impl Judge for OfSteps {
+    fn name(&self, host: &str, port: u16) -> Result<(), String> {
+        // Nothing that the person allows commits to name is for steps: those can't reach the host.
+        Caution::default().judge_name(host, port).map_err(|refused| refused.of_a_step())?;
+        let is_own_name = nix::unistd::gethostname().is_ok_and(|own| own.eq_ignore_ascii_case(host));
+        if is_own_name {
+            return Err(format!("{host} is this host; steps can't reach the host"));
+        }
+        Ok(())
+    }
+
+    fn address(&self, host: &str, _: u16, address: IpAddr) -> Result<IpAddr, String> {
+        // Without knowing them nothing can be judged, so nothing is reached.
+        let own = (self.own)().map_err(|error| {
+            format!("this host's own addresses can't be listed, so nothing may be reached: {error}")
+        })?;
+        judge(address, &own).map_err(|why| format!("{host} is {address}, {why}"))
+    }
+
+    fn may_lead_back(&self) -> bool {
+        false
+    }
+}
+
+/// For what Staith itself asks because a commit names it.
+#[derive(Debug, Clone)]
+pub(super) struct OfCommits(pub(super) Caution);
+
+impl Judge for OfCommits {
+    fn name(&self, host: &str, port: u16) -> Result<(), String> {
+        self.0.judge_name(host, port).map_err(|refused| format!("{refused}. {}", refused.remedy()))
+    }
+
+    fn address(&self, host: &str, port: u16, address: IpAddr) -> Result<IpAddr, String> {
+        let judged = self.0.judge_address(host, port, address);
+        judged.map(|()| undress(address)).map_err(|refused| format!("{refused}. {}", refused.remedy()))
+    }
+
+    fn may_lead_back(&self) -> bool {
+        true
+    }
+}
+
+/// Looked up anew for each connection: a laptop changes its addresses.
+pub(super) fn own_addresses() -> io::Result<Vec<IpAddr>> {
+    let interfaces = nix::ifaddrs::getifaddrs()?;
+    let address = |interface: nix::ifaddrs::InterfaceAddress| {
+        let address = interface.address?;
+        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    };
+    Ok(interfaces.filter_map(address).collect())
+}
 
 /// The address to connect to, with an IPv4 address in IPv6 clothes undressed; or why not.
-pub(super) fn judge(address: IpAddr, own: &[IpAddr]) -> Result<IpAddr, &'static str> {
+fn judge(address: IpAddr, own: &[IpAddr]) -> Result<IpAddr, &'static str> {
     let address = undress(address);
-    let refused = match address {
-        IpAddr::V4(v4) => refuse_v4(v4),
-        IpAddr::V6(v6) => refuse_v6(v6),
-    };
-    match refused {
+    match special(address) {
         Some(why) => Err(why),
         None if own.iter().any(|own| undress(*own) == address) => {
             Err("an address of this host; steps can't reach the host")
@@ -23,92 +100,16 @@ pub(super) fn judge(address: IpAddr, own: &[IpAddr]) -> Result<IpAddr, &'static 
     }
 }
 
-/// Whether an entry of a list of hosts means this host: itself, or with `*.` in front all below it. Names are told apart as
-/// DNS does it: without regard to case, and to a dot at the end.
-pub(super) fn names(allowed: &str, host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    match allowed.to_ascii_lowercase().strip_prefix("*.") {
-        Some(domain) => {
-            host.strip_suffix(domain).is_some_and(|below| below.len() > 1 && below.ends_with('.'))
-        }
-        None => host.eq_ignore_ascii_case(allowed),
-    }
-}
-
-/// IPv4 addresses within IPv6 ones: mapped, compatible, and those of translators, which would reach the IPv4 address.
-fn undress(address: IpAddr) -> IpAddr {
-    let IpAddr::V6(v6) = address else { return address };
-    let [a, b, c, d, e, f, high, low] = v6.segments();
-    let [one, two] = high.to_be_bytes();
-    let [three, four] = low.to_be_bytes();
-    let inner = Ipv4Addr::new(one, two, three, four);
-    match [a, b, c, d, e, f] {
-        [0, 0, 0, 0, 0, 0xffff] | [0, 0, 0, 0, 0xffff, 0] | [0x64, 0xff9b, 0, 0, 0, 0] => IpAddr::V4(inner),
-        [0, 0, 0, 0, 0, 0] if u32::from(inner) > 1 => IpAddr::V4(inner),
-        _ => address,
-    }
-}
-
-fn refuse_v4(address: Ipv4Addr) -> Option<&'static str> {
-    match address.octets() {
-        [127, ..] => Some("a loopback address; steps can't reach the host"),
-        [0, ..] => Some("an unspecified address; steps can't reach the host"),
-        [169, 254, ..] => Some("a link-local address; cloud metadata lives there"),
-        // Azure's and Alibaba's metadata, Oracle's, and what else is for protocols.
-        [168, 63, 129, 16] | [100, 100, 100, 200] | [192, 0, 0, _] => Some("an address of cloud metadata"),
-        [224..=239, ..] => Some("a multicast address"),
-        [240..=255, ..] => Some("a reserved or broadcast address"),
-        _ => None,
-    }
-}
-
-fn refuse_v6(address: Ipv6Addr) -> Option<&'static str> {
-    /// Amazon's, Google's and Oracle's are somewhere in these, as /32.
-    const METADATA: [(u16, u16); 3] = [(0xfd00, 0x0ec2), (0xfd20, 0x00ce), (0xfd00, 0x00c1)];
-    const SCALEWAY_METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42);
-    let [first, second, ..] = address.segments();
-    if address.is_loopback() || address.is_unspecified() {
-        Some("a loopback or unspecified address; steps can't reach the host")
-    } else if first & 0xffc0 == 0xfe80 || first & 0xffc0 == 0xfec0 {
-        Some("a link-local address")
-    } else if first & 0xff00 == 0xff00 {
-        Some("a multicast address")
-    } else if METADATA.contains(&(first, second)) || address == SCALEWAY_METADATA {
-        Some("an address of cloud metadata")
-    } else if first == 0x2002 || (first == 0x2001 && second == 0) || first == 0x64 {
-        // 6to4, Teredo and local translators carry an IPv4 address inside that would have to be judged too.
-        Some("an address of a tunnel to IPv4; use the IPv4 address")
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use super::*;
     use proptest::prelude::*;
 
     fn allowed(text: &str) -> bool {
         let own = ["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()];
         judge(text.parse().unwrap(), &own).is_ok()
-    }
-
-    #[test]
-    fn a_name_is_allowed_as_it_is_or_by_what_it_is_below() {
-        for host in ["example.org", "EXAMPLE.org", "example.org."] {
-            assert!(names("example.org", host), "{host}");
-        }
-        assert!(names("*.example.org", "a.b.Example.org"));
-        for (allowed, host) in [
-            ("example.org", "a.example.org"),
-            ("example.org", "notexample.org"),
-            ("*.example.org", "example.org"),
-            ("*.example.org", "notexample.org"),
-            ("*.example.org", ".example.org"),
-            ("example.org", "example.org.evil.net"),
-        ] {
-            assert!(!names(allowed, host), "{allowed} {host}");
-        }
     }
 
     #[test]
@@ -168,12 +169,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn clothes_change_nothing(v4: [u8; 4]) {
-            let v4 = Ipv4Addr::from(v4);
-            prop_assert_eq!(judge(v4.into(), &[]), judge(v4.to_ipv6_mapped().into(), &[]));
-        }
-
         #[test]
         fn own_addresses_are_never_reached(bytes: [u8; 16]) {
             let own = IpAddr::V6(Ipv6Addr::from(bytes));

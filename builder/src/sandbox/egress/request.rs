@@ -11,10 +11,54 @@ pub(super) struct Head {
     pub(super) host: String,
     /// Its port.
     pub(super) port: u16,
-    /// Whether bytes are to be passed on as they are.
-    pub(super) is_tunnel: bool,
-    /// Otherwise: the head that the server gets.
-    pub(super) forwarded: Vec<u8>,
+    /// What is to be passed on; `None` is a tunnel, whose bytes are passed on as they are.
+    pub(super) forwarded: Option<Forwarded>,
+    /// What the client says to prove that it may use this proxy.
+    pub(super) authorization: Option<String>,
+}
+
+/// A request for one exchange: a next one on the same connection could be for another host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Forwarded {
+    method: String,
+    /// The host and port as the client wrote them.
+    named: String,
+    path: String,
+    version: String,
+    /// Whole lines.
+    headers: String,
+}
+
+impl Head {
+    /// Whether it asks for a tunnel.
+    pub(super) const fn is_tunnel(&self) -> bool {
+        self.forwarded.is_none()
+    }
+
+    /// The host and port as they are written in an address.
+    pub(super) fn place(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl Forwarded {
+    /// The head that the server itself gets.
+    pub(super) fn to_server(&self) -> String {
+        let Self { method, named, path, version, headers } = self;
+        format!("{method} {path} {version}\r\nhost: {named}\r\nconnection: close\r\n{headers}\r\n")
+    }
+
+    /// The head that another proxy gets, with what that one is to be told of who asks.
+    pub(super) fn to_proxy(&self, authorization: &str) -> String {
+        let Self { method, named, path, version, headers } = self;
+        format!(
+            "{method} http://{named}{path} {version}\r\nhost: {named}\r\nconnection: close\r\n{authorization}{headers}\r\n"
+        )
+    }
 }
 
 /// The head at the beginning of `bytes` and its length; none while it is incomplete.
@@ -45,17 +89,20 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, &'static str>
     if text.bytes().any(|byte| byte.is_ascii_control() && !matches!(byte, b'\r' | b'\n' | b'\t')) {
         return Err("the request's head holds control characters");
     }
+    let authorization = text.split("\r\n").skip(1).find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("proxy-authorization").then(|| value.trim().to_owned())
+    });
     let head = if method == "CONNECT" {
         let (host, port) = authority(target, None)?;
-        Head { host, port, is_tunnel: true, forwarded: Vec::new() }
+        Head { host, port, forwarded: None, authorization }
     } else {
-        forward(method, target, version, lines)?
+        Head { authorization, ..forward(method, target, version, lines)? }
     };
     Ok(Some((head, end + 4)))
 }
 
-/// A request for `http://host/path` becomes one for `/path` at that host, for one exchange: a next one on the same
-/// connection could be for another host.
+/// A request for `http://host/path` becomes one for `/path` at that host.
 fn forward<'a>(
     method: &str,
     target: &str,
@@ -71,7 +118,7 @@ fn forward<'a>(
     let (host, port) = authority(named, Some(80))?;
     let slash = if path.starts_with('/') { "" } else { "/" };
     // The address decides, whatever the client's own `Host` says.
-    let mut forwarded = format!("{method} {slash}{path} {version}\r\nhost: {named}\r\nconnection: close\r\n");
+    let mut headers = String::new();
     for line in lines {
         let (name, _) = line.split_once(':').ok_or("a header has no colon")?;
         if name.is_empty() || !name.bytes().all(is_token) {
@@ -80,12 +127,18 @@ fn forward<'a>(
         let for_this_hop =
             ["host", "connection", "proxy-connection", "proxy-authorization", "keep-alive", "upgrade", "te"];
         if !for_this_hop.iter().any(|hop| name.eq_ignore_ascii_case(hop)) {
-            forwarded.push_str(line);
-            forwarded.push_str("\r\n");
+            headers.push_str(line);
+            headers.push_str("\r\n");
         }
     }
-    forwarded.push_str("\r\n");
-    Ok(Head { host, port, is_tunnel: false, forwarded: forwarded.into_bytes() })
+    let forwarded = Forwarded {
+        method: method.to_owned(),
+        named: named.to_owned(),
+        path: format!("{slash}{path}"),
+        version: version.to_owned(),
+        headers,
+    };
+    Ok(Head { host, port, forwarded: Some(forwarded), authorization: None })
 }
 
 fn is_token(byte: u8) -> bool {
@@ -129,9 +182,9 @@ mod tests {
     #[test]
     fn a_tunnel_names_its_end() {
         let head = parsed("CONNECT boxes.org:443 HTTP/1.1\r\nHost: elsewhere\r\n\r\n").unwrap();
-        assert_eq!((head.host.as_str(), head.port, head.is_tunnel), ("boxes.org", 443, true));
+        assert_eq!((head.host.as_str(), head.port, head.is_tunnel()), ("boxes.org", 443, true));
         let head = parsed("CONNECT [::1]:443 HTTP/1.1\r\n\r\n").unwrap();
-        assert_eq!((head.host.as_str(), head.port), ("::1", 443));
+        assert_eq!((head.host.as_str(), head.port, head.place().as_str()), ("::1", 443, "[::1]:443"));
     }
 
     #[test]
@@ -142,7 +195,12 @@ mod tests {
         .unwrap();
         assert_eq!((head.host.as_str(), head.port), ("a.example", 80));
         let expected = "GET /x?y HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\nAccept: */*\r\n\r\n";
-        assert_eq!(String::from_utf8(head.forwarded).unwrap(), expected);
+        assert_eq!(head.authorization.as_deref(), Some("secret"));
+        let forwarded = head.forwarded.unwrap();
+        assert_eq!(forwarded.to_server(), expected);
+        let expected = "GET http://a.example/x?y HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\
+                        Proxy-Authorization: ours\r\nAccept: */*\r\n\r\n";
+        assert_eq!(forwarded.to_proxy("Proxy-Authorization: ours\r\n"), expected);
     }
 
     #[test]
@@ -186,9 +244,11 @@ mod tests {
         fn what_is_forwarded_has_one_line_per_header(value in "[ -~\r\n]{0,40}") {
             let text = format!("GET http://a/ HTTP/1.1\r\nX-Y: {value}\r\n\r\n");
             if let Ok(Some((head, length))) = parse(text.as_bytes()) {
-                let forwarded = String::from_utf8(head.forwarded).unwrap();
-                prop_assert_eq!(forwarded.matches("\r\n\r\n").count(), 1);
-                prop_assert_eq!(forwarded.matches('\n').count(), forwarded.matches("\r\n").count());
+                let forwarded = head.forwarded.unwrap();
+                for forwarded in [forwarded.to_server(), forwarded.to_proxy("")] {
+                    prop_assert_eq!(forwarded.matches("\r\n\r\n").count(), 1);
+                    prop_assert_eq!(forwarded.matches('\n').count(), forwarded.matches("\r\n").count());
+                }
                 prop_assert!(length <= text.len());
             }
         }
