@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::daemon::Daemon;
 use crate::{
+    addresses::Caution,
     engine::{
         Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, OutputChunk, StepExit, StepSpec,
     },
@@ -55,6 +56,7 @@ struct Shared {
     host: Option<String>,
     tool_roots: Vec<PathBuf>,
     image_roots: Vec<PathBuf>,
+    caution: Caution,
     daemon: OnceCell<Daemon>,
     filters: OnceCell<Filters>,
 }
@@ -72,7 +74,9 @@ impl DockerEngine {
     pub fn at(host: Option<String>, helper: Vec<OsString>, state: PathBuf) -> Self {
         let (daemon, filters) = (OnceCell::new(), OnceCell::new());
         let (tool_roots, image_roots) = (shared::allowed_roots(), images::allowed_roots());
-        Self { shared: Arc::new(Shared { helper, state, host, tool_roots, image_roots, daemon, filters }) }
+        let caution = Caution::from_environment();
+        let shared = Shared { helper, state, host, tool_roots, image_roots, caution, daemon, filters };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The same engine, which takes archives on this machine as images when they are below `/opt` or below one of `roots`.
@@ -91,6 +95,13 @@ impl DockerEngine {
         self.with(|shared| shared.tool_roots = roots)
     }
 
+    /// The same engine, which lets registries be asked by this caution. Without it, it is that of the environment variable
+    /// `STAITH_ALLOW_HOSTS` when the engine was made. Never give it what a pipeline says.
+    #[must_use]
+    pub fn with_caution(self, caution: Caution) -> Self {
+        self.with(|shared| shared.caution = caution)
+    }
+
     /// As [`Engine::image`], but fetches nothing: none when the container engine does not have the image. Cancel-safe.
     ///
     /// # Errors
@@ -100,13 +111,14 @@ impl DockerEngine {
     }
 
     fn with(self, change: impl FnOnce(&mut Shared)) -> Self {
-        let Shared { helper, state, host, tool_roots, image_roots, .. } = &*self.shared;
+        let Shared { helper, state, host, tool_roots, image_roots, caution, .. } = &*self.shared;
         let mut shared = Shared {
             helper: helper.clone(),
             state: state.clone(),
             host: host.clone(),
             tool_roots: tool_roots.clone(),
             image_roots: image_roots.clone(),
+            caution: caution.clone(),
             daemon: OnceCell::new(),
             filters: OnceCell::new(),
         };

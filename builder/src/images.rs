@@ -47,6 +47,7 @@ use self::{
     view::Shown,
 };
 use crate::{
+    addresses::Caution,
     engine::{EngineError, Image, ImageFetched, ImageProgress, Root},
     upkeep::Allowance,
 };
@@ -62,6 +63,7 @@ pub(crate) struct Images {
     owner: Option<(u32, u32)>,
     allowed: Vec<PathBuf>,
     allowance: Option<Arc<dyn Allowance>>,
+    caution: Caution,
     /// Opened when the first image is asked for: most runs ask for none.
     store: Mutex<Option<Arc<Store>>>,
     notices: Mutex<Vec<String>>,
@@ -84,23 +86,43 @@ pub(crate) fn find_archive(image: &LocalImage, allowed: &[PathBuf]) -> Result<Pa
     Err(missing(ImageError::missing(why, remedy)))
 }
 
+/// For engines that ask registries themselves: whether a pipeline may name this one.
+///
+/// # Errors
+/// [`EngineError::ImageMissing`].
+pub(crate) async fn judge_registry(image: &RegistryImage, caution: &Caution) -> Result<(), EngineError> {
+    let judged = registry::judge(image, caution).await;
+    judged.map_err(|error| error.about(&image.to_string()))
+}
+
 impl Images {
     /// The images below `root`, whose files belong to `owner`.
     pub(crate) fn below(root: PathBuf, owner: Option<(u32, u32)>) -> Self {
         let (store, notices) = (Mutex::default(), Mutex::default());
-        Self { root, owner, allowed: local::allowed_roots(), allowance: None, store, notices }
+        let (allowed, caution) = (local::allowed_roots(), Caution::from_environment());
+        Self { root, owner, allowed, allowance: None, caution, store, notices }
     }
 
     /// The same, but images on this machine may be below these folders only (and `/opt`).
     pub(crate) fn allowing_below(&self, allowed: Vec<PathBuf>) -> Self {
-        let allowance = self.allowance.clone();
-        Self { allowed, allowance, ..Self::below(self.root.clone(), self.owner) }
+        Self { allowed, ..self.again() }
     }
 
     /// The same, but it asks before it keeps anything.
     pub(crate) fn within(&self, allowance: Arc<dyn Allowance>) -> Self {
-        let (allowed, allowance) = (self.allowed.clone(), Some(allowance));
-        Self { allowed, allowance, ..Self::below(self.root.clone(), self.owner) }
+        Self { allowance: Some(allowance), ..self.again() }
+    }
+
+    /// The same, but with another caution about the registries that pipelines name.
+    pub(crate) fn with_caution(&self, caution: Caution) -> Self {
+        Self { caution, ..self.again() }
+    }
+
+    /// The same, before anybody has asked for an image.
+    fn again(&self) -> Self {
+        let (allowed, allowance, caution) =
+            (self.allowed.clone(), self.allowance.clone(), self.caution.clone());
+        Self { allowed, allowance, caution, ..Self::below(self.root.clone(), self.owner) }
     }
 
     /// What people should know of the images that were found since this was last asked.
@@ -163,7 +185,7 @@ impl Images {
         }
         let remote = match remote {
             Some(remote) => remote,
-            None => Remote::new(image).await?,
+            None => Remote::new(image, &self.caution).await?,
         };
         let heard =
             |bytes, of| progress(ImageFetched { reference: text.to_owned(), bytes, of_bytes: Some(of) });
@@ -193,7 +215,7 @@ impl Images {
         if let Some(last) = last.as_ref().filter(|last| !image.is_on_loopback() && is_fresh(last)) {
             return Ok((last.digest, None));
         }
-        let remote = Remote::new(image).await?;
+        let remote = Remote::new(image, &self.caution).await?;
         match remote.digest_of(registry::tag(image).unwrap_or_default()).await {
             Ok(digest) => {
                 store.mean(&name, &Meaning { digest, asked: now })?;

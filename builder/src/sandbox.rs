@@ -44,13 +44,14 @@ use tokio::sync::{OnceCell, mpsc};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use self::cgroup::own_memory_limit;
-pub(crate) use self::host::{Stamp, reason_not_below, stamps_below};
+pub(crate) use self::host::{Stamp, reason_not_below, resolve_below, stamps_below};
 pub use self::{
     diagnosis::{Finding, Health},
     helper::helper_main,
     host::find_program,
 };
 use crate::{
+    addresses::Caution,
     engine::{
         Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, OutputChunk, StepExit, StepSpec,
     },
@@ -150,6 +151,13 @@ impl BuiltInSandbox {
     #[must_use]
     pub fn within(self, allowance: Arc<dyn Allowance>) -> Self {
         Self { images: Arc::new(self.images.within(allowance)), ..self }
+    }
+
+    /// The same engine, which asks registries by this caution. Without it, it is that of the environment variable
+    /// `STAITH_ALLOW_HOSTS` when the engine was made. Never give it what a pipeline says.
+    #[must_use]
+    pub fn with_caution(self, caution: Caution) -> Self {
+        Self { images: Arc::new(self.images.with_caution(caution)), ..self }
     }
 
     /// What people should know of the images that were resolved since this was last asked, a sentence each: a registry that

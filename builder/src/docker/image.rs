@@ -9,7 +9,7 @@ use staith_model::{Digest, Tool};
 use super::{Shared, archive, daemon::Daemon, is_absent, refused, why};
 use crate::{
     engine::{EngineError, Image, ImageFetched, ImageProgress, ImageSpec, Root},
-    images::{ImageReference, NotAnImage, find_archive, workdir},
+    images::{ImageReference, NotAnImage, RegistryImage, find_archive, judge_registry, workdir},
     sandbox::shared::{SYSTEM_PATH, folder},
 };
 
@@ -23,7 +23,13 @@ pub(super) async fn resolve(
     let place = Place::of(shared, wanted)?;
     let found = match (here(daemon, &place.name).await?, &place.archive) {
         (Some(found), _) => found,
-        (None, None) => fetch(daemon, &place, progress).await?,
+        (None, None) => {
+            // What the engine has already, a pipeline may name whatever it is called.
+            if let Some(image) = &place.registry {
+                judge_registry(image, &shared.caution).await?;
+            }
+            fetch(daemon, &place, progress).await?
+        }
         (None, Some(path)) => archive::import(daemon, place.reference, path, &place.name, progress).await?,
     };
     finish(shared, wanted, place.reference, found)
@@ -44,6 +50,8 @@ struct Place<'a> {
     name: String,
     /// The file that it is in; `None` is a registry.
     archive: Option<PathBuf>,
+    /// What is asked for, if that is a registry's.
+    registry: Option<RegistryImage>,
 }
 
 impl<'a> Place<'a> {
@@ -64,9 +72,16 @@ impl<'a> Place<'a> {
         Ok(match parsed {
             ImageReference::Local(image) => {
                 let path = find_archive(&image, &shared.image_roots)?;
-                Self { reference, name: archive::name(reference, &path)?, archive: Some(path) }
+                Self {
+                    reference,
+                    name: archive::name(reference, &path)?,
+                    archive: Some(path),
+                    registry: None,
+                }
             }
-            ImageReference::Registry(image) => Self { reference, name: image.to_string(), archive: None },
+            ImageReference::Registry(image) => {
+                Self { reference, name: image.to_string(), archive: None, registry: Some(image) }
+            }
         })
     }
 }

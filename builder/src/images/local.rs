@@ -21,7 +21,7 @@ use super::{
     registry::unpack_into,
     store::{Known, Store},
 };
-use crate::sandbox::{Stamp, reason_not_below, stamps_below};
+use crate::sandbox::{Stamp, reason_not_below, resolve_below, stamps_below};
 
 /// In Staith's own environment, never in a pipeline's: folders below which images may be, with `:` between them.
 pub(super) const ROOTS_VARIABLE: &str = "STAITH_IMAGE_ROOTS";
@@ -97,20 +97,13 @@ pub(super) fn find(path: &Path, roots: &[PathBuf]) -> Result<PathBuf, ImageError
              (absolute paths, `:` between several)"
         )
     };
-    let host = if path.is_absolute() {
-        fs::canonicalize(path)
-            .map_err(|error| ImageError::missing(format!("{}: {error}", path.display()), allow()))?
-    } else {
+    let missing = |why: String| ImageError::missing(format!("{} {why}", path.display()), allow());
+    if !path.is_absolute() {
         let found = roots.iter().find_map(|root| fs::canonicalize(root.join(path)).ok());
-        found.ok_or_else(|| {
-            let why = format!("{} is in no folder that {ROOTS_VARIABLE} allows", path.display());
-            ImageError::missing(why, allow())
-        })?
-    };
-    match reason_not_below(&host, roots, ROOTS_VARIABLE) {
-        Some(why) => Err(ImageError::missing(format!("{} {why}", host.display()), allow())),
-        None => Ok(host),
+        let allowed = found.filter(|host| reason_not_below(host, roots, ROOTS_VARIABLE).is_none());
+        return allowed.ok_or_else(|| missing(format!("is in no folder that {ROOTS_VARIABLE} allows")));
     }
+    resolve_below(path, roots, ROOTS_VARIABLE).map_err(missing)
 }
 
 fn root_fs(path: &Path, store: &Store) -> Result<Known, ImageError> {
@@ -243,5 +236,15 @@ mod tests {
             assert!(find(&refused, &roots).is_err(), "{}", refused.display());
         }
         assert!(find(&allowed.join("image.tar"), &[]).is_err());
+        std::os::unix::fs::symlink(&other, allowed.join("away")).unwrap();
+        let refusal = |path: PathBuf| find(&path, &roots).unwrap_err().to_string();
+        // The same words, whether it is there or not.
+        for folder in [other.as_path(), &allowed.join("away"), Path::new("./away")] {
+            let there = refusal(folder.join("image.tar"));
+            assert_eq!(there.replace("image.tar", "nothing.tar"), refusal(folder.join("nothing.tar")));
+            assert!(!folder.is_absolute() || there.contains("neither below /opt"), "{there}");
+        }
+        assert!(refusal(allowed.join("nothing.tar")).contains("No such file"));
+        assert!(refusal("/opt/nothing-of-this-name.tar".into()).contains("can't be opened"));
     }
 }

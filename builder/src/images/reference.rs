@@ -4,6 +4,8 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use staith_model::Digest;
 
+use crate::addresses::host_and_port;
+
 /// An image by the place that it comes from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ImageReference {
@@ -248,12 +250,15 @@ fn refused(text: &str, why: &str, remedy: &str) -> NotAnImage {
 impl RegistryImage {
     /// Whether the registry is on this machine: only there may images come without TLS, and through no proxy.
     pub fn is_on_loopback(&self) -> bool {
-        let host = match self.registry.rsplit_once(':') {
-            Some((host, port)) if !port.ends_with(']') => host,
-            _ => &self.registry,
-        };
-        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let (host, _) = self.host_and_port();
         host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Where the registry is: a name, or an address without brackets.
+    pub(super) fn host_and_port(&self) -> (&str, u16) {
+        let (host, port) = host_and_port(&self.registry);
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+        (host, port.unwrap_or(443))
     }
 }
 

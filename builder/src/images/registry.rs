@@ -21,6 +21,11 @@ use oci_client::{
 };
 use staith_model::{Digest, DigestStream};
 
+use crate::{
+    addresses::{Caution, Refused},
+    sandbox::egress::Guard,
+};
+
 use super::{
     config::{self, Descriptor, Manifest},
     credentials,
@@ -61,6 +66,8 @@ const KINDS: [&str; 4] = [
 pub(super) struct Remote {
     client: Client,
     auth: RegistryAuth,
+    /// Judges each connection of the client's, also those that registries lead it to.
+    guard: Guard,
     registry: String,
     repository: String,
 }
@@ -86,9 +93,15 @@ pub(super) type Heard<'a> = dyn Fn(u64, u64) + Send + Sync + 'a;
 
 impl Remote {
     /// Connects to nothing yet.
-    pub(super) async fn new(image: &RegistryImage) -> Result<Self, ImageError> {
+    pub(super) async fn new(image: &RegistryImage, caution: &Caution) -> Result<Self, ImageError> {
         let registry = image.registry.clone();
+        let (host, port) = image.host_and_port();
+        caution.judge_name(host, port).map_err(|refused| refused_name(&refused))?;
+        // A registry on this machine may lead to others of this machine: it could ask them itself.
         let is_local = image.is_on_loopback();
+        let caution = if is_local { caution.with_origin(host, None) } else { caution.clone() };
+        let guard = Guard::open(caution).map_err(at("opening a port for", Path::new(&registry)))?;
+        let way = guard.url();
         let prepared = tokio::task::spawn_blocking(move || {
             // The client wants a default for the whole process; whoever set one before meant it.
             let _ = rustls::crypto::ring::default_provider().install_default();
@@ -99,7 +112,7 @@ impl Remote {
                     "install the package ca-certificates, or set SSL_CERT_FILE",
                 ));
             }
-            let client = Client::try_from(settings(&registry, is_local))
+            let client = Client::try_from(settings(&registry, is_local, way))
                 .map_err(|error| failure(&registry, error).into_error())?;
             Ok((client, credentials::for_registry(&registry)))
         });
@@ -107,7 +120,7 @@ impl Remote {
             |error: tokio::task::JoinError| ImageError::unsound("the registry's client", error.to_string());
         let (client, auth) = prepared.await.map_err(panicked)??;
         let (registry, repository) = (image.registry.clone(), image.repository.clone());
-        Ok(Self { client, auth, registry, repository })
+        Ok(Self { client, auth, guard, registry, repository })
     }
 
     /// What a tag means today: one small question.
@@ -141,11 +154,25 @@ impl Remote {
         };
         match tokio::time::timeout(FOR_A_MANIFEST, bounded).await {
             Ok(Err(too_long)) => Err(too_long),
-            Ok(Ok(answered)) => answered.map_err(|error| failure(&self.registry, error)),
+            Ok(Ok(answered)) => answered.map_err(|error| self.failure(error)),
             Err(_) => {
                 let why =
                     format!("{} did not answer within {} seconds", self.registry, FOR_A_MANIFEST.as_secs());
                 Err(Unanswered::Away(ImageError::missing(why, "check the network, and try again")))
+            }
+        }
+    }
+
+    /// What a failure means; where a connection was refused on the way, the client knows only that it was.
+    fn failure(&self, error: OciDistributionError) -> Unanswered {
+        let told = failure(&self.registry, error);
+        match self.guard.last_refusal() {
+            None => told,
+            Some((why, is_for_good)) => {
+                let why = format!("{} can't be reached: {}", self.registry, tamed(&why));
+                let remedy = "check the network, the proxy variables and the registry's name";
+                let error = ImageError::missing(why, remedy);
+                if is_for_good { Unanswered::Refused(error) } else { Unanswered::Away(error) }
             }
         }
     }
@@ -373,7 +400,24 @@ fn resident() -> Option<u64> {
     Some(pages * rustix::param::page_size() as u64)
 }
 
-fn settings(registry: &str, is_local: bool) -> ClientConfig {
+/// Judges a registry by its name and by what that means now.
+pub(super) async fn judge(image: &RegistryImage, caution: &Caution) -> Result<(), ImageError> {
+    let (host, port) = image.host_and_port();
+    caution.judge_name(host, port).map_err(|refused| refused_name(&refused))?;
+    let Ok(Ok(found)) = tokio::time::timeout(CONNECTING, tokio::net::lookup_host((host, port))).await else {
+        // Whoever asks the registry will find out the same, or knows better.
+        return Ok(());
+    };
+    found.into_iter().try_for_each(|address| {
+        caution.judge_address(host, port, address.ip()).map_err(|refused| refused_name(&refused))
+    })
+}
+
+fn refused_name(refused: &Refused) -> ImageError {
+    ImageError::missing(refused.to_string(), refused.remedy())
+}
+
+fn settings(registry: &str, is_local: bool, way: String) -> ClientConfig {
     ClientConfig {
         // Only what never leaves this machine may come without TLS.
         protocol: match is_local {
@@ -383,10 +427,9 @@ fn settings(registry: &str, is_local: bool) -> ClientConfig {
         read_timeout: Some(STALLED),
         connect_timeout: Some(CONNECTING),
         user_agent: concat!("staith/", env!("CARGO_PKG_VERSION")),
-        // Without these the client takes the environment's. A proxy sees another machine than this one as loopback, and the
-        // client knows no other way to be told to use none than one that is used for nothing.
-        http_proxy: is_local.then(|| "http://127.0.0.1:9".to_owned()),
-        https_proxy: is_local.then(|| "http://127.0.0.1:9".to_owned()),
+        // The environment's proxies are what is behind the way. One of them would see another machine than this as loopback.
+        http_proxy: Some(way.clone()),
+        https_proxy: Some(way),
         no_proxy: is_local.then(|| "127.0.0.0/8,::1,localhost".to_owned()),
         ..ClientConfig::default()
     }

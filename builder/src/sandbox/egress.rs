@@ -174,6 +174,7 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
+    use crate::addresses::Caution;
 
     /// A proxy with a judge of the test's, a server that answers with what it got up to an empty line, and what a client
     /// hears that says `ask`, in which `{server}` stands for the server's address.
@@ -408,6 +409,19 @@ mod tests {
         let rules = behind(&[("HTTPS_PROXY", "socks5://127.0.0.1:9".to_owned())]);
         let answer = heard(rules, "CONNECT far.invalid:443 HTTP/1.1\r\n\r\n").await;
         assert!(answer.contains("HTTPS_PROXY names a SOCKS proxy"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn what_commits_name_is_judged_by_what_was_allowed() {
+        let ask = "CONNECT {server} HTTP/1.1\r\n\r\nhello\r\n\r\n";
+        let answer = heard(by(judge::OfCommits(Caution::default())), ask).await;
+        assert!(
+            answer.starts_with("HTTP/1.1 403 ") && answer.contains("STAITH_ALLOW_HOSTS=127.0.0.2:"),
+            "{answer}"
+        );
+        let allowed = by(judge::OfCommits(Caution::allowing(["127.0.0.2"])));
+        let answer = heard_at("127.0.0.2:0", allowed, ask).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     }
 
     #[tokio::test]

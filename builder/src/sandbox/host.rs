@@ -23,7 +23,11 @@ use staith_model::{Digest, Name, Tool};
 
 pub(crate) use self::directory::allowed_roots;
 use self::memory::Memory;
-pub(crate) use self::{directory::reason_not_below, memory::Stamp, packages::stamps_below};
+pub(crate) use self::{
+    directory::{reason_not_below, resolve_below},
+    memory::Stamp,
+    packages::stamps_below,
+};
 use crate::{
     engine::{Bind, EngineError, Image, Root},
     images,

@@ -3,7 +3,7 @@
 use std::fs;
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use staith_builder::{engine::Root, sandbox::find_program};
+use staith_builder::{addresses::Caution, engine::Root, sandbox::find_program};
 
 use super::{
     engine, image,
@@ -192,4 +192,31 @@ async fn a_registry_that_wants_to_know_who_asks_says_so_where_nobody_is_known() 
     registry.shelf.lock().unwrap().wants_token = Some(("a-token".to_owned(), basic));
     let refused = refusal(&engine(place.path()), &registry.name("app:1")).await;
     assert!(refused.contains("docker login"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn special_addresses_are_for_the_person_to_name() {
+    let (place, registry) = (tempfile::tempdir().unwrap(), Registry::start());
+    registry.push("1", &greeting("hello"));
+    let engine = engine(place.path());
+    let careful = engine.clone().with_caution(Caution::default());
+    let port = registry.address.port();
+    for host in ["127.0.0.1", "localhost", "127.0.0.2", "[::1]", "a.localhost"] {
+        let why = refusal(&careful, &format!("{host}:{port}/app:1")).await;
+        assert!(
+            why.contains("loopback") && why.contains(&format!("STAITH_ALLOW_HOSTS={host}:{port}")),
+            "{why}"
+        );
+    }
+    let why = refusal(&careful, "169.254.169.254/latest/meta-data:1").await;
+    assert!(why.contains("link-local"), "{why}");
+    // A number that resolvers take for this machine.
+    let why = refusal(&careful, &format!("2130706433.:{port}/app:1")).await;
+    assert!(why.contains("loopback"), "{why}");
+    assert_eq!(registry.take_asked(), Vec::<String>::new());
+    // Only what was allowed is.
+    let allowing = |hosts: &str| engine.clone().with_caution(Caution::allowing([hosts]));
+    let other_port = allowing(&format!("127.0.0.1:{}", port ^ 1));
+    assert!(refusal(&other_port, &registry.name("app:1")).await.contains("loopback"));
+    image(&allowing(&registry.address.to_string()), &registry.name("app:1")).await.unwrap();
 }

@@ -19,6 +19,7 @@ use std::{
 };
 
 use staith_builder::{
+    addresses::Caution,
     engine::{Engine as _, EngineError, Image, ImageSpec},
     sandbox::BuiltInSandbox,
 };
@@ -28,7 +29,9 @@ use support::{bench::helper, ordinary_user};
 fn engine(place: &Path) -> BuiltInSandbox {
     let shared = place.join("shared");
     std::fs::create_dir_all(&shared).unwrap();
-    BuiltInSandbox::new(helper(), place.join("state")).allowing_images_below(vec![shared])
+    let engine = BuiltInSandbox::new(helper(), place.join("state")).allowing_images_below(vec![shared]);
+    // Where the tests' own registries are.
+    engine.with_caution(Caution::allowing(["127.0.0.1"]))
 }
 
 async fn image(engine: &BuiltInSandbox, reference: &str) -> Result<Image, EngineError> {

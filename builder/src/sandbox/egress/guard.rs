@@ -54,9 +54,9 @@ impl Guard {
         self.token.expose_to(|token| format!("http://staith:{token}@{}", self.address))
     }
 
-    /// Why connections were refused or failed so far.
-    pub(crate) fn refusals(&self) -> Vec<String> {
-        self.refusals.reasons()
+    /// Why a connection was refused or failed the last time, and whether that was by rule.
+    pub(crate) fn last_refusal(&self) -> Option<(String, bool)> {
+        self.refusals.last().map(|refusal| (refusal.why.clone(), refusal.status == 403))
     }
 }
 

@@ -12,8 +12,8 @@ const MOST: usize = 10;
 /// An answer of the proxy itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
-    status: u16,
-    why: String,
+    pub(super) status: u16,
+    pub(super) why: String,
 }
 
 impl Refusal {
@@ -43,11 +43,20 @@ impl Refusal {
 
 /// Why requests of one step went nowhere.
 #[derive(Debug, Clone, Default)]
-pub(in crate::sandbox) struct Refusals(Arc<Mutex<(BTreeMap<String, u64>, u64)>>);
+pub(in crate::sandbox) struct Refusals(Arc<Mutex<Noted>>);
+
+#[derive(Debug, Default)]
+struct Noted {
+    times: BTreeMap<String, u64>,
+    others: u64,
+    last: Option<Refusal>,
+}
 
 impl Refusals {
     pub(super) fn note(&self, refusal: &Refusal) {
-        let (known, others) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Noted { times: known, others, last } =
+            &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(refusal.clone());
         if known.len() < MOST || known.contains_key(&refusal.why) {
             *known.entry(refusal.why.clone()).or_default() += 1;
         } else {
@@ -55,14 +64,13 @@ impl Refusals {
         }
     }
 
-    /// Each reason once, as far as they are remembered.
-    pub(super) fn reasons(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.keys().cloned().collect()
+    pub(super) fn last(&self) -> Option<Refusal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).last.clone()
     }
 
     /// For the log, a line each.
     pub(in crate::sandbox) fn lines(&self) -> Vec<String> {
-        let (known, others) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Noted { times: known, others, .. } = &*self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let line = |(why, times): (&String, &u64)| {
             let why: String = why.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
             let often = if *times > 1 { format!(" ({times} times)") } else { String::new() };

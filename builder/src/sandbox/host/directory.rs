@@ -54,27 +54,28 @@ pub(super) fn show(name: &Name, path: &Path, state: &Path, roots: &[PathBuf]) ->
     if !path.is_absolute() {
         return Err(refuse(format!("`{}` is not an absolute path", path.display()), "name it from `/` on"));
     }
-    // Links are resolved first, so that a link to a secret is judged as the secret.
-    let host = fs::canonicalize(path).map_err(|error| {
-        refuse(format!("{}: {error}", path.display()), "install it there, or correct `path` in runner.toml")
+    let hide = |host: &Path| match reason_to_hide(host, &homes(), state) {
+        Some(why) => {
+            let why = format!("{} {why}, which a step must not see", host.display());
+            Err(refuse(why, "name the toolchain's own directory, and nothing that holds more"))
+        }
+        None => Ok(()),
+    };
+    hide(path)?;
+    let host = resolve_below(path, roots, ROOTS_VARIABLE).map_err(|why| {
+        let remedy = format!(
+            "install it below {INSTALLED}, or, if you own this machine and trust what is there, start Staith with \
+             {ROOTS_VARIABLE} set to a folder that holds it (absolute paths, `:` between several)"
+        );
+        refuse(format!("{} {why}", path.display()), &remedy)
     })?;
+    // Again without links, so that a link to a secret is judged as the secret.
+    hide(&host)?;
     if !host.is_dir() {
         return Err(refuse(
             format!("{} is not a directory", host.display()),
             "name the directory that holds it",
         ));
-    }
-    if let Some(why) = reason_to_hide(&host, &homes(), state) {
-        let why = format!("{} {why}, which a step must not see", host.display());
-        return Err(refuse(why, "name the toolchain's own directory, and nothing that holds more"));
-    }
-    if let Some(why) = reason_not_below(&host, roots, ROOTS_VARIABLE) {
-        let why = format!("{} {why}", host.display());
-        let remedy = format!(
-            "install it below {INSTALLED}, or, if you own this machine and trust what is there, start Staith with \
-             {ROOTS_VARIABLE} set to a folder that holds it (absolute paths, `:` between several)"
-        );
-        return Err(refuse(why, &remedy));
     }
     let mut lines = Vec::new();
     packages::list(&host, usize::MAX, &mut lines);
@@ -96,6 +97,27 @@ fn homes() -> Vec<PathBuf> {
     by_system.into_iter().chain(by_environment).filter_map(|home| fs::canonicalize(home).ok()).collect()
 }
 
+/// The place itself, without links, if the machine's owner agreed to showing it. Whether something is there, and where a link
+/// leads, is told only of what the owner has allowed: who names the path may be anybody.
+pub(crate) fn resolve_below(path: &Path, roots: &[PathBuf], variable: &str) -> Result<PathBuf, String> {
+    match fs::canonicalize(path) {
+        Ok(host) => reason_not_below(&host, roots, variable).map_or(Ok(host), Err),
+        Err(error) => {
+            let above = path.ancestors().skip(1).find_map(|above| fs::canonicalize(above).ok());
+            let mut allowed = roots.iter().map(PathBuf::as_path).chain([Path::new(INSTALLED)]);
+            let is_below = |root: &Path| {
+                let root = fs::canonicalize(root).ok();
+                root.zip(above.as_ref()).is_some_and(|(root, above)| above.starts_with(root))
+            };
+            Err(if allowed.any(is_below) { format!("can't be opened: {error}") } else { not_below(variable) })
+        }
+    }
+}
+
+fn not_below(variable: &str) -> String {
+    format!("is neither below {INSTALLED} nor below a folder that {variable} allows")
+}
+
 /// Why the machine's owner did not agree to showing something, which `variable` would say; none when they did.
 pub(crate) fn reason_not_below(host: &Path, roots: &[PathBuf], variable: &str) -> Option<String> {
     // A root may be a link itself, and `host` has none.
@@ -106,7 +128,7 @@ pub(crate) fn reason_not_below(host: &Path, roots: &[PathBuf], variable: &str) -
     let below_installed =
         resolved(Path::new(INSTALLED)).is_some_and(|opt| host != opt && host.starts_with(opt));
     if !below_installed {
-        return Some(format!("is neither below {INSTALLED} nor below a folder that {variable} allows"));
+        return Some(not_below(variable));
     }
     match writable_by_all(host) {
         Ok(None) => None,
@@ -188,7 +210,7 @@ mod tests {
     fn the_reason_reaches_the_person() {
         let state = tempfile::tempdir().unwrap();
         let name = "jdk".parse().unwrap();
-        for (path, part) in [("/", "whole host"), ("jdk", "absolute"), ("/no/such", "No such file")] {
+        for (path, part) in [("/", "whole host"), ("jdk", "absolute"), ("/no/such", "neither below /opt")] {
             let Err(EngineError::ToolMissing { why, .. }) = show(&name, Path::new(path), state.path(), &[])
             else {
                 panic!("{path}")
