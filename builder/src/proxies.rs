@@ -89,6 +89,11 @@ impl Proxies {
         setting.as_ref().map(Some).map_err(Clone::clone)
     }
 
+    /// What is reached without a proxy, as it is listed.
+    pub(crate) fn none_for(&self) -> impl Iterator<Item = &str> {
+        self.none_for.iter().map(String::as_str)
+    }
+
     /// Every proxy that is set, for people: the variable's meaning and where it is, or why it can't be used.
     pub(crate) fn described(&self) -> Vec<Result<String, BadProxy>> {
         let mut all: Vec<Result<String, BadProxy>> = Vec::new();

@@ -4,20 +4,23 @@
 //! 2. `resolve`: from the two to files. `reference` and `tree`: a commit becomes a listing. `merge`: two commits do.
 //!    `walk`, `ignores` and `snapshot`: a working directory does. `submodules`: the repositories within.
 //! 3. [`Listing`]: a project's files by git's ids; `record` keeps listings on disk.
-//! 4. `pool`, `pack`, `contents` and `checkout`: a listing becomes a directory.
-//! 5. `written`: an exact source on paper, for a later run.
-//! 6. [`Globs`]: which files. [`Called`]: branch and tag of a source; `history`: what changed since another one.
+//! 4. `attributes` and `lfs`: which files git-lfs keeps elsewhere, and how they are had.
+//! 5. `pool`, `pack`, `contents` and `checkout`: a listing becomes a directory.
+//! 6. `written`: an exact source on paper, for a later run.
+//! 7. [`Globs`]: which files. [`Called`]: branch and tag of a source; `history`: what changed since another one.
 //!
 //! Repositories on this machine are read where they are, never written to, and nothing in them is run. There is no copy of
 //! them in the store: what is needed of them, the contents of the files that are checked out, is there in the pool.
 //! Repositories on other machines are fetched into mirrors, which are read in the same way.
 
+mod attributes;
 mod checkout;
 mod contents;
 mod error;
 mod globs;
 mod history;
 mod ignores;
+mod lfs;
 mod listing;
 mod merge;
 mod origin;
@@ -42,14 +45,14 @@ use std::{
 };
 
 pub(crate) use self::remote::percent_decoded;
-use self::{checkout::Writing, contents::Contents, error::at, pool::Pool};
+use self::{checkout::Writing, contents::Contents, error::at, lfs::Gathering, pool::Pool};
 pub use self::{
     error::SourceError,
     globs::{BadGlob, Globs},
     history::Called,
     listing::{FileEntry, FileMode, Listing, ObjectId},
     origin::{Origin, WorkTree},
-    remote::{FetchFailure, Reach, RemoteRepository},
+    remote::{FetchFailure, LfsFailure, Reach, RemoteRepository},
 };
 use crate::{
     layers::{Workbench, is_trusted, trust},
@@ -138,7 +141,7 @@ impl Sources {
     /// The directory can't be made or read.
     pub fn open(store: &Path, owner: Option<(u32, u32)>) -> Result<Self, SourceError> {
         // What is checked out is for steps to read. Whole repositories of others, which may be private, are not.
-        for (part, mode) in [("checkouts", 0o777), ("trees", 0o777), ("mirrors", 0o700)] {
+        for (part, mode) in [("checkouts", 0o777), ("trees", 0o777), ("mirrors", 0o700), ("lfs", 0o700)] {
             let dir = store.join(part);
             let made = fs::create_dir_all(store)
                 .and_then(|()| fs::DirBuilder::new().recursive(true).mode(mode).create(&dir));
@@ -195,7 +198,10 @@ impl Sources {
     ///
     /// # Errors
     /// A glob is malformed, a content can't be had any more, or the file system refuses.
+    ///
+    /// What git-lfs keeps of these files is fetched first, where it is not on this machine.
     pub fn checkout(&self, resolved: &Resolved, globs: &[String]) -> Result<PathBuf, SourceError> {
+        self.gather(resolved, globs, &mut |_| {})?;
         let globs = Globs::or_everything(globs)?;
         let inputs = listing::input_digest(&resolved.files, &globs);
         let key = checkout::key(&inputs, self.owner);
@@ -237,6 +243,26 @@ impl Sources {
         let mark = dir.with_extension("seen");
         self.bench.uses(&format!("checkouts/{name}"), &mark);
         (!name.contains(['/', '.']) && dir.is_dir() && is_trusted(&mark)).then_some(dir)
+    }
+
+    /// Fetches what git-lfs keeps of the files that globs match, so that [`checkout`](Self::checkout) has it; no glob means
+    /// all. Where it is on this machine already, nothing is asked of anybody.
+    ///
+    /// # Errors
+    /// A glob is malformed, or an object can't be had: [`SourceError::Lfs`] says which and why.
+    pub fn gather(
+        &self,
+        resolved: &Resolved,
+        globs: &[String],
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), SourceError> {
+        if resolved.contents.held.is_empty() {
+            return Ok(());
+        }
+        let globs = Globs::or_everything(globs)?;
+        let files = resolved.files.iter().filter(|(path, _)| globs.matches(path.as_str()));
+        let (store, bench, pool, reach) = (self.store.as_path(), &self.bench, &self.pool, &self.reach);
+        Gathering { store, bench, pool, reach }.gather(files, &resolved.contents.held, progress)
     }
 
     /// Asks for the bytes that are fetched as they come. There is no asking before: nobody says how many they will be.

@@ -60,6 +60,8 @@ pub enum Kind {
     Listing,
     /// A repository of another machine.
     Mirror,
+    /// An object of git-lfs that a server gave.
+    LargeFile,
     /// A layer of an image.
     ImageLayer,
     /// What is known of an image, or a part of one that has not come in full.
@@ -81,6 +83,7 @@ impl Kind {
             Self::Content => "file contents",
             Self::Listing => "listings",
             Self::Mirror => "mirrors",
+            Self::LargeFile => "large files",
             Self::ImageLayer => "image layers",
             Self::ImageRecord => "image records",
             Self::Package => "packages",

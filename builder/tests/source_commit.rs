@@ -191,23 +191,6 @@ fn trees_that_repeat_themselves_are_refused() {
 }
 
 #[test]
-fn pointers_of_lfs_are_refused_where_lfs_is_used() {
-    let place = Place::new();
-    let text =
-        format!("version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize 12345\n", "0".repeat(64));
-    let pointer = ("100644", &b"big.bin"[..], place.blob(&text));
-    let attributes =
-        ("100644", &b".gitattributes"[..], place.blob("*.bin filter=lfs diff=lfs merge=lfs -text\n"));
-    let refusal = place.refused(&[attributes, pointer]);
-    assert!(matches!(&refusal, SourceError::LfsPointer(paths) if paths == &["big.bin"]), "{refusal}");
-    let inner = place.tree(&[pointer]);
-    place.commit(place.tree(&[attributes, ("40000", b"app", inner)]), "main");
-    fs::create_dir_all(place.root().join("app")).unwrap();
-    let refusal = place.resolve_at("project/app", &Selection::Head).unwrap_err();
-    assert!(matches!(refusal, SourceError::LfsPointer(_)), "{refusal}");
-}
-
-#[test]
 fn somebody_elses_repository_can_be_built() {
     let place = Place::new();
     let main = place.simple("one", "main");

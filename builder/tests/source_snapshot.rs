@@ -288,11 +288,6 @@ fn what_can_not_be_built_is_refused_with_its_path() {
     place.write(".gitignore", "vendor\n");
     place.resolve();
 
-    place.write("big.bin", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n");
-    let refusal = place.resolve_at(".").unwrap_err();
-    assert!(matches!(&refusal, SourceError::LfsPointer(paths) if paths == &["big.bin"]), "{refusal}");
-    fs::remove_file(place.root().join("big.bin")).unwrap();
-
     let odd = place.root().join("sub").join(OsStr::from_bytes(b"caf\xe9"));
     fs::create_dir(place.root().join("sub")).unwrap();
     fs::write(&odd, "").unwrap();

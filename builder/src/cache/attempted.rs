@@ -10,7 +10,7 @@ use serde_json::Value;
 use staith_model::{Digest, Name, RelPath, RunId, StepOutcome};
 
 use super::{CacheError, StepCache};
-use crate::source::{BadGlob, FileEntry, FileMode, Globs, Resolved};
+use crate::source::{BadGlob, FileEntry, Globs, Resolved};
 
 /// A list of input files that is longer than this is not kept. People are told then that inputs changed, and not which.
 const LONGEST_LIST: usize = 8 << 20;
@@ -90,14 +90,8 @@ impl StepCache {
 pub fn inputs_of(source: &Resolved, globs: &[String]) -> Result<Inputs, BadGlob> {
     let globs = Globs::or_everything(globs)?;
     let matching = source.files.iter().filter(|(path, _)| globs.matches(path.as_str()));
-    let content = |(path, file): &(RelPath, FileEntry)| {
-        let mode = match file.mode {
-            FileMode::Regular => 'r',
-            FileMode::Executable => 'x',
-            FileMode::Symlink => 'l',
-        };
-        (path.clone(), format!("{}{mode}", file.blob))
-    };
+    let content =
+        |(path, file): &(RelPath, FileEntry)| (path.clone(), format!("{}{}", file.blob, file.letter()));
     Ok(matching.map(content).collect())
 }
 

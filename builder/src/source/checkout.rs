@@ -19,6 +19,7 @@ use super::{
     contents::{Contents, Opened, Reading},
     error::{SourceError, at},
     globs::Globs,
+    lfs::{Pointer, open_plainly},
     listing::{FileEntry, FileMode, Listing, ObjectId, input_digest, parents},
     pool::{Item, PLAIN_TIME, Pool},
 };
@@ -76,10 +77,38 @@ impl Writing<'_> {
             if self.pool.link(*item, &to).map_err(at("linking", &to))? {
                 continue;
             }
+            if entry.lfs {
+                self.write_large(path, entry, *item, &to)?;
+                continue;
+            }
             let content = source.content(path, entry)?;
             self.pool.insert_from(*item, &content, &to).map_err(at("writing", &to))?;
         }
         Ok(())
+    }
+
+    /// What git-lfs keeps is in the pool with another mode or for another copy of the file, or in the working directory that it
+    /// was seen in.
+    fn write_large(
+        &self,
+        path: &RelPath,
+        entry: &FileEntry,
+        item: Item,
+        to: &Path,
+    ) -> Result<(), SourceError> {
+        let on_screen = || self.contents.root.as_deref().map(|root| root.join(path.as_str()));
+        let changed = || SourceError::Changed(path.to_string());
+        let from = self.pool.any_like(item).or_else(on_screen).ok_or_else(changed)?;
+        let mut from = open_plainly(&from).map_err(at("reading", &from))?;
+        // What is in the pool was verified; what is on the screen may be something else by now.
+        let is_it = |oid, size| {
+            let id = Pointer { oid, size }.id();
+            let may_be =
+                size == entry.size && (self.contents.root.is_none() || id.is_ok_and(|id| id == entry.blob));
+            may_be.then_some((item, to))
+        };
+        let taken = self.pool.take_in(&mut from, entry.size, is_it).map_err(at("writing", to))?;
+        taken.map(drop).ok_or_else(changed)
     }
 
     /// Gives a folder or a link its owner and time.
@@ -135,7 +164,7 @@ pub(super) fn key(inputs: &Digest, owner: Option<(u32, u32)>) -> Digest {
 fn numbered<'a>(files: &[&'a (RelPath, FileEntry)]) -> Vec<(&'a (RelPath, FileEntry), Item)> {
     let mut copies: HashMap<Item, u32> = HashMap::with_capacity(files.len());
     let number = |file: &&'a (RelPath, FileEntry)| {
-        let first = Item::first(file.1.blob, file.1.mode);
+        let first = Item::first(&file.1);
         let copy = copies.entry(first).or_default();
         let item = Item { copy: *copy, ..first };
         *copy += 1;

@@ -11,6 +11,7 @@ use staith_model::RelPath;
 use super::{
     error::{SourceError, git},
     ignores::common_dir,
+    lfs::Held,
     listing::{FileEntry, ObjectId},
     pack::{PackReader, Packs},
     pool::Pool,
@@ -25,6 +26,8 @@ pub(super) struct Contents {
     pub(super) repositories: Vec<Kept>,
     /// A working directory that may still have them.
     pub(super) root: Option<PathBuf>,
+    /// What the repositories have given to git-lfs.
+    pub(super) held: Vec<Held>,
 }
 
 impl Contents {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{BadGlob, FetchFailure};
+use super::{BadGlob, FetchFailure, LfsFailure};
 use crate::upkeep::{NoRoom, is_over_budget};
 
 /// Why a source could not be had.
@@ -98,9 +98,19 @@ pub enum SourceError {
         /// Why not.
         source: Box<SourceError>,
     },
-    /// Files whose contents git-lfs keeps elsewhere.
-    #[error("{} held by git-lfs, which the repository does not contain: {}", count_of(.0), some_of(.0))]
-    LfsPointer(Vec<String>),
+    /// The content of a file that git-lfs keeps can't be had.
+    #[error("`{}` is kept by git-lfs as the object {oid}, which can't be had: {why}", .path.escape_debug())]
+    Lfs {
+        /// The file.
+        path: String,
+        /// The object, as 64 hexadecimal digits.
+        oid: String,
+        /// Why not.
+        why: Box<LfsFailure>,
+    },
+    /// A file that a program of the project's own has changed before git-lfs stored it.
+    #[error("`{}` is kept by git-lfs with an extension, which would be a program to run", .0.escape_debug())]
+    LfsExtension(String),
     /// A name that is not UTF-8.
     #[error("the name `{0}` is not UTF-8")]
     NotUtf8(String),
@@ -201,7 +211,8 @@ impl SourceError {
             ),
             Self::Submodule { remedy, .. } => remedy.clone(),
             Self::InSubmodule { source, .. } => return source.remedy(),
-            Self::LfsPointer(_) => {
+            Self::Lfs { why, .. } => why.remedy(),
+            Self::LfsExtension(_) => {
                 "Run `git lfs pull` and build the working directory as it is, without --ref or --clean."
                     .into()
             }
@@ -234,14 +245,6 @@ fn some_of(all: &[String]) -> String {
     match all.len().saturating_sub(SHOWN) {
         0 => shown.join(", "),
         more => format!("{} and {more} more", shown.join(", ")),
-    }
-}
-
-fn count_of(all: &[String]) -> String {
-    if all.len() == 1 {
-        "the content of one file is".to_owned()
-    } else {
-        format!("the contents of {} files are", all.len())
     }
 }
 

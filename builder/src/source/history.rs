@@ -128,8 +128,8 @@ fn differing(before: &Listing, now: &Listing) -> Vec<RelPath> {
         };
         let old = if order.is_le() { before.next() } else { None };
         let new = if order.is_ge() { now.next() } else { None };
-        let is_same =
-            old.map(|(_, file)| (file.blob, file.mode)) == new.map(|(_, file)| (file.blob, file.mode));
+        let is_same = old.map(|(_, file)| (file.blob, file.letter()))
+            == new.map(|(_, file)| (file.blob, file.letter()));
         if !is_same {
             paths.extend(old.or(new).map(|(path, _)| path.clone()));
         }
@@ -150,6 +150,7 @@ mod tests {
             blob: ObjectId::of(ObjectType::Blob, &[*content]).unwrap(),
             mode: FileMode::Regular,
             size: 1,
+            lfs: false,
         };
         files.iter().map(|(path, content)| (path.as_str().try_into().unwrap(), entry(content))).collect()
     }

@@ -59,15 +59,6 @@ pub enum FileMode {
 }
 
 impl FileMode {
-    /// One letter, stable: part of digests and file names.
-    pub(super) const fn letter(self) -> char {
-        match self {
-            Self::Regular => 'r',
-            Self::Executable => 'x',
-            Self::Symlink => 'l',
-        }
-    }
-
     const fn in_tree(self) -> &'static str {
         match self {
             Self::Regular => "100644",
@@ -86,6 +77,23 @@ pub struct FileEntry {
     pub mode: FileMode,
     /// Its length in bytes.
     pub size: u64,
+    /// Whether git-lfs keeps the content. `blob` is then the id of the pointer in its place, which stands for the content in
+    /// git's trees; `size` is that of the content.
+    pub lfs: bool,
+}
+
+impl FileEntry {
+    /// One letter, stable: part of digests and file names. What git-lfs keeps has another one, because the same id stands
+    /// for the pointer itself where it is a plain file.
+    pub(crate) const fn letter(&self) -> char {
+        match (self.mode, self.lfs) {
+            (FileMode::Regular, false) => 'r',
+            (FileMode::Regular, true) => 'R',
+            (FileMode::Executable, false) => 'x',
+            (FileMode::Executable, true) => 'X',
+            (FileMode::Symlink, _) => 'l',
+        }
+    }
 }
 
 /// A project's files, sorted by path, without duplicates; no file's path leads through another file.
@@ -183,15 +191,10 @@ pub(super) fn input_digest(files: &Listing, globs: &Globs) -> Digest {
     for (path, entry) in files.iter().filter(|(path, _)| globs.matches(path.as_str())) {
         // No path holds a NUL and the rest has a fixed length, so two lists never give the same bytes.
         stream.update(path.as_str().as_bytes());
-        stream.update(&[0, entry.mode.letter() as u8]);
+        stream.update(&[0, entry.letter() as u8]);
         stream.update(&entry.blob.0);
     }
     stream.finish()
-}
-
-/// Whether these are the first bytes of a pointer that git-lfs puts in a file's place.
-pub(super) fn is_lfs_pointer(bytes: &[u8]) -> bool {
-    bytes.len() <= 1024 && bytes.starts_with(b"version https://git-lfs.github.com/spec/")
 }
 
 #[cfg(test)]
@@ -200,7 +203,10 @@ mod tests {
 
     fn file(path: &str) -> (RelPath, FileEntry) {
         let blob = ObjectId::of(ObjectType::Blob, path.as_bytes()).unwrap();
-        (path.try_into().unwrap(), FileEntry { blob, mode: FileMode::Regular, size: path.len() as u64 })
+        (
+            path.try_into().unwrap(),
+            FileEntry { blob, mode: FileMode::Regular, size: path.len() as u64, lfs: false },
+        )
     }
 
     #[test]

@@ -7,6 +7,7 @@ use staith_model::RelPath;
 
 use super::{
     error::{SourceError, at, git},
+    listing::FileEntry,
     pool::{Item, Pool},
     record::Record,
     reference,
@@ -25,6 +26,8 @@ pub(super) struct Merged {
     pub(super) notice: String,
     /// The .gitmodules file at the top.
     pub(super) declarations: Vec<u8>,
+    /// The .lfsconfig file at the top.
+    pub(super) lfs_config: Vec<u8>,
 }
 
 /// Merges `head` into `base`, as git's own merge does. Files that the merge writes anew go into the pool: no repository has
@@ -53,12 +56,16 @@ pub(super) fn merged(
         commit: theirs.id().to_string(),
     })?;
     keep_new(&repository, git_dir, &record, pool)?;
-    let declarations = index.get_path(Path::new(".gitmodules"), 0);
-    let declarations = declarations.and_then(|entry| repository.find_blob(entry.id).ok());
+    let at_the_top = |name: &str| {
+        let entry = index.get_path(Path::new(name), 0).filter(|entry| entry.mode & 0o170_000 == 0o100_000);
+        let blob = entry.and_then(|entry| repository.find_blob(entry.id).ok());
+        blob.map(|blob| blob.content().to_vec()).unwrap_or_default()
+    };
     let (theirs, ours) = (theirs.id(), ours.id());
     Ok(Merged {
         head: theirs,
-        declarations: declarations.map(|blob| blob.content().to_vec()).unwrap_or_default(),
+        declarations: at_the_top(".gitmodules"),
+        lfs_config: at_the_top(".lfsconfig"),
         differs: alone.is_none_or(|alone| record.tree != alone.tree.into()),
         record,
         notice: format!("what runs is `{head}` ({}) merged into `{base}` ({})", short(theirs), short(ours)),
@@ -88,7 +95,8 @@ fn keep_new(merged: &Repository, git_dir: &Path, record: &Record, pool: &Pool) -
     let made = merged.odb().map_err(git(doing, git_dir))?;
     for file in &record.files {
         let id = file.entry.blob.oid().map_err(git(doing, git_dir))?;
-        let item = Item::first(file.entry.blob, file.entry.mode);
+        // Of what git-lfs keeps, the pointer is what a merge may have made.
+        let item = Item::first(&FileEntry { lfs: false, ..file.entry });
         if known.exists_ext(id, OdbLookupFlags::NO_REFRESH) || pool.has(item) {
             continue;
         }

@@ -7,7 +7,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, Read, Write as _},
     os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -20,9 +20,9 @@ use rustix::{
     io::Errno,
 };
 
-use staith_model::Digest;
+use staith_model::{Digest, DigestStream};
 
-use super::listing::{FileMode, ObjectId};
+use super::listing::{FileEntry, FileMode, ObjectId};
 use crate::{
     layers::Workbench,
     upkeep::{Allowance, Room, allowed, whole_blocks},
@@ -56,13 +56,15 @@ pub(super) fn content_time(blob: ObjectId) -> Timestamps {
 pub(super) struct Item {
     pub(super) blob: ObjectId,
     pub(super) executable: bool,
+    /// Whether the id is that of a pointer, for whose content it stands.
+    pub(super) lfs: bool,
     /// Counts equal files of one tree, from 0.
     pub(super) copy: u32,
 }
 
 impl Item {
-    pub(super) fn first(blob: ObjectId, mode: FileMode) -> Self {
-        Self { blob, executable: mode == FileMode::Executable, copy: 0 }
+    pub(super) fn first(entry: &FileEntry) -> Self {
+        Self { blob: entry.blob, executable: entry.mode == FileMode::Executable, lfs: entry.lfs, copy: 0 }
     }
 }
 
@@ -154,7 +156,12 @@ impl Pool {
     fn path(&self, item: Item) -> PathBuf {
         let id = item.blob.to_string();
         let (folder, rest) = id.split_at(2);
-        let mode = if item.executable { 'x' } else { 'r' };
+        let mode = match (item.executable, item.lfs) {
+            (false, false) => 'r',
+            (true, false) => 'x',
+            (false, true) => 'R',
+            (true, true) => 'X',
+        };
         self.dir.join(folder).join(format!("{rest}{mode}{}", item.copy))
     }
 
@@ -170,8 +177,9 @@ impl Pool {
             Err(Errno::NOENT) => Ok(false),
             // An inode has a limited number of links.
             Err(Errno::MLINK) => {
-                let bytes = fs::read(&from)?;
-                self.place(item, &bytes, to).map(|()| true)
+                let mut from = File::open(from)?;
+                let copied = self.take_in(&mut from, u64::MAX, |_, _| Some((item, to.to_owned())))?;
+                Ok(copied.is_some())
             }
             Err(error) => Err(error.into()),
         }
@@ -179,7 +187,7 @@ impl Pool {
 
     /// The content, if some item with it is here.
     pub(super) fn read(&self, blob: ObjectId) -> Option<Vec<u8>> {
-        let item = |executable| Item { blob, executable, copy: 0 };
+        let item = |executable| Item { blob, executable, lfs: false, copy: 0 };
         [false, true].into_iter().find_map(|executable| fs::read(self.path(item(executable))).ok())
     }
 
@@ -195,6 +203,51 @@ impl Pool {
         let file = File::options().write(true).create_new(true).mode(0o600).open(to)?;
         self.fill(&file, item, bytes)?;
         accept_existing(linkat(CWD, to, CWD, self.path(item), AtFlags::empty()))
+    }
+
+    /// A file of the pool with the item's content, whatever its mode and however often it was copied.
+    pub(super) fn any_like(&self, item: Item) -> Option<PathBuf> {
+        let like = |executable| self.path(Item { executable, copy: 0, ..item });
+        [false, true].into_iter().map(like).find(|path| path.is_file())
+    }
+
+    /// Where an item is, or would be.
+    pub(super) fn place_of(&self, item: Item) -> PathBuf {
+        self.path(item)
+    }
+
+    /// Takes in a content of any length, piece by piece: at most `limit` bytes of it, and then what `judge` makes of its
+    /// digest and length: which item it is and where it goes, or nothing. Whatever goes there is there whole or not at all.
+    pub(super) fn take_in<T>(
+        &self,
+        from: &mut dyn Read,
+        limit: u64,
+        judge: impl FnOnce(Digest, u64) -> Option<(Item, T)>,
+    ) -> io::Result<Option<T>>
+    where
+        T: AsRef<Path>,
+    {
+        let fresh = self.bench.fresh_path();
+        let taken = self.take_to(&fresh, from, limit, judge);
+        match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => taken,
+        }
+    }
+
+    fn take_to<T: AsRef<Path>>(
+        &self,
+        fresh: &Path,
+        from: &mut dyn Read,
+        limit: u64,
+        judge: impl FnOnce(Digest, u64) -> Option<(Item, T)>,
+    ) -> io::Result<Option<T>> {
+        let file = File::options().write(true).create_new(true).mode(0o600).open(fresh)?;
+        let (hash, length) = copy_hashed(from, &file, limit)?;
+        let Some((item, to)) = judge(hash, length) else { return Ok(None) };
+        self.dress(&file, item)?;
+        accept_existing(linkat(CWD, fresh, CWD, to.as_ref(), AtFlags::empty()))?;
+        Ok(Some(to))
     }
 
     fn place(&self, item: Item, bytes: &[u8], to: &Path) -> io::Result<()> {
@@ -221,11 +274,34 @@ impl Pool {
 
     fn fill(&self, mut file: &File, item: Item, bytes: &[u8]) -> io::Result<()> {
         file.write_all(bytes)?;
+        self.dress(file, item)
+    }
+
+    /// Gives a file its owner, mode and time.
+    fn dress(&self, file: &File, item: Item) -> io::Result<()> {
         if let Some((uid, gid)) = self.owner {
             fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)))?;
         }
         fchmod(file, Mode::from_raw_mode(if item.executable { 0o755 } else { 0o644 }))?;
         Ok(futimens(file, &content_time(item.blob))?)
+    }
+}
+
+/// Copies at most so many bytes and one more, which tells too many from just enough. What came, and how much.
+pub(super) fn copy_hashed(from: &mut dyn Read, mut to: &File, limit: u64) -> io::Result<(Digest, u64)> {
+    let (mut hash, mut bytes, mut length) = (DigestStream::new(), vec![0; 256 * 1024], 0_u64);
+    let mut from = from.take(limit.saturating_add(1));
+    loop {
+        match from.read(&mut bytes) {
+            Ok(0) => return Ok((hash.finish(), length)),
+            Ok(read) => {
+                hash.update(&bytes[..read]);
+                to.write_all(&bytes[..read])?;
+                length += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -2,7 +2,10 @@
 
 use staith_model::{Digest, RelPath};
 
-use super::listing::{FileEntry, FileMode, ObjectId};
+use super::{
+    lfs::Pointer,
+    listing::{FileEntry, FileMode, ObjectId},
+};
 
 /// How a file looked to `lstat`. While it looks the same its content is the same, unless it was [racy](Self::is_racy).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -43,9 +46,11 @@ pub(super) struct Record {
     /// Submodules whose files are not among `files`.
     pub(super) links: Vec<Link>,
     pub(super) notices: Vec<String>,
+    /// What the pointers of git-lfs among `files` stand for, by their ids; not those whose contents were there.
+    pub(super) pointers: Vec<(ObjectId, Pointer)>,
 }
 
-const MAGIC: &[u8] = b"staith listing 2\n";
+const MAGIC: &[u8] = b"staith listing 3\n";
 
 impl Record {
     /// The record as bytes, with a digest that finds torn ones out.
@@ -55,7 +60,7 @@ impl Record {
         put_count(&mut body, self.files.len());
         for file in &self.files {
             put_text(&mut body, file.path.as_str());
-            body.push(file.entry.mode.letter() as u8);
+            body.push(file.entry.letter() as u8);
             body.extend(file.entry.blob.0);
             body.extend(file.entry.size.to_le_bytes());
             body.extend(file.stamp.modified_ns.to_le_bytes());
@@ -69,6 +74,12 @@ impl Record {
         }
         put_count(&mut body, self.notices.len());
         self.notices.iter().for_each(|notice| put_text(&mut body, notice));
+        put_count(&mut body, self.pointers.len());
+        for (blob, pointer) in &self.pointers {
+            body.extend(blob.0);
+            body.extend(pointer.oid.as_bytes());
+            body.extend(pointer.size.to_le_bytes());
+        }
         [MAGIC, Digest::of(&body).as_bytes(), &body].concat()
     }
 
@@ -83,7 +94,8 @@ impl Record {
         let files = (0..rest.count()?).map(|_| rest.file()).collect::<Option<_>>()?;
         let links = (0..rest.count()?).map(|_| rest.link()).collect::<Option<_>>()?;
         let notices = (0..rest.count()?).map(|_| rest.text().map(str::to_owned)).collect::<Option<_>>()?;
-        rest.0.is_empty().then_some(Self { tree, files, links, notices })
+        let pointers = (0..rest.count()?).map(|_| rest.pointer()).collect::<Option<_>>()?;
+        rest.0.is_empty().then_some(Self { tree, files, links, notices, pointers })
     }
 }
 
@@ -121,17 +133,23 @@ impl<'a> Bytes<'a> {
         Some(Link { path, commit: ObjectId(self.array()?) })
     }
 
+    fn pointer(&mut self) -> Option<(ObjectId, Pointer)> {
+        let blob = ObjectId(self.array()?);
+        let oid = Digest::from_bytes(self.array()?);
+        Some((blob, Pointer { oid, size: u64::from_le_bytes(self.array()?) }))
+    }
+
     fn file(&mut self) -> Option<Recorded> {
         let path = RelPath::try_from(self.text()?).ok()?;
         let [mode] = self.array()?;
-        let mode = match mode {
-            b'r' => FileMode::Regular,
-            b'x' => FileMode::Executable,
-            b'l' => FileMode::Symlink,
+        let (mode, lfs) = match mode {
+            b'r' | b'R' => (FileMode::Regular, mode == b'R'),
+            b'x' | b'X' => (FileMode::Executable, mode == b'X'),
+            b'l' => (FileMode::Symlink, false),
             _ => return None,
         };
         let blob = ObjectId(self.array()?);
-        let entry = FileEntry { blob, mode, size: u64::from_le_bytes(self.array()?) };
+        let entry = FileEntry { blob, mode, size: u64::from_le_bytes(self.array()?), lfs };
         let stamp = Stamp {
             modified_ns: i64::from_le_bytes(self.array()?),
             changed_ns: i64::from_le_bytes(self.array()?),
@@ -148,17 +166,29 @@ mod tests {
 
     fn any_record() -> impl Strategy<Value = Record> {
         let mode = prop::sample::select(vec![FileMode::Regular, FileMode::Executable, FileMode::Symlink]);
-        let file = ("[a-zé\n]{1,5}(/[b.]x){0,2}", mode, any::<[u8; 20]>(), any::<(u64, i64, i64, u64)>());
-        let file = file.prop_map(|(path, mode, blob, (size, modified_ns, changed_ns, inode))| Recorded {
-            path: path.try_into().unwrap(),
-            entry: FileEntry { blob: ObjectId(blob), mode, size },
-            stamp: Stamp { modified_ns, changed_ns, inode },
-        });
+        let file =
+            ("[a-zé\n]{1,5}(/[b.]x){0,2}", mode, any::<[u8; 20]>(), any::<(u64, i64, i64, u64, bool)>());
+        let file =
+            file.prop_map(|(path, mode, blob, (size, modified_ns, changed_ns, inode, lfs))| Recorded {
+                path: path.try_into().unwrap(),
+                entry: FileEntry { blob: ObjectId(blob), mode, size, lfs: lfs && mode != FileMode::Symlink },
+                stamp: Stamp { modified_ns, changed_ns, inode },
+            });
         let link = ("[a-z]{1,5}", any::<[u8; 20]>())
             .prop_map(|(path, commit)| Link { path: path.try_into().unwrap(), commit: ObjectId(commit) });
         let (files, links) = (prop::collection::vec(file, 0..6), prop::collection::vec(link, 0..3));
-        (any::<[u8; 20]>(), files, links, prop::collection::vec(".{0,9}", 0..3))
-            .prop_map(|(tree, files, links, notices)| Record { tree: ObjectId(tree), files, links, notices })
+        let pointer = any::<([u8; 20], [u8; 32], u64)>()
+            .prop_map(|(blob, oid, size)| (ObjectId(blob), Pointer { oid: Digest::from_bytes(oid), size }));
+        let notices = prop::collection::vec(".{0,9}", 0..3);
+        (any::<[u8; 20]>(), files, links, notices, prop::collection::vec(pointer, 0..3)).prop_map(
+            |(tree, files, links, notices, pointers)| Record {
+                tree: ObjectId(tree),
+                files,
+                links,
+                notices,
+                pointers,
+            },
+        )
     }
 
     proptest! {

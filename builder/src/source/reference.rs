@@ -6,8 +6,8 @@ use git2::{Commit, ErrorCode, Oid, Repository};
 use staith_model::RelPath;
 
 use super::{
+    attributes::{self, AttributeFile},
     error::{SourceError, git},
-    tree::mentions_lfs,
 };
 
 /// A commit and the tree of a folder in it.
@@ -15,8 +15,8 @@ use super::{
 pub(super) struct Found {
     pub(super) commit: Oid,
     pub(super) tree: Oid,
-    /// A .gitattributes above the folder hands files to git-lfs.
-    pub(super) lfs_above: bool,
+    /// The .gitattributes files above the folder that may hand files to git-lfs.
+    pub(super) attributes_above: Vec<AttributeFile>,
 }
 
 /// The commit that HEAD names, or `None` before the first commit.
@@ -96,17 +96,21 @@ pub(super) fn folder_of(
     place: &Path,
 ) -> Result<Found, SourceError> {
     let mut tree = commit.tree().map_err(git("reading the commit's tree", place))?;
-    let mut lfs_above = false;
+    let (mut attributes_above, mut above) = (Vec::new(), String::new());
     for part in folder.map(RelPath::as_str).into_iter().flat_map(|folder| folder.split('/')) {
-        if let Some(attributes) = tree.get_name(".gitattributes") {
-            let blob = repository.find_blob(attributes.id());
-            lfs_above |= blob.is_ok_and(|blob| mentions_lfs(blob.content()));
+        let attributes =
+            tree.get_name(".gitattributes").filter(|found| found.filemode_raw() & 0o170_000 == 0o100_000);
+        if let Some(blob) = attributes.and_then(|found| repository.find_blob(found.id()).ok())
+            && attributes::may_matter(blob.content())
+        {
+            attributes_above.push((above.clone(), blob.content().to_vec()));
         }
+        above = if above.is_empty() { part.to_owned() } else { format!("{above}/{part}") };
         let inner = tree.get_name(part).and_then(|entry| repository.find_tree(entry.id()).ok());
         tree = inner.ok_or_else(|| SourceError::FolderNotInCommit {
             folder: folder.map(ToString::to_string).unwrap_or_default(),
             commit: commit.id().to_string(),
         })?;
     }
-    Ok(Found { commit: commit.id(), tree: tree.id(), lfs_above })
+    Ok(Found { commit: commit.id(), tree: tree.id(), attributes_above })
 }

@@ -6,13 +6,15 @@
 //!    a new one lacks, which is everything, received on all cores.
 //! 3. `bridge`: the library knows neither TLS nor ssh, so it is pointed at a door on loopback. Behind the door:
 //! 4. `web` with `tls` and `credentials`, or `pipe`, which runs ssh.
-//! 5. [`FetchFailure`]: why it did not work, and what to do.
+//! 5. `lfs`: the objects that git-lfs keeps beside a repository.
+//! 6. [`FetchFailure`]: why it did not work, and what to do.
 
 mod address;
 mod bridge;
 mod credentials;
 mod failure;
 mod first;
+mod lfs;
 mod mirror;
 mod pipe;
 mod tls;
@@ -20,8 +22,11 @@ mod web;
 
 use std::{env, path::PathBuf, sync::Mutex, time::Duration};
 
+use crate::addresses::Caution;
+
 pub(crate) use self::address::percent_decoded;
-pub use self::{address::RemoteRepository, failure::FetchFailure};
+pub(super) use self::lfs::{LargeFiles, Named, WantedObject};
+pub use self::{address::RemoteRepository, failure::FetchFailure, lfs::LfsFailure};
 use self::{
     address::Way,
     bridge::FarSide,
@@ -43,11 +48,13 @@ pub struct Reach {
     pub certificates: Option<PathBuf>,
     /// A fetch is given up when nothing comes for so long.
     pub stall: Duration,
+    /// Which special addresses commits and servers may name.
+    pub caution: Caution,
 }
 
 impl Default for Reach {
     fn default() -> Self {
-        Self { ssh_command: None, certificates: None, stall: STALL }
+        Self { ssh_command: None, certificates: None, stall: STALL, caution: Caution::default() }
     }
 }
 
@@ -55,12 +62,13 @@ impl Reach {
     /// As the environment of this process says.
     pub fn from_environment() -> Self {
         let ssh_command = env::var("GIT_SSH_COMMAND").ok().filter(|command| !command.trim().is_empty());
-        Self { ssh_command, ..Self::default() }
+        Self { ssh_command, caution: Caution::from_environment(), ..Self::default() }
     }
 
     fn to(&self, remote: &RemoteRepository) -> Result<Box<dyn FarSide>, FetchFailure> {
+        let caution = remote.judge(&self.caution)?;
         let pipe = match &remote.way {
-            Way::Web(web) => return Ok(Box::new(WebServer::new(web, self)?)),
+            Way::Web(web) => return Ok(Box::new(WebServer::new(web, self, caution)?)),
             Way::Ssh { user, host, path } => {
                 Pipe::Ssh { user: user.clone(), host: host.clone(), path: path.clone() }
             }

@@ -6,12 +6,13 @@ use std::{
 };
 
 use git2::Oid;
-use staith_model::{RelPath, Source};
+use staith_model::{Digest, RelPath, Source};
 
 use super::{
     Progress, Resolved, Selection, Sources,
     contents::{Contents, Kept},
     error::{SourceError, at, git},
+    lfs::{Held, Pointer},
     listing::{Listing, ObjectId, checked},
     merge,
     origin::{Origin, WorkTree},
@@ -46,6 +47,8 @@ struct Selected {
     record: Record,
     differs: bool,
     declarations: Vec<u8>,
+    /// The .lfsconfig at the top.
+    lfs_config: Vec<u8>,
 }
 
 impl Sources {
@@ -92,7 +95,8 @@ impl Sources {
         let source = Source { tree: record.tree.to_string(), commit, dirty: committed != Some(record.tree) };
         let repository = tree.map(|tree| Kept { git_dir: tree.git_dir.clone(), is_mirror: false });
         let repositories = repository.into_iter().collect();
-        let contents = Contents { repositories, root: Some(root.to_owned()) };
+        let held = tree.map_or_else(Vec::new, |tree| held_on_screen(tree, &record.pointers));
+        let contents = Contents { repositories, root: Some(root.to_owned()), held };
         let (files, notices) = parts(record);
         Ok(Resolved { source, files, notices, contents })
     }
@@ -129,6 +133,7 @@ impl Sources {
             _ => self.committed(place, selection)?,
         };
         let links = std::mem::take(&mut selected.record.links);
+        let held = Held::of(place.git_dir, place.remote, &selected.lfs_config, &selected.record.pointers);
         let source = Source {
             tree: selected.record.tree.to_string(),
             commit: Some(selected.commit.to_string()),
@@ -136,7 +141,8 @@ impl Sources {
         };
         let (files, notices) = parts(selected.record);
         let kept = Kept { git_dir: place.git_dir.to_owned(), is_mirror: place.remote.is_some() };
-        let contents = Contents { repositories: vec![kept], root: None };
+        let held = held.into_iter().collect();
+        let contents = Contents { repositories: vec![kept], root: None, held };
         let mut resolved = Resolved { source, files, notices, contents };
         self.add_submodules(&mut resolved, &links, place, &selected.declarations, descent)?;
         (descent.progress)(Progress { files: resolved.files.len(), ..Progress::default() });
@@ -148,7 +154,7 @@ impl Sources {
         let mut record = merged.record;
         record.notices.push(merged.notice);
         let (commit, differs, declarations) = (merged.head, merged.differs, merged.declarations);
-        Ok(Selected { commit, record, differs, declarations })
+        Ok(Selected { commit, record, differs, declarations, lfs_config: merged.lfs_config })
     }
 
     fn committed(&self, place: &Place<'_>, selection: &Selection) -> Result<Selected, SourceError> {
@@ -161,23 +167,26 @@ impl Sources {
             }
         };
         let found = reference::folder_of(&repository, &commit, place.folder, place.name)?;
-        let cache = self.store.join("trees").join(found.tree.to_string());
+        let cache = self.store.join("trees").join(listing_name(&found, place));
         let known = fs::read(&cache).ok().and_then(|bytes| Record::from_bytes(&bytes));
         let record = match known.filter(|record| record.tree == ObjectId::from(found.tree)) {
             Some(record) => record,
             None => {
-                let record = tree::read_tree(place.git_dir, found.tree, found.lfs_above)?;
+                let record = tree::read_tree(place.git_dir, &found, place.folder)?;
                 self.write(&cache, &record.to_bytes()).map_err(at("writing", &cache))?;
                 record
             }
         };
-        let declarations = if record.links.is_empty() {
-            Vec::new()
-        } else {
+        let at_the_top = |name, is_needed: bool| {
+            if !is_needed {
+                return Ok(Vec::new());
+            }
             let top = commit.tree().map_err(git("reading the commit's tree", place.name))?;
-            submodules::declarations(&repository, &top, place.git_dir)?
+            submodules::file_at_the_top(&repository, &top, place.git_dir, name)
         };
-        Ok(Selected { commit: found.commit, record, differs: false, declarations })
+        let declarations = at_the_top(".gitmodules", !record.links.is_empty())?;
+        let lfs_config = at_the_top(".lfsconfig", !record.pointers.is_empty())?;
+        Ok(Selected { commit: found.commit, record, differs: false, declarations, lfs_config })
     }
 
     /// Adds the files of submodules, at the commits that the tree records, and of their submodules.
@@ -189,7 +198,8 @@ impl Sources {
         declarations: &[u8],
         descent: &mut Descent<'_>,
     ) -> Result<(), SourceError> {
-        let parent = Parent { git_dir: place.git_dir, remote: place.remote, declarations };
+        let caution = &self.reach.caution;
+        let parent = Parent { git_dir: place.git_dir, remote: place.remote, declarations, caution };
         for link in links {
             let path = submodules::below(place.folder, &link.path);
             if descent.depth >= submodules::DEEPEST || descent.left == 0 {
@@ -215,6 +225,7 @@ impl Sources {
                 .notices
                 .extend(inner.notices.iter().map(|notice| format!("in `{}`: {notice}", link.path)));
             resolved.contents.repositories.extend(inner.contents.repositories);
+            resolved.contents.held.extend(inner.contents.held);
         }
         if !links.is_empty() {
             resolved.files = checked(std::mem::take(&mut resolved.files))?;
@@ -242,6 +253,26 @@ impl Sources {
         let new: PathBuf = self.bench.fresh_path();
         fs::write(&new, bytes).and_then(|()| fs::rename(&new, path))
     }
+}
+
+/// What a listing is remembered as. What is above the folder of a project has a say in what git-lfs keeps of it, and so has
+/// what the repository's owner has set.
+fn listing_name(found: &reference::Found, place: &Place<'_>) -> String {
+    let own = tree::own_attributes(place.git_dir);
+    if found.attributes_above.is_empty() && own.is_none() {
+        return found.tree.to_string();
+    }
+    let said = (place.folder.map(ToString::to_string), &found.attributes_above, own);
+    format!("{}-{}", found.tree, Digest::of_value("staith.attributes.v1", &said).hex())
+}
+
+/// What the repository around a working directory has given to git-lfs. What its submodules have is found there as well, as
+/// far as they share a server.
+fn held_on_screen(tree: &WorkTree, pointers: &[(ObjectId, Pointer)]) -> Vec<Held> {
+    let config = tree.top.join(".lfsconfig");
+    let is_file = fs::symlink_metadata(&config).is_ok_and(|found| found.is_file() && found.len() < 1 << 20);
+    let config = is_file.then(|| fs::read(config).ok()).flatten().unwrap_or_default();
+    Held::of(&tree.git_dir, None, &config, pointers).into_iter().collect()
 }
 
 const TOO_MANY: &str = "Take the files that the build needs into the repository itself.";

@@ -13,16 +13,20 @@ use git2::ObjectType;
 use rustix::fs::OFlags;
 use staith_model::RelPath;
 
+use crate::upkeep::whole_blocks;
+
 use super::{
     Progress,
+    attributes::{self, AttributeFile, Attributes},
     error::{SourceError, at, git},
-    listing::{FileEntry, FileMode, Listing, ObjectId, case_clashes, is_lfs_pointer, parents, tree_id},
+    lfs::{LARGEST_OBJECT, LONGEST_POINTER, Pointer, PointerRead},
+    listing::{FileEntry, FileMode, Listing, ObjectId, case_clashes, parents, tree_id},
     origin::WorkTree,
     pool::{Item, Pool},
     record::{Link, Record, Recorded, Stamp},
     reference,
-    tree::open,
-    walk::{Nested, Seen, walk},
+    tree::{open, own_attributes, too_many_rules},
+    walk::{Nested, Seen, Walked, walk},
 };
 use crate::cores::{self, MANY};
 
@@ -51,7 +55,8 @@ pub(super) fn snapshot(
     let is_large = fs::metadata(&cache).map_or(true, |notes| notes.len() > LONG_NOTES);
     let (old, walked) = cores::both(is_large, remember, || walk(root, tree, store, is_large));
     let walked = walked?;
-    let remembered = pair(old.as_ref().map_or(&[], |old| &old.files), &walked.files);
+    let filters = Filters::of(root, tree, &walked)?;
+    let remembered = pair(old.as_ref().map_or(&[], |old| &old.files), &walked.files, &filters);
     let to_read = to_read(&walked.files, &remembered);
     progress(to_read);
     let unchanged =
@@ -64,16 +69,28 @@ pub(super) fn snapshot(
         return Ok(old);
     }
     let is_much = is_large || to_read.files_to_read > FEW_FILES || to_read.bytes_to_read > FEW_BYTES;
+    let reading = Reading { root, pool, looked_at, filters: &filters };
     let read = |(seen, remembered): &(&Seen, &Option<FileEntry>)| match remembered {
-        Some(entry) => Ok(Some(Recorded { path: seen.path.clone(), entry: *entry, stamp: seen.stamp })),
-        None => read_file(root, seen, pool, looked_at),
+        Some(entry) => {
+            let file = Recorded { path: seen.path.clone(), entry: *entry, stamp: seen.stamp };
+            Ok(Some(ReadFile { file, pointer: None }))
+        }
+        None => reading.read_file(seen),
     };
     let pairs: Vec<_> = walked.files.iter().zip(&remembered).collect();
-    let files: Result<Vec<Option<Recorded>>, SourceError> = cores::each(&pairs, is_much, read);
-    let files: Vec<Recorded> = files?.into_iter().flatten().collect();
+    let files: Result<Vec<Option<ReadFile>>, SourceError> = cores::each(&pairs, is_much, read);
+    let (files, pointers): (Vec<Recorded>, Vec<Option<(ObjectId, Pointer)>>) =
+        files?.into_iter().flatten().map(|read| (read.file, read.pointer)).unzip();
+    let pointers: Vec<_> = pointers.into_iter().flatten().collect();
     let listing: Listing = files.iter().map(|file| (file.path.clone(), file.entry)).collect();
     let tree = tree_with(&listing, &walked.nested)?;
-    let mut record = Record { tree, files, links: Vec::new(), notices: case_clashes(&listing) };
+    let mut notices = case_clashes(&listing);
+    if let count @ 1.. = pointers.len() {
+        let files =
+            if count == 1 { "1 file is a pointer".to_owned() } else { format!("{count} files are pointers") };
+        notices.push(format!("{files} of git-lfs in the working directory; the contents are taken from where git-lfs keeps them"));
+    }
+    let mut record = Record { tree, files, links: Vec::new(), notices, pointers };
     pool.note(&cache, &record.to_bytes()).map_err(at("writing", &cache))?;
     // Those of the walk come anew with every walk.
     record.notices.extend(walked.notices);
@@ -136,10 +153,12 @@ fn to_read(files: &[Seen], remembered: &[Option<FileEntry>]) -> Progress {
 }
 
 /// For each file that is there, what is remembered of it, if it still looks the same. Both are sorted by path.
-fn pair(old: &[Recorded], new: &[Seen]) -> Vec<Option<FileEntry>> {
+fn pair(old: &[Recorded], new: &[Seen], filters: &Filters) -> Vec<Option<FileEntry>> {
     let mut old = old.iter().peekable();
     let same = |old: &Recorded, seen: &Seen| {
         let looks = old.stamp == seen.stamp && old.stamp != Stamp::default();
+        // Attributes may say something else by now.
+        let looks = looks && old.entry.lfs == filters.hand_over(seen);
         (looks && old.entry.mode == seen.mode && old.entry.size == seen.size).then_some(old.entry)
     };
     let find = |seen: &Seen| {
@@ -149,35 +168,159 @@ fn pair(old: &[Recorded], new: &[Seen]) -> Vec<Option<FileEntry>> {
     new.iter().map(find).collect()
 }
 
-/// Hashes a file and keeps its content. `None` when it vanished since the directory was listed.
-fn read_file(root: &Path, seen: &Seen, pool: &Pool, looked_at: i64) -> Result<Option<Recorded>, SourceError> {
-    let path = root.join(seen.path.as_str());
-    let (seen, bytes) = match content(&path, seen) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
-            let (path, bytes) = (seen.path.to_string(), seen.size);
-            return Err(SourceError::TooLarge { path, bytes, limit: LARGEST_FILE });
-        }
-        // It became a directory or a link: somebody is moving files about right now.
-        Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EISDIR)) => {
-            return Err(SourceError::Changed(seen.path.to_string()));
-        }
-        read => read.map_err(at("reading", &path))?,
-    };
-    if seen.mode != FileMode::Symlink && is_lfs_pointer(&bytes) {
-        return Err(SourceError::LfsPointer(vec![seen.path.to_string()]));
-    }
-    let blob = ObjectId::of(ObjectType::Blob, &bytes).map_err(git("hashing", &path))?;
-    let item = Item::first(blob, seen.mode);
-    if !pool.has(item) {
-        pool.insert(item, &bytes).map_err(at("keeping the content of", &path))?;
-    }
-    let entry = FileEntry { blob, mode: seen.mode, size: bytes.len() as u64 };
-    // What was written while it was read, or may be written without leaving a trace, is read again next time.
-    let is_settled = !seen.stamp.is_racy(looked_at) && entry.size == seen.size;
-    let stamp = if is_settled { seen.stamp } else { Stamp::default() };
-    Ok(Some(Recorded { path: seen.path, entry, stamp }))
+/// Which files of a working directory are handed to git-lfs: what the repositories say, each about its own files.
+struct Filters {
+    /// Where a repository begins, below the project; what the paths of its attributes begin with; and what they say. Inner ones
+    /// first.
+    repositories: Vec<(String, String, Attributes)>,
 }
+
+impl Filters {
+    fn of(root: &Path, tree: Option<&WorkTree>, walked: &Walked) -> Result<Self, SourceError> {
+        let mut repositories = Vec::new();
+        let mut nested: Vec<&Nested> = walked.nested.iter().collect();
+        nested.sort_unstable_by_key(|nested| std::cmp::Reverse(nested.path.as_str().len()));
+        let mut files: Vec<&str> = walked.files.iter().filter_map(attribute_folder).collect();
+        for nested in nested {
+            let start = format!("{}/", nested.path);
+            let inner = |folder: &&str| format!("{folder}/").starts_with(&start);
+            let own: Vec<&str> = files.iter().copied().filter(inner).collect();
+            files.retain(|folder| !inner(folder));
+            let texts = own.iter().filter_map(|folder| {
+                let below = folder.strip_prefix(start.as_str()).unwrap_or_default();
+                attribute_file(&root.join(folder), below)
+            });
+            let said = said_by(texts.collect(), Some(&nested.git_dir))?;
+            repositories.push((start, String::new(), said));
+        }
+        let prefix =
+            tree.and_then(|tree| tree.folder.as_ref()).map(|folder| format!("{}/", RelPath::as_str(folder)));
+        let prefix = prefix.unwrap_or_default();
+        let below = |folder: &str| format!("{prefix}{folder}").trim_end_matches('/').to_owned();
+        let mut texts: Vec<AttributeFile> =
+            files.iter().filter_map(|folder| attribute_file(&root.join(folder), &below(folder))).collect();
+        if let Some(tree) = tree {
+            for above in root.ancestors().skip(1).take_while(|above| above.starts_with(&tree.top)) {
+                let folder = above.strip_prefix(&tree.top).ok().and_then(Path::to_str).unwrap_or_default();
+                texts.extend(attribute_file(above, folder));
+            }
+        }
+        let said = said_by(texts, tree.map(|tree| tree.git_dir.as_path()))?;
+        repositories.push((String::new(), prefix, said));
+        repositories.retain(|(start, _, said)| said.hand_over_some() || !start.is_empty());
+        Ok(Self { repositories })
+    }
+
+    fn hand_over(&self, seen: &Seen) -> bool {
+        let path = seen.path.as_str();
+        let around = self.repositories.iter().find(|(start, ..)| path.starts_with(start.as_str()));
+        seen.mode != FileMode::Symlink
+            && seen.size > 0
+            && around.is_some_and(|(start, prefix, said)| {
+                said.hand_over_some() && said.hand_over(&format!("{prefix}{}", &path[start.len()..]))
+            })
+    }
+}
+
+fn said_by(texts: Vec<AttributeFile>, git_dir: Option<&Path>) -> Result<Attributes, SourceError> {
+    let own = git_dir.and_then(own_attributes);
+    Attributes::new(&texts, own.as_deref()).map_err(|_| too_many_rules())
+}
+
+/// The folder of a file with attributes.
+fn attribute_folder(seen: &Seen) -> Option<&str> {
+    let (folder, name) = seen.path.as_str().rsplit_once('/').unwrap_or(("", seen.path.as_str()));
+    (name == ".gitattributes" && seen.mode != FileMode::Symlink).then_some(folder)
+}
+
+fn attribute_file(dir: &Path, folder: &str) -> Option<AttributeFile> {
+    let file = dir.join(".gitattributes");
+    let is_usable =
+        fs::symlink_metadata(&file).is_ok_and(|found| found.is_file() && found.len() <= attributes::LARGEST);
+    let text = is_usable.then(|| fs::read(file).ok()).flatten()?;
+    attributes::may_matter(&text).then(|| (folder.to_owned(), text))
+}
+
+/// A file that was read, and what it stands for where it is a pointer of git-lfs.
+struct ReadFile {
+    file: Recorded,
+    pointer: Option<(ObjectId, Pointer)>,
+}
+
+/// What is needed to read files.
+struct Reading<'a> {
+    root: &'a Path,
+    pool: &'a Pool,
+    looked_at: i64,
+    filters: &'a Filters,
+}
+
+impl Reading<'_> {
+    /// Hashes a file and keeps its content. `None` when it vanished since the directory was listed.
+    fn read_file(&self, seen: &Seen) -> Result<Option<ReadFile>, SourceError> {
+        let path = self.root.join(seen.path.as_str());
+        let is_large = self.filters.hand_over(seen);
+        let limit = if is_large { LARGEST_OBJECT } else { LARGEST_FILE };
+        let read = if is_large { self.large(&path, seen) } else { self.plain(&path, seen) };
+        let (seen, entry, pointer) = match read {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+                let (path, bytes) = (seen.path.to_string(), seen.size);
+                return Err(SourceError::TooLarge { path, bytes, limit });
+            }
+            // It became a directory or a link: somebody is moving files about right now.
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ELOOP | libc::EISDIR)) => {
+                return Err(SourceError::Changed(seen.path.to_string()));
+            }
+            read => read.map_err(at("reading", &path))?,
+        };
+        // What was written while it was read, or may be written without leaving a trace, is read again next time.
+        let is_settled = !seen.stamp.is_racy(self.looked_at) && entry.size == seen.size;
+        let stamp = if is_settled { seen.stamp } else { Stamp::default() };
+        Ok(Some(ReadFile { file: Recorded { path: seen.path, entry, stamp }, pointer }))
+    }
+
+    fn plain(&self, path: &Path, seen: &Seen) -> std::io::Result<Read> {
+        let (seen, bytes) = content(path, seen)?;
+        let blob = ObjectId::of(ObjectType::Blob, &bytes).map_err(std::io::Error::other)?;
+        let entry = FileEntry { blob, mode: seen.mode, size: bytes.len() as u64, lfs: false };
+        let item = Item::first(&entry);
+        if !self.pool.has(item) {
+            self.pool.insert(item, &bytes)?;
+        }
+        Ok((seen, entry, None))
+    }
+
+    /// A file that git-lfs keeps. Git's trees have its pointer, so that is what the snapshot's tree has, too.
+    fn large(&self, path: &Path, seen: &Seen) -> std::io::Result<Read> {
+        if seen.size < LONGEST_POINTER {
+            let (seen, bytes) = content(path, seen)?;
+            // Git-lfs has not put the content in its place yet.
+            if let PointerRead::Pointer(pointer) = Pointer::read(&bytes) {
+                let blob = ObjectId::of(ObjectType::Blob, &bytes).map_err(std::io::Error::other)?;
+                let entry = FileEntry { blob, mode: seen.mode, size: pointer.size, lfs: true };
+                return Ok((seen, entry, Some((blob, pointer))));
+            }
+        }
+        let (seen, mut file) = opened(path, seen)?;
+        if seen.size > LARGEST_OBJECT {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.pool.allow(whole_blocks(seen.size))?;
+        let mut entry = None;
+        let name = |oid, size| {
+            let blob = Pointer { oid, size }.id().ok()?;
+            let found = *entry.insert(FileEntry { blob, mode: seen.mode, size, lfs: true });
+            let item = Item::first(&found);
+            Some((item, self.pool.place_of(item)))
+        };
+        self.pool.take_in(&mut file, LARGEST_OBJECT, name)?;
+        let entry = entry.ok_or_else(|| std::io::Error::other("it can't be hashed"))?;
+        Ok((seen, entry, None))
+    }
+}
+
+type Read = (Seen, FileEntry, Option<(ObjectId, Pointer)>);
 
 /// A file's content, and how it looked just before it was read.
 fn content(path: &Path, seen: &Seen) -> std::io::Result<(Seen, Vec<u8>)> {
@@ -185,19 +328,23 @@ fn content(path: &Path, seen: &Seen) -> std::io::Result<(Seen, Vec<u8>)> {
         let target = fs::read_link(path)?;
         return Ok((seen.clone(), target.as_os_str().as_bytes().to_vec()));
     }
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    let found = file.metadata()?;
-    if !found.is_file() {
-        return Err(std::io::Error::from_raw_os_error(libc::EISDIR));
-    }
-    let seen = Seen::new(seen.path.clone(), &found);
+    let (seen, file) = opened(path, seen)?;
     if seen.size > LARGEST_FILE {
         return Err(std::io::ErrorKind::FileTooLarge.into());
     }
     let mut bytes = Vec::with_capacity(usize::try_from(seen.size).unwrap_or_default().saturating_add(1));
     file.take(LARGEST_FILE).read_to_end(&mut bytes)?;
     Ok((seen, bytes))
+}
+
+fn opened(path: &Path, seen: &Seen) -> std::io::Result<(Seen, File)> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    let found = file.metadata()?;
+    if !found.is_file() {
+        return Err(std::io::Error::from_raw_os_error(libc::EISDIR));
+    }
+    Ok((Seen::new(seen.path.clone(), &found), file))
 }
 
 fn now_ns() -> i64 {

@@ -1,7 +1,8 @@
 //! Submodules: other repositories whose files belong to a project's tree, each at the commit that the tree records.
 //!
 //! Where they come from is written by whoever wrote the commit, so it is judged: a submodule comes from another machine,
-//! never from a path of this one, and a repository from outside can't lead back to this machine. What a repository on this
+//! never from a path of this one, and from a special address ([`crate::addresses`]) only where the repository around it came
+//! from there. What a repository on this
 //! machine has fetched of its submodules already is read where it is.
 
 mod declared;
@@ -12,6 +13,9 @@ use git2::Repository;
 use staith_model::RelPath;
 
 use self::declared::{Declared, declared, is_safe_name};
+pub(super) use self::declared::{joined_lines, unquoted};
+use crate::addresses::Caution;
+
 use super::{
     error::{SourceError, git},
     ignores::common_dir,
@@ -43,6 +47,8 @@ pub(super) struct Parent<'a> {
     pub(super) remote: Option<&'a RemoteRepository>,
     /// The .gitmodules file at the top of the tree that is read.
     pub(super) declarations: &'a [u8],
+    /// What of this machine it may name.
+    pub(super) caution: &'a Caution,
 }
 
 impl Parent<'_> {
@@ -95,19 +101,16 @@ impl Parent<'_> {
                 error => error,
             })?,
         };
-        let leads_back = self.remote.is_some_and(|parent| !parent.is_here()) && found.is_here();
-        if leads_back {
-            return Err(refuse(
-                "leads back to this machine",
-                "Write the address of another machine into .gitmodules.",
-            ));
-        }
+        let found = found.named_by_commit_of(self.remote.or(own.as_ref()));
+        found
+            .judge_name(self.caution)
+            .map_err(|refused| refuse(&format!("is not followed: {refused}"), &refused.remedy()))?;
         Ok(found)
     }
 }
 
 /// What the user's own clone calls `origin`: relative addresses begin there.
-fn own_remote(git_dir: &Path) -> Option<RemoteRepository> {
+pub(super) fn own_remote(git_dir: &Path) -> Option<RemoteRepository> {
     let repository = open(git_dir).ok()?;
     let origin = repository.find_remote("origin").ok()?;
     RemoteRepository::parse(origin.url().ok()?).ok()
@@ -127,18 +130,19 @@ pub(super) fn refused(path: &str, why: &str, remedy: &str) -> SourceError {
     SourceError::Submodule { path: path.to_owned(), why: why.to_owned(), remedy: remedy.to_owned() }
 }
 
-/// The .gitmodules file of a tree; empty where there is none.
-pub(super) fn declarations(
+/// A file of git's own, such as .gitmodules, at the top of a tree; empty where there is none.
+pub(super) fn file_at_the_top(
     repository: &Repository,
     top: &git2::Tree<'_>,
     git_dir: &Path,
+    name: &str,
 ) -> Result<Vec<u8>, SourceError> {
-    let Some(entry) = top.get_name(".gitmodules") else { return Ok(Vec::new()) };
+    let Some(entry) = top.get_name(name) else { return Ok(Vec::new()) };
     // A link could name any file of this machine.
     if entry.filemode_raw() & 0o170_000 != 0o100_000 {
-        return Err(SourceError::Hostile { path: ".gitmodules".to_owned(), why: "it is no file" });
+        return Err(SourceError::Hostile { path: name.to_owned(), why: "it is no file" });
     }
-    let blob = repository.find_blob(entry.id()).map_err(git("reading .gitmodules", git_dir))?;
+    let blob = repository.find_blob(entry.id()).map_err(git("reading a file of git's own", git_dir))?;
     Ok(blob.content().to_vec())
 }
 
@@ -153,6 +157,7 @@ mod tests {
     use crate::source::ObjectId;
 
     fn whence(remote: Option<&str>, url: &str) -> Result<Whence, SourceError> {
+        let caution = Caution::default();
         let remote = remote.map(|url| RemoteRepository::parse(url).unwrap());
         let text = format!(
             "[submodule \"lib\"]\npath = lib\nurl = \"{}\"\n",
@@ -162,6 +167,7 @@ mod tests {
             git_dir: Path::new("/not/on/this/machine"),
             remote: remote.as_ref(),
             declarations: text.as_bytes(),
+            caution: &caution,
         };
         parent.whence("lib", &Link { path: "lib".try_into().unwrap(), commit: ObjectId([1; 20]) })
     }
@@ -217,11 +223,19 @@ mod tests {
             assert!(matches!(refusal, SourceError::Submodule { .. }), "{url}: {refusal}");
             assert!(refusal.remedy().is_some(), "{url}");
         }
-        for url in ["/etc", "file:///etc", "../lib", "./lib", "lib", "ext::sh"] {
+        for url in ["/etc", "file:///etc", "../lib", "./lib", "lib", "ext::sh", "http://127.0.0.1:80/x"] {
             assert!(whence(None, url).is_err(), "{url}");
         }
-        // What is on this machine may lead to this machine.
+        for url in
+            ["https://2130706433/x", "ssh://git@169.254.169.254/x", "git@[::1]:x", "https://a.localhost/x"]
+        {
+            let refusal = whence(Some("https://h/app.git"), url).unwrap_err();
+            assert!(refusal.remedy().unwrap().contains("STAITH_ALLOW_HOSTS"), "{url}: {refusal}");
+        }
+        // What came from this machine may lead there again, and not to its other ports.
         assert!(whence(Some("http://127.0.0.1:8080/app"), "../lib").is_ok());
+        assert!(whence(Some("http://127.0.0.1:8080/app"), "http://127.0.0.1:8080/lib").is_ok());
+        assert!(whence(Some("http://127.0.0.1:8080/app"), "http://127.0.0.1:2375/lib").is_err());
     }
 
     #[test]

@@ -1,29 +1,46 @@
 //! A commit's tree as a listing. Repositories are hostile: nothing is taken over unchecked.
 
-use std::path::Path;
+use std::{fs, path::Path};
 
 use git2::{Index, ObjectType, Odb, Oid, Repository, Tree};
 use staith_model::RelPath;
 
 use super::{
+    attributes::{self, AttributeFile, Attributes},
     error::{SourceError, git},
+    ignores::common_dir,
+    lfs::{LARGEST_OBJECT, LONGEST_POINTER, Pointer, PointerRead},
     listing::{
         DEEPEST, FileEntry, FileMode, LONGEST_PATH, Listing, MOST_FILES, ObjectId, case_clashes, checked,
-        is_lfs_pointer, tree_id,
+        tree_id,
     },
     record::{Link, Record, Recorded, Stamp},
+    reference::Found,
     snapshot::LARGEST_FILE,
 };
 
 /// The bits of a mode that say what kind of thing it is.
 const TYPE: u32 = 0o170_000;
 
-/// Reads the tree `id` of a repository.
-pub(super) fn read_tree(git_dir: &Path, id: Oid, lfs_above: bool) -> Result<Record, SourceError> {
+/// Reads the tree that a commit has for a folder.
+pub(super) fn read_tree(
+    git_dir: &Path,
+    found: &Found,
+    folder: Option<&RelPath>,
+) -> Result<Record, SourceError> {
     let repository = open(git_dir)?;
-    let mut reader = Reader::new(&repository, git_dir, lfs_above)?;
-    reader.folder(id, "", 0)?;
-    reader.finish(Some(ObjectId::from(id)))
+    let mut reader = Reader::new(&repository, git_dir, folder)?;
+    reader.attributes.clone_from(&found.attributes_above);
+    reader.folder(found.tree, "", 0)?;
+    reader.finish(Some(ObjectId::from(found.tree)))
+}
+
+/// What the owner of a repository on this machine says about its files, beside what is in it.
+pub(super) fn own_attributes(git_dir: &Path) -> Option<Vec<u8>> {
+    let file = common_dir(git_dir).join("info/attributes");
+    let is_usable =
+        fs::symlink_metadata(&file).is_ok_and(|found| found.is_file() && found.len() <= attributes::LARGEST);
+    is_usable.then(|| fs::read(file).ok()).flatten().filter(|text| attributes::may_matter(text))
 }
 
 /// Reads what a merge made; `None` where it has nothing in `folder`. No tree of it is ever written.
@@ -33,8 +50,8 @@ pub(super) fn read_index(
     index: &Index,
     folder: Option<&RelPath>,
 ) -> Result<Option<Record>, SourceError> {
-    let mut reader = Reader::new(repository, git_dir, false)?;
-    let prefix = folder.map(|folder| format!("{}/", RelPath::as_str(folder))).unwrap_or_default();
+    let mut reader = Reader::new(repository, git_dir, folder)?;
+    let prefix = reader.prefix.clone();
     for entry in index.iter() {
         let path = entry
             .path
@@ -43,7 +60,7 @@ pub(super) fn read_index(
         if let Some(below) = path.strip_prefix(&prefix) {
             reader.entry(below, entry.id, entry.mode)?;
         } else if path.rsplit_once('/').is_none_or(|(above, _)| prefix.starts_with(&format!("{above}/"))) {
-            reader.attributes(&path, entry.id)?;
+            reader.attributes(&path, entry.id, entry.mode)?;
         }
     }
     let nothing = folder.is_some() && reader.files.is_empty() && reader.links.is_empty();
@@ -64,30 +81,42 @@ struct Reader<'a> {
     odb: Odb<'a>,
     files: Listing,
     links: Vec<Link>,
-    uses_lfs: bool,
+    /// Where the project is in the repository, with a slash at the end; empty at the top.
+    prefix: String,
+    attributes: Vec<AttributeFile>,
+    pointers: Vec<(ObjectId, Pointer)>,
+    notices: Vec<String>,
 }
 
 impl<'a> Reader<'a> {
-    fn new(repository: &'a Repository, git_dir: &'a Path, uses_lfs: bool) -> Result<Self, SourceError> {
+    fn new(
+        repository: &'a Repository,
+        git_dir: &'a Path,
+        folder: Option<&RelPath>,
+    ) -> Result<Self, SourceError> {
         let odb = repository.odb().map_err(git("opening the objects", git_dir))?;
-        Ok(Self { git_dir, repository, odb, files: Vec::new(), links: Vec::new(), uses_lfs })
+        let prefix = folder.map(|folder| format!("{}/", RelPath::as_str(folder))).unwrap_or_default();
+        let (files, links, attributes) = (Vec::new(), Vec::new(), Vec::new());
+        let (pointers, notices) = (Vec::new(), Vec::new());
+        Ok(Self { git_dir, repository, odb, files, links, prefix, attributes, pointers, notices })
     }
 
     /// What was read, checked; `tree` is its id where that is known already.
     fn finish(mut self, tree: Option<ObjectId>) -> Result<Record, SourceError> {
-        let files = checked(std::mem::take(&mut self.files))?;
+        let mut files = checked(std::mem::take(&mut self.files))?;
         let mut links = std::mem::take(&mut self.links);
         links.sort_unstable_by(|left, right| left.path.cmp(&right.path));
-        if self.uses_lfs {
-            self.refuse_pointers(&files)?;
-        }
         let tree = match tree {
             Some(tree) => tree,
             None => tree_id(&files, &links).map_err(git("hashing", self.git_dir))?,
         };
-        let notices = case_clashes(&files);
+        // Git's trees know pointers only, so this comes after them.
+        self.find_pointers(&mut files)?;
+        let mut notices = case_clashes(&files);
+        notices.append(&mut self.notices);
         let recorded = |(path, entry)| Recorded { path, entry, stamp: Stamp::default() };
-        Ok(Record { tree, files: files.into_iter().map(recorded).collect(), links, notices })
+        let files = files.into_iter().map(recorded).collect();
+        Ok(Record { tree, files, links, notices, pointers: self.pointers })
     }
 
     fn folder(&mut self, id: Oid, above: &str, depth: usize) -> Result<(), SourceError> {
@@ -137,33 +166,63 @@ impl<'a> Reader<'a> {
         if size > LARGEST_FILE {
             return Err(SourceError::TooLarge { path: path.to_owned(), bytes: size, limit: LARGEST_FILE });
         }
-        if size < 1 << 20 {
-            self.attributes(path, id)?;
+        if mode != FileMode::Symlink && size <= attributes::LARGEST {
+            self.attributes(&format!("{}{path}", self.prefix), id, 0o100_000)?;
         }
         let hostile = |_| SourceError::Hostile { path: path.to_owned(), why: "it is not a path" };
-        let entry = FileEntry { blob: id.into(), mode, size };
+        let entry = FileEntry { blob: id.into(), mode, size, lfs: false };
         self.files.push((RelPath::try_from(path).map_err(hostile)?, entry));
         Ok(())
     }
 
-    /// Hears whether files are handed to git-lfs.
-    fn attributes(&mut self, path: &str, id: Oid) -> Result<(), SourceError> {
-        if !self.uses_lfs && path.rsplit('/').next() == Some(".gitattributes") {
-            self.uses_lfs = mentions_lfs(&self.content(id)?);
+    /// Keeps what may hand files to git-lfs. The path is one from the top of the repository.
+    fn attributes(&mut self, path: &str, id: Oid, mode: u32) -> Result<(), SourceError> {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        // As git has it: a link is not followed.
+        if name == ".gitattributes" && mode & TYPE == 0o100_000 {
+            let text = self.content(id)?;
+            if attributes::may_matter(&text) {
+                self.attributes.push((folder.to_owned(), text));
+            }
         }
         Ok(())
     }
 
-    fn refuse_pointers(&self, files: &Listing) -> Result<(), SourceError> {
-        let mut pointers = Vec::new();
+    /// Finds the files whose contents git-lfs keeps. Attributes decide, as with git-lfs: what only looks like a pointer stays
+    /// as it is, and so does what is to be kept by git-lfs and is no pointer.
+    fn find_pointers(&mut self, files: &mut Listing) -> Result<(), SourceError> {
+        let own = own_attributes(self.git_dir);
+        let attributes = Attributes::new(&self.attributes, own.as_deref()).map_err(|_| too_many_rules())?;
+        if !attributes.hand_over_some() {
+            return Ok(());
+        }
+        let mut plain = Vec::new();
         for (path, entry) in files {
-            let may_be = entry.mode != FileMode::Symlink && (100..=1024).contains(&entry.size);
+            let is_meant = entry.mode != FileMode::Symlink
+                && entry.size > 0
+                && attributes.hand_over(&format!("{}{path}", self.prefix));
+            if !is_meant {
+                continue;
+            }
             let id = entry.blob.oid().map_err(git("reading a file", self.git_dir))?;
-            if may_be && is_lfs_pointer(&self.content(id)?) {
-                pointers.push(path.to_string());
+            let text = if entry.size < LONGEST_POINTER { self.content(id)? } else { Vec::new() };
+            match Pointer::read(&text) {
+                PointerRead::Pointer(pointer) => {
+                    if pointer.size > LARGEST_OBJECT {
+                        let (path, bytes) = (path.to_string(), pointer.size);
+                        return Err(SourceError::TooLarge { path, bytes, limit: LARGEST_OBJECT });
+                    }
+                    (entry.lfs, entry.size) = (true, pointer.size);
+                    self.pointers.push((entry.blob, pointer));
+                }
+                PointerRead::Extended => return Err(SourceError::LfsExtension(path.to_string())),
+                PointerRead::Other => plain.push(path.to_string()),
             }
         }
-        if pointers.is_empty() { Ok(()) } else { Err(SourceError::LfsPointer(pointers)) }
+        self.pointers.sort_unstable();
+        self.pointers.dedup();
+        self.notices.extend(not_kept(&plain));
+        Ok(())
     }
 
     fn content(&self, id: Oid) -> Result<Vec<u8>, SourceError> {
@@ -172,9 +231,18 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Whether a .gitattributes file hands some files to git-lfs.
-pub(super) fn mentions_lfs(attributes: &[u8]) -> bool {
-    String::from_utf8_lossy(attributes).contains("filter=lfs")
+/// What is said of files that attributes hand to git-lfs, and that are no pointers.
+fn not_kept(paths: &[String]) -> Option<String> {
+    let (first, more) = paths.split_first()?;
+    let others = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    let first = first.escape_debug();
+    Some(format!(
+        "`{first}`{others}: .gitattributes says git-lfs, but the file itself is in the repository; it is used"
+    ))
+}
+
+pub(super) fn too_many_rules() -> SourceError {
+    SourceError::Hostile { path: ".gitattributes".to_owned(), why: "it has too many rules for filters" }
 }
 
 fn joined(above: &str, name: &[u8]) -> Result<String, SourceError> {

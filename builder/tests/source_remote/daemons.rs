@@ -61,6 +61,11 @@ pub(crate) struct SshServer {
 
 impl SshServer {
     pub(crate) fn start(scratch: &Path) -> Self {
+        Self::start_with(scratch, "")
+    }
+
+    /// With more lines in its configuration.
+    pub(crate) fn start_with(scratch: &Path, more: &str) -> Self {
         let dir = scratch.join("ssh");
         fs::create_dir(&dir).unwrap();
         for key in ["host", "user"] {
@@ -79,7 +84,7 @@ impl SshServer {
         fs::write(dir.join("nobody"), "").unwrap();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nPidFile none\n\
-             StrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\n",
+             StrictModes no\nPasswordAuthentication no\nPermitRootLogin yes\n{more}",
             dir.display()
         );
         fs::write(dir.join("config"), config).unwrap();

@@ -1,6 +1,7 @@
 //! A server of the web with encryption, that runs `git http-backend`, as a hosting service does, and misbehaves on demand.
 
 use std::{
+    collections::BTreeMap,
     io::{BufRead as _, BufReader, Read as _, Write},
     net::TcpListener,
     path::{Path, PathBuf},
@@ -19,6 +20,21 @@ use staith_builder::source::Reach;
 /// `me:hunter2`
 pub(crate) const AUTHORIZATION: &str = "Basic bWU6aHVudGVyMg==";
 
+/// What git-lfs keeps on this server, and how it misbehaves.
+#[derive(Default)]
+pub(crate) struct LargeShelf {
+    /// By name.
+    pub(crate) objects: BTreeMap<String, Vec<u8>>,
+    /// Where downloads are, instead of at `/large/` here; the object's name follows.
+    pub(crate) elsewhere: Option<String>,
+    /// What has to be said there.
+    pub(crate) header: Option<(String, String)>,
+    /// Downloads that break off in the middle, so many more.
+    pub(crate) breaks_off: usize,
+    /// Objects of each question.
+    pub(crate) asked: Vec<usize>,
+}
+
 /// Method, path and credentials of each request.
 pub(crate) type Seen = Arc<Mutex<Vec<(String, String, Option<String>)>>>;
 
@@ -28,12 +44,15 @@ pub(crate) type Seen = Arc<Mutex<Vec<(String, String, Option<String>)>>>;
 pub(crate) struct HttpsServer {
     pub(crate) port: u16,
     pub(crate) certificate: PathBuf,
+    /// The same as text.
+    pub(crate) pem: String,
     /// What was asked.
     pub(crate) seen: Seen,
     /// While it is set, packs are sent by half, and then nothing more.
     pub(crate) hold: Arc<AtomicBool>,
     /// Told when half a pack is on its way and the rest is held back.
     pub(crate) held: Receiver<()>,
+    pub(crate) large: Arc<Mutex<LargeShelf>>,
 }
 
 struct Service {
@@ -42,6 +61,7 @@ struct Service {
     seen: Seen,
     hold: Arc<AtomicBool>,
     held: Sender<()>,
+    large: Arc<Mutex<LargeShelf>>,
 }
 
 impl HttpsServer {
@@ -70,7 +90,9 @@ impl HttpsServer {
             seen: Arc::clone(&seen),
             hold: Arc::clone(&hold),
             held: tell,
+            large: Arc::default(),
         };
+        let large = Arc::clone(&service.large);
         let service = Arc::new(service);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -82,7 +104,7 @@ impl HttpsServer {
                 });
             }
         });
-        Self { port, certificate, seen, hold, held }
+        Self { port, certificate, pem: signed.pem(), seen, hold, held, large }
     }
 
     pub(crate) fn reach(&self) -> Reach {
@@ -126,6 +148,12 @@ impl Service {
             "loop" => redirect(stream, &format!("{path}?{query}"))?,
             "login" => answer(stream, "200 OK", "text/html", b"please log in")?,
             "to" => redirect(stream, &format!("https://localhost:{rest}?{query}"))?,
+            "large" => self.large_object(stream, rest, query)?,
+            "down" => answer(stream, "503 Busy", "text/plain", b"later")?,
+            _ if path.ends_with("/info/lfs/objects/batch") && !path.contains("without") => {
+                let told = self.batch(&question);
+                answer(stream, "200 OK", "application/vnd.git-lfs+json", told.as_bytes())?;
+            }
             _ => {
                 let path = if matches!(folder, "private" | "cut") { &path[folder.len() + 1..] } else { path };
                 let found = self.backend(method, path, query, header("content-type"), &question);
@@ -144,6 +172,47 @@ impl Service {
         }
         stream.conn.send_close_notify();
         stream.flush()
+    }
+
+    fn batch(&self, question: &[u8]) -> String {
+        let question: serde_json::Value = serde_json::from_slice(question).unwrap();
+        assert_eq!(
+            (&question["operation"], &question["transfers"][0]),
+            (&"download".into(), &"basic".into())
+        );
+        let objects = question["objects"].as_array().unwrap();
+        let mut large = self.large.lock().unwrap();
+        large.asked.push(objects.len());
+        let told = objects.iter().map(|object| {
+            let oid = object["oid"].as_str().unwrap();
+            if !large.objects.contains_key(oid) {
+                let error = serde_json::json!({"code": 404, "message": "no such object"});
+                return serde_json::json!({"oid": oid, "size": object["size"], "error": error});
+            }
+            let base = large.elsewhere.clone();
+            let base = base.unwrap_or_else(|| format!("https://localhost:{}/large/", self.port));
+            let mut action =
+                serde_json::json!({"href": format!("{base}{oid}?signature=x%2Fy"), "expires_in": 60});
+            if let Some((name, value)) = &large.header {
+                action["header"] = serde_json::json!({name: value});
+            }
+            serde_json::json!({"oid": oid, "size": object["size"], "actions": {"download": action}})
+        });
+        serde_json::json!({"transfer": "basic", "objects": told.collect::<Vec<_>>()}).to_string()
+    }
+
+    fn large_object(&self, stream: &mut impl Write, oid: &str, query: &str) -> std::io::Result<()> {
+        let mut large = self.large.lock().unwrap();
+        let Some(content) = large.objects.get(oid).cloned().filter(|_| query == "signature=x%2Fy") else {
+            return answer(stream, "404 Not Found", "text/plain", b"");
+        };
+        write_head(stream, "200 OK", "application/octet-stream", content.len())?;
+        if large.breaks_off > 0 {
+            large.breaks_off -= 1;
+            return stream.write_all(&content[..content.len() / 2]);
+        }
+        drop(large);
+        stream.write_all(&content)
     }
 
     fn backend(&self, method: &str, path: &str, query: &str, kind: Option<String>, question: &[u8]) -> Found {

@@ -4,6 +4,7 @@
 
 mod daemons;
 mod https;
+mod lfs;
 mod submodules;
 mod upstream;
 

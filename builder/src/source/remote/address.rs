@@ -1,13 +1,14 @@
 //! Addresses of repositories on other machines. Pure. Whatever goes to a shell, a program or a server goes through here.
 
 use std::{
-    net::Ipv6Addr,
+    net::{Ipv6Addr, ToSocketAddrs as _},
     path::{Path, PathBuf},
 };
 
 use staith_model::{Digest, Secret};
 
-use super::super::SourceError;
+use super::{super::SourceError, failure::FetchFailure};
+use crate::addresses::{Caution, Refused};
 
 /// No honest address is longer, in bytes.
 const LONGEST_ADDRESS: usize = 2048;
@@ -20,6 +21,16 @@ pub struct RemoteRepository {
     /// The one spelling of its address, without credentials. Kept as a path, because places of sources are paths.
     shown: PathBuf,
     pub(super) way: Way,
+    named_by: NamedBy,
+}
+
+/// Who named an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum NamedBy {
+    /// The person who runs Staith: it is where they want to go.
+    Person,
+    /// A commit, of a repository that came from this host and port, if it came from another machine.
+    Commit(Option<(String, u16)>),
 }
 
 /// How it is reached.
@@ -64,7 +75,60 @@ impl RemoteRepository {
     pub(crate) fn parse(text: &str) -> Result<Self, SourceError> {
         let way = parsed(text).map_err(|(why, remedy)| refused(text, why, remedy))?;
         let shown = PathBuf::from(shown(&way));
-        Ok(Self { shown, way })
+        Ok(Self { shown, way, named_by: NamedBy::Person })
+    }
+
+    /// The same, named by a commit of a repository that came from there, if it came from anywhere.
+    pub(in crate::source) fn named_by_commit_of(self, parent: Option<&Self>) -> Self {
+        let origin = parent.map(|parent| {
+            let (host, port) = parent.host_and_port();
+            (host.to_owned(), port)
+        });
+        Self { named_by: NamedBy::Commit(origin), ..self }
+    }
+
+    /// Where it is, with the port that is meant where none is written.
+    pub(super) fn host_and_port(&self) -> (&str, u16) {
+        let (host, usual) = match &self.way {
+            Way::Web(web) => return web.host_and_port(),
+            Way::Ssh { host, .. } => (host, 22),
+            Way::Plain { host, .. } => (host, 9418),
+        };
+        (&host.name, host.port.unwrap_or(usual))
+    }
+
+    /// What a server there, and where it leads, may be asked for.
+    pub(super) fn caution(&self, base: &Caution) -> Caution {
+        match &self.named_by {
+            // A server on this machine may lead to others of this machine: it could ask them itself.
+            NamedBy::Person => base.with_origin(self.host_and_port().0, None),
+            NamedBy::Commit(Some((host, port))) => base.with_origin(host, Some(*port)),
+            NamedBy::Commit(None) => base.clone(),
+        }
+    }
+
+    /// Judges the host by how it is written.
+    ///
+    /// # Errors
+    /// A commit named it, and must not.
+    pub(in crate::source) fn judge_name(&self, base: &Caution) -> Result<(), Refused> {
+        let (host, port) = self.host_and_port();
+        self.caution(base).judge_name(host, port)
+    }
+
+    /// Judges the host by how it is written and, where a program of others will look it up, by what it means now. What the
+    /// connections themselves have to be judged by.
+    pub(super) fn judge(&self, base: &Caution) -> Result<Caution, FetchFailure> {
+        self.judge_name(base)?;
+        let caution = self.caution(base);
+        let (host, port) = self.host_and_port();
+        if self.named_by != NamedBy::Person && !matches!(self.way, Way::Web(_)) {
+            // Names that only ssh's own configuration knows are found by nobody else.
+            for address in (host, port).to_socket_addrs().into_iter().flatten() {
+                caution.judge_address(host, port, address.ip())?;
+            }
+        }
+        Ok(caution)
     }
 
     /// The address without credentials, in its one spelling, as the place that messages name.
@@ -107,17 +171,8 @@ impl RemoteRepository {
         Some(found)
     }
 
-    /// Whether it is on this machine for sure.
-    pub(in crate::source) fn is_here(&self) -> bool {
-        match &self.way {
-            Way::Web(Web { host, .. }) | Way::Ssh { host, .. } | Way::Plain { host, .. } => {
-                host.is_loopback()
-            }
-        }
-    }
-
     /// Tells this repository from all others, whatever the credentials.
-    pub(super) fn key(&self) -> String {
+    pub(in crate::source) fn key(&self) -> String {
         Digest::of_value("staith.mirror.v1", &self.to_string()).hex()
     }
 }
@@ -155,6 +210,11 @@ impl Web {
     /// The address without credentials.
     pub(super) fn shown(&self) -> String {
         format!("http{}://{}{}", if self.secure { "s" } else { "" }, self.host.shown(), self.path)
+    }
+
+    /// Where it is, with the port that is meant where none is written.
+    pub(super) fn host_and_port(&self) -> (&str, u16) {
+        (&self.host.name, self.host.port.unwrap_or(if self.secure { 443 } else { 80 }))
     }
 
     /// Whether credentials for the one may be shown to the other.

@@ -2,6 +2,8 @@
 
 use std::{io, time::Duration};
 
+use crate::addresses::Refused;
+
 /// Why a fetch failed. Texts that come from the other side are shortened, and control characters in them are escaped.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FetchFailure {
@@ -54,6 +56,12 @@ pub enum FetchFailure {
         /// Why not.
         why: String,
     },
+    /// A commit or a server named an address that is not for them to name.
+    #[error(transparent)]
+    NotAllowed(#[from] Refused),
+    /// This machine's own proxy can't be used.
+    #[error("{0}")]
+    Proxy(String),
     /// Nothing came for a long time.
     #[error("nothing came from `{host}` for {} seconds", .after.as_secs())]
     Stalled {
@@ -94,6 +102,8 @@ impl FetchFailure {
             }
             Self::Denied { known: true, .. } => "Check the address, and what the token may read.",
             Self::Status { .. } | Self::Stalled { .. } => "Try again later.",
+            Self::NotAllowed(refused) => return refused.remedy(),
+            Self::Proxy(_) => "Correct the variable, or list the host in NO_PROXY if it is reached without a proxy.",
             Self::NotGit(_) => "Check the address: `git ls-remote` with it must work.",
             Self::Redirect { .. } => "Use the address that the repository has now.",
             Self::Ssh { said, .. } if said.contains("Host key verification failed") => {

@@ -31,7 +31,7 @@ const LONGEST_REQUEST: usize = 4096;
 /// As much of what ssh says is kept, in bytes, from the end.
 const KEPT_OF_STDERR: usize = 4096;
 /// A connection that ssh keeps for later may hold its error output open after its end; nobody waits for that long.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+pub(super) const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Where bytes go.
 pub(super) enum Pipe {
@@ -91,7 +91,7 @@ impl Piped {
         path: &str,
     ) -> Result<(), FetchFailure> {
         let said = |text: String| FetchFailure::Ssh { host: host.name.clone(), said: text };
-        let mut command = ssh_command(&self.reach, user, host, path);
+        let mut command = ssh_command(&self.reach, user, host, &format!("git-upload-pack {}", quoted(path)));
         let mut child = command.spawn().map_err(|error| said(format!("it can't be started: {error}")))?;
         let (Some(input), Some(output), Some(errors)) =
             (child.stdin.take(), child.stdout.take(), child.stderr.take())
@@ -161,8 +161,8 @@ impl Piped {
     }
 }
 
-/// Ssh, asked to run git on the other side, with nothing to ask a person.
-fn ssh_command(reach: &Reach, user: Option<&str>, host: &Host, path: &str) -> Command {
+/// Ssh, asked to run something of git's on the other side, with nothing to ask a person.
+pub(super) fn ssh_command(reach: &Reach, user: Option<&str>, host: &Host, there: &str) -> Command {
     let mut command = match &reach.ssh_command {
         Some(words) => {
             let mut shell = Command::new("sh");
@@ -176,14 +176,14 @@ fn ssh_command(reach: &Reach, user: Option<&str>, host: &Host, path: &str) -> Co
         command.arg("-p").arg(port.to_string());
     }
     let destination = user.map_or_else(|| host.name.clone(), |user| format!("{user}@{}", host.name));
-    command.arg("--").arg(destination).arg(format!("git-upload-pack {}", quoted(path)));
+    command.arg("--").arg(destination).arg(there);
     command.env("SSH_ASKPASS_REQUIRE", "never");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
 
 /// A path as one word for the shell of the other side; written as git writes it, so that restricted shells know it.
-fn quoted(path: &str) -> String {
+pub(super) fn quoted(path: &str) -> String {
     format!("'{}'", path.replace('\'', r"'\''").replace('!', r"'\!'"))
 }
 
@@ -197,7 +197,7 @@ fn first_line(mut near: &TcpStream) -> Option<Vec<u8>> {
     Some(line)
 }
 
-fn is_ready(output: &OwnedFd, limit: Duration) -> io::Result<bool> {
+pub(super) fn is_ready(output: &OwnedFd, limit: Duration) -> io::Result<bool> {
     let limit = Timespec::try_from(limit).map_err(io::Error::other)?;
     loop {
         match poll(&mut [PollFd::new(&output.as_fd(), PollFlags::IN)], Some(&limit)) {
@@ -208,7 +208,7 @@ fn is_ready(output: &OwnedFd, limit: Duration) -> io::Result<bool> {
 }
 
 /// Reads all that ssh says, so that it never waits for a reader, and gives the end of it.
-fn keep_the_end(mut errors: ChildStderr) -> Receiver<String> {
+pub(super) fn keep_the_end(mut errors: ChildStderr) -> Receiver<String> {
     let (tell, told) = channel();
     let read = move || {
         let (mut kept, mut bytes) = (Vec::new(), [0; 1024]);
@@ -223,7 +223,7 @@ fn keep_the_end(mut errors: ChildStderr) -> Receiver<String> {
 }
 
 /// Waits for an end that is due, without keeping the child locked, so that it can be killed meanwhile.
-fn wait(child: &Mutex<Child>, limit: Duration) -> io::Result<std::process::ExitStatus> {
+pub(super) fn wait(child: &Mutex<Child>, limit: Duration) -> io::Result<std::process::ExitStatus> {
     let locked = || child.lock().unwrap_or_else(PoisonError::into_inner);
     let id = i32::try_from(locked().id()).ok().and_then(Pid::from_raw);
     let ended = match id {
@@ -248,7 +248,8 @@ mod tests {
     fn the_other_sides_shell_sees_one_word() {
         assert_eq!(quoted("/srv/it's; rm -rf !x"), r"'/srv/it'\''s; rm -rf '\!'x'");
         let host = Host { name: "host".to_owned(), port: Some(2222) };
-        let plain = ssh_command(&Reach::default(), Some("git"), &host, "$(id)");
+        let there = format!("git-upload-pack {}", quoted("$(id)"));
+        let plain = ssh_command(&Reach::default(), Some("git"), &host, &there);
         assert_eq!(
             words(&plain),
             ["-o", "BatchMode=yes", "-p", "2222", "--", "git@host", "git-upload-pack '$(id)'"]

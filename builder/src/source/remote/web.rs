@@ -13,6 +13,8 @@ use ureq::{
     http::{Response, StatusCode, header},
 };
 
+use crate::addresses::Caution;
+
 use super::{Reach, address::Web, bridge::FarSide, credentials, failure::FetchFailure, tls};
 
 /// What git's library says before the content of a question is shorter, in bytes.
@@ -31,6 +33,8 @@ const PACK_TYPE: &str = "application/x-git-upload-pack-result";
 pub(super) struct WebServer {
     reach: Reach,
     agent: Agent,
+    /// Of where the server may lead.
+    caution: Caution,
     state: Mutex<State>,
 }
 
@@ -47,12 +51,12 @@ struct State {
 
 impl WebServer {
     /// Nothing is sent yet.
-    pub(super) fn new(web: &Web, reach: &Reach) -> Result<Self, FetchFailure> {
-        let agent = tls::agent(web, reach)?;
+    pub(super) fn new(web: &Web, reach: &Reach, caution: Caution) -> Result<Self, FetchFailure> {
+        let agent = tls::agent(web, reach, caution.clone())?;
         let base = Web { credentials: None, ..web.clone() };
         let credentials = web.credentials.clone();
         let state = State { server: base.clone(), base, credentials, asked_helpers: false };
-        Ok(Self { reach: reach.clone(), agent, state: Mutex::new(state) })
+        Ok(Self { reach: reach.clone(), agent, caution, state: Mutex::new(state) })
     }
 
     fn state(&self) -> State {
@@ -76,6 +80,8 @@ impl WebServer {
                 return checked(answer, &at, &self.state(), LIST_TYPE);
             }
             at = redirected(&at, &answer)?;
+            let (host, port) = at.host_and_port();
+            self.caution.judge_name(host, port)?;
         }
         Err(FetchFailure::Redirect { host: at.host.shown(), why: "there are too many in a row".to_owned() })
     }
@@ -153,7 +159,7 @@ fn signed<B>(request: ureq::RequestBuilder<B>, state: &State, at: &Web) -> ureq:
 }
 
 /// A token alone is a user without a password.
-fn with_a_colon(secret: &str) -> String {
+pub(super) fn with_a_colon(secret: &str) -> String {
     if secret.contains(':') { secret.to_owned() } else { format!("{secret}:") }
 }
 

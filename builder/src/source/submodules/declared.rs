@@ -47,7 +47,7 @@ pub(super) fn is_safe_name(name: &str) -> bool {
 }
 
 /// Lines that end in a backslash go on in the next one.
-fn joined_lines(text: &str) -> Vec<String> {
+pub(in crate::source) fn joined_lines(text: &str) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut goes_on = false;
     for line in text.lines() {
@@ -74,7 +74,7 @@ fn submodule_name(section: &str) -> Option<String> {
 }
 
 /// A value without its quotes, escapes and comment.
-fn unquoted(value: &str) -> String {
+pub(in crate::source) fn unquoted(value: &str) -> String {
     let (mut text, mut quoted, mut chars) = (String::new(), false, value.chars());
     while let Some(c) = chars.next() {
         match c {

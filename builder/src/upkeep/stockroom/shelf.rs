@@ -31,6 +31,7 @@ pub(super) const SHELVES: [Shelf; 8] = [
     Shelf { folder: "checkouts", kind: Kind::Checkout, end: "", beside: &["seen"] },
     // Its lock stays: whoever waits for it must not wait for another file than the next one.
     Shelf { folder: "mirrors", kind: Kind::Mirror, end: ".git", beside: &["seen"] },
+    Shelf { folder: "lfs", kind: Kind::LargeFile, end: "", beside: &[] },
     Shelf { folder: "trees", kind: Kind::Listing, end: "", beside: &[] },
     Shelf { folder: "known", kind: Kind::ImageRecord, end: ".json", beside: &[] },
     Shelf { folder: "tags", kind: Kind::ImageRecord, end: ".json", beside: &[] },
