@@ -39,7 +39,12 @@ pub use self::{
     config::ImageConfig,
     reference::{Choice, ImageReference, LocalImage, NotAnImage, RegistryImage},
 };
-pub(crate) use self::{config::workdir, local::allowed_roots, store::is_whole, top::AUTHORITIES};
+pub(crate) use self::{
+    config::workdir,
+    local::allowed_roots,
+    store::is_whole,
+    top::{AUTHORITIES, authorities_of_the_host},
+};
 use self::{
     error::ImageError,
     registry::{Remote, Unanswered},

@@ -17,6 +17,7 @@ pub struct World {
     user: Option<User>,
     /// Where the project's proxy listens.
     pub listen: SocketAddr,
+    env: Vec<(String, String)>,
 }
 
 /// An ordinary user with nothing: an empty home, a path to the host's programs and to a Rust toolchain, no more.
@@ -111,7 +112,7 @@ impl World {
     /// The system refused files or a port.
     pub fn new() -> Self {
         let directory = tempfile::Builder::new().prefix("staith-world-").tempdir().unwrap();
-        let world = Self { directory, user: None, listen: free_port() };
+        let world = Self { directory, user: None, listen: free_port(), env: Vec::new() };
         fs::create_dir(world.project()).unwrap();
         world.git(&["init", "--quiet", "--initial-branch=main"]);
         world
@@ -179,6 +180,12 @@ impl World {
         fs::set_permissions(self.scratch(), open).unwrap();
         let path = format!("{}/bin:/usr/local/bin:/usr/bin:/bin", toolchain.display());
         self.user = Some(User { id: ORDINARY, path });
+        self
+    }
+
+    /// From now on, Staith's own environment has this variable.
+    pub fn with_env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -258,6 +265,7 @@ impl World {
             .current_dir(self.project())
             .env("STAITH_HOME", self.home())
             .env("DOCKER_HOST", "tcp://127.0.0.1:1")
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         command
     }

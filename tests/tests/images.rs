@@ -13,7 +13,8 @@ use staith_tests::{
 };
 
 fn world(image: &str, run: &str) -> World {
-    let world = World::new();
+    // Where the tests' registries are. What a pipeline names is not asked there otherwise.
+    let world = World::new().with_env("STAITH_ALLOW_HOSTS", "127.0.0.1");
     world.write("runner.toml", &pipeline(image, run));
     world.commit("first");
     world
@@ -53,6 +54,8 @@ fn an_image_that_is_not_there_stops_the_run_before_it_begins() {
     world.staith(&["run"]).exits(30).says("`cargo`").says("another `image`");
     world.write("runner.toml", &pipeline("Team/App:1", GREET));
     world.staith(&["run"]).exits(20).says("write `team/app:1`");
+    world.write("runner.toml", &pipeline("127.0.0.2:2375/containers:1", GREET));
+    world.staith(&["run"]).exits(30).says("loopback").says("STAITH_ALLOW_HOSTS=127.0.0.2:2375");
     // Nothing of this machine that its owner did not allow.
     world.write("runner.toml", &pipeline("/etc", GREET));
     world.staith(&["run"]).exits(30).says("STAITH_IMAGE_ROOTS");

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     engine::{Bind, StepSpec, WORKSPACE},
     sandbox::shared::{
-        CONTROL, FOLDER, HOME, Internet, MASKED, Owner, READ_ONLY, TIDY, shared_memory_limits,
+        CONTROL, FOLDER, HOME, Internet, MASKED, Owner, READ_ONLY, TIDY, plan, shared_memory_limits,
     },
 };
 
@@ -230,7 +230,7 @@ fn mounts(daemon: &Daemon, parts: &Parts<'_>) -> Vec<Mount> {
     if let Some(hosts) = parts.hosts {
         all.push(bind(hosts, Path::new("/etc/hosts"), true));
     }
-    all.extend(parts.step.image.binds.iter().map(|Bind { host, inside }| bind(host, inside, true)));
+    all.extend(plan::binds(parts.step).iter().map(|Bind { host, inside }| bind(host, inside, true)));
     all
 }
 

@@ -5,6 +5,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -84,16 +85,29 @@ fn with_line(below: &[PathBuf], path: &str, line: &str) -> Vec<u8> {
     list
 }
 
-/// Every authority that this host trusts, in one file: what `SSL_CERT_FILE` of Staith's own environment names, or what the
-/// system has.
+/// Every authority that this host trusts, in one file that anybody may read; for steps that see the file itself.
+pub(crate) fn authorities_of_the_host() -> Option<PathBuf> {
+    find_bundle(|path, _| {
+        let is_for_all = fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0);
+        is_for_all.then(|| path.to_owned())
+    })
+}
+
+/// The same, as text.
 fn bundle_of_the_host() -> Option<Vec<u8>> {
+    find_bundle(|_, bytes| Some(bytes))
+}
+
+/// What `SSL_CERT_FILE` of Staith's own environment names, or what the system has: the first that `take` takes.
+fn find_bundle<T>(take: impl Fn(&Path, Vec<u8>) -> Option<T>) -> Option<T> {
     let named = std::env::var_os("SSL_CERT_FILE").map(PathBuf::from).filter(|path| path.is_absolute());
     let read = |path: PathBuf| {
         let found = fs::metadata(&path).ok()?;
-        let bytes = (found.is_file() && found.len() <= LONGEST_BUNDLE).then(|| fs::read(path).ok())??;
+        let bytes = (found.is_file() && found.len() <= LONGEST_BUNDLE).then(|| fs::read(&path).ok())??;
         // A private key in the same file is nobody's business in there.
         let is_public = !bytes.windows(12).any(|part| part == b"PRIVATE KEY-");
-        (is_public && bytes.windows(17).any(|part| part == b"BEGIN CERTIFICATE")).then_some(bytes)
+        let is_bundle = is_public && bytes.windows(17).any(|part| part == b"BEGIN CERTIFICATE");
+        if is_bundle { take(&path, bytes) } else { None }
     };
     named.into_iter().chain(BUNDLES.map(PathBuf::from)).find_map(read)
 }

@@ -10,7 +10,10 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{BuiltInSandbox, probe, supervise, sys};
-use crate::engine::{EngineError, StepExit, StepSpec, Support};
+use crate::{
+    engine::{EngineError, StepExit, StepSpec, Support},
+    proxies::{BadProxy, Proxies},
+};
 
 /// How well something works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,6 +90,7 @@ impl BuiltInSandbox {
             Err(_) => findings.extend(known_to_the_kernel(sys::landlock_abi())),
         }
         findings.extend(self.limits().await);
+        findings.extend(reached_through(&Proxies::from_environment()));
         findings
     }
 
@@ -248,6 +252,22 @@ fn seen_at_work(facts: &Facts, landlock_abi: u32) -> Vec<Finding> {
             "a step with outbound network has no way out",
         ),
     ]
+}
+
+/// The proxies that this host reaches others through, where it does.
+fn reached_through(proxies: &Proxies) -> Vec<Finding> {
+    let one = |described: Result<String, BadProxy>| match described {
+        Ok(place) => {
+            Finding::ok("proxy", format!("what leaves this host goes through {place}, steps' requests too"))
+        }
+        Err(bad) => Finding::bad(
+            "proxy",
+            Health::Limited,
+            format!("{bad}"),
+            "correct the variable; until then nothing that would go through it is reached",
+        ),
+    };
+    proxies.described().into_iter().map(one).collect()
 }
 
 fn landlock(abi: u32) -> Finding {

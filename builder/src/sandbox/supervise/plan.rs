@@ -18,7 +18,7 @@ use super::super::{
     protocol::{PROXY_PORT, Program, Request},
 };
 use crate::{
-    engine::{EngineError, Neighbour, Root, StepSpec, Support, WORKSPACE},
+    engine::{Bind, EngineError, Neighbour, Root, StepSpec, Support, WORKSPACE},
     images,
 };
 
@@ -149,7 +149,7 @@ pub(super) fn request(shared: &Shared, step: &StepSpec, processes: u64) -> Reque
         image: layers(&step.image.root).to_vec(),
         image_upper: image_directory(step).join("upper"),
         image_work: image_directory(step).join("work"),
-        binds: step.image.binds.iter().map(|bind| (bind.host.clone(), bind.inside.clone())).collect(),
+        binds: binds(step).into_iter().map(|bind| (bind.host, bind.inside)).collect(),
         lowers: step.lowers.clone(),
         upper: step.upper.clone(),
         work: step.work.clone(),
@@ -226,19 +226,42 @@ pub(super) fn make_image_directory(shared: &Shared, step: &StepSpec) -> Result<(
 
 /// Where a step finds the authorities that this host trusts, if it has them in one file.
 fn authorities(root: &Root) -> Option<&'static str> {
-    /// What the host image shows of these the step can read.
-    const OF_THE_HOST: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
-    match root {
-        Root::Host => OF_THE_HOST.into_iter().find(|path| Path::new(path).is_file()),
-        Root::Layers(layers) => images::has_authorities(layers).then_some(images::AUTHORITIES),
-        Root::InEngine(_) => None,
+    match (root, shown_authorities(root)) {
+        (Root::Layers(layers), _) => images::has_authorities(layers).then_some(images::AUTHORITIES),
+        (_, Some(_)) => Some(images::AUTHORITIES),
+        (Root::Host, None) => SHOWN_ANYWAY.into_iter().find(|path| Path::new(path).is_file()),
+        (Root::InEngine(_), None) => None,
     }
 }
 
+/// What the host's own root shows of authorities.
+const SHOWN_ANYWAY: [&str; 2] = ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"];
+
+/// The host's file of authorities, where a step would not see it otherwise: the host's own root shows the system's, and not one
+/// that `SSL_CERT_FILE` names; a container shows none.
+fn shown_authorities(root: &Root) -> Option<PathBuf> {
+    let bundle = || images::authorities_of_the_host();
+    match root {
+        Root::Host => bundle().filter(|path| !SHOWN_ANYWAY.iter().any(|shown| Path::new(shown) == path)),
+        // Staith's own layer has them.
+        Root::Layers(_) => None,
+        Root::InEngine(_) => bundle(),
+    }
+}
+
+/// What a step sees beside its root, read-only: what its image says, and the host's authorities where it goes outside.
+pub(crate) fn binds(step: &StepSpec) -> Vec<Bind> {
+    let bundle = if step.network == Network::Outbound { shown_authorities(&step.image.root) } else { None };
+    let bundle = bundle.map(|host| Bind { host, inside: images::AUTHORITIES.into() });
+    step.image.binds.iter().cloned().chain(bundle).collect()
+}
+
 /// What programs read that have authorities of their own, or look where an image has none.
-const NAMES_OF_AUTHORITIES: [&str; 7] = [
+const NAMES_OF_AUTHORITIES: [&str; 9] = [
+    "AWS_CA_BUNDLE",
     "CARGO_HTTP_CAINFO",
     "CURL_CA_BUNDLE",
+    "DENO_CERT",
     "GIT_SSL_CAINFO",
     "NODE_EXTRA_CA_CERTS",
     "PIP_CERT",
