@@ -196,10 +196,10 @@ impl Sources {
     /// Times of modification follow from the content and lie between 2001 and 2009: older than whatever a step makes,
     /// and different for different contents. Directories and links have one constant time.
     ///
+    /// What git-lfs keeps of these files is fetched first, where it is not on this machine.
+    ///
     /// # Errors
     /// A glob is malformed, a content can't be had any more, or the file system refuses.
-    ///
-    /// What git-lfs keeps of these files is fetched first, where it is not on this machine.
     pub fn checkout(&self, resolved: &Resolved, globs: &[String]) -> Result<PathBuf, SourceError> {
         self.gather(resolved, globs, &mut |_| {})?;
         let globs = Globs::or_everything(globs)?;
@@ -224,7 +224,9 @@ impl Sources {
             .map_err(at("checking out below", &self.store))?;
         let new = self.bench.fresh_dir().map_err(at("making", &self.store))?;
         let (pool, contents) = (&self.pool, &resolved.contents);
-        Writing { to: &new, files: files().collect(), pool, contents, owner: self.owner }.write()?;
+        let writing = Writing { to: &new, files: files().collect(), pool, contents, owner: self.owner };
+        writing.write()?;
+        checkout::note_large(&dir, &writing.files, &self.bench.fresh_path()).map_err(at("writing", &dir))?;
         match fs::rename(&new, &dir) {
             // Another process made the same one at the same time.
             Err(_) if dir.is_dir() => self.bench.discard(&new).map_err(at("removing", &new))?,
@@ -287,6 +289,14 @@ pub(crate) fn is_as_it_was_kept(kind: crate::upkeep::Kind, path: &Path, blob: Op
     match kind {
         Kind::Checkout => checkout::is_as_named(path).unwrap_or(false),
         Kind::Mirror => pack::Packs::are_intact(&path.join("objects")).unwrap_or(false),
+        Kind::LargeFile => checkout::pointer_to(path).is_ok_and(|pointer| {
+            path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(&pointer.oid.hex()))
+        }),
+        // The id of what git-lfs keeps is that of its pointer.
+        Kind::Content if pool::is_large(path) => blob.is_none_or(|blob| {
+            let pointer = checkout::pointer_to(path);
+            pointer.is_ok_and(|pointer| pointer.id().is_ok_and(|id| *id.as_bytes() == blob))
+        }),
         Kind::Content => blob.is_none_or(|blob| {
             let bytes = fs::read(path);
             bytes.is_ok_and(|bytes| {

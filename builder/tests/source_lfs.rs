@@ -108,6 +108,11 @@ fn what_is_on_the_screen_has_the_commits_tree() {
         assert_eq!(fs::read(files.join("empty.bin")).unwrap(), b"");
         assert_eq!(fs::read_to_string(files.join("text")).unwrap(), pointer(b"not handed over"));
     }
+    // On paper as well.
+    let written = place.on_screen();
+    let again = place.sources().recall(&written.to_bytes().unwrap()).unwrap();
+    assert_eq!(again.files, written.files);
+    assert_eq!(place.checkout(&again).unwrap(), place.checkout(&written).unwrap());
     // The same inputs, whether they come from the screen or from the commit.
     let seen = place.on_screen();
     keep(&place.root().join(".git"), &large);
@@ -155,6 +160,7 @@ fn a_commit_on_this_machine_has_its_objects_beside_it() {
     place.commit_large(&[("a.bin", b"content"), ("run.bin", b"content")]);
     fs::set_permissions(place.root().join("run.bin"), fs::Permissions::from_mode(0o755)).unwrap();
     place.write("run.bin", pointer(b"content"));
+    place.write("a.bin", pointer(b"content"));
     place.commit();
     let head = || place.resolve(".", &Selection::Head).unwrap();
     let refused = place.checkout(&head()).unwrap_err();
@@ -163,17 +169,17 @@ fn a_commit_on_this_machine_has_its_objects_beside_it() {
         "{refused}"
     );
     let text = format!("{refused} {}", refused.remedy().unwrap());
-    assert!(
-        text.contains("a.bin")
-            && text.contains("git lfs fetch")
-            && text.contains(&Digest::of(b"content").hex())
-    );
+    for part in ["a.bin", "git lfs fetch", &Digest::of(b"content").hex()] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
     // One that is not what it says is not used.
     let object = keep(&place.root().join(".git"), b"content");
     fs::write(&object, b"CONTENT").unwrap();
     assert!(place.checkout(&head()).is_err());
     fs::write(&object, b"content").unwrap();
-    let files = place.checkout(&head()).unwrap();
+    let recalled = place.sources().recall(&head().to_bytes().unwrap()).unwrap();
+    assert_eq!(recalled.files, head().files);
+    let files = place.checkout(&recalled).unwrap();
     let mode = |name: &str| fs::metadata(files.join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!(fs::read(files.join("a.bin")).unwrap(), b"content");
     assert_eq!((mode("a.bin"), mode("run.bin")), (0o644, 0o755));
@@ -215,6 +221,7 @@ fn links_and_extensions_are_no_way_in() {
     let outside = place.dir.path().join("outside");
     fs::write(&outside, "secret").unwrap();
     place.commit_large(&[("a.bin", b"secret")]);
+    place.write("a.bin", pointer(b"secret"));
     let object = keep(&place.root().join(".git"), b"secret");
     fs::remove_file(&object).unwrap();
     std::os::unix::fs::symlink(&outside, &object).unwrap();

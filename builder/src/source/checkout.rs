@@ -2,7 +2,8 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fs, io,
+    fs,
+    io::{self, Read as _},
     os::unix::{
         ffi::{OsStrExt as _, OsStringExt as _},
         fs::{DirBuilderExt as _, MetadataExt as _, lchown, symlink},
@@ -13,7 +14,7 @@ use std::{
 use git2::ObjectType;
 use rayon::prelude::*;
 use rustix::fs::{AtFlags, CWD, utimensat};
-use staith_model::{Digest, RelPath};
+use staith_model::{Digest, DigestStream, RelPath};
 
 use super::{
     contents::{Contents, Opened, Reading},
@@ -120,9 +121,25 @@ impl Writing<'_> {
     }
 }
 
+/// Says which files of a checkout git-lfs keeps: its name stands for their pointers.
+pub(super) fn note_large(dir: &Path, files: &[&(RelPath, FileEntry)], fresh: &Path) -> io::Result<()> {
+    let large: Vec<&str> =
+        files.iter().filter(|(_, entry)| entry.lfs).map(|(path, _)| path.as_str()).collect();
+    if large.is_empty() {
+        return Ok(());
+    }
+    fs::write(fresh, serde_json::to_vec(&large)?)?;
+    fs::rename(fresh, dir.with_extension(LARGE))
+}
+
+/// How the name of that note ends.
+const LARGE: &str = "lfs";
+
 /// Whether a checkout still holds what its name says, all bytes read.
 pub(super) fn is_as_named(dir: &Path) -> io::Result<bool> {
     let (mut files, mut open) = (Listing::new(), vec![dir.to_owned()]);
+    let large = fs::read(dir.with_extension(LARGE)).unwrap_or_default();
+    let large: BTreeSet<String> = serde_json::from_slice(&large).unwrap_or_default();
     while let Some(folder) = open.pop() {
         for entry in fs::read_dir(folder)? {
             let (path, found) = entry.and_then(|entry| Ok((entry.path(), entry.metadata()?)))?;
@@ -130,22 +147,27 @@ pub(super) fn is_as_named(dir: &Path) -> io::Result<bool> {
                 open.push(path);
                 continue;
             }
-            let (mode, bytes) = if found.is_symlink() {
-                (FileMode::Symlink, fs::read_link(&path)?.into_os_string().into_vec())
-            } else if found.mode() & 0o100 != 0 {
-                (FileMode::Executable, fs::read(&path)?)
-            } else {
-                (FileMode::Regular, fs::read(&path)?)
+            let mode = match found.mode() {
+                _ if found.is_symlink() => FileMode::Symlink,
+                mode if mode & 0o100 != 0 => FileMode::Executable,
+                _ => FileMode::Regular,
             };
             let name = path
                 .strip_prefix(dir)
                 .ok()
                 .and_then(Path::to_str)
                 .and_then(|name| RelPath::try_from(name).ok());
-            let (Some(name), Ok(blob)) = (name, ObjectId::of(ObjectType::Blob, &bytes)) else {
-                return Ok(false);
+            let Some(name) = name else { return Ok(false) };
+            let lfs = mode != FileMode::Symlink && large.contains(name.as_str());
+            let blob = match mode {
+                FileMode::Symlink => {
+                    ObjectId::of(ObjectType::Blob, &fs::read_link(&path)?.into_os_string().into_vec())
+                }
+                _ if lfs => pointer_to(&path)?.id(),
+                _ => ObjectId::of(ObjectType::Blob, &fs::read(&path)?),
             };
-            files.push((name, FileEntry { blob, mode, size: bytes.len() as u64 }));
+            let Ok(blob) = blob else { return Ok(false) };
+            files.push((name, FileEntry { blob, mode, size: found.len(), lfs }));
         }
     }
     files.sort_unstable_by(|one, other| one.0.cmp(&other.0));
@@ -153,6 +175,17 @@ pub(super) fn is_as_named(dir: &Path) -> io::Result<bool> {
     let (inputs, found) = (input_digest(&files, &everything), fs::metadata(dir)?);
     let named = dir.file_name().unwrap_or_default().to_string_lossy();
     Ok([None, Some((found.uid(), found.gid()))].iter().any(|owner| key(&inputs, *owner).hex() == *named))
+}
+
+/// The pointer that stands for a file's content, all bytes read.
+pub(super) fn pointer_to(path: &Path) -> io::Result<Pointer> {
+    let mut file = open_plainly(path)?;
+    let (mut hash, mut bytes, mut size) = (DigestStream::new(), vec![0; 256 * 1024], 0_u64);
+    while let read @ 1.. = file.read(&mut bytes)? {
+        hash.update(&bytes[..read]);
+        size += read as u64;
+    }
+    Ok(Pointer { oid: hash.finish(), size })
 }
 
 /// What a checkout is called: by the files in it and who owns them.

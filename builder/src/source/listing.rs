@@ -77,8 +77,8 @@ pub struct FileEntry {
     pub mode: FileMode,
     /// Its length in bytes.
     pub size: u64,
-    /// Whether git-lfs keeps the content. `blob` is then the id of the pointer in its place, which stands for the content in
-    /// git's trees; `size` is that of the content.
+    /// Whether git-lfs keeps the content. `blob` is then the id of the pointer that git-lfs writes in its place, which stands
+    /// for the content in git's trees; `size` is that of the content.
     pub lfs: bool,
 }
 

@@ -7,7 +7,6 @@ use staith_model::RelPath;
 
 use super::{
     error::{SourceError, at, git},
-    listing::FileEntry,
     pool::{Item, Pool},
     record::Record,
     reference,
@@ -93,10 +92,10 @@ fn keep_new(merged: &Repository, git_dir: &Path, record: &Record, pool: &Pool) -
     let on_disk = open(git_dir)?;
     let known = on_disk.odb().map_err(git(doing, git_dir))?;
     let made = merged.odb().map_err(git(doing, git_dir))?;
-    for file in &record.files {
+    // Of what git-lfs keeps, a merge makes pointers, which were read already.
+    for file in record.files.iter().filter(|file| !file.entry.lfs) {
         let id = file.entry.blob.oid().map_err(git(doing, git_dir))?;
-        // Of what git-lfs keeps, the pointer is what a merge may have made.
-        let item = Item::first(&FileEntry { lfs: false, ..file.entry });
+        let item = Item::first(&file.entry);
         if known.exists_ext(id, OdbLookupFlags::NO_REFRESH) || pool.has(item) {
             continue;
         }

@@ -287,6 +287,12 @@ impl Pool {
     }
 }
 
+/// Whether a file of the pool is one that git-lfs keeps, by its name.
+pub(super) fn is_large(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.get(38..39).is_some_and(|letter| matches!(letter, "R" | "X"))
+}
+
 /// Copies at most so many bytes and one more, which tells too many from just enough. What came, and how much.
 pub(super) fn copy_hashed(from: &mut dyn Read, mut to: &File, limit: u64) -> io::Result<(Digest, u64)> {
     let (mut hash, mut bytes, mut length) = (DigestStream::new(), vec![0; 256 * 1024], 0_u64);

@@ -297,7 +297,7 @@ impl Reading<'_> {
             let (seen, bytes) = content(path, seen)?;
             // Git-lfs has not put the content in its place yet.
             if let PointerRead::Pointer(pointer) = Pointer::read(&bytes) {
-                let blob = ObjectId::of(ObjectType::Blob, &bytes).map_err(std::io::Error::other)?;
+                let blob = pointer.id().map_err(std::io::Error::other)?;
                 let entry = FileEntry { blob, mode: seen.mode, size: pointer.size, lfs: true };
                 return Ok((seen, entry, Some((blob, pointer))));
             }

@@ -212,8 +212,9 @@ impl<'a> Reader<'a> {
                         let (path, bytes) = (path.to_string(), pointer.size);
                         return Err(SourceError::TooLarge { path, bytes, limit: LARGEST_OBJECT });
                     }
-                    (entry.lfs, entry.size) = (true, pointer.size);
-                    self.pointers.push((entry.blob, pointer));
+                    let blob = pointer.id().map_err(git("hashing a pointer", self.git_dir))?;
+                    *entry = FileEntry { blob, size: pointer.size, lfs: true, ..*entry };
+                    self.pointers.push((blob, pointer));
                 }
                 PointerRead::Extended => return Err(SourceError::LfsExtension(path.to_string())),
                 PointerRead::Other => plain.push(path.to_string()),

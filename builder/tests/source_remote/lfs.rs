@@ -10,6 +10,7 @@ use std::{
 use staith_builder::{
     addresses::Caution,
     source::{LfsFailure, Origin, Reach, Selection, SourceError, Sources},
+    upkeep::{Kind, Stockroom},
 };
 use staith_model::Digest;
 
@@ -115,10 +116,19 @@ fn pointers_are_replaced_by_what_the_server_has() {
     let again = checkout(&upstream, &reach, &url, &[]).unwrap();
     assert_eq!(fs::read(again.join("a.bin")).unwrap(), large);
     assert_eq!(batches(&server), Vec::<usize>::new());
+    // Whoever reads over all that is kept finds it as it should be, and counts it.
+    let unsound = || {
+        let room = Stockroom::open(&upstream.store()).unwrap().unwrap();
+        let items = room.inventory().unwrap().items;
+        assert!(items.iter().any(|item| item.kind == Kind::LargeFile && item.bytes >= 3 << 20), "{items:?}");
+        room.unsound(&items).iter().map(|item| item.kind).collect::<Vec<_>>()
+    };
+    assert_eq!(unsound(), []);
     // What was damaged there is found out and fetched anew.
     let kept = &entries(&upstream.store().join("lfs"))[0];
     assert!(kept.to_str().unwrap().ends_with(&oid), "{}", kept.display());
     fs::write(kept, vec![8_u8; large.len()]).unwrap();
+    assert_eq!(unsound(), [Kind::LargeFile]);
     forget_checkouts(&upstream);
     let again = checkout(&upstream, &reach, &url, &[]).unwrap();
     assert_eq!(fs::read(again.join("a.bin")).unwrap(), large);

@@ -54,8 +54,10 @@ impl Gathering<'_> {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<(), SourceError> {
         // Each object once, whatever modes its files have.
-        let wanted: BTreeMap<ObjectId, (&RelPath, &FileEntry)> =
-            files.filter(|(_, entry)| entry.lfs).map(|(path, entry)| (entry.blob, (path, entry))).collect();
+        let mut wanted: BTreeMap<ObjectId, (&RelPath, &FileEntry)> = BTreeMap::new();
+        for (path, entry) in files.filter(|(_, entry)| entry.lfs) {
+            wanted.entry(entry.blob).or_insert((path, entry));
+        }
         let mut taken = std::collections::BTreeSet::new();
         for one in held {
             let needed = wanted.iter().filter(|(blob, _)| !taken.contains(*blob));

@@ -25,10 +25,10 @@ pub(super) struct Shelf {
 }
 
 /// Every place but the pool of contents.
-pub(super) const SHELVES: [Shelf; 8] = [
+pub(super) const SHELVES: [Shelf; 9] = [
     Shelf { folder: "layers", kind: Kind::Layer, end: "", beside: &["json", "seen"] },
     Shelf { folder: "left", kind: Kind::LeftWorkspace, end: "", beside: &[] },
-    Shelf { folder: "checkouts", kind: Kind::Checkout, end: "", beside: &["seen"] },
+    Shelf { folder: "checkouts", kind: Kind::Checkout, end: "", beside: &["seen", "lfs"] },
     // Its lock stays: whoever waits for it must not wait for another file than the next one.
     Shelf { folder: "mirrors", kind: Kind::Mirror, end: ".git", beside: &["seen"] },
     Shelf { folder: "lfs", kind: Kind::LargeFile, end: "", beside: &[] },
