@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::Pointer;
 use crate::source::{
     ignores::common_dir,
@@ -16,9 +18,10 @@ use crate::source::{
 };
 
 /// What one repository has given to git-lfs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::source) struct Held {
     /// Pointers among the source's files, by their ids.
+    #[serde(with = "on_paper")]
     pub(in crate::source) pointers: BTreeMap<ObjectId, Pointer>,
     /// Directories of objects on this machine that belong to it: its own, and that of the repository that it was cloned from.
     pub(in crate::source) here: Vec<PathBuf>,
@@ -51,6 +54,30 @@ impl Held {
             }
         };
         Some(Self { pointers: pointers.iter().copied().collect(), here, remote, server })
+    }
+}
+
+/// Pointers as they are written down: a list of the ids of those that git-lfs writes follows from them.
+mod on_paper {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize as _, Serializer, de::Error as _};
+
+    use super::{ObjectId, Pointer};
+
+    type Pointers = BTreeMap<ObjectId, Pointer>;
+
+    pub(super) fn serialize<S: Serializer>(pointers: &Pointers, to: S) -> Result<S::Ok, S::Error> {
+        pointers.values().map(|pointer| (pointer.oid, pointer.size)).collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Pointers, D::Error> {
+        let all = Vec::<(staith_model::Digest, u64)>::deserialize(from)?;
+        let with_id = |(oid, size)| {
+            let pointer = Pointer { oid, size };
+            Ok((pointer.id().map_err(D::Error::custom)?, pointer))
+        };
+        all.into_iter().map(with_id).collect()
     }
 }
 

@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use staith_model::Digest;
 
 pub use self::failure::LfsFailure;
@@ -41,7 +42,7 @@ const ATTEMPTS: u32 = 3;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(300);
 
 /// A server that was named beside the repository's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::source) enum Named {
     /// In the configuration of a clone on this machine.
     ByPerson(String),
