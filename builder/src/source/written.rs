@@ -40,7 +40,13 @@ impl Resolved {
             stamp: Stamp::default(),
         };
         let files = self.files.iter().map(file).collect();
-        let record = Record { tree: ObjectId([0; 20]), files, links: Vec::new(), notices: Vec::new(), pointers: Vec::new() };
+        let record = Record {
+            tree: ObjectId([0; 20]),
+            files,
+            links: Vec::new(),
+            notices: Vec::new(),
+            pointers: Vec::new(),
+        };
         let mut bytes = serde_json::to_vec(&heading).ok()?;
         bytes.push(b'\n');
         bytes.extend(record.to_bytes());
