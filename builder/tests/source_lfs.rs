@@ -108,6 +108,11 @@ fn what_is_on_the_screen_has_the_commits_tree() {
         assert_eq!(fs::read(files.join("empty.bin")).unwrap(), b"");
         assert_eq!(fs::read_to_string(files.join("text")).unwrap(), pointer(b"not handed over"));
     }
+    // On paper as well.
+    let written = place.on_screen();
+    let again = place.sources().recall(&written.to_bytes().unwrap()).unwrap();
+    assert_eq!(again.files, written.files);
+    assert_eq!(place.checkout(&again).unwrap(), place.checkout(&written).unwrap());
     // The same inputs, whether they come from the screen or from the commit.
     let seen = place.on_screen();
     keep(&place.root().join(".git"), &large);
@@ -172,7 +177,9 @@ fn a_commit_on_this_machine_has_its_objects_beside_it() {
     fs::write(&object, b"CONTENT").unwrap();
     assert!(place.checkout(&head()).is_err());
     fs::write(&object, b"content").unwrap();
-    let files = place.checkout(&head()).unwrap();
+    let recalled = place.sources().recall(&head().to_bytes().unwrap()).unwrap();
+    assert_eq!(recalled.files, head().files);
+    let files = place.checkout(&recalled).unwrap();
     let mode = |name: &str| fs::metadata(files.join(name)).unwrap().permissions().mode() & 0o777;
     assert_eq!(fs::read(files.join("a.bin")).unwrap(), b"content");
     assert_eq!((mode("a.bin"), mode("run.bin")), (0o644, 0o755));

@@ -9,6 +9,7 @@ use staith_model::Source;
 use super::{
     Resolved, Sources,
     contents::{Contents, Kept},
+    lfs::Held,
     listing::ObjectId,
     record::{Record, Recorded, Stamp},
 };
@@ -20,6 +21,7 @@ struct Heading {
     /// Repositories, and whether each is a mirror.
     repositories: Vec<(PathBuf, bool)>,
     root: Option<PathBuf>,
+    held: Vec<Held>,
 }
 
 impl Resolved {
@@ -30,6 +32,7 @@ impl Resolved {
             source: self.source.clone(),
             repositories: repositories.map(|kept| (kept.git_dir.clone(), kept.is_mirror)).collect(),
             root: self.contents.root.clone(),
+            held: self.contents.held.clone(),
         };
         let file = |(path, entry): &(_, _)| Recorded {
             path: Clone::clone(path),
@@ -65,8 +68,7 @@ impl Sources {
             source: heading.source,
             files: record.files.into_iter().map(|file| (file.path, file.entry)).collect(),
             notices: Vec::new(),
-            // What git-lfs keeps of these files was fetched for the run that wrote this down.
-            contents: Contents { repositories, root: heading.root, held: Vec::new() },
+            contents: Contents { repositories, root: heading.root, held: heading.held },
         })
     }
 }

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::Pointer;
 use crate::source::{
     ignores::common_dir,
@@ -16,9 +18,10 @@ use crate::source::{
 };
 
 /// What one repository has given to git-lfs.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::source) struct Held {
     /// Pointers among the source's files, by their ids.
+    #[serde(with = "on_paper")]
     pub(in crate::source) pointers: BTreeMap<ObjectId, Pointer>,
     /// Directories of objects on this machine that belong to it: its own, and that of the repository that it was cloned from.
     pub(in crate::source) here: Vec<PathBuf>,
@@ -50,7 +53,32 @@ impl Held {
                 (here.map(|dir| dir.join("lfs/objects")).collect(), own_remote(&own), server)
             }
         };
+        let server = server.map(Named::plain);
         Some(Self { pointers: pointers.iter().copied().collect(), here, remote, server })
+    }
+}
+
+/// Pointers as they are written down: a list of the ids of those that git-lfs writes follows from them.
+mod on_paper {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serialize as _, Serializer, de::Error as _};
+
+    use super::{ObjectId, Pointer};
+
+    type Pointers = BTreeMap<ObjectId, Pointer>;
+
+    pub(super) fn serialize<S: Serializer>(pointers: &Pointers, to: S) -> Result<S::Ok, S::Error> {
+        pointers.values().map(|pointer| (pointer.oid, pointer.size)).collect::<Vec<_>>().serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Pointers, D::Error> {
+        let all = Vec::<(staith_model::Digest, u64)>::deserialize(from)?;
+        let with_id = |(oid, size)| {
+            let pointer = Pointer { oid, size };
+            Ok((pointer.id().map_err(D::Error::custom)?, pointer))
+        };
+        all.into_iter().map(with_id).collect()
     }
 }
 
@@ -106,6 +134,23 @@ fn server_of(config: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn nothing_that_is_written_down_has_credentials() {
+        let pointer = Pointer { oid: staith_model::Digest::of(b"x"), size: 1 };
+        let remote = RemoteRepository::parse("https://me:hunter2@h/x").unwrap();
+        let pointers = [(pointer.id().unwrap(), pointer)];
+        for url in ["https://you:hunter2@h/x", "https://you:hunter2@h/x y"] {
+            let config = format!("[lfs]\nurl = {url}\n");
+            let held =
+                Held::of(Path::new("/not/on/this/machine"), Some(&remote), config.as_bytes(), &pointers);
+            let held = held.unwrap();
+            let text = serde_json::to_string(&held).unwrap();
+            assert!(!text.contains("hunter2") && !format!("{held:?}").contains("hunter2"), "{text}");
+            let again: Held = serde_json::from_str(&text).unwrap();
+            assert_eq!((again.pointers, again.server), (held.pointers, held.server));
+        }
+    }
 
     #[test]
     fn the_server_is_the_one_that_git_lfs_would_ask() {

@@ -5,6 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use staith_model::{Digest, Secret};
 
 use super::{super::SourceError, failure::FetchFailure};
@@ -25,7 +26,7 @@ pub struct RemoteRepository {
 }
 
 /// Who named an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 enum NamedBy {
     /// The person who runs Staith: it is where they want to go.
     Person,
@@ -174,6 +175,20 @@ impl RemoteRepository {
     /// Tells this repository from all others, whatever the credentials.
     pub(in crate::source) fn key(&self) -> String {
         Digest::of_value("staith.mirror.v1", &self.to_string()).hex()
+    }
+}
+
+/// On paper an address is without its credentials: git's helpers are asked then.
+impl Serialize for RemoteRepository {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        (self.to_string(), &self.named_by).serialize(to)
+    }
+}
+
+impl<'de> Deserialize<'de> for RemoteRepository {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let (shown, named_by) = <(String, NamedBy)>::deserialize(from)?;
+        Ok(Self { named_by, ..Self::parse(&shown).map_err(D::Error::custom)? })
     }
 }
 

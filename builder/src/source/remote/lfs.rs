@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use serde::{Deserialize, Serialize};
 use staith_model::Digest;
 
 pub use self::failure::LfsFailure;
@@ -41,12 +42,25 @@ const ATTEMPTS: u32 = 3;
 const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(300);
 
 /// A server that was named beside the repository's own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::source) enum Named {
     /// In the configuration of a clone on this machine.
     ByPerson(String),
     /// In a commit's .lfsconfig.
     ByCommit(String),
+}
+
+impl Named {
+    /// Without credentials, which are never sent because of an address like this.
+    pub(in crate::source) fn plain(self) -> Self {
+        let plain = |url: String| {
+            Web::parse(&url).map_or_else(|_| super::without_credentials(&url), |web| web.shown())
+        };
+        match self {
+            Self::ByPerson(url) => Self::ByPerson(plain(url)),
+            Self::ByCommit(url) => Self::ByCommit(plain(url)),
+        }
+    }
 }
 
 /// An object that is wanted.
