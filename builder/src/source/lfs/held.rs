@@ -53,6 +53,7 @@ impl Held {
                 (here.map(|dir| dir.join("lfs/objects")).collect(), own_remote(&own), server)
             }
         };
+        let server = server.map(Named::plain);
         Some(Self { pointers: pointers.iter().copied().collect(), here, remote, server })
     }
 }
@@ -133,6 +134,23 @@ fn server_of(config: &[u8]) -> Option<String> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn nothing_that_is_written_down_has_credentials() {
+        let pointer = Pointer { oid: staith_model::Digest::of(b"x"), size: 1 };
+        let remote = RemoteRepository::parse("https://me:hunter2@h/x").unwrap();
+        let pointers = [(pointer.id().unwrap(), pointer)];
+        for url in ["https://you:hunter2@h/x", "https://you:hunter2@h/x y"] {
+            let config = format!("[lfs]\nurl = {url}\n");
+            let held =
+                Held::of(Path::new("/not/on/this/machine"), Some(&remote), config.as_bytes(), &pointers);
+            let held = held.unwrap();
+            let text = serde_json::to_string(&held).unwrap();
+            assert!(!text.contains("hunter2") && !format!("{held:?}").contains("hunter2"), "{text}");
+            let again: Held = serde_json::from_str(&text).unwrap();
+            assert_eq!((again.pointers, again.server), (held.pointers, held.server));
+        }
+    }
 
     #[test]
     fn the_server_is_the_one_that_git_lfs_would_ask() {

@@ -50,6 +50,19 @@ pub(in crate::source) enum Named {
     ByCommit(String),
 }
 
+impl Named {
+    /// Without credentials, which are never sent because of an address like this.
+    pub(in crate::source) fn plain(self) -> Self {
+        let plain = |url: String| {
+            Web::parse(&url).map_or_else(|_| super::without_credentials(&url), |web| web.shown())
+        };
+        match self {
+            Self::ByPerson(url) => Self::ByPerson(plain(url)),
+            Self::ByCommit(url) => Self::ByCommit(plain(url)),
+        }
+    }
+}
+
 /// An object that is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::source) struct WantedObject {
