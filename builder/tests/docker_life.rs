@@ -17,6 +17,7 @@ use nix::{
     unistd::Pid,
 };
 use staith_builder::{
+    addresses::Caution,
     docker::DockerEngine,
     engine::{Engine, EngineError, ImageSpec, OutputChunk, StepExit},
 };
@@ -187,6 +188,12 @@ async fn images_that_can_not_be_had_are_errors_with_remedies() {
         };
         assert!(remedy.contains(part), "{reference}: {remedy}");
     }
+    let careful = containers.engine.clone().with_caution(Caution::default());
+    let refused = careful.image(&wanted("localhost:1/no/such:1"), &|_| {}).await;
+    assert!(
+        matches!(&refused, Err(EngineError::ImageMissing { remedy, .. }) if remedy.contains("STAITH_ALLOW_HOSTS=localhost:1")),
+        "{refused:?}"
+    );
     let none = containers.engine.image(&ImageSpec::default(), &|_| {}).await;
     assert!(
         matches!(&none, Err(EngineError::Unsupported { remedy, .. }) if remedy.contains("image = ")),

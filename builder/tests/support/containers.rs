@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use staith_builder::{
+    addresses::Caution,
     docker::DockerEngine,
     engine::{
         Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, OutputChunk, StepExit, StepSpec,
@@ -34,6 +35,8 @@ pub fn containers(kind: Kind) -> Containers {
     };
     let engine = DockerEngine::at(Some(daemon.host()), helper(), state);
     let engine = engine.allowing_images_below(vec![daemon.place().to_path_buf()]);
+    // The tests' registries are on this machine.
+    let engine = engine.with_caution(Caution::allowing(["localhost"]));
     Containers { engine, daemon }
 }
 
