@@ -179,7 +179,7 @@ fn every_record_of_images_may_be_spoiled_at_any_time() {
 fn an_image_survives(is_restarted: bool) {
     let registry = Registry::open();
     registry.push("team/app", "1", &small_system("hello"), "{}");
-    let world = World::new();
+    let world = World::new().with_env("STAITH_ALLOW_HOSTS", "127.0.0.1");
     let pipeline = |run: &str| {
         let image = registry.name("team/app:1");
         format!("name = \"imaged\"\nversion = \"1\"\n[steps.second]\nimage = \"{image}\"\nrun = \"{run}\"\n")

@@ -95,6 +95,7 @@ fn imaged(registry: &Registry, run: &str) -> World {
     heavy(&format!(
         "name = \"imaged\"\nversion = \"1\"\n[steps.greet]\nimage = \"{image}\"\nrun = '''{run}'''\n"
     ))
+    .with_env("STAITH_ALLOW_HOSTS", "127.0.0.1")
 }
 
 fn image_layers(world: &World) -> usize {

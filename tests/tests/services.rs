@@ -253,7 +253,7 @@ fn a_service_runs_what_its_image_says() {
          run = [\"/usr/bin/python3\", \"-c\", \"import urllib.request as u; print(u.urlopen('http://web:8080/greeting').read())\"]\n",
         registry.name("team/web:1")
     );
-    let world = world(&pipeline);
+    let world = world(&pipeline).with_env("STAITH_ALLOW_HOSTS", "127.0.0.1");
     world.staith(&["run"]).exits(0).says("hello from the image");
     world.staith(&["logs"]).exits(0).says("test/web | served by the image");
     world.staith(&["run"]).exits(0).says("cached");

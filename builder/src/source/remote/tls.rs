@@ -160,3 +160,19 @@ fn meaning(wrong: &CertificateError) -> String {
         other => format!("its certificate is wrong: {other}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_name_turns_out_to_mean_is_judged() {
+        let at = Web::parse("http://localhost:9/x").unwrap();
+        let why = |caution: Caution| {
+            let agent = agent(&at, &Reach::default(), caution).unwrap();
+            failure(&at, &agent.get(at.shown()).call().unwrap_err(), CONNECTING)
+        };
+        assert!(matches!(why(Caution::default()), FetchFailure::NotAllowed(_)));
+        assert!(matches!(why(Caution::allowing(["localhost:9"])), FetchFailure::NoConnection { .. }));
+    }
+}
