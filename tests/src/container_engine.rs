@@ -151,11 +151,17 @@ impl ContainerEngine {
         self.ask(&format!("GET {path}"), "", &mut std::io::empty())
     }
 
-    /// Gives it the image under this name, as if it had fetched it. Docker only.
+    /// Gives it the image under this name, as if it had fetched it, unless it has one: each time that it is taken it would be
+    /// another image, and steps of tests that run beside this one would see a change. Docker only.
     ///
     /// # Panics
     /// It does not take it.
     pub fn take_image(&self, repository: &str, tag: &str) {
+        static TAKING: Mutex<()> = Mutex::new(());
+        let _alone = TAKING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.says(&format!("/images/{repository}:{tag}/json")).contains("\"Id\"") {
+            return;
+        }
         let mut archive = fs::File::open(self.image()).unwrap();
         let length = format!("Content-Length: {}\r\n", archive.metadata().unwrap().len());
         let request = format!("POST /images/create?fromSrc=-&repo={repository}&tag={tag}");
