@@ -2,8 +2,9 @@
 //! package `docker.io`, which tests/run installs.
 
 use std::{
+    ops::Deref,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,10 +18,27 @@ use staith_tests::{
 /// The image of the tests' own engine, under the name that a pipeline gives it.
 const IMAGE: &str = "staith.test/host:1";
 
-fn engine() -> Arc<ContainerEngine> {
+/// The engine, for one test at a time: they ask what is left in it, and any run removes what a killed one has left.
+struct Turn {
+    engine: Arc<ContainerEngine>,
+    _alone: MutexGuard<'static, ()>,
+}
+
+impl Deref for Turn {
+    type Target = ContainerEngine;
+
+    fn deref(&self) -> &ContainerEngine {
+        &self.engine
+    }
+}
+
+fn engine() -> Turn {
+    static TURN: Mutex<()> = Mutex::new(());
+    // A test that failed leaves its turn to the next one.
+    let alone = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let engine = ContainerEngine::shared(Kind::Docker);
     engine.take_image("staith.test/host", "1");
-    engine
+    Turn { engine, _alone: alone }
 }
 
 fn project(image: &str, steps: &str) -> World {
