@@ -114,7 +114,10 @@ fn what_a_killed_run_wrote_is_there() {
     run.kill().unwrap();
     run.wait().unwrap();
     world.staith(&["logs", "--follow"]).exits(0).says("ended without a word").says("waiting");
-    world.staith(&["status"]).exits(0).says("was killed before it ended; `staith logs 0");
+    let said = world.staith(&["status"]);
+    said.exits(0)
+        .says("was killed before it ended; `staith logs 0")
+        .says("`staith run --resume` goes on with it");
     // A block that was being written.
     let runs = world.home().join("runs");
     let directory = fs::read_dir(&runs).unwrap().next().unwrap().unwrap().path();

@@ -68,7 +68,7 @@ fn was_killed(run: &RunRecord) -> String {
     let RunRecord { id, project, .. } = run;
     format!(
         "the newest run of {project}, {id}, was killed before it ended; `staith logs {id}` shows how far it came, and \
-         `staith run` does what is left: steps that passed are known"
+         `staith run --resume` goes on with it"
     )
 }
 
