@@ -9,10 +9,13 @@
 //!    package; `write`: the way in.
 //! 7. `archive`: what a package says it is made of, whoever wrote it.
 //! 8. `read`: a package opened, listed, verified and extracted, whoever wrote it.
+//! 9. `inspect`: all about a package. `diff`: how two of them differ. `secrecy`: what neither of them shows.
 
 pub mod archive;
 mod container;
 mod deflate;
+mod diff;
+mod inspect;
 mod large;
 mod layout;
 mod limits;
@@ -23,14 +26,18 @@ mod read;
 mod reuse;
 mod rules;
 mod sealed;
+mod secrecy;
 mod source;
 mod stitch;
 mod time;
 mod write;
 
+pub use diff::{Change, Difference, FileFact, TextFact, What, diff};
+pub use inspect::{InspectedEntry, Inspection, Warning, Writer, inspect};
 pub use limits::{MAX_ENTRIES, MAX_FILE_BYTES, MAX_PACKAGE_BYTES};
 pub use read::{
-    ContentRoot, Dialect, Flaw, Item, ItemKind, Listed, PackageReader, ReadError, RootKind, Verified,
+    ContentRoot, Declared, DeclaredEntry, Dialect, Extract, Extracted, Flaw, Item, ItemKind, Listed,
+    PackageReader, ReadError, RootKind, Verified,
 };
 pub use reuse::Earlier;
 pub use rules::{Refusal, Refusals, Rule};

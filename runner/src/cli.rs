@@ -1,9 +1,12 @@
 //! The command line: one command, one file; its doc comment is its help text.
 
 mod completions;
+mod diff;
 mod doctor;
+mod extract;
 mod gc;
 mod init;
+mod inspect;
 mod logs;
 mod package;
 mod place;
@@ -65,7 +68,10 @@ enum Command {
     Rollback(rollback::Arguments),
     Status(status::Arguments),
     Stop(stop::Arguments),
+    Inspect(inspect::Arguments),
+    Diff(diff::Arguments),
     Verify(verify::Arguments),
+    Extract(extract::Arguments),
     Secret(secret::Arguments),
     Gc(gc::Arguments),
     Schema(schema::Arguments),
@@ -141,7 +147,10 @@ impl Command {
             Self::Logs(arguments) => arguments.obey(mode),
             Self::Secret(arguments) => arguments.obey(mode),
             Self::Stop(arguments) => arguments.obey(mode).await,
+            Self::Inspect(arguments) => arguments.obey(mode).await,
+            Self::Diff(arguments) => arguments.obey(mode).await,
             Self::Verify(arguments) => arguments.obey(mode).await,
+            Self::Extract(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,

@@ -16,6 +16,7 @@ mod counting;
 mod doctor;
 mod gc;
 mod human;
+mod inspection;
 mod json;
 mod live;
 mod logs;
@@ -49,10 +50,11 @@ pub(crate) use self::{
     doctor::diagnosis,
     gc::{collected, made_room},
     human::size as bytes,
+    inspection::inspection,
     logs::{LogView, RunHeading, Wrote, runs},
     mode::OutputMode,
     notice::{Retelling, rolled_back, script, started, stopped, text},
-    packages::verified,
+    packages::{difference, extracted, verified},
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
     secrets::{secret_names, secret_removed, secret_set},

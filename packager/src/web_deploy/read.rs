@@ -4,33 +4,41 @@
 //! 2. `structure`: the entries, checked against each other, without inflating anything.
 //! 3. `dialect`: which of Web Deploy's two kinds it is, what it is made of, and whether Web Deploy would find all of its content.
 //! 4. `entry`: an entry's bytes, inflated under its limits and held against its checksum and digest.
-//! 5. `content`: the files of any package, by provider.
-//! 6. `tree`: a whole tree verified, or extracted.
+//! 5. `content`: the files of any package, by provider. `declared`: its parameters.
+//! 6. `verify`: every byte of it. `extract`: all or some of it, onto a disk.
 
 mod content;
+mod declared;
 mod dialect;
 mod entry;
+mod extract;
 mod flaw;
 mod structure;
-mod tree;
+mod verify;
 
 use std::{
     collections::HashMap,
     fs::File,
-    io::Write,
+    io::{self, Write},
+    os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
 };
 
 use staith_model::{Digest, Entry, Manifest, RelPath};
 
-use super::{archive::Archive, layout, metadata, sealed};
+use super::{
+    archive::{Archive, parse_xml},
+    layout, metadata, sealed,
+};
 use structure::{Place, Structure};
 
 pub use content::{ContentRoot, Item, ItemKind, RootKind};
+pub use declared::{Declared, DeclaredEntry};
 pub use dialect::Dialect;
+pub use extract::{Extract, Extracted};
 pub use flaw::{Flaw, ReadError};
 pub use structure::Listed;
-pub use tree::Verified;
+pub use verify::Verified;
 
 /// Longest manifest that is read: one of 65,534 entries with long paths takes some 40 MB.
 const LONGEST_MANIFEST: u64 = 256 << 20;
@@ -84,6 +92,26 @@ impl PackageReader {
         (package.dialect, package.archive) = dialect::recognise(&package)?;
         package.sealed = package.read_manifest()?;
         Ok(package)
+    }
+
+    /// Where the package lies, as it was named.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Bytes of the file itself, at `offset`; none are left where it reads 0.
+    pub(super) fn read_raw(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file.read_at(buffer, offset)
+    }
+
+    /// The machine that made the package, where `systemInfo.xml` names it.
+    pub(super) fn machine_name(&self) -> Result<Option<String>, ReadError> {
+        let Some(nth) = self.find_root(metadata::SYSTEM_INFO_XML) else { return Ok(None) };
+        dialect::read(self, nth, |bytes| {
+            let root = parse_xml(bytes)?;
+            let machine = root.attributes.iter().find(|one| one.name.eq_ignore_ascii_case("machineName"));
+            Ok(machine.map(|machine| machine.value.clone()).filter(|machine| !machine.is_empty()))
+        })
     }
 
     /// Every entry, in the order of the central directory.

@@ -84,6 +84,25 @@ impl ContentRoot<'_> {
             RootKind::File => self.path.replace('/', "\\"),
         }
     }
+
+    /// What to put before the paths of each root's items where all content lies in one tree: nothing if there is one place only,
+    /// else where the roots lie in the package (`C_C/build/shop/`).
+    pub(in crate::web_deploy) fn places(roots: &[Self]) -> Vec<String> {
+        let places: std::collections::HashSet<&str> = roots.iter().map(|root| root.entry.as_str()).collect();
+        let place = |root: &Self| {
+            if places.len() < 2 {
+                return String::new();
+            }
+            let place = root.entry.strip_prefix("Content/").unwrap_or(&root.entry);
+            match root.kind {
+                RootKind::Directory => format!("{place}/"),
+                RootKind::File => {
+                    place.rsplit_once('/').map_or_else(String::new, |(above, _)| format!("{above}/"))
+                }
+            }
+        };
+        roots.iter().map(place).collect()
+    }
 }
 
 impl PackageReader {
