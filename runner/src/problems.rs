@@ -182,8 +182,9 @@ impl From<StoreError> for Problem {
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         let exit = match &error {
-            ReadError::Open { .. } | ReadError::Output { .. } => Exit::Environment,
+            ReadError::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::Usage,
             ReadError::Absent { .. } => Exit::Usage,
+            ReadError::Open { .. } | ReadError::Output { .. } => Exit::Environment,
             _ => Exit::Configuration,
         };
         let place = error.place().map(|(entry, line, column)| {

@@ -23,7 +23,6 @@ pub use options::{ProviderOptions, Setting};
 pub use value::{NetTime, Value};
 
 pub(crate) use element::{Element, parse as parse_xml};
-pub(crate) use parse::{archive, gallery};
 pub(crate) use path::{is_same, zip_path};
 
 /// The providers of a package.
@@ -108,6 +107,22 @@ impl Provider {
 }
 
 impl Archive {
+    /// Reads an `archive.xml`.
+    ///
+    /// # Errors
+    /// It is not well-formed, is none, or holds what can't be right; with its place.
+    pub fn of_archive_xml(bytes: &[u8]) -> Result<Self, Mistake> {
+        parse::archive(bytes)
+    }
+
+    /// Reads the `manifest.xml` of a gallery package: the same providers, with plain attributes.
+    ///
+    /// # Errors
+    /// As [`Archive::of_archive_xml`].
+    pub fn of_gallery_manifest(bytes: &[u8]) -> Result<Self, Mistake> {
+        parse::gallery(bytes)
+    }
+
     /// Every provider with those that it lies in, outermost first; parents before children.
     pub fn chains(&self) -> Vec<Vec<&Provider>> {
         fn walk<'a>(

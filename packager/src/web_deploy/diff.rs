@@ -5,7 +5,7 @@
 //! tell files apart, and content has the last word: 32 bits of checksum are the same for many contents.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
 };
 
@@ -325,31 +325,53 @@ fn properties(declared: &Declared) -> Properties {
 }
 
 fn providers(package: &PackageReader) -> Result<BTreeMap<String, Properties>, ReadError> {
-    let mut named = BTreeMap::new();
-    name_providers(package, &package.archive().providers, "", &mut named)?;
-    Ok(named)
+    let mut naming = Naming { package, named: BTreeMap::new(), streams: HashMap::new() };
+    naming.name(&package.archive().providers, "")?;
+    Ok(naming.named)
 }
 
-/// Names providers by their names and, from the second of a name on, by their number.
-fn name_providers(
-    package: &PackageReader,
-    providers: &[Provider],
-    above: &str,
-    into: &mut BTreeMap<String, Properties>,
-) -> Result<(), ReadError> {
-    let mut seen = BTreeMap::<String, usize>::new();
-    for provider in providers {
-        let times = seen.entry(provider.name.to_lowercase()).or_default();
-        *times += 1;
-        let number = if *times > 1 { format!("[{times}]") } else { String::new() };
-        let name = format!("{above}{}{number}", provider.name);
-        into.insert(name.clone(), provider_properties(package, provider)?);
-        name_providers(package, &provider.children, &format!("{name}/"), into)?;
+/// Providers on their way to names.
+struct Naming<'p> {
+    package: &'p PackageReader,
+    named: BTreeMap<String, Properties>,
+    /// Digests by entry: each is read once, however many providers name it.
+    streams: HashMap<usize, Digest>,
+}
+
+impl Naming<'_> {
+    /// Names providers by their names and, from the second of a name on, by their number.
+    fn name(&mut self, providers: &[Provider], above: &str) -> Result<(), ReadError> {
+        let mut seen = BTreeMap::<String, usize>::new();
+        for provider in providers {
+            let times = seen.entry(provider.name.to_lowercase()).or_default();
+            *times += 1;
+            let number = if *times > 1 { format!("[{times}]") } else { String::new() };
+            let name = format!("{above}{}{number}", provider.name);
+            let mut properties = provider_properties(provider);
+            if let Some(content) = self.stream(provider)? {
+                properties.say("content", content.to_string(), false);
+            }
+            self.named.insert(name.clone(), properties);
+            self.name(&provider.children, &format!("{name}/"))?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// The digest of a provider's bytes. Names of streams are random: what is in them counts.
+    fn stream(&mut self, provider: &Provider) -> Result<Option<Digest>, ReadError> {
+        let Some(entry) = provider.stream.as_deref().and_then(|stream| self.package.find(stream)) else {
+            return Ok(None);
+        };
+        if let Some(known) = self.streams.get(&entry) {
+            return Ok(Some(*known));
+        }
+        let digest = hash(self.package, entry)?;
+        self.streams.insert(entry, digest);
+        Ok(Some(digest))
+    }
 }
 
-fn provider_properties(package: &PackageReader, provider: &Provider) -> Result<Properties, ReadError> {
+fn provider_properties(provider: &Provider) -> Properties {
     let mut properties = Properties::default();
     if let Some(path) = &provider.path {
         properties.say("path", path, false);
@@ -361,9 +383,5 @@ fn provider_properties(package: &PackageReader, provider: &Provider) -> Result<P
         let value = setting.value.clone().unwrap_or_default();
         properties.say(format!("option {}", setting.name), value, names_a_secret(&setting.name));
     }
-    // Names of streams are random: what is in them counts.
-    if let Some(stream) = provider.stream.as_deref().and_then(|stream| package.find(stream)) {
-        properties.say("content", hash(package, stream)?.to_string(), false);
-    }
-    Ok(properties)
+    properties
 }

@@ -88,11 +88,12 @@ pub enum Warning {
     },
     /// Options that Web Deploy deserializes.
     #[error(
-        "provider `{provider}` has an options blob, which hosts of Web Deploy hand to BinaryFormatter; it was read as data here"
+        "it has options blobs ({}), which hosts of Web Deploy hand to BinaryFormatter; they were read as data here",
+        if providers.is_empty() { "outermost element".to_owned() } else { providers.join(", ") }
     )]
-    OptionsBlob {
-        /// The provider.
-        provider: String,
+    OptionsBlobs {
+        /// Names of the providers that have one, each once.
+        providers: Vec<String>,
     },
     /// Azure Pipelines sets this parameter always.
     #[error(
@@ -264,10 +265,16 @@ fn hide_options(options: &mut ProviderOptions) {
 fn warnings(package: &PackageReader, parameters: &[Declared]) -> Result<Vec<Warning>, ReadError> {
     let mut warnings = Vec::new();
     warnings.extend(missing_directory(package).map(|directory| Warning::NoDirectoryEntries { directory }));
-    for chain in package.archive().chains() {
-        if let Some(provider) = chain.last() {
-            warn_of_provider(provider, &mut warnings);
-        }
+    let chains = package.archive().chains();
+    let all = || chains.iter().filter_map(|chain| chain.last());
+    all().for_each(|provider| warn_of_provider(provider, &mut warnings));
+    let with_options =
+        all().filter(|provider| provider.options.is_some()).map(|provider| provider.name.clone());
+    let mut providers: Vec<String> = with_options.collect();
+    providers.sort_unstable();
+    providers.dedup();
+    if !providers.is_empty() || package.archive().options.is_some() {
+        warnings.push(Warning::OptionsBlobs { providers });
     }
     if let Some(machine) = package.machine_name()? {
         warnings.push(Warning::HostName { machine });
@@ -295,9 +302,6 @@ fn warnings(package: &PackageReader, parameters: &[Declared]) -> Result<Vec<Warn
 
 fn warn_of_provider(provider: &Provider, warnings: &mut Vec<Warning>) {
     let name = || provider.name.clone();
-    if provider.options.is_some() {
-        warnings.push(Warning::OptionsBlob { provider: name() });
-    }
     let path = provider.path.as_deref().unwrap_or_default();
     if holds_a_password(path) {
         warnings.push(Warning::SecretInProvider { provider: name(), property: "path".to_owned() });
@@ -330,6 +334,10 @@ fn is_absolute(path: &str) -> bool {
 
 /// The first directory of the content that has no entry of its own.
 fn missing_directory(package: &PackageReader) -> Option<String> {
+    if package.dialect() == Dialect::Archive {
+        // Opening it has seen to it.
+        return None;
+    }
     for root in package.content_roots() {
         if root.kind == super::RootKind::Directory && package.find(&root.entry).is_none() {
             return Some(format!("{}/", root.entry));

@@ -90,6 +90,7 @@ impl PackageReader {
             sealed: None,
         };
         (package.dialect, package.archive) = dialect::recognise(&package)?;
+        package.check_roots()?;
         package.sealed = package.read_manifest()?;
         Ok(package)
     }

@@ -3,7 +3,7 @@
 use std::io::Read as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use flate2::read::GzDecoder;
+use flate2::bufread::GzDecoder;
 use serde::Serialize;
 
 use super::nrbf;

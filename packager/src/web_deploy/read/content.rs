@@ -73,6 +73,9 @@ pub enum ItemKind {
     },
 }
 
+/// Most items of all roots together: 15 times what the largest package has.
+const MOST_ITEMS: usize = 1_000_000;
+
 impl ContentRoot<'_> {
     /// The source path of something below this root, with backslashes, as Web Deploy's scopes and skip rules see it:
     /// `C:\build\shop\bin\shop.dll`. Of a single file, its own path.
@@ -147,6 +150,16 @@ impl PackageReader {
         let entry = found.name.trim_end_matches('/').split('/').take(depth).collect::<Vec<_>>().join("/");
         let path = path.trim_end_matches(['/', '\\']);
         Some(ContentRoot { providers, path, kind, entry, range })
+    }
+
+    /// Refuses providers that name the same content over and over, each time around it: whoever lists it would never end.
+    pub(super) fn check_roots(&self) -> Result<(), ReadError> {
+        let items: usize = self.content_roots().iter().map(|root| root.range.len()).sum();
+        if items <= MOST_ITEMS {
+            return Ok(());
+        }
+        let why = format!("its providers name {items} files and directories, most of them many times");
+        Err(ReadError::OutOfBounds { path: self.path.clone(), why })
     }
 
     /// What a root of this package holds: each directory before what is in it, names in the order in which Web Deploy compares

@@ -31,7 +31,7 @@ pub(super) fn recognise(package: &PackageReader) -> Result<(Dialect, Archive), R
         let system_info =
             package.find_root(metadata::SYSTEM_INFO_XML).ok_or_else(|| lacks("systemInfo.xml"))?;
         check(system_info)?;
-        let archive = read(package, nth, archive::archive)?;
+        let archive = read(package, nth, Archive::of_archive_xml)?;
         check_directories(package, &archive)?;
         check_files(package, nth, &archive)?;
         (Dialect::Archive, archive)
@@ -39,7 +39,7 @@ pub(super) fn recognise(package: &PackageReader) -> Result<(Dialect, Archive), R
         let nth = package
             .find_root(metadata::MANIFEST_XML)
             .ok_or_else(|| lacks("archive.xml (or manifest.xml)"))?;
-        (Dialect::Gallery, read(package, nth, archive::gallery)?)
+        (Dialect::Gallery, read(package, nth, Archive::of_gallery_manifest)?)
     };
     if let Some(parameters) = package.find_root(metadata::PARAMETERS_XML) {
         check(parameters)?;

@@ -191,7 +191,7 @@ pub enum ReadError {
     },
     /// No manifest of Staith's.
     #[error(
-        "the package {} was not made by Staith: it has no staith.manifest.json, so its content can be listed but not extracted",
+        "the package {} was not made by Staith: it has no staith.manifest.json that says what its content must be",
         path.display()
     )]
     NotOurs {
