@@ -233,4 +233,27 @@ proptest! {
             ),
         }
     }
+
+    #[test]
+    fn no_change_of_a_genuine_archive_makes_it_panic(
+        name in prop::sample::select(vec!["iisapp", "dbfullsql", "runcommand", "contentpath", "filepath"]),
+        at in any::<prop::sample::Index>(), with in "[<>/='\"&;! a-zA-Z.\n]{0,4}", cut in 0usize..6,
+    ) {
+        let genuine = genuine(name);
+        let at = at.index(genuine.len());
+        let end = (at + cut).min(genuine.len());
+        let changed = [&genuine[..at], with.as_bytes(), &genuine[end..]].concat();
+        match Archive::of_archive_xml(&changed) {
+            Ok(archive) => prop_assert!(!archive.root.is_empty()),
+            Err(mistake) => prop_assert!(mistake.line > 0 && mistake.column > 0),
+        }
+        let _ = Archive::of_gallery_manifest(&changed);
+    }
+}
+
+/// The `archive.xml` of a sample.
+fn genuine(name: &str) -> Vec<u8> {
+    let samples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
+    let package = PackageReader::open(&samples.join(format!("{name}.zip"))).unwrap();
+    package.read_text(package.find("archive.xml").unwrap(), 1 << 20).unwrap()
 }

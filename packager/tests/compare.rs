@@ -12,6 +12,7 @@ use std::{
 };
 
 use common::{What as Kind, file, fixed_tree, on_disk, packed, raw_entries, stored, tree, zip_of};
+use proptest::prelude::*;
 use staith_packager::web_deploy::{
     Change, Difference, Extract, FileFact, Flaw, PackageReader, ReadError, Warning, What, Writer, diff,
     inspect,
@@ -148,7 +149,7 @@ fn a_checksum_that_is_the_same_by_chance_does_not_deceive() {
 fn inspection_tells_what_a_package_is() {
     let (directory, path) = on_disk(&packed(&fixed_tree()).0);
     let ours = inspect(&PackageReader::open(&path).unwrap()).unwrap();
-    assert!(matches!(ours.writer, Writer::Staith { .. }) && ours.warnings.is_empty(), "{:?}", ours.warnings);
+    assert!(ours.writer == Writer::Staith && ours.warnings.is_empty(), "{:?}", ours.warnings);
     assert_eq!(ours.size, path.metadata().unwrap().len());
     assert_eq!(ours.digest, staith_model::Digest::of(&fs::read(&path).unwrap()));
     assert_eq!(ours.files, fixed_tree().values().filter(|what| matches!(what, Kind::File(..))).count());
@@ -318,8 +319,7 @@ fn a_bomb_is_refused_by_its_name_before_it_is_inflated() {
     }
     let data = bomb.finish().unwrap();
     let entry = &mut entries[nth];
-    (entry.method, entry.crc, entry.size, entry.packed) =
-        (8, crc.finalize(), 200_000_000, data.len() as u32);
+    (entry.method, entry.crc, entry.size, entry.packed) = (8, crc.finalize(), 200_000_000, data.len() as u32);
     entry.data = data;
     let open = |entries: &[common::Raw]| {
         let (_directory, path) = on_disk(&zip_of(entries));
@@ -334,4 +334,47 @@ fn a_bomb_is_refused_by_its_name_before_it_is_inflated() {
     entries[nth].size = 1000;
     let refused = open(&entries).unwrap_err();
     assert!(matches!(refused, ReadError::Refused { flaw: Flaw::Damaged(_), .. }), "{refused}");
+}
+
+/// What is left of a sample when some of its bytes are others, or are gone.
+fn damaged() -> impl Strategy<Value = Vec<u8>> {
+    let name = prop::sample::select(vec!["setacl", "gallery", "filepath", "runcommand"]);
+    let bytes = name.prop_map(|name| fs::read(sample_path(name)).unwrap());
+    let edits = prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0usize..3), 1..5);
+    (bytes, edits).prop_map(|(mut bytes, edits)| {
+        for (at, byte, what) in edits {
+            let at = at.index(bytes.len());
+            match what {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        bytes
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn no_damage_panics_or_writes_beside_the_target(bytes in damaged()) {
+        let (directory, path) = on_disk(&bytes);
+        if let Ok(package) = PackageReader::open(&path) {
+            let is_sound = package.verify().is_ok();
+            let _ = inspect(&package);
+            if let Ok(difference) = diff(&package, &package) {
+                prop_assert!(difference.is_empty());
+            }
+            for as_zip in [false, true] {
+                let to = directory.path().join(format!("{as_zip}"));
+                let extracted = package.extract_with(&to, &Extract { as_zip, only: Vec::new() }, &|_| ());
+                prop_assert!(extracted.is_ok() || !is_sound);
+                prop_assert_eq!(to.exists(), extracted.is_ok());
+            }
+        }
+        let allowed = |name: &str| ["package.zip", "true", "false"].contains(&name);
+        for entry in fs::read_dir(directory.path()).unwrap() {
+            prop_assert!(allowed(entry.unwrap().file_name().to_str().unwrap()));
+        }
+    }
 }

@@ -115,7 +115,20 @@ fn extraction_does_not_touch_what_is_there() {
 
 #[test]
 fn genuine_packages_are_listed_as_they_are() {
-    for name in ["contentpath", "filepath", "gallery", "sdk", "dbfullsql", "runcommand"] {
+    for name in [
+        "contentpath",
+        "contentpath-v2",
+        "dbfullsql",
+        "dirpath",
+        "filepath",
+        "gallery",
+        "iisapp",
+        "parameter-cases",
+        "runcommand",
+        "sdk",
+        "setacl",
+        "timezone",
+    ] {
         let package = PackageReader::open(&samples().join(format!("{name}.zip"))).unwrap();
         let expected: Vec<String> = fs::read_to_string(samples().join(format!("{name}.files.txt")))
             .unwrap()
@@ -123,7 +136,7 @@ fn genuine_packages_are_listed_as_they_are() {
             .skip(1)
             .map(|line| {
                 let field: Vec<_> = line.split('\t').collect();
-                [field[0], field[1], field[2], field[3], field[4], field[8]].join("\t")
+                [field[0], field[1], field[2], field[3], field[4], field[7], field[8]].join("\t")
             })
             .collect();
         let found: Vec<String> = package
@@ -133,8 +146,8 @@ fn genuine_packages_are_listed_as_they_are() {
                 let method = if entry.compressed { "deflate" } else { "stored" };
                 let (crc, attributes) = (entry.crc, entry.attributes);
                 format!(
-                    "{}\t{method}\t{}\t{}\t{crc:08x}\t{attributes:#010x}",
-                    entry.name, entry.packed, entry.size
+                    "{}\t{method}\t{}\t{}\t{crc:08x}\t{}\t{attributes:#010x}",
+                    entry.name, entry.packed, entry.size, entry.time
                 )
             })
             .collect();

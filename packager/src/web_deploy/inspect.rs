@@ -6,7 +6,7 @@ use serde::Serialize;
 use staith_model::{Digest, DigestStream};
 
 use super::{
-    DosTime, PROFILE,
+    DosTime,
     archive::{Provider, ProviderOptions},
     metadata,
     read::{Declared, Dialect, PackageReader, ReadError},
@@ -20,6 +20,8 @@ pub struct Inspection {
     pub dialect: Dialect,
     /// Who wrote it, as far as can be told.
     pub writer: Writer,
+    /// [`PROFILE`](super::PROFILE) of a writer that is Staith. Packages do not say; whoever published one may know.
+    pub profile: Option<u32>,
     /// Digest of the file.
     pub digest: Digest,
     /// Digest of the tree inside, where Staith wrote the package.
@@ -46,13 +48,10 @@ pub struct Inspection {
 
 /// Who wrote a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(tag = "by", rename_all = "kebab-case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Writer {
     /// Staith.
-    Staith {
-        /// Which number of its profile is known to have written such packages.
-        profile: u32,
-    },
+    Staith,
     /// Web Deploy, as `archive.xml` has its marks: Visual Studio, MSBuild and `msdeploy.exe`.
     WebDeploy,
     /// Something else.
@@ -160,6 +159,7 @@ pub fn inspect(package: &PackageReader) -> Result<Inspection, ReadError> {
     Ok(Inspection {
         dialect: package.dialect(),
         writer: writer(package),
+        profile: None,
         digest,
         content: package.content(),
         size,
@@ -213,7 +213,7 @@ fn digest(package: &PackageReader) -> Result<(Digest, u64), ReadError> {
 
 fn writer(package: &PackageReader) -> Writer {
     if package.manifest().is_some() {
-        return Writer::Staith { profile: PROFILE };
+        return Writer::Staith;
     }
     let archive = package.archive();
     let has_options =

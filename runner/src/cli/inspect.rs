@@ -2,7 +2,7 @@
 
 use clap::Args;
 use staith_model::Exit;
-use staith_packager::web_deploy::inspect;
+use staith_packager::web_deploy::{Inspection, inspect};
 
 use super::package::PackageArgument;
 use crate::output::{self, OutputMode, Problem};
@@ -25,7 +25,8 @@ impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let work = move || {
             let opened = self.package.open()?;
-            let inspection = inspect(&opened.reader)?;
+            let profile = opened.published.as_ref().map(|published| published.profile);
+            let inspection = Inspection { profile, ..inspect(&opened.reader)? };
             output::inspection(&opened.called, &inspection, self.entries, mode.is_json())
                 .map_err(|lost| Problem::unwritable(&lost))
         };

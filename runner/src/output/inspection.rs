@@ -86,7 +86,10 @@ fn lines(package: &str, inspection: &Inspection, entries: bool, look: Look) -> V
 
 fn facts(inspection: &Inspection) -> Vec<Vec<String>> {
     let writer = match inspection.writer {
-        Writer::Staith { profile } => format!("Staith, profile {profile}"),
+        Writer::Staith => match inspection.profile {
+            Some(profile) => format!("Staith, profile {profile}"),
+            None => "Staith".to_owned(),
+        },
         Writer::WebDeploy => "Web Deploy".to_owned(),
         Writer::Other => "another tool".to_owned(),
     };
