@@ -6,7 +6,7 @@ mod common;
 
 use std::{fs, path::Path};
 
-use common::{What, file, fixed_tree, on_disk, packed, tree};
+use common::{What, file, fixed_tree, on_disk, packed, stored, tree, zip_of};
 use roxmltree::{Document, Node};
 use staith_model::Digest;
 use staith_packager::web_deploy::{
@@ -171,6 +171,19 @@ fn a_gallery_manifest_is_read_as_it_stands() {
     assert_eq!((first.line, first.column), (3, 3));
     assert_eq!(shown(first)[1], ("managedRuntimeVersion".to_owned(), "v4.0".to_owned()));
     assert_eq!(shown(&archive.providers[2])[1], ("transacted".to_owned(), "false".to_owned()));
+}
+
+/// Saved by an editor of another age, and put together by hand.
+#[test]
+fn a_gallery_manifest_may_be_in_any_encoding() {
+    let manifest = "\u{feff}<?xml version=\"1.0\" encoding=\"utf-16\"?><MSDeploy.iisApp><iisApp path=\"Café\"/></MSDeploy.iisApp>";
+    let manifest: Vec<u8> = manifest.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let entries = [stored("Manifest.xml", &manifest), stored("Café/a.txt", b"a")];
+    let (_directory, path) = on_disk(&zip_of(&entries));
+    let package = PackageReader::open(&path).unwrap();
+    let [root] = package.content_roots().try_into().unwrap();
+    let paths: Vec<_> = package.items(&root).map(|item| item.path.to_string()).collect();
+    assert_eq!((root.path, paths), ("Café", vec!["a.txt".to_owned()]));
 }
 
 #[test]

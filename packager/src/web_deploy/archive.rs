@@ -1,12 +1,13 @@
 //! What a package says it is made of: `archive.xml`, or the gallery dialect's `manifest.xml`, as a tree of providers. In
 //! reading order:
 //!
-//! 1. `element`: XML whose elements know their places. `mistake`: all that is refused, with its place.
+//! 1. `element`: XML whose elements know their places, `encoding`: in which encoding. `mistake`: all that is refused, with its place.
 //! 2. `value`, `options`, `nrbf`: what attributes hold beside text, decoded without executing anything.
 //! 3. `path`: where a provider's content lies in the zip.
 //! 4. `parse`: from elements to providers.
 
 mod element;
+mod encoding;
 mod mistake;
 mod nrbf;
 mod options;
@@ -23,6 +24,7 @@ pub use options::{ProviderOptions, Setting};
 pub use value::{NetTime, Value};
 
 pub(crate) use element::{Element, parse as parse_xml};
+pub(crate) use encoding::to_utf8;
 pub(crate) use path::{is_same, zip_path};
 
 /// The providers of a package.

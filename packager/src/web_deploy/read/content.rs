@@ -24,7 +24,7 @@ pub struct ContentRoot<'p> {
     pub kind: RootKind,
     /// Name of its entry in the zip, in the case that the zip has, without `/` at the end.
     pub entry: String,
-    /// Range in the package's sorted entries.
+    /// Range in the package's sorted entries, the root's own included.
     range: std::ops::Range<usize>,
 }
 
@@ -145,11 +145,10 @@ impl PackageReader {
         let is_own = found.sort_key() == key;
         let kind = if is_own && !found.is_directory() { RootKind::File } else { RootKind::Directory };
         // Gallery packages may have no entry for the directory itself.
-        let range = if is_own && kind == RootKind::Directory { begin + 1..end } else { begin..end };
         let depth = name.split('/').count();
         let entry = found.name.trim_end_matches('/').split('/').take(depth).collect::<Vec<_>>().join("/");
         let path = path.trim_end_matches(['/', '\\']);
-        Some(ContentRoot { providers, path, kind, entry, range })
+        Some(ContentRoot { providers, path, kind, entry, range: begin..end })
     }
 
     /// Refuses providers that name the same content over and over, each time around it: whoever lists it would never end.

@@ -53,7 +53,7 @@ pub(super) fn read<T>(
     nth: usize,
     parse: impl FnOnce(&[u8]) -> Result<T, Mistake>,
 ) -> Result<T, ReadError> {
-    let bytes = package.inflate_text(nth, LONGEST_XML)?;
+    let bytes = archive::to_utf8(package.inflate_text(nth, LONGEST_XML)?);
     parse(&bytes).map_err(|mistake| package.refuse(nth, mistake.into()))
 }
 
