@@ -1,5 +1,7 @@
 //! Everything about a package, in one value.
 
+mod warnings;
+
 use std::io;
 
 use serde::Serialize;
@@ -8,7 +10,6 @@ use staith_model::{Digest, DigestStream};
 use super::{
     DosTime,
     archive::{Provider, ProviderOptions},
-    metadata,
     read::{Declared, Dialect, PackageReader, ReadError},
     secrecy::{HIDDEN, holds_a_password, names_a_secret},
 };
@@ -139,8 +140,6 @@ pub enum Warning {
     },
 }
 
-const APPLICATION_NAME: &str = "IIS Web Application Name";
-
 /// Looks at all of a package except the bytes of its content; those are read once for the digest of the file, and not
 /// verified.
 ///
@@ -149,7 +148,7 @@ const APPLICATION_NAME: &str = "IIS Web Application Name";
 pub fn inspect(package: &PackageReader) -> Result<Inspection, ReadError> {
     let (digest, size) = digest(package)?;
     let mut parameters = package.declared_parameters()?;
-    let warnings = warnings(package, &parameters)?;
+    let warnings = warnings::of(package, &parameters)?;
     hide_defaults(&mut parameters);
     let archive = package.archive();
     let mut providers = archive.providers.clone();
@@ -258,112 +257,6 @@ fn hide_options(options: &mut ProviderOptions) {
     for setting in &mut options.settings {
         if names_a_secret(&setting.name) || setting.value.as_deref().is_some_and(holds_a_password) {
             setting.value = Some(HIDDEN.to_owned());
-        }
-    }
-}
-
-fn warnings(package: &PackageReader, parameters: &[Declared]) -> Result<Vec<Warning>, ReadError> {
-    let mut warnings = Vec::new();
-    warnings.extend(missing_directory(package).map(|directory| Warning::NoDirectoryEntries { directory }));
-    let chains = package.archive().chains();
-    let all = || chains.iter().filter_map(|chain| chain.last());
-    all().for_each(|provider| warn_of_provider(provider, &mut warnings));
-    let with_options =
-        all().filter(|provider| provider.options.is_some()).map(|provider| provider.name.clone());
-    let mut providers: Vec<String> = with_options.collect();
-    providers.sort_unstable();
-    providers.dedup();
-    if !providers.is_empty() || package.archive().options.is_some() {
-        warnings.push(Warning::OptionsBlobs { providers });
-    }
-    if let Some(machine) = package.machine_name()? {
-        warnings.push(Warning::HostName { machine });
-    }
-    for file in [metadata::PARAMETERS_XML, metadata::SYSTEM_INFO_XML] {
-        if package.find(file).is_none() {
-            warnings.push(Warning::NotForPipelines { file });
-        }
-    }
-    let is_application = |parameter: &Declared| parameter.name.eq_ignore_ascii_case(APPLICATION_NAME);
-    if !parameters.iter().any(is_application) {
-        warnings.push(Warning::NoApplicationName);
-    }
-    let has_secret = |parameter: &&Declared| {
-        let default = parameter.default.as_deref().unwrap_or_default();
-        let is_reference = default.starts_with('{') && default.ends_with('}');
-        // A connection string without a password is no secret that anybody could use.
-        let is_password = parameter.tags.iter().any(|tag| tag.eq_ignore_ascii_case("Password"));
-        holds_a_password(default) || (is_password && !default.is_empty() && !is_reference)
-    };
-    let secret = parameters.iter().filter(has_secret);
-    warnings.extend(secret.map(|secret| Warning::SecretInDefault { parameter: secret.name.clone() }));
-    Ok(warnings)
-}
-
-fn warn_of_provider(provider: &Provider, warnings: &mut Vec<Warning>) {
-    let name = || provider.name.clone();
-    let path = provider.path.as_deref().unwrap_or_default();
-    if holds_a_password(path) {
-        warnings.push(Warning::SecretInProvider { provider: name(), property: "path".to_owned() });
-    } else if is_absolute(path) {
-        let (provider, path) = (name(), path.to_owned());
-        // Children repeat it.
-        if !warnings.iter().any(|one| matches!(one, Warning::BuildPath { path: known, .. } if *known == path))
-        {
-            warnings.push(Warning::BuildPath { provider, path });
-        }
-    }
-    let attributes = provider.attributes.iter().map(|one| (one.name.as_str(), one.value.to_string()));
-    let settings = provider.options.iter().flat_map(|options| &options.settings);
-    let settings = settings.map(|one| (one.name.as_str(), one.value.clone().unwrap_or_default()));
-    for (property, value) in attributes.chain(settings) {
-        if holds_a_password(&value) || (names_a_secret(property) && !value.is_empty()) {
-            warnings.push(Warning::SecretInProvider { provider: name(), property: property.to_owned() });
-        }
-    }
-}
-
-/// Whether a path begins at a drive or at another machine.
-fn is_absolute(path: &str) -> bool {
-    let mut bytes = path.bytes();
-    let is_drive = bytes.next().is_some_and(|letter| letter.is_ascii_alphabetic())
-        && bytes.next() == Some(b':')
-        && matches!(bytes.next(), Some(b'\\' | b'/'));
-    is_drive || path.starts_with("\\\\")
-}
-
-/// The first directory of the content that has no entry of its own.
-fn missing_directory(package: &PackageReader) -> Option<String> {
-    if package.dialect() == Dialect::Archive {
-        // Opening it has seen to it.
-        return None;
-    }
-    for root in package.content_roots() {
-        if root.kind == super::RootKind::Directory && package.find(&root.entry).is_none() {
-            return Some(format!("{}/", root.entry));
-        }
-        for item in package.items(&root) {
-            let Some(parent) = item.path.parent() else { continue };
-            let name = format!("{}/{parent}", root.entry);
-            if matches!(item.kind, super::ItemKind::File { .. }) && package.find(&name).is_none() {
-                return Some(format!("{name}/"));
-            }
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn build_paths_are_absolute() {
-        for path in ["C:\\build", "d:/a", "\\\\server\\share"] {
-            assert!(is_absolute(path), "{path}");
-        }
-        for path in ["app", "Default Web Site/app", "echo a: b", ""] {
-            assert!(!is_absolute(path), "{path}");
         }
     }
 }
