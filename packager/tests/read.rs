@@ -441,6 +441,14 @@ fn files_that_are_no_packages_are_told_apart() {
     let (_directory, path) = on_disk(&zip_of(&[stored("index.html", b"x")]));
     assert!(matches!(PackageReader::open(&path), Err(ReadError::NotAPackage { .. })));
     assert!(matches!(PackageReader::open(Path::new("/nonexistent.zip")), Err(ReadError::Open { .. })));
+    let directory = tempfile::tempdir().unwrap();
+    let pipe = directory.path().join("pipe.zip");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0)
+        .unwrap();
+    for path in [pipe.as_path(), directory.path()] {
+        let refused = PackageReader::open(path).unwrap_err();
+        assert!(refused.to_string().contains("no regular file"), "{refused}");
+    }
 }
 
 #[test]

@@ -18,12 +18,13 @@ mod verify;
 
 use std::{
     collections::HashMap,
-    fs::File,
+    fs::{File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
+use rustix::fs::OFlags;
 use staith_model::{Digest, Entry, Manifest, RelPath};
 
 use super::{
@@ -65,8 +66,13 @@ impl PackageReader {
     /// # Errors
     /// It is no Web Deploy package, or one that lies, is damaged, or would harm who extracts it; see [`Flaw`].
     pub fn open(path: &Path) -> Result<Self, ReadError> {
-        let open = |path| File::open(path);
-        let file = open(path).map_err(|source| ReadError::Open { path: path.to_owned(), source })?;
+        let refused = |source| ReadError::Open { path: path.to_owned(), source };
+        // A pipe without a writer would never open otherwise.
+        let patience = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+        let file = OpenOptions::new().read(true).custom_flags(patience).open(path).map_err(refused)?;
+        if !file.metadata().map_err(refused)?.is_file() {
+            return Err(refused(io::Error::other("it is no regular file")));
+        }
         Self::of_file(file, path)
     }
 
