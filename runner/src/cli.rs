@@ -5,8 +5,10 @@ mod doctor;
 mod gc;
 mod init;
 mod logs;
+mod packages;
 mod place;
 mod plan;
+mod publish;
 #[cfg(test)]
 mod reference;
 mod rollback;
@@ -61,6 +63,8 @@ enum Command {
     Rollback(rollback::Arguments),
     Status(status::Arguments),
     Stop(stop::Arguments),
+    Packages(packages::Arguments),
+    Publish(publish::Arguments),
     Secret(secret::Arguments),
     Gc(gc::Arguments),
     Schema(schema::Arguments),
@@ -136,6 +140,8 @@ impl Command {
             Self::Logs(arguments) => arguments.obey(mode),
             Self::Secret(arguments) => arguments.obey(mode),
             Self::Stop(arguments) => arguments.obey(mode).await,
+            Self::Packages(arguments) => arguments.obey(mode).await,
+            Self::Publish(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,

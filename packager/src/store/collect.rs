@@ -25,7 +25,7 @@ pub struct Collecting<'a> {
     /// For how long something must have been free to go before it goes.
     pub grace: Duration,
     /// Whether a release uses a package. Asked again right before it goes.
-    pub is_used: &'a (dyn Fn(&Package) -> Result<bool, StoreError> + Sync),
+    pub is_used: &'a dyn Fn(&Package) -> Result<bool, StoreError>,
     /// Only say what would happen.
     pub is_dry: bool,
 }

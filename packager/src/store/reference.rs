@@ -101,12 +101,12 @@ impl Store {
             let gone = || self.no_version(name, channel.version.as_str());
             return self.find(name, &channel.version)?.ok_or_else(gone);
         }
-        if let Ok(begin) = text.parse()
-            && let Some(version) =
-                highest(self.versions_of(name)?.iter().filter(|it| version::begins_with(it, &begin)))
-            && let Some(found) = self.find(name, version)?
-        {
-            return Ok(found);
+        if let Ok(begin) = text.parse() {
+            let mut versions = self.versions_of(name)?;
+            versions.retain(|it| version::begins_with(it, &begin));
+            if let Some(found) = self.newest(name, &versions)? {
+                return Ok(found);
+            }
         }
         Err(self.no_version_or_channel(name, text))
     }
@@ -127,17 +127,16 @@ impl Store {
     /// # Errors
     /// The store can't be read.
     pub fn latest_release(&self, name: &Name) -> Result<Option<Published>, StoreError> {
-        let versions = self.versions_of(name)?;
-        if let Some(version) = highest(versions.iter()) {
-            // Of versions that differ in build metadata only, the one that was published last is the newest.
-            let same = versions.iter().filter(|it| version::compare(it, version).is_eq());
-            let found =
-                same.filter_map(|it| self.find(name, it).transpose()).collect::<Result<Vec<_>, _>>()?;
-            return Ok(found
-                .into_iter()
-                .max_by(|a, b| (a.at, &a.package.version).cmp(&(b.at, &b.package.version))));
-        }
-        Ok(None)
+        self.newest(name, &self.versions_of(name)?)
+    }
+
+    /// The highest release of these, or the highest pre-release. Of versions that differ in build metadata only, the one that was
+    /// published last.
+    fn newest(&self, name: &Name, versions: &[Version]) -> Result<Option<Published>, StoreError> {
+        let Some(highest) = highest(versions.iter()) else { return Ok(None) };
+        let same = versions.iter().filter(|it| version::compare(it, highest).is_eq());
+        let found = same.filter_map(|it| self.find(name, it).transpose()).collect::<Result<Vec<_>, _>>()?;
+        Ok(found.into_iter().max_by(|a, b| (a.at, &a.package.version).cmp(&(b.at, &b.package.version))))
     }
 
     /// All versions of a name, the lowest first, without reading what is written of them.
