@@ -240,7 +240,7 @@ fn a_bit_that_is_flipped_anywhere_is_refused() {
         let bytes = fs::read(file).unwrap();
         fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
         let bits = bytes.len() * 8;
-        for bit in (0..bits).step_by((bits / 500).max(1)) {
+        for bit in (0..bits).step_by((bits / 150).max(1)) {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             fs::write(file, &flipped).unwrap();
@@ -408,7 +408,7 @@ fn what_comes_into_use_between_the_phases_stays() {
 
 #[test]
 fn collections_take_nothing_from_those_who_publish() {
-    let (root, store) = with(&["0.1"]);
+    let (root, store) = with(&["9.0"]);
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
         let publishers: Vec<_> = (0..3)
@@ -416,7 +416,7 @@ fn collections_take_nothing_from_those_who_publish() {
                 let root = root.path();
                 scope.spawn(move || {
                     let store = Store::open(root).unwrap();
-                    for round in 0..12 {
+                    for round in 0..8 {
                         // The same bytes again and again: what one has removed, another is about to use.
                         let text = format!("{nth}.{round}");
                         let bytes = format!("bytes {}", round % 3);
