@@ -107,3 +107,74 @@ pub(super) fn random() -> Result<String, StoreError> {
         .map_err(|_| StoreError::Busy { what: "the system's randomness".into() })?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering},
+        thread,
+        time::Duration,
+    };
+
+    use super::*;
+    use crate::store::{Collecting, Policy};
+
+    fn collect(store: &Store) -> usize {
+        let (policy, grace) = (Policy::default(), Duration::ZERO);
+        store.collect(&Collecting { policy, grace, is_used: &|_| Ok(false), is_dry: false }).unwrap().blobs
+    }
+
+    #[test]
+    fn what_somebody_is_about_to_use_is_not_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let blob = store.put_bytes(b"about to be used").unwrap();
+        let announcement = store.announce(&[blob.to_string()]).unwrap();
+        assert_eq!(collect(&store), 0);
+        assert!(!store.forget_blob(&blob).unwrap() && store.nameless().unwrap().is_empty());
+        drop(announcement);
+        assert_eq!(collect(&store), 1);
+    }
+
+    #[test]
+    fn who_is_about_to_use_something_waits_until_it_is_removed_or_spared() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let blob = store.put_bytes(b"removed meanwhile").unwrap();
+        let things = BTreeSet::from([blob.to_string()]);
+        let is_through = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let removed = store.removing(things, |removal, free| {
+                assert!(free.contains(&blob.to_string()));
+                scope.spawn(|| {
+                    let _announced = store.announce(&[blob.to_string()]).unwrap();
+                    is_through.store(true, Ordering::SeqCst);
+                    assert_eq!(store.blob_size(&blob).unwrap(), None, "it was seen before it was removed");
+                });
+                while store.announced().unwrap().is_empty() {
+                    thread::yield_now();
+                }
+                // It has every chance to go on, and does not.
+                for _ in 0..200 {
+                    store.announced().unwrap();
+                }
+                assert!(!is_through.load(Ordering::SeqCst));
+                store.remove_unused(removal, free)
+            });
+            assert_eq!(removed.unwrap().0, 1);
+        });
+        assert!(is_through.load(Ordering::SeqCst));
+    }
+
+    #[test]
+    fn a_removal_that_died_holds_nobody_up_for_good() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let at = now() - REMOVAL.as_millis() as u64 - 1;
+        let things = BTreeSet::from(["sha256:00".to_owned(), "shop@1.0".to_owned()]);
+        assert!(store.write_value(REMOVING, &Things { things, at }, None).unwrap());
+        let _announced = store.announce(&["shop@1.0".to_owned()]).unwrap();
+        let (left, _) = store.read_value::<Things>(REMOVING).unwrap().unwrap();
+        assert_eq!(left.things, BTreeSet::from(["sha256:00".to_owned()]));
+    }
+}
