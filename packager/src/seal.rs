@@ -87,7 +87,8 @@ pub fn seal(
 /// The newest package of this name that can lend its entries: one that was made here, by this profile, and is whole.
 fn earlier(name: &Name, store: &Store) -> Result<Option<Earlier>, StoreError> {
     let newest =
-        store.list(name)?.into_iter().filter(|there| there.profile == PROFILE).max_by_key(|there| there.at);
+        // What was pushed here says of itself which profile wrote it, and its bytes may be anybody's.
+        store.list(name)?.into_iter().filter(|there| there.profile == PROFILE && there.origin.is_some()).max_by_key(|there| there.at);
     let Some(newest) = newest else { return Ok(None) };
     match store.get(&newest.package.digest) {
         Ok(blob) => Ok(Earlier::of_file(blob.file)),

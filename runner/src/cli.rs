@@ -9,8 +9,10 @@ mod init;
 mod inspect;
 mod logs;
 mod package;
+mod packages;
 mod place;
 mod plan;
+mod publish;
 #[cfg(test)]
 mod reference;
 mod rollback;
@@ -72,6 +74,8 @@ enum Command {
     Diff(diff::Arguments),
     Verify(verify::Arguments),
     Extract(extract::Arguments),
+    Packages(packages::Arguments),
+    Publish(publish::Arguments),
     Secret(secret::Arguments),
     Gc(gc::Arguments),
     Schema(schema::Arguments),
@@ -151,6 +155,8 @@ impl Command {
             Self::Diff(arguments) => arguments.obey(mode).await,
             Self::Verify(arguments) => arguments.obey(mode).await,
             Self::Extract(arguments) => arguments.obey(mode).await,
+            Self::Packages(arguments) => arguments.obey(mode).await,
+            Self::Publish(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,

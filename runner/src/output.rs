@@ -7,7 +7,7 @@
 //! 2. `look`: colours and marks. `wrap`: lines that fit. `sink`: a reader that may go away.
 //! 3. [`Watch`], the seam, and what fills it: `json`, `plain` and `live`. `mode` chooses.
 //! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. [`LogView`]: what steps wrote. `notice`
-//!    and `secrets`: what short commands did. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]:
+//!    `packages` and `secrets`: what short commands did. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]:
 //!    what a command in a step's sandbox writes.
 
 mod arrival;
@@ -31,6 +31,7 @@ mod secrets;
 mod shell;
 mod sink;
 mod status;
+mod stock;
 #[cfg(test)]
 mod stories;
 mod table;
@@ -55,6 +56,7 @@ pub(crate) use self::{
     mode::OutputMode,
     notice::{Retelling, rolled_back, script, started, stopped, text},
     packages::{difference, extracted, verified},
+    stock::{Kept, channel_moved, package_pinned, package_unpinned, packages, packages_collected},
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
     secrets::{secret_names, secret_removed, secret_set},

@@ -175,7 +175,15 @@ impl From<NoRoom> for Problem {
 
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
-        Self::new(Exit::Environment, error.to_string())
+        let exit = match &error {
+            StoreError::Location { .. } => Exit::Usage,
+            StoreError::Conflict { .. }
+            | StoreError::Unknown { .. }
+            | StoreError::Manifest { .. }
+            | StoreError::Kept { .. } => Exit::Configuration,
+            _ => Exit::Environment,
+        };
+        Self::new(exit, error.to_string())
     }
 }
 

@@ -6,11 +6,12 @@ use std::{
     io,
     os::unix::fs::MetadataExt as _,
     path::Path,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use staith_builder::upkeep::{Collection, Inventory, Item, Kind, Stockroom, plan_collection};
-use staith_packager::store::{Published, Store};
+use staith_model::Package;
+use staith_packager::store::{Collected, Collecting, Policy, Published, Store, StoreError};
 use staith_releaser::release::ReleaseShelf;
 
 use crate::home::Home;
@@ -184,13 +185,45 @@ impl<'a> Household<'a> {
         let Some(store) = &self.packages else { return Ok(false) };
         let published = store.published().map_err(|error| error.to_string())?;
         let Some(found) = published.iter().find(|found| name_of(found) == package.name) else {
-            // One without a name.
-            let path = self.home.packages().join(&package.name);
-            return gone(fs::remove_file(path)).map(|()| true).map_err(told("removing a package"));
+            // One without a name. Somebody may be about to give it one.
+            let digest = package.name.rsplit('/').next().and_then(|hex| format!("sha256:{hex}").parse().ok());
+            let Some(digest) = digest else {
+                let path = self.home.packages().join(&package.name);
+                return gone(fs::remove_file(path)).map(|()| true).map_err(told("removing a package"));
+            };
+            return store.forget_blob(&digest).map_err(|error| error.to_string());
         };
         let pin = format!("{PACKAGES}{}", found.package.name);
-        let removed = self.unless_used(&pin, || store.forget(found).map_err(|error| error.to_string()))?;
-        removed.map_or(Ok(false), |removed| removed.map(|()| true))
+        self.unless_used(&pin, || match store.forget(found) {
+            // Somebody has pinned it meanwhile, let a channel stand for it, or publishes it.
+            Err(StoreError::Kept { .. }) => Ok(false),
+            removed => removed.map(|()| true).map_err(|error| error.to_string()),
+        })?
+        .unwrap_or(Ok(false))
+    }
+
+    /// Removes from a store what a policy keeps no longer, in two phases. What this machine's environments could be asked to
+    /// serve, and what live runs use, stays.
+    pub(crate) fn retain(
+        &self,
+        store: &Store,
+        policy: Policy,
+        grace: Duration,
+        is_dry: bool,
+    ) -> Told<Collected> {
+        let deployed = deployed(&self.home.environments());
+        let collect = |is_named: &dyn Fn(&str) -> bool| {
+            let is_used = |package: &Package| {
+                let name = format!("{}/{}", package.name, package.version);
+                let is_deployed = deployed.as_ref().is_none_or(|deployed| deployed.contains(&name));
+                Ok(is_deployed || is_named(&format!("{PACKAGES}{}", package.name)))
+            };
+            let how = Collecting { policy, grace, is_used: &is_used, is_dry };
+            store.collect(&how).map_err(|error| error.to_string())
+        };
+        // Whoever is about to use a package says so under the gate, and waits there as long as this takes.
+        let Some(gate) = &self.store else { return collect(&|_: &str| false) };
+        gate.with_gate_held(collect).map_err(told("looking who uses what"))?
     }
 
     /// Does something unless a live run has said that it uses what this names, or says so meanwhile.
@@ -248,7 +281,8 @@ impl<'a> Household<'a> {
             .map(|found| {
                 let bytes = if counted.insert(found.package.digest) { blocks(found.package.size) } else { 0 };
                 let used = i64::try_from(found.at).unwrap_or(i64::MAX).saturating_mul(1_000_000);
-                item(name_of(found), bytes + blocks(1), used)
+                // Its record and its manifest are small files.
+                item(name_of(found), bytes + blocks(1) + blocks(found.manifest().size), used)
             })
             .collect();
         // Those without a name may be on their way to one, as long as anybody makes packages.
@@ -275,6 +309,9 @@ impl<'a> Household<'a> {
             .transpose()
             .map_err(told("looking who uses what"))?;
         let deployed = deployed(&self.home.environments());
+        let held = self.packages.as_ref().map(Store::held).transpose().map_err(|error| error.to_string())?;
+        let held: BTreeSet<String> =
+            held.into_iter().flatten().map(|(name, version)| format!("{name}/{version}")).collect();
         Ok(Box::new(move |item| {
             if let Some(item) = inside(STORE, item) {
                 return store.as_ref().is_some_and(|is_used| is_used(&item));
@@ -287,7 +324,9 @@ impl<'a> Household<'a> {
                 let project = package.name.rsplit_once('/').map_or("", |(project, _)| project);
                 // Where nobody can say what is deployed, everything may be.
                 let is_deployed = deployed.as_ref().is_none_or(|deployed| deployed.contains(&package.name));
-                return is_deployed || is_named(&format!("{PACKAGES}{project}"));
+                return is_deployed
+                    || held.contains(&package.name)
+                    || is_named(&format!("{PACKAGES}{project}"));
             }
             is_named(&item.name)
         }))
