@@ -20,7 +20,7 @@ mod values;
 mod xml_file;
 mod xpath;
 
-pub use apply::{ApplyError, ForWindows, Miss, Resolved, Rewrite, Unmatched};
+pub use apply::{ApplyError, ForWindows, Miss, Resolved, Rewrite, Settled, Unmatched};
 pub use declare::{
     Declarations, Entry, Kind, MAY_MATCH_NOTHING, Matcher, Note, Parameter, Rule, Translation, Validation,
 };

@@ -9,6 +9,7 @@ mod init;
 mod inspect;
 mod logs;
 mod package;
+mod parameters;
 mod place;
 mod plan;
 #[cfg(test)]
@@ -72,6 +73,7 @@ enum Command {
     Diff(diff::Arguments),
     Verify(verify::Arguments),
     Extract(extract::Arguments),
+    Parameters(parameters::Arguments),
     Secret(secret::Arguments),
     Gc(gc::Arguments),
     Schema(schema::Arguments),
@@ -151,6 +153,7 @@ impl Command {
             Self::Diff(arguments) => arguments.obey(mode).await,
             Self::Verify(arguments) => arguments.obey(mode).await,
             Self::Extract(arguments) => arguments.obey(mode).await,
+            Self::Parameters(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,

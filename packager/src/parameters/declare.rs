@@ -227,9 +227,21 @@ impl Parameter {
         has_tag(&self.tags, tag)
     }
 
-    /// Whether its value must neither be shown nor kept.
+    /// Whether its value must neither be shown nor kept, whatever it is.
     pub fn is_secret(&self) -> bool {
         secrecy::is_tagged(self)
+    }
+
+    /// The name under which its value may be kept among Staith's secrets: `database-password` for `Database Password`. `None` for
+    /// what is neither a secret nor a connection string, which often holds one.
+    pub fn secret_name(&self) -> Option<String> {
+        secrecy::name_of(self)
+    }
+
+    /// Its default for people: a mask where it is a secret.
+    pub fn shown_default(&self) -> Option<&str> {
+        let default = self.default.as_deref()?;
+        Some(if secrecy::is_secret_default(self, default) { "***" } else { default })
     }
 }
 

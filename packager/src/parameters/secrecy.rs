@@ -52,6 +52,17 @@ pub(super) fn is_tagged(parameter: &Parameter) -> bool {
     SECRET_TAGS.iter().any(|tag| parameter.has_tag(tag))
 }
 
+pub(super) fn name_of(parameter: &Parameter) -> Option<String> {
+    let is_connection =
+        ["SqlConnectionString", "MySqlConnectionString"].iter().any(|tag| parameter.has_tag(tag));
+    if !is_connection && !is_tagged(parameter) {
+        return None;
+    }
+    let words = parameter.name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    let name = words.map(str::to_ascii_lowercase).collect::<Vec<_>>().join("-");
+    (!name.is_empty()).then_some(name)
+}
+
 /// Whether a default, as it was written, is or holds a secret.
 pub(super) fn is_secret_default(parameter: &Parameter, default: &str) -> bool {
     (is_tagged(parameter) && !default.is_empty() && !is_reference(default)) || holds_secret(default)

@@ -120,9 +120,9 @@ impl Values {
         self.add(Given { name: name.to_owned(), text: secret, is_secret: true, from: From::Secrets });
     }
 
-    /// Whether this parameter was set.
+    /// Whether this parameter was set to something. A file that somebody is to fill in sets to nothing what it does not know.
     pub fn has(&self, name: &str) -> bool {
-        self.given.contains_key(&fold(name))
+        self.get(name).is_some_and(|given| !given.text.expose_to(str::is_empty))
     }
 
     /// Whether nothing was set.
