@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod common;
 mod golden {
     pub(crate) mod meaning;
     pub(crate) mod sample;
@@ -11,8 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use golden::{meaning::meaning, sample::Sample};
 use proptest::prelude::*;
-use staith_packager::parameters::{
-    ApplyError, Declarations, Fault, Kind, Resolved, Rewrite, Unresolved, Values, resolve,
+use staith_packager::{
+    parameters::{ApplyError, Declarations, Fault, Kind, Resolved, Rewrite, Unresolved, Values, resolve},
+    web_deploy::{Content, PackageReader, WriteError},
 };
 
 fn resolved(sample: &Sample) -> Resolved {
@@ -381,6 +383,65 @@ fn a_file_to_fill_in_has_no_secrets() {
     values.set("Db=d", &declared).unwrap();
     let resolved = resolve(&declared, &values).unwrap();
     assert_eq!(resolved.value("shop").unwrap().shown(), "<\"A\"\n");
+}
+
+/// The package of a tree with one file that declares `xml`.
+fn packed(xml: &str) -> Result<Vec<u8>, WriteError> {
+    let scratch = tempfile::tempdir().unwrap();
+    let mut content =
+        common::content(scratch.path(), &common::tree([("web.config", common::file("<r a='1'/>"))]));
+    content.parameters = Declarations::read(xml.as_bytes()).unwrap();
+    common::pack(&content).map(|(bytes, _)| bytes)
+}
+
+fn opened(bytes: &[u8]) -> Declarations {
+    let (_directory, path) = common::on_disk(bytes);
+    PackageReader::open(&path).unwrap().declarations().unwrap()
+}
+
+#[test]
+fn a_package_declares_the_application_first_and_then_what_is_declared() {
+    let xml = r#"<parameters><parameter name="A" defaultValue="1"><parameterEntry type="XmlFile" scope="\\web\.config$" match="//@a" /></parameter>
+        <parameter name="iis web application name" defaultValue="Shop/live" friendlyName="Where"><parameterEntry kind="ProviderPath" scope="setAcl" match="x" /></parameter>
+        </parameters>"#;
+    let declared = opened(&packed(xml).unwrap());
+    let expected = r#"<?xml version="1.0" encoding="utf-8"?>
+<parameters>
+  <parameter name="IIS Web Application Name" friendlyName="Where" description="Site and path where the application is installed, for example Default Web Site/app." defaultValue="Shop/live" tags="IisApp">
+    <parameterEntry kind="ProviderPath" scope="IisApp" match="^app$" />
+    <parameterEntry kind="ProviderPath" scope="setAcl" match="x" />
+  </parameter>
+  <parameter name="A" defaultValue="1">
+    <parameterEntry kind="XmlFile" scope="\\web\.config$" match="//@a" />
+  </parameter>
+</parameters>
+"#;
+    assert_eq!(declared.to_xml(), expected);
+    let resolved = resolve(&declared, &Values::default()).unwrap();
+    let path = resolved.provider_path("iisApp", "app").unwrap().unwrap();
+    assert_eq!(path.shown(), "Shop/live");
+    assert!(matches!(resolved.rewrite("app\\web.config", b"<r a='0'/>"), Ok(Rewrite::Rewritten { .. })));
+    // However it is spelled, equal declarations make equal packages; other declarations make another.
+    let spelled = xml.replace("type=", "KIND=").replace("defaultValue=\"1\"", "value='1'");
+    assert_eq!(packed(xml).unwrap(), packed(&spelled).unwrap());
+    assert_ne!(packed(xml).unwrap(), packed(&xml.replace("\"1\"", "\"2\"")).unwrap());
+}
+
+#[test]
+fn a_package_that_would_give_a_secret_away_is_not_written() {
+    let refused =
+        packed("<parameters><parameter name='Db' defaultValue='Server=.;Password=hunter2'/></parameters>");
+    let told = refused.unwrap_err().to_string();
+    assert!(told.contains("`Db` holds a password") && !told.contains("hunter2"), "{told}");
+}
+
+#[test]
+fn parameters_are_in_the_version_of_a_package() {
+    let plain = Content::default();
+    let mut declaring = Content::default();
+    declaring.parameters = Declarations::read(b"<parameters><parameter name='A'/></parameters>").unwrap();
+    assert_eq!(plain.digest(), plain.manifest.digest());
+    assert_ne!(declaring.digest(), plain.digest());
 }
 
 fn mutated() -> impl Strategy<Value = Vec<u8>> {
