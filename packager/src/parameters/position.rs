@@ -4,8 +4,8 @@ use std::{fmt, ops::Range, str::FromStr};
 
 /// Characters at a place in a text.
 ///
-/// Lines and columns count from 1: in the example of Microsoft's documents, `22;20;12` is `usernamehere` in line 22 of the
-/// configuration that WordPress came with then, `define('DB_USER', 'usernamehere');`.
+/// Lines and columns count from 1: in the example of Microsoft's documents, `22;20;12` for a user name, twelve characters from column
+/// 20 are `usernamehere` in `define('DB_USER', 'usernamehere');`, as WordPress's configuration had it in those years.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     /// The line, counted from 1.

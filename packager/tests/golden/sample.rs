@@ -1,5 +1,7 @@
 //! A sample package, and what Web Deploy made of it.
 
+#![allow(dead_code, reason = "every test crate uses its own part")]
+
 use std::{
     fs,
     io::{Cursor, Read},
