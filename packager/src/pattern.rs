@@ -16,6 +16,10 @@ const STEPS_A_BYTE: usize = 16;
 /// Instructions and bytes that an expression may be compiled to.
 const LARGEST_PROGRAM: usize = 100_000;
 const LARGEST_AUTOMATON: usize = 8 << 20;
+/// Bytes up to which an automaton is nothing to speak of. What people write to name files and places stays far below.
+const LIGHT_AUTOMATON: usize = 256 << 10;
+/// Bytes that an automaton may use while it runs.
+const LARGEST_CACHE: usize = 256 << 10;
 /// Longest text that a replacement may come to, in bytes.
 const LONGEST_RESULT: usize = 256 << 20;
 
@@ -25,6 +29,7 @@ pub struct Pattern {
     source: String,
     translated: String,
     ignore_case: bool,
+    automaton: usize,
     regex: Regex,
 }
 
@@ -62,8 +67,19 @@ impl Pattern {
             return Err(bad(format!("it is longer than {LONGEST} bytes")));
         }
         let translated = translate::translate(source).map_err(bad)?;
-        let regex = compile(&translated, ignore_case, STEPS).map_err(|error| bad(error.to_string()))?;
-        Ok(Self { source: source.to_owned(), translated, ignore_case, regex })
+        let with = |automaton| Some((automaton, compile(&translated, ignore_case, STEPS, automaton).ok()?));
+        let compiled = match with(LIGHT_AUTOMATON) {
+            Some(light) => Ok(light),
+            None => compile(&translated, ignore_case, STEPS, LARGEST_AUTOMATON)
+                .map(|regex| (LARGEST_AUTOMATON, regex)),
+        };
+        let (automaton, regex) = compiled.map_err(|error| bad(error.to_string()))?;
+        Ok(Self { source: source.to_owned(), translated, ignore_case, automaton, regex })
+    }
+
+    /// Whether it takes much memory, so that nobody should keep thousands of such.
+    pub(crate) const fn is_heavy(&self) -> bool {
+        self.automaton > LIGHT_AUTOMATON
     }
 
     /// The expression as it was written.
@@ -118,17 +134,24 @@ impl Pattern {
         if !is_steps || more < STEPS {
             return Err(exhausted());
         }
-        let patient = compile(&self.translated, self.ignore_case, STEPS + more).map_err(|_| exhausted())?;
+        let patient = compile(&self.translated, self.ignore_case, STEPS + more, self.automaton)
+            .map_err(|_| exhausted())?;
         search(&patient).map_err(|_| exhausted())
     }
 }
 
-fn compile(translated: &str, ignore_case: bool, steps: usize) -> Result<Regex, fancy_regex::Error> {
+fn compile(
+    translated: &str,
+    ignore_case: bool,
+    steps: usize,
+    automaton: usize,
+) -> Result<Regex, fancy_regex::Error> {
     RegexBuilder::new(translated)
         .case_insensitive(ignore_case)
         .backtrack_limit(steps)
         .max_prog_size(LARGEST_PROGRAM)
-        .delegate_size_limit(LARGEST_AUTOMATON)
+        .delegate_size_limit(automaton)
+        .delegate_dfa_size_limit(LARGEST_CACHE)
         .build()
 }
 

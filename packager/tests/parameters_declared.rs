@@ -68,6 +68,22 @@ fn broken_declarations_are_refused_with_their_places() {
 }
 
 #[test]
+fn what_would_cost_too_much_is_refused() {
+    let many = "<parameter name='P'>".to_owned()
+        + &"<parameterEntry kind='TextFile' scope='a' match='b'/>".repeat(1001)
+        + "</parameter>";
+    let heavy: String =
+        (0..40).map(|n| format!("<parameter name='{n}'><parameterEntry kind='TextFile' scope='a' match='\\w{{20}}'/></parameter>")).collect();
+    let parameters: String = (0..1001).map(|n| format!("<parameter name='{n}'/>")).collect();
+    for (inside, expected) in [(many, "1,000"), (parameters, "1,000"), (heavy, "32 regular expressions")] {
+        let told = refusal(&inside);
+        assert!(told.contains(expected), "{expected}\n{told}");
+    }
+    let deep = "<a>".repeat(1000) + &"</a>".repeat(1000);
+    refusal(&deep);
+}
+
+#[test]
 fn what_is_not_understood_is_noted() {
     let xml = "<parameters>\n<parameter name='A' defaultValeu='x'><hint/></parameter><other/></parameters>";
     let noted: Vec<_> = Declarations::read(xml.as_bytes())

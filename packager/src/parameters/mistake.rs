@@ -8,9 +8,12 @@ use crate::{pattern::BadPattern, xml::XPathError};
 /// What is wrong at a place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// Not an encoding that these files have.
-    #[error("it is not text in UTF-8 or UTF-16; save it as UTF-8")]
-    Encoding,
+    /// Not the text of an XML file, or one that costs too much to read.
+    #[error("{0}")]
+    Unusable(String),
+    /// More than anybody declares.
+    #[error("there are more than {0}; split the package")]
+    TooMany(&'static str),
     /// Too long to be one.
     #[error("it is {0} bytes long, and no such file is longer than 16 MiB")]
     TooLong(usize),

@@ -1,17 +1,24 @@
 //! `parameters.xml` and `SetParameters.xml` as values, with the place of everything wrong in them.
 
-use roxmltree::{Document, Node, ParsingOptions};
+use std::collections::HashSet;
+
+use roxmltree::Node;
 
 use super::{
     Declarations, Entry, Fault, Kind, Matcher, Mistake, Mistakes, Note, Parameter, Position, Rule,
     Translation, Validation, declare::fold, mistake::nearest, xpath,
 };
-use crate::pattern::Pattern;
+use crate::{
+    pattern::Pattern,
+    xml::{Document, Position as Place, Text, XmlError},
+};
 
 /// Longest file that is read.
 const LONGEST: usize = 16 << 20;
-/// Most nodes that it may have: each takes some 100 bytes of memory.
-const MOST_NODES: u32 = 500_000;
+/// Most parameters, and most entries of all of them: each takes memory for its expressions. Hundreds are many.
+const MOST: usize = 1000;
+/// Most expressions that take much memory.
+const MOST_HEAVY: usize = 32;
 
 /// One value that a file sets.
 #[derive(Debug)]
@@ -24,6 +31,8 @@ pub(super) struct Set {
 /// What is gathered on the way through a file.
 struct Reading<'a, 'i> {
     document: &'a Document<'i>,
+    entries: usize,
+    heavy: usize,
     mistakes: Vec<Mistake>,
     notes: Vec<Note>,
     parameter: Option<String>,
@@ -37,7 +46,7 @@ struct Attributes<'a, 'i> {
 
 pub(super) fn declarations(bytes: &[u8]) -> Result<Declarations, Mistakes> {
     with_root(bytes, |reading, root| {
-        let mut declared = Declarations::default();
+        let (mut declared, mut names) = (Declarations::default(), HashSet::new());
         for element in elements(root) {
             if is_called(element, "setParameter") {
                 let what = "sets values (`setParameter`); declarations are elements `parameter`";
@@ -45,13 +54,16 @@ pub(super) fn declarations(bytes: &[u8]) -> Result<Declarations, Mistakes> {
             } else if !is_called(element, "parameter") {
                 reading.note(element, format!("the element `{}`", element.tag_name().name()));
             } else if let Some(parameter) = reading.parameter(element) {
-                let folded = fold(&parameter.name);
-                if declared.parameters.iter().any(|there| fold(&there.name) == folded) {
+                if !names.insert(fold(&parameter.name)) {
                     reading.mistake(element, Fault::SameName(parameter.name.clone()));
                 }
                 declared.parameters.push(parameter);
             }
             reading.parameter = None;
+            if let Some(fault) = reading.excess(declared.parameters.len()) {
+                reading.mistake(element, fault);
+                break;
+            }
         }
         declared.notes = std::mem::take(&mut reading.notes);
         declared
@@ -60,7 +72,7 @@ pub(super) fn declarations(bytes: &[u8]) -> Result<Declarations, Mistakes> {
 
 pub(super) fn values(bytes: &[u8]) -> Result<Vec<Set>, Mistakes> {
     with_root(bytes, |reading, root| {
-        let mut values = Vec::<Set>::new();
+        let (mut values, mut names) = (Vec::<Set>::new(), HashSet::new());
         for element in elements(root) {
             if is_called(element, "parameter") {
                 let what = "declares parameters (`parameter`); values are elements `setParameter`";
@@ -68,13 +80,16 @@ pub(super) fn values(bytes: &[u8]) -> Result<Vec<Set>, Mistakes> {
             } else if is_called(element, "setParameter")
                 && let Some(set) = reading.set(element)
             {
-                let folded = fold(&set.name);
-                if values.iter().any(|there| fold(&there.name) == folded) {
+                if !names.insert(fold(&set.name)) {
                     reading.mistake(element, Fault::Twice(set.name.clone()));
                 }
                 values.push(set);
             }
             reading.parameter = None;
+            if let Some(fault) = reading.excess(values.len()) {
+                reading.mistake(element, fault);
+                break;
+            }
         }
         values
     })
@@ -89,15 +104,21 @@ fn with_root<T>(
     if bytes.len() > LONGEST {
         return Err(refuse(1, 1, Fault::TooLong(bytes.len())));
     }
-    let text = decode(bytes).ok_or_else(|| refuse(1, 1, Fault::Encoding))?;
-    let options = ParsingOptions { nodes_limit: MOST_NODES, ..ParsingOptions::default() };
-    let document = Document::parse_with_options(&text, options).map_err(|error| {
-        let at = error.pos();
-        refuse(at.row, at.col, Fault::Xml(error.to_string()))
-    })?;
+    let unusable = |error: XmlError| match error {
+        XmlError::NotWellFormed { at, why } => refuse(at.line, at.column, Fault::Xml(why)),
+        error => refuse(1, 1, Fault::Unusable(error.to_string())),
+    };
+    let text = Text::decode(bytes).map_err(unusable)?;
+    let document = Document::parse(&text).map_err(unusable)?;
     let root = document.root_element();
-    let mut reading =
-        Reading { document: &document, mistakes: Vec::new(), notes: Vec::new(), parameter: None };
+    let mut reading = Reading {
+        document: &document,
+        entries: 0,
+        heavy: 0,
+        mistakes: Vec::new(),
+        notes: Vec::new(),
+        parameter: None,
+    };
     // `-verb:getParameters` wraps what it prints.
     let wrapped = elements(root).next().filter(|_| is_called(root, "output"));
     let root = wrapped.unwrap_or(root);
@@ -108,13 +129,6 @@ fn with_root<T>(
     }
     let read = read(&mut reading, root);
     if reading.mistakes.is_empty() { Ok(read) } else { Err(Mistakes(reading.mistakes)) }
-}
-
-/// A file's text: UTF-8, or UTF-16 by its mark.
-fn decode(bytes: &[u8]) -> Option<String> {
-    let (encoding, mark) = encoding_rs::Encoding::for_bom(bytes).unwrap_or((encoding_rs::UTF_8, 0));
-    let text = encoding.decode_without_bom_handling_and_without_replacement(&bytes[mark..])?;
-    Some(text.into_owned())
 }
 
 fn elements<'a, 'i>(of: Node<'a, 'i>) -> impl Iterator<Item = Node<'a, 'i>> {
@@ -143,9 +157,12 @@ impl<'a, 'i> Attributes<'a, 'i> {
 
 impl Reading<'_, '_> {
     fn at(&mut self, offset: usize, fault: Fault) {
-        let place = self.document.text_pos_at(offset);
-        let parameter = self.parameter.clone();
-        self.mistakes.push(Mistake { line: place.row, column: place.col, parameter, fault });
+        // Beyond that, nobody reads on.
+        if self.mistakes.len() < 100 {
+            let Place { line, column } = self.document.position(offset);
+            let parameter = self.parameter.clone();
+            self.mistakes.push(Mistake { line, column, parameter, fault });
+        }
     }
 
     fn mistake(&mut self, element: Node<'_, '_>, fault: Fault) {
@@ -153,8 +170,26 @@ impl Reading<'_, '_> {
     }
 
     fn note(&mut self, element: Node<'_, '_>, what: String) {
-        let place = self.document.text_pos_at(element.range().start);
-        self.notes.push(Note { line: place.row, column: place.col, what });
+        if self.notes.len() < 100 {
+            let Place { line, column } = self.document.position(element.range().start);
+            self.notes.push(Note { line, column, what });
+        }
+    }
+
+    /// What there is too much of.
+    fn excess(&self, parameters: usize) -> Option<Fault> {
+        if parameters > MOST || self.entries > MOST {
+            return Some(Fault::TooMany("1,000 parameters or entries"));
+        }
+        (self.heavy > MOST_HEAVY).then_some(Fault::TooMany("32 regular expressions that take much memory"))
+    }
+
+    /// A regular expression in an attribute.
+    fn pattern(&mut self, text: &str, ignore_case: bool, attribute: &'static str) -> Result<Pattern, Fault> {
+        let pattern =
+            Pattern::new(text, ignore_case).map_err(|source| Fault::Pattern { attribute, source })?;
+        self.heavy += usize::from(pattern.is_heavy());
+        Ok(pattern)
     }
 
     fn attributes<'a, 'i>(&mut self, of: Node<'a, 'i>, known: &[&'static str]) -> Attributes<'a, 'i> {
@@ -194,8 +229,8 @@ impl Reading<'_, '_> {
             self.mistake(of, Fault::Missing { element: "setParameter", attribute: "value" });
             return None;
         };
-        let place = self.document.text_pos_at(of.range().start);
-        Some(Set { name, value: value.to_owned(), line: place.row })
+        let line = self.document.position(of.range().start).line;
+        Some(Set { name, value: value.to_owned(), line })
     }
 
     fn parameter(&mut self, of: Node<'_, '_>) -> Option<Parameter> {
@@ -213,7 +248,12 @@ impl Reading<'_, '_> {
             ..Parameter::default()
         };
         for element in elements(of) {
+            // Whoever reads on will say that there are too many.
+            if self.excess(0).is_some() {
+                break;
+            }
             if is_called(element, "parameterEntry") {
+                self.entries += 1;
                 let entry = self.entry(element);
                 parameter.entries.extend(entry);
             } else if is_called(element, "parameterValidation") {
@@ -259,9 +299,8 @@ impl Reading<'_, '_> {
             kind
         });
         let scope = attributes.get("scope").unwrap_or_default();
-        let scope = Pattern::new(scope, true).map_err(|source| {
-            self.at(attributes.place("scope"), Fault::Pattern { attribute: "scope", source })
-        });
+        let scope =
+            self.pattern(scope, true, "scope").map_err(|fault| self.at(attributes.place("scope"), fault));
         let matcher = self.matcher(kind?, attributes.get("match"), &attributes)?;
         let tags = attributes.get("tags").map(list).unwrap_or_default();
         Some(Entry { scope: scope.ok()?, matcher, tags })
@@ -279,12 +318,9 @@ impl Reading<'_, '_> {
             self.mistake(attributes.of, Fault::Missing { element: "parameterEntry", attribute: "match" });
             return None;
         }
-        let pattern = |text: &str| {
-            Pattern::new(text, true).map_err(|source| Fault::Pattern { attribute: "match", source })
-        };
         let matcher = match kind {
-            Kind::ProviderPath => pattern(given).map(Matcher::ProviderPath),
-            Kind::TextFile => pattern(given).map(Matcher::TextFile),
+            Kind::ProviderPath => self.pattern(given, true, "match").map(Matcher::ProviderPath),
+            Kind::TextFile => self.pattern(given, true, "match").map(Matcher::TextFile),
             Kind::XmlFile => xpath::of_nodes(given).map(Matcher::XmlFile).map_err(Fault::from),
             Kind::TextFilePosition => {
                 given.parse::<Position>().map(Matcher::TextFilePosition).map_err(Fault::from)
@@ -315,11 +351,10 @@ impl Reading<'_, '_> {
                 }
                 // White space belongs to the values.
                 "enumeration" => Rule::Enumeration(text.split(',').map(str::to_owned).collect()),
-                "regularexpression" => match Pattern::new(text, false) {
+                "regularexpression" => match self.pattern(text, false, "validationString") {
                     Ok(pattern) => Rule::RegularExpression(pattern),
-                    Err(source) => {
-                        let place = attributes.place("validationString");
-                        self.at(place, Fault::Pattern { attribute: "validationString", source });
+                    Err(fault) => {
+                        self.at(attributes.place("validationString"), fault);
                         continue;
                     }
                 },
