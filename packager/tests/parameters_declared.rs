@@ -208,8 +208,8 @@ fn a_package_that_would_give_a_secret_away_is_not_written() {
 #[test]
 fn parameters_are_in_the_version_of_a_package() {
     let plain = Content::default();
-    let mut declaring = Content::default();
-    declaring.parameters = Declarations::read(b"<parameters><parameter name='A'/></parameters>").unwrap();
+    let parameters = Declarations::read(b"<parameters><parameter name='A'/></parameters>").unwrap();
+    let declaring = Content { parameters, ..Content::default() };
     assert_eq!(plain.digest(), plain.manifest.digest());
     assert_ne!(declaring.digest(), plain.digest());
 }
@@ -249,7 +249,7 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn no_declarations_make_it_panic_and_their_spelling_stays(bytes in mutated()) {
