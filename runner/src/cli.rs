@@ -10,6 +10,7 @@ mod inspect;
 mod logs;
 mod package;
 mod packages;
+mod parameters;
 mod place;
 mod plan;
 mod publish;
@@ -76,6 +77,7 @@ enum Command {
     Extract(extract::Arguments),
     Packages(packages::Arguments),
     Publish(publish::Arguments),
+    Parameters(parameters::Arguments),
     Secret(secret::Arguments),
     Gc(gc::Arguments),
     Schema(schema::Arguments),
@@ -157,6 +159,7 @@ impl Command {
             Self::Extract(arguments) => arguments.obey(mode).await,
             Self::Packages(arguments) => arguments.obey(mode).await,
             Self::Publish(arguments) => arguments.obey(mode).await,
+            Self::Parameters(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,

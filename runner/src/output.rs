@@ -24,6 +24,7 @@ mod look;
 mod mode;
 mod notice;
 mod packages;
+mod parameters;
 mod plain;
 mod plan;
 mod problem;
@@ -57,6 +58,7 @@ pub(crate) use self::{
     notice::{Retelling, rolled_back, script, started, stopped, text},
     packages::{difference, extracted, verified},
     stock::{Kept, channel_moved, package_pinned, package_unpinned, packages, packages_collected},
+    parameters::{parameters, set_file_written},
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
     secrets::{secret_names, secret_removed, secret_set},

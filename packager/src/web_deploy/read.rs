@@ -27,6 +27,8 @@ use std::{
 use rustix::fs::OFlags;
 use staith_model::{Digest, Entry, Manifest, RelPath};
 
+use crate::parameters::Declarations;
+
 use super::{
     archive::{Archive, parse_xml},
     layout, metadata, sealed,
@@ -43,6 +45,9 @@ pub use verify::Verified;
 
 /// Longest manifest that is read: one of 65,534 entries with long paths takes some 40 MB.
 const LONGEST_MANIFEST: u64 = 256 << 20;
+
+/// Longest `parameters.xml` that is read.
+const LONGEST_PARAMETERS: u64 = 16 << 20;
 
 /// An open package. Its structure has been verified, its content has not: see [`PackageReader::verify`].
 ///
@@ -159,6 +164,16 @@ impl PackageReader {
         let name = layout::name_of(path);
         let nth = *self.by_name.get(&name).ok_or_else(absent)?;
         self.inflate(nth, to, Some(*digest))
+    }
+
+    /// What the package lets one set; nothing where it has no `parameters.xml`.
+    ///
+    /// # Errors
+    /// What it declares is wrong, as are a kind that does not exist or an XPath expression that is none.
+    pub fn declarations(&self) -> Result<Declarations, ReadError> {
+        let Some(nth) = self.find_root(metadata::PARAMETERS_XML) else { return Ok(Declarations::default()) };
+        let bytes = self.inflate_text(nth, LONGEST_PARAMETERS)?;
+        Declarations::read(&bytes).map_err(|mistakes| self.refuse(nth, Flaw::Parameters(mistakes)))
     }
 
     fn read_manifest(&self) -> Result<Option<(Manifest, Digest)>, ReadError> {

@@ -4,7 +4,10 @@ use std::{io, path::PathBuf};
 
 use staith_model::Digest;
 
-use crate::web_deploy::{archive::Mistake, portable::NameFlaw};
+use crate::{
+    parameters::Mistakes,
+    web_deploy::{archive::Mistake, portable::NameFlaw},
+};
 
 /// What is wrong with an entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,6 +129,9 @@ pub enum Flaw {
         "this directory has no entry, and Web Deploy would silently skip, or delete, what belongs below it"
     )]
     NoDirectoryEntry,
+    /// Its declarations of parameters are wrong.
+    #[error("{0}")]
+    Parameters(Mistakes),
     /// Longer than metadata ever is.
     #[error("it says it is {0} bytes long, which is more than this kind of file ever is")]
     TooLong(u64),

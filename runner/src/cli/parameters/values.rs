@@ -1,0 +1,90 @@
+//! Values for a package's parameters, as several commands take them.
+
+use std::{fs, path::PathBuf};
+
+use clap::Args;
+use staith_builder::secrets::{Environment, SecretName, Secrets as _, SecretsFile};
+use staith_model::{Exit, Secret};
+use staith_packager::parameters::{Declarations, Mistakes, ResolveErrors, Values};
+
+use crate::{
+    home::Home,
+    output::{Place, Problem},
+};
+
+/// Where values come from.
+#[derive(Debug, Args)]
+pub(crate) struct ValueArguments {
+    /// Take values from a SetParameters.xml; of several files, later ones come first
+    #[arg(long = "set-file", value_name = "FILE")]
+    set_files: Vec<PathBuf>,
+    /// Set a parameter, as in --set "Shop Name=Lantern Lane"
+    #[arg(long, value_name = "NAME=VALUE")]
+    set: Vec<String>,
+}
+
+impl ValueArguments {
+    /// Whether nothing is set.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.set_files.is_empty() && self.set.is_empty()
+    }
+
+    /// Reads the files and the command line, and looks up the secrets that they leave open.
+    ///
+    /// # Errors
+    /// A file can't be read (30) or is wrong (20), or a setting is none (64).
+    pub(crate) async fn gather(&self, declared: &Declarations) -> Result<Values, Problem> {
+        let mut values = Values::default();
+        for file in &self.set_files {
+            let name = file.display().to_string();
+            let bytes = fs::read(file).map_err(|refused| {
+                Problem::new(Exit::Environment, format!("{name} can't be read"))
+                    .with_why(refused.to_string())
+                    .with_remedy("see that it is there and may be read")
+            })?;
+            values.add_file(&bytes, &name).map_err(|mistakes| wrong_file(&name, &mistakes))?;
+        }
+        for setting in &self.set {
+            values.set(setting, declared).map_err(|bad| Problem::new(Exit::Usage, bad.to_string()))?;
+        }
+        for parameter in declared.parameters() {
+            if !values.has(&parameter.name)
+                && let Some(secret) = kept(parameter.secret_name()).await?
+            {
+                values.set_secret(&parameter.name, secret);
+            }
+        }
+        Ok(values)
+    }
+}
+
+/// The secret of a name, from this process's environment or from Staith's home.
+async fn kept(name: Option<String>) -> Result<Option<Secret>, Problem> {
+    let Some(name) = name.and_then(|name| name.parse::<SecretName>().ok()) else { return Ok(None) };
+    if let Some(secret) = Environment::of_this_process().find(&name).await? {
+        return Ok(Some(secret));
+    }
+    Ok(SecretsFile::in_directory(Home::find()?.path()).find(&name).await?)
+}
+
+fn wrong_file(file: &str, mistakes: &Mistakes) -> Problem {
+    let place = mistakes.0.first().map(|first| {
+        let number = |number: u32| usize::try_from(number).ok();
+        let (line, column) = (number(first.line), number(first.column));
+        Box::new(Place { file: file.to_owned(), line, column, ..Place::default() })
+    });
+    let problem = Problem::new(Exit::Configuration, format!("{file} can't be used as values for parameters"));
+    Problem {
+        place,
+        ..problem.with_why(mistakes.to_string()).with_remedy(
+            "correct it; `staith parameters PACKAGE --write-set-file FILE` writes one to fill in",
+        )
+    }
+}
+
+impl From<ResolveErrors> for Problem {
+    fn from(errors: ResolveErrors) -> Self {
+        Self::new(Exit::Configuration, "the package's parameters can't have these values")
+            .with_why(errors.to_string())
+    }
+}
