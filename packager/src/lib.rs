@@ -11,5 +11,6 @@
 mod durable;
 pub mod seal;
 pub mod store;
+pub mod transform;
 pub mod web_deploy;
 pub mod xml;

@@ -21,6 +21,7 @@ mod xpath;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use document::position;
 pub use document::{Document, Position};
 pub use edits::Edits;
 pub use error::XmlError;

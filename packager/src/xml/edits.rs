@@ -187,7 +187,8 @@ impl<'d, 't> Edits<'d, 't> {
     /// # Errors
     /// `parent` is no element.
     pub fn insert_last(&mut self, parent: Tree<'_, '_>, new: &Fragment) -> Result<(), XmlError> {
-        let layout = Layout::within(self.document, parent, parent.last_element_child());
+        let last = parent.children().filter(|child| !child.is_text()).last();
+        let layout = Layout::within(self.document, parent, last);
         let slot = Slot::last(parent, self.empty_end(&StartTag::of(parent)), layout.as_ref());
         self.insert(parent, slot, Side::Last, layout.as_ref(), new)
     }
