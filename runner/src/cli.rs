@@ -18,6 +18,7 @@ mod status;
 mod steps;
 mod stop;
 mod subject;
+mod transform;
 mod why;
 
 use std::{
@@ -61,6 +62,7 @@ enum Command {
     Rollback(rollback::Arguments),
     Status(status::Arguments),
     Stop(stop::Arguments),
+    Transform(transform::Arguments),
     Secret(secret::Arguments),
     Gc(gc::Arguments),
     Schema(schema::Arguments),
@@ -136,6 +138,7 @@ impl Command {
             Self::Logs(arguments) => arguments.obey(mode),
             Self::Secret(arguments) => arguments.obey(mode),
             Self::Stop(arguments) => arguments.obey(mode).await,
+            Self::Transform(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,

@@ -33,6 +33,7 @@ mod stories;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transform;
 mod why;
 mod words;
 mod wrap;
@@ -54,6 +55,7 @@ pub(crate) use self::{
     secrets::{secret_names, secret_removed, secret_set},
     shell::{LeftBy, Passage, Seen, afterwards, welcome},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
+    transform::{TransformSummary, transformed},
     why::{Because, why},
 };
 
