@@ -7,6 +7,7 @@
 //!
 //! Files come from packages, so from anywhere: entities are refused, sizes and depths are bounded, and nothing is ever fetched.
 
+mod bounds;
 mod document;
 mod edits;
 mod error;

@@ -76,8 +76,11 @@ fn document() -> impl Strategy<Value = String> {
     })
 }
 
-/// The elements of a document in order: name, attributes, direct text; space that only lays out does not count.
-fn meaning(text: &str) -> Vec<(String, Vec<(String, String)>, String)> {
+/// Name, attributes, direct text; space that only lays out does not count.
+type Meaning = (String, Vec<(String, String)>, String);
+
+/// The elements of a document in order.
+fn meaning(text: &str) -> Vec<Meaning> {
     let text = Text::of(text);
     let document = Document::parse(&text).unwrap();
     let of = |node: roxmltree::Node<'_, '_>| {

@@ -1,11 +1,9 @@
 //! A text as a tree.
 
-use crate::xml::{Node, Outcome, Text, XPath, XPathError, XmlError, xpath::Namespaces};
+use crate::xml::{Node, Outcome, Text, XPath, XPathError, XmlError, bounds, xpath::Namespaces};
 
-/// Elements within elements; real configuration has about ten.
-const DEEPEST: usize = 256;
 /// Nodes of the largest document; each costs some hundred bytes of memory.
-const MOST_NODES: u32 = 2_000_000;
+const MOST_NODES: u32 = 1_000_000;
 
 /// A place in a file, as people and editors count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,20 +28,12 @@ impl<'t> Document<'t> {
     /// The text is not well-formed XML with namespaces, declares entities, or is deeper or has more nodes than is taken.
     pub fn parse(text: &'t Text) -> Result<Self, XmlError> {
         let input = text.as_str();
-        let mut options = roxmltree::ParsingOptions { nodes_limit: MOST_NODES, ..Default::default() };
-        let mut parsed = roxmltree::Document::parse_with_options(input, options);
-        if let Err(roxmltree::Error::DtdDetected) = parsed {
-            if declares_entities(input) {
-                return Err(XmlError::Entities);
-            }
-            options =
-                roxmltree::ParsingOptions { allow_dtd: true, nodes_limit: MOST_NODES, ..Default::default() };
-            parsed = roxmltree::Document::parse_with_options(input, options);
-        }
+        bounds::check(input)?;
+        let options =
+            roxmltree::ParsingOptions { allow_dtd: true, nodes_limit: MOST_NODES, ..Default::default() };
+        let parsed = roxmltree::Document::parse_with_options(input, options);
         let tree = parsed.map_err(|error| not_well_formed(&error))?;
-        let document = Self { text, tree };
-        document.refuse_depth()?;
-        Ok(document)
+        Ok(Self { text, tree })
     }
 
     /// The text that this is the tree of.
@@ -93,30 +83,6 @@ impl<'t> Document<'t> {
     pub fn position(&self, offset: usize) -> Position {
         position(self.text.as_str(), offset)
     }
-
-    fn refuse_depth(&self) -> Result<(), XmlError> {
-        let mut depth = 0_usize;
-        let mut node = self.tree.root();
-        loop {
-            if let Some(child) = node.first_child() {
-                node = child;
-                depth += 1;
-                if depth > DEEPEST {
-                    return Err(XmlError::TooDeep { at: self.position(node.range().start), most: DEEPEST });
-                }
-                continue;
-            }
-            loop {
-                if let Some(next) = node.next_sibling() {
-                    node = next;
-                    break;
-                }
-                let Some(parent) = node.parent() else { return Ok(()) };
-                node = parent;
-                depth -= 1;
-            }
-        }
-    }
 }
 
 /// Where a byte of a text is.
@@ -130,18 +96,6 @@ pub(crate) fn position(text: &str, offset: usize) -> Position {
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count();
     let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX - 1) + 1;
     Position { line: count(line), column: count(column) }
-}
-
-/// Whether the part before the first element declares entities. What looks like it in a comment counts as well: no honest file
-/// has that.
-fn declares_entities(text: &str) -> bool {
-    let Some(start) = text.find("<!DOCTYPE") else { return false };
-    let rest = &text[start..];
-    // The declaration ends before the first tag; a `<` that is followed by a letter is one, or is in a quoted string.
-    rest.contains("<!ENTITY")
-        || rest.split_once('[').is_some_and(|(head, subset)| {
-            !head.contains('>') && subset.split_once(']').is_none_or(|(subset, _)| subset.contains('%'))
-        })
 }
 
 fn not_well_formed(error: &roxmltree::Error) -> XmlError {

@@ -187,7 +187,7 @@ impl<'d, 't> Edits<'d, 't> {
     /// # Errors
     /// `parent` is no element.
     pub fn insert_last(&mut self, parent: Tree<'_, '_>, new: &Fragment) -> Result<(), XmlError> {
-        let last = parent.children().filter(|child| !child.is_text()).last();
+        let last = parent.children().rfind(|child| !child.is_text());
         let layout = Layout::within(self.document, parent, last);
         let slot = Slot::last(parent, self.empty_end(&StartTag::of(parent)), layout.as_ref());
         self.insert(parent, slot, Side::Last, layout.as_ref(), new)

@@ -40,6 +40,14 @@ pub enum XmlError {
         /// The limit.
         most: usize,
     },
+    /// Attributes of an element beyond reason, or namespaces in its scope.
+    #[error("line {}, column {}: more than {most} attributes or namespaces on an element are not taken", at.line, at.column)]
+    TooManyAttributes {
+        /// The element.
+        at: Position,
+        /// The limit.
+        most: usize,
+    },
     /// The document type declares entities, which can be made to blow up or to fetch files.
     #[error(
         "its document type declares entities, which are not expanded here; write their text in their places"

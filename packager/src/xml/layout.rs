@@ -38,7 +38,7 @@ impl Layout {
         let own = line_indent(parent).to_owned();
         let unit = unit(document, parent);
         let near = sibling.and_then(indent_of);
-        let other = || parent.children().filter(|child| !child.is_text()).filter_map(indent_of).last();
+        let other = || parent.children().filter(|child| !child.is_text()).filter_map(indent_of).next_back();
         let before = || {
             let known = |node: &Tree<'_, '_>| !node.is_text();
             sibling?.next_siblings().skip(1).filter(known).find_map(indent_of)

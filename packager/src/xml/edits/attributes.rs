@@ -109,7 +109,7 @@ impl Changes {
     /// A line of its own where each attribute after the first has one.
     fn gap_of_new<'s>(&self, text: &'s str) -> &'s str {
         let gaps = self.there.windows(2).map(|pair| &text[pair[0].range.end..pair[1].range.start]);
-        match gaps.clone().last() {
+        match gaps.clone().next_back() {
             Some(last) if gaps.clone().all(|gap| gap.contains('\n')) => last,
             _ => " ",
         }

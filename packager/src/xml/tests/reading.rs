@@ -90,3 +90,30 @@ fn entities_depth_and_brokenness_are_refused_with_their_place() {
     let text = Text::of("<!DOCTYPE r [<!ELEMENT r ANY>]><r>&amp;&#65;</r>");
     assert!(Document::parse(&text).is_ok());
 }
+
+#[test]
+fn small_files_that_would_cost_much_are_refused_at_once() {
+    let declares =
+        |count: usize| (0..count).map(|number| format!(" xmlns:n{number} = 'u{number}'")).collect::<String>();
+    let nested: String = (0..5000).map(|number| format!("<a xmlns:n{number}='u'>")).collect();
+    assert!(matches!(problem(&nested), XmlError::TooDeep { .. }));
+    assert!(matches!(problem(&format!("<a{}/>", declares(300))), XmlError::TooManyAttributes { .. }));
+    let wide = format!("<a{}>{}</a>", declares(250), "<b xmlns='u'/>".repeat(50_000));
+    assert!(matches!(problem(&wide), XmlError::TooManyAttributes { .. }));
+    let many: String = (0..300).map(|number| format!(" n{number}='1'")).collect();
+    assert!(
+        matches!(problem(&format!("<a>\n <b{many}/></a>")), XmlError::TooManyAttributes { at, .. } if at.line == 2)
+    );
+    for hidden in [
+        "<!DOCTYPE a SYSTEM '<!--'><a/>",
+        "<!DOCTYPE a [<!ATTLIST a b CDATA '>'>]><a/>",
+        "<!DOCTYPE a [<?x ]>?>]><a/>",
+    ] {
+        assert_eq!(problem(hidden), XmlError::Entities, "{hidden}");
+    }
+    // Comments, CDATA and instructions hold what looks like tags.
+    let hidden = "<a>".repeat(1000);
+    let text =
+        Text::of(format!("<?p {hidden}?><!--{hidden}--><r><![CDATA[{hidden}]]><b c='>' d=\"/>\">x</b></r>"));
+    assert_eq!(Document::parse(&text).unwrap().root_element().descendants().count(), 4);
+}

@@ -85,10 +85,10 @@ impl Names {
     fn path(&mut self, path: &LocationPath) -> Result<(), Flaw> {
         for step in &path.steps {
             match &step.node_test {
-                NodeTest::NamespaceWildcard(prefix) | NodeTest::QName(QName { prefix: Some(prefix), .. }) => {
-                    if !self.prefixes.contains(prefix) {
-                        self.prefixes.push(prefix.clone());
-                    }
+                NodeTest::NamespaceWildcard(prefix) | NodeTest::QName(QName { prefix: Some(prefix), .. })
+                    if !self.prefixes.contains(prefix) =>
+                {
+                    self.prefixes.push(prefix.clone());
                 }
                 _ => {}
             }

@@ -15,12 +15,14 @@ use crate::xml::{
     },
 };
 
-/// Steps of one evaluation: nodes looked at, and pieces of text read. About a second's worth.
-const STEPS: u64 = 8_000_000;
+/// Steps of one evaluation: nodes looked at, and pieces of text read. Less than a second's worth.
+const STEPS: u64 = 4_000_000;
 /// Nodes of one set, before those that were found twice are taken out.
 const LARGEST_SET: usize = 1 << 20;
 /// Bytes of text that are as much work as looking at a node.
 const BYTES_A_STEP: u64 = 64;
+/// Bytes of a file in which a node may lie.
+const BYTES_A_NODE: u64 = 8;
 
 /// Why there is no answer.
 pub(super) enum Stop {
@@ -130,11 +132,12 @@ impl<'n> Evaluation<'n> {
     /// The text of a node, paid for by its length.
     pub(super) fn text_of(&self, node: Node<'_, '_>) -> Result<String, Stop> {
         let text = node.string_value();
-        let elements = match node {
-            Node::Tree(tree) => tree.range().len() as u64,
-            _ => text.len() as u64,
+        // An element takes a few bytes at least, and each in it is looked at.
+        let cost = match node {
+            Node::Tree(tree) if !tree.is_text() => tree.range().len() as u64 / BYTES_A_NODE,
+            _ => text.len() as u64 / BYTES_A_STEP,
         };
-        self.budget.spend(1 + elements / BYTES_A_STEP)?;
+        self.budget.spend(1 + cost)?;
         Ok(text)
     }
 
