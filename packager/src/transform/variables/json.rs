@@ -11,6 +11,8 @@ use crate::{
 
 /// Names that are kept for suggestions.
 const MOST_NAMES: usize = 10_000;
+/// Bytes of the longest of them. Keys may be long and deep, so that all paths of a file could be far longer than the file.
+const LONGEST_NAME: usize = 500;
 
 /// As .NET reads its settings: comments and trailing commas, and no other liberties.
 const LIBERTIES: ParseOptions = ParseOptions {
@@ -61,14 +63,19 @@ pub(super) fn substitute(file: &Text, variables: &[Variable]) -> Result<Substitu
             .enumerate()
             .map(|(variable, known)| Sought { variable, rest: known.name.as_str() })
             .collect();
-        search.within(value, &sought, "")?;
+        search.within(value, &sought, Some(""))?;
     }
     search.finish(file)
 }
 
 impl Search<'_> {
     /// Looks at what is in a value. The parser bounds how deep that goes.
-    fn within(&mut self, value: &Value<'_>, sought: &[Sought<'_>], path: &str) -> Result<(), VariablesError> {
+    fn within(
+        &mut self,
+        value: &Value<'_>,
+        sought: &[Sought<'_>],
+        path: Option<&str>,
+    ) -> Result<(), VariablesError> {
         match value {
             Value::Object(object) => {
                 let children = object
@@ -92,9 +99,11 @@ impl Search<'_> {
         key: &str,
         child: &Value<'_>,
         sought: &[Sought<'_>],
-        path: &str,
+        path: Option<&str>,
     ) -> Result<(), VariablesError> {
-        let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+        let path = path
+            .map(|path| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") })
+            .filter(|path| path.len() <= LONGEST_NAME && self.names.len() < MOST_NAMES);
         let mut deeper = Vec::new();
         for one in sought {
             match one.rest.strip_prefix(key) {
@@ -107,10 +116,8 @@ impl Search<'_> {
                 None => {}
             }
         }
-        self.within(child, &deeper, &path)?;
-        if self.names.len() < MOST_NAMES {
-            self.names.insert(path);
-        }
+        self.within(child, &deeper, path.as_deref())?;
+        self.names.extend(path);
         Ok(())
     }
 
