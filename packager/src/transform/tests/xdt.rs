@@ -119,6 +119,13 @@ fn each_transform_does_what_its_name_says() {
 }
 
 #[test]
+fn what_comes_in_shows_nothing_of_the_transform() {
+    let new = "<add xdt:Transform=\"Insert\"\n       key=\"n\"\n       value=\"v\" xdt:Locator=\"Match(key)\"\n       />";
+    let out = after(SHOP, new);
+    assert!(out.contains("</set>\n  <add key=\"n\"\n       value=\"v\"/>\n</configuration>"), "{out}");
+}
+
+#[test]
 fn each_transform_sees_what_those_before_it_left() {
     let out = after(
         SHOP,
