@@ -3,7 +3,8 @@
 //! 1. [`web_deploy`]: a tree of files as a Web Deploy package, written the same way everywhere, and read without trust.
 //! 2. [`store`]: packages by content and by name, published once and for good.
 //! 3. [`xml`]: files that parameters and transforms change, read with the place of every node.
-//! 4. [`seal`]: the one way from a passed run to a package in the store.
+//! 4. [`transform`]: files of settings brought into the shape of an environment, by XDT and by variables.
+//! 5. [`seal`]: the one way from a passed run to a package in the store.
 //!
 //! Everything here blocks: it reads, compresses and writes files on all cores. Callers with an async runtime run it
 //! beside that runtime.
