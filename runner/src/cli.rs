@@ -26,6 +26,7 @@ mod steps;
 mod stop;
 mod subject;
 mod verify;
+mod transform;
 mod why;
 
 use std::{
@@ -78,6 +79,7 @@ enum Command {
     Packages(packages::Arguments),
     Publish(publish::Arguments),
     Parameters(parameters::Arguments),
+    Transform(transform::Arguments),
     Secret(secret::Arguments),
     Gc(gc::Arguments),
     Schema(schema::Arguments),
@@ -160,6 +162,7 @@ impl Command {
             Self::Packages(arguments) => arguments.obey(mode).await,
             Self::Publish(arguments) => arguments.obey(mode).await,
             Self::Parameters(arguments) => arguments.obey(mode).await,
+            Self::Transform(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,

@@ -38,6 +38,7 @@ mod stories;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transform;
 mod why;
 mod words;
 mod wrap;
@@ -64,6 +65,7 @@ pub(crate) use self::{
     secrets::{secret_names, secret_removed, secret_set},
     shell::{LeftBy, Passage, Seen, afterwards, welcome},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
+    transform::{TransformSummary, transformed},
     why::{Because, why},
 };
 

@@ -109,8 +109,11 @@ impl Element {
         let mut attributes = Vec::new();
         let mut declared = Declarations::new();
         let mut last = tag.name_range().end;
+        // What comes first takes the space of the first, whether or not that one stays.
+        let mut first_gap = None;
         for raw in tag.attributes() {
-            let gap = text[last..raw.name_range().start].to_owned();
+            let gap = &text[last..raw.name_range().start];
+            let first = *first_gap.get_or_insert(gap);
             last = raw.value_range().end + 1;
             if raw.declares_namespace() {
                 let prefix = raw.name().strip_prefix("xmlns:").map(str::to_owned);
@@ -124,8 +127,9 @@ impl Element {
             if without.is_some() && namespace.as_deref() == without {
                 continue;
             }
+            let gap = if attributes.is_empty() { first } else { gap };
             attributes.push(Attribute {
-                gap,
+                gap: gap.to_owned(),
                 name: raw.name().to_owned(),
                 namespace,
                 quote: raw.quote(),

@@ -3,3 +3,4 @@
 mod edits;
 mod reading;
 mod xpath;
+mod xpath_beside_another;

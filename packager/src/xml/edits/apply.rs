@@ -47,14 +47,21 @@ pub(super) fn apply(document: &Document<'_>, changes: Vec<Change>) -> Result<Tex
     // The outer one first, so that it swallows what lies in it.
     changes.sort_by_key(|change| (change.range.start, std::cmp::Reverse(change.range.end)));
     let mut kept: Vec<Change> = Vec::with_capacity(changes.len());
+    // The last one that takes something away; what is only put in at its beginning comes after it in this order.
+    let mut outer: Option<usize> = None;
     for change in changes {
-        let within = kept.iter().rev().take_while(|before| before.range.end > change.range.start);
-        match within.last().filter(|outer| outer.overlaps(&change)) {
+        match outer.map(|at| &kept[at]).filter(|outer| outer.overlaps(&change)) {
             Some(outer) if outer.kind == Kind::Replacement && change.range.end <= outer.range.end => {}
             Some(_) => return Err(XmlError::Overlap { at: document.position(change.range.start) }),
-            None => kept.push(change),
+            None => {
+                if !change.range.is_empty() {
+                    outer = Some(kept.len());
+                }
+                kept.push(change);
+            }
         }
     }
+    kept.sort_by_key(|change| (change.range.start, change.range.end));
     // What was put in at a place in that space, or replaces a part of it, knows better.
     let is_free = |trim: &Change| {
         let at = kept.partition_point(|change| change.range.end <= trim.range.start);

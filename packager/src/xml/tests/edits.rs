@@ -73,6 +73,18 @@ fn what_was_asked_for_last_counts() {
 }
 
 #[test]
+fn what_is_put_in_at_the_beginning_of_a_replacement_hides_nothing_from_it() {
+    let out = after("<a>\n <b k='1'/>\n <c/></a>", "/a", |edits, node| {
+        let element = node.element().unwrap();
+        edits.set_text(element, "text").unwrap();
+        edits.insert_first(element, &Fragment::parse("<new/>").unwrap()).unwrap();
+        edits.set_attribute(element.first_element_child().unwrap(), "k", "2").unwrap();
+        edits.remove(Node::Tree(element.last_element_child().unwrap())).unwrap();
+    });
+    assert_eq!(out, "<a>\n <new/>text</a>");
+}
+
+#[test]
 fn elements_go_with_their_lines() {
     let remove = |xml: &str, xpath: &str| after(xml, xpath, |edits, node| edits.remove(node).unwrap());
     assert_eq!(remove("<a>\r\n  <b/>\r\n  <c/>\r\n</a>", "/a/b"), "<a>\r\n  <c/>\r\n</a>");

@@ -98,6 +98,8 @@ fn small_files_that_would_cost_much_are_refused_at_once() {
     let nested: String = (0..5000).map(|number| format!("<a xmlns:n{number}='u'>")).collect();
     assert!(matches!(problem(&nested), XmlError::TooDeep { .. }));
     assert!(matches!(problem(&format!("<a{}/>", declares(300))), XmlError::TooManyAttributes { .. }));
+    let level = |at: usize| format!("<a xmlns:x{at}='u' xmlns:y{at}='u' xmlns:z{at}='u'>");
+    assert!(matches!(problem(&(0..100).map(level).collect::<String>()), XmlError::TooManyAttributes { .. }));
     let wide = format!("<a{}>{}</a>", declares(250), "<b xmlns='u'/>".repeat(50_000));
     assert!(matches!(problem(&wide), XmlError::TooManyAttributes { .. }));
     let many: String = (0..300).map(|number| format!(" n{number}='1'")).collect();
