@@ -5,10 +5,12 @@
 //! 3. [`store`]: packages by content and by name, published once and for good.
 //! 4. [`xml`]: files that parameters and transforms change, read with the place of every node.
 //! 5. [`seal`]: the one way from a passed run to a package in the store.
+//! 6. [`apply`]: a package onto a directory, with what is added, replaced and deleted told before and after.
 //!
 //! Everything here blocks: it reads, compresses and writes files on all cores. Callers with an async runtime run it
 //! beside that runtime.
 
+pub mod apply;
 mod durable;
 pub mod parameters;
 pub mod pattern;

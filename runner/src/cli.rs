@@ -1,5 +1,6 @@
 //! The command line: one command, one file; its doc comment is its help text.
 
+mod apply;
 mod completions;
 mod diff;
 mod doctor;
@@ -33,6 +34,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use apply::Told;
 pub(crate) use verify::Verdict;
 
 use clap::{Parser, Subcommand};
@@ -71,6 +73,7 @@ enum Command {
     Stop(stop::Arguments),
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
+    Apply(apply::Arguments),
     Verify(verify::Arguments),
     Extract(extract::Arguments),
     Parameters(parameters::Arguments),
@@ -151,6 +154,7 @@ impl Command {
             Self::Stop(arguments) => arguments.obey(mode).await,
             Self::Inspect(arguments) => arguments.obey(mode).await,
             Self::Diff(arguments) => arguments.obey(mode).await,
+            Self::Apply(arguments) => arguments.obey(mode).await,
             Self::Verify(arguments) => arguments.obey(mode).await,
             Self::Extract(arguments) => arguments.obey(mode).await,
             Self::Parameters(arguments) => arguments.obey(mode).await,
