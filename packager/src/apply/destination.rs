@@ -35,6 +35,15 @@ pub(super) struct Destination {
     only: Option<String>,
 }
 
+impl Drop for Destination {
+    fn drop(&mut self) {
+        // A process that is being started from this one holds the same handle for a moment, and would keep the lock with it.
+        if let Some(root) = &self.root {
+            let _ = flock(root, FlockOperation::Unlock);
+        }
+    }
+}
+
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY).union(OFlags::CLOEXEC);
 
 impl Destination {
@@ -56,7 +65,7 @@ impl Destination {
                 path: self.path.clone(),
                 source,
             })?;
-            *self = Self::open(&self.path, self.only.take())?;
+            self.root = Self::open(&self.path, None)?.root.take();
         }
         Ok(())
     }

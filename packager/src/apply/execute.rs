@@ -28,6 +28,9 @@ pub struct ApplyOptions {
     pub backup: Option<BackupOptions>,
     /// The one name in the destination that is meant: for packages of a single file. Nothing else there is looked at.
     pub only: Option<String>,
+    /// Verify every file first, and then write and replace one by one, as is done where the disk has no room for the old and the
+    /// new at once. What was changed can't be taken back then.
+    pub one_by_one: bool,
     /// How skip rules spell the destination, where rules were written for another place: `C:\site`. Its absolute path unless
     /// given.
     pub spelled: Option<String>,
@@ -92,7 +95,7 @@ pub fn what_if(source: &dyn Source, to: &Path, options: &ApplyOptions) -> Result
 /// Every file is verified and complete before the first of them is visible, where the disk has room for both the old and the
 /// new; else every file is verified first, and then replaced one by one. Each is replaced in one step: a process that is killed
 /// leaves old or new bytes in each, and what else it left is removed by the next apply. An apply that fails or is stopped takes
-/// back what it changed.
+/// back what it changed, if there was room to keep that.
 ///
 /// # Errors
 /// See [`ApplyError`].
@@ -207,7 +210,7 @@ impl Work<'_> {
 
     fn carry_out(&self, applied: &mut Applied) -> Result<(), ApplyError> {
         let staging = Staging::make(self.destination)?;
-        let is_staged = self.has_room()?;
+        let is_staged = !self.options.one_by_one && self.has_room()?;
         let new: Vec<_> =
             self.observed.plan.changes.iter().enumerate().filter(|(_, change)| is_copied(change)).collect();
         let prepared = new.par_iter().map(|(nth, change)| {
@@ -229,17 +232,16 @@ impl Work<'_> {
     }
 
     fn switch(&self, staging: &Staging<'_>, is_staged: bool) -> Result<(), ApplyError> {
-        let mut switch = Switch::new(self.destination, staging);
-        let changes = self.observed.plan.changes.iter().enumerate();
+        let mut switch = Switch::new(self.destination, staging, is_staged);
+        let mut changes = self.observed.plan.changes.iter().enumerate();
         let made = changes
-            .map(|(nth, change)| {
+            .try_for_each(|(nth, change)| {
                 self.ask(&Step::Change(change))?;
                 if !is_staged && is_copied(change) {
                     self.stage(staging, nth, change)?;
                 }
                 switch.make(change, &nth.to_string())
             })
-            .collect::<Result<(), ApplyError>>()
             .and_then(|()| self.ask(&Step::Finish));
         let Err(why) = made else { return Ok(()) };
         match switch.take_back() {

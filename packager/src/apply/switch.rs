@@ -23,6 +23,8 @@ pub(super) struct Switch<'s> {
     destination: &'s Destination,
     staging: &'s Staging<'s>,
     done: Vec<Done<'s>>,
+    /// Whether there is room for what is replaced and deleted, until all is done.
+    keeps_old: bool,
     /// The directory that was worked in last: changes of one directory follow each other.
     open: Option<(Option<RelPath>, OwnedFd)>,
 }
@@ -43,23 +45,28 @@ enum Undo {
     MakeDirectory(u32),
     /// Nothing was changed.
     Leave,
-    /// The old one is gone: the file system can't exchange.
+    /// The old one is gone: there was no room for it, or the file system can't exchange.
     Lost,
 }
 
 impl<'s> Switch<'s> {
-    pub(super) fn new(destination: &'s Destination, staging: &'s Staging<'s>) -> Self {
-        Self { destination, staging, done: Vec::new(), open: None }
+    pub(super) fn new(destination: &'s Destination, staging: &'s Staging<'s>, keeps_old: bool) -> Self {
+        Self { destination, staging, done: Vec::new(), keeps_old, open: None }
     }
 
     /// Makes one change; `staged` is the name of its staged file.
     pub(super) fn make(&mut self, change: &'s Change, staged: &str) -> Result<(), ApplyError> {
-        let undo = match (change.action, change.object) {
+        let mut undo = match (change.action, change.object) {
             (Action::Add | Action::Update, Object::Directory) => self.add_directory(&change.path)?,
             (Action::Add | Action::Update, _) => self.place(&change.path, staged)?,
             (Action::Delete, Object::Directory) => self.remove_directory(&change.path)?,
             (Action::Delete, _) => self.move_aside(&change.path, staged)?,
         };
+        if !self.keeps_old && matches!(undo, Undo::Exchange(_) | Undo::PutBack(_)) {
+            unlinkat(self.staging.handle(), staged, AtFlags::empty())
+                .map_err(self.destination.failed("make room for", Some(&change.path)))?;
+            undo = Undo::Lost;
+        }
         self.done.push(Done { change, undo });
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::site::{Site, Tree, source_of};
 
 const AT: &str = "STAITH_TEST_KILL_AT";
 const TO: &str = "STAITH_TEST_APPLY_TO";
+const ONE_BY_ONE: &str = "STAITH_TEST_ONE_BY_ONE";
 
 fn old() -> Tree {
     Tree::from([("a.txt", "old a"), ("gone/b.txt", "old b"), ("turned", "was a file"), ("z.txt", "old z")])
@@ -55,13 +56,16 @@ impl Watch for KillsAt {
 fn child() {
     let (Ok(at), Ok(to)) = (std::env::var(AT), std::env::var(TO)) else { return };
     let watch = KillsAt { at: at.parse().unwrap(), seen: AtomicUsize::new(0) };
-    apply(&source_of(&new()), Path::new(&to), &options(), &watch).unwrap();
+    let one_by_one = std::env::var(ONE_BY_ONE).is_ok_and(|it| it == "true");
+    let options = ApplyOptions { one_by_one, ..options() };
+    apply(&source_of(&new()), Path::new(&to), &options, &watch).unwrap();
 }
 
 /// Whether the child was killed.
-fn is_killed(at: usize, to: &Path) -> bool {
+fn is_killed(at: usize, to: &Path, one_by_one: bool) -> bool {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "killed::child", "--nocapture"]).env(AT, at.to_string()).env(TO, to);
+    child.env(ONE_BY_ONE, one_by_one.to_string());
     let output = child.output().unwrap();
     assert!(output.status.success() || output.status.signal() == Some(9), "{output:?}");
     !output.status.success()
@@ -69,11 +73,20 @@ fn is_killed(at: usize, to: &Path) -> bool {
 
 #[test]
 fn a_kill_at_any_step_leaves_whole_files_and_nothing_that_the_next_apply_does_not_remove() {
+    kill_at_each_step(false);
+}
+
+#[test]
+fn so_does_one_where_there_is_no_room_for_old_and_new() {
+    kill_at_each_step(true);
+}
+
+fn kill_at_each_step(one_by_one: bool) {
     let (mut kills, mut seen_offline) = (0, 0);
     for at in 0.. {
         let site = Site::new();
         apply(&source_of(&old()), &site.path, &ApplyOptions::default(), &()).unwrap();
-        if !is_killed(at, &site.path) {
+        if !is_killed(at, &site.path, one_by_one) {
             break;
         }
         kills += 1;

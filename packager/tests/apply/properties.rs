@@ -63,16 +63,19 @@ fn options() -> impl Strategy<Value = ApplyOptions> {
         ],
         0..3,
     );
-    (any::<[bool; 4]>(), rules).prop_map(|([checksum, do_not_delete, skip_newer, offline], rules)| {
-        let skips = rules.into_iter().map(|rule| rule.parse().unwrap()).collect();
-        ApplyOptions {
-            plan: PlanOptions { checksum, do_not_delete, skip_newer, skips },
-            app_offline: offline.then(|| b"soon".to_vec()),
-            // The temporary directory's own name must not meet a rule.
-            spelled: Some("S".into()),
-            ..ApplyOptions::default()
-        }
-    })
+    (any::<[bool; 5]>(), rules).prop_map(
+        |([checksum, do_not_delete, skip_newer, offline, one_by_one], rules)| {
+            let skips = rules.into_iter().map(|rule| rule.parse().unwrap()).collect();
+            ApplyOptions {
+                plan: PlanOptions { checksum, do_not_delete, skip_newer, skips },
+                app_offline: offline.then(|| b"soon".to_vec()),
+                one_by_one,
+                // The temporary directory's own name must not meet a rule.
+                spelled: Some("S".into()),
+                ..ApplyOptions::default()
+            }
+        },
+    )
 }
 
 fn quick() -> ProptestConfig {
@@ -83,9 +86,10 @@ proptest! {
     #![proptest_config(quick())]
 
     #[test]
-    fn the_destination_becomes_the_source_and_a_second_apply_changes_nothing(old in any_tree(), new in any_tree(), checksum: bool) {
+    fn the_destination_becomes_the_source_and_a_second_apply_changes_nothing(old in any_tree(), new in any_tree(), checksum: bool, one_by_one: bool) {
         let site = Site::new();
-        let options = ApplyOptions { plan: PlanOptions { checksum, ..PlanOptions::default() }, ..ApplyOptions::default() };
+        let plan = PlanOptions { checksum, ..PlanOptions::default() };
+        let options = ApplyOptions { plan, one_by_one, ..ApplyOptions::default() };
         apply(&source(&old), &site.path, &options, &()).unwrap();
         prop_assert_eq!(site.listing(), listing(&old));
         let planned = what_if(&source(&new), &site.path, &options).unwrap();
