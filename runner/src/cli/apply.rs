@@ -170,7 +170,7 @@ impl Arguments {
             app_offline: self.app_offline.then(|| OFFLINE_PAGE.as_bytes().to_vec()),
             backup,
             only: only.map(String::from),
-            spelled: None,
+            ..ApplyOptions::default()
         }
     }
 
