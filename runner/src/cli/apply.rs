@@ -13,6 +13,7 @@ use staith_packager::apply::{
 };
 
 use self::{material::Material, watch::Watched};
+use super::parameters::ValueArguments;
 use crate::{
     clock, interrupt,
     output::{self, Counting, OutputMode, Problem},
@@ -36,14 +37,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     to: PathBuf,
     /// Bring back what a backup holds: a snapshot, or a directory of snapshots (its newest)
-    #[arg(long, value_name = "BACKUP", conflicts_with_all = ["package", "set_file", "set", "content", "skip_provider"])]
+    #[arg(long, value_name = "BACKUP", conflicts_with_all = ["package", "set_files", "set", "content", "skip_provider"])]
     restore: Option<PathBuf>,
-    /// Values for parameters, as in NAME.SetParameters.xml
-    #[arg(long, value_name = "FILE")]
-    set_file: Vec<PathBuf>,
-    /// A value for a parameter; goes before those of files
-    #[arg(long, value_name = "NAME=VALUE")]
-    set: Vec<String>,
+    #[command(flatten)]
+    values: ValueArguments,
     /// Go on where a parameter matches nothing
     #[arg(long)]
     allow_unmatched: bool,
@@ -101,11 +98,15 @@ pub(crate) struct Told {
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let cancel = interrupt::listen()?.cancel;
+        let material = match &self.package {
+            Some(package) => Some(Material::gather(package.clone(), &self).await?),
+            None => None,
+        };
         let counting = Counting::new(mode, "applying");
         let work = move || {
             let is_stopped = || cancel.is_cancelled();
             let watched = Watched::new(&counting, &is_stopped);
-            self.work(&watched)
+            self.work(material.as_ref(), &watched)
         };
         let done = tokio::task::spawn_blocking(work).await;
         let told = done.map_err(|panicked| Problem::bug(panicked.to_string()))??;
@@ -113,14 +114,13 @@ impl Arguments {
         Ok(Exit::Passed)
     }
 
-    fn work(&self, watched: &Watched<'_>) -> Result<Told, Problem> {
-        let Some(package) = &self.package else {
+    fn work(&self, material: Option<&Material>, watched: &Watched<'_>) -> Result<Told, Problem> {
+        let Some(material) = material else {
             let restored = self.restore.as_deref().unwrap_or_else(|| Path::new(""));
             let snapshot = Snapshot::open(restored)?;
             let notes = vec![format!("restored from {}", snapshot.path().display())];
             return self.carry_out(&snapshot, &self.to, None, notes, watched);
         };
-        let material = Material::gather(package, self)?;
         let roots = material.package.reader.content_roots();
         let root = material.choose(&roots, self.content.as_deref())?;
         let (to, only) = self.place(root.kind)?;

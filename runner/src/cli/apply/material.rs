@@ -1,11 +1,9 @@
 //! A package with values for its parameters, and what of it no directory can take.
 
-use std::{fs, path::Path};
-
 use staith_model::Exit;
 use staith_packager::{
     apply::{PackageSource, is_skipped, untaken},
-    parameters::{Declarations, Resolved, Values, resolve},
+    parameters::{Resolved, resolve},
     web_deploy::{ContentRoot, archive::Provider},
 };
 
@@ -14,9 +12,6 @@ use crate::{
     cli::package::{self, OpenPackage},
     output::Problem,
 };
-
-/// Longest `parameters.xml`, in bytes.
-const LONGEST_PARAMETERS: u64 = 16 << 20;
 
 /// All that is needed before files are looked at.
 pub(super) struct Material {
@@ -27,24 +22,17 @@ pub(super) struct Material {
 }
 
 impl Material {
-    pub(super) fn gather(argument: &str, arguments: &Arguments) -> Result<Self, Problem> {
-        let package = package::open(argument)?;
-        let declarations = declarations(&package)?;
-        let mut values = Values::default();
-        for file in &arguments.set_file {
-            add_file(&mut values, file)?;
-        }
-        for setting in &arguments.set {
-            let set = values.set(setting, &declarations);
-            set.map_err(|why| Problem::new(Exit::Usage, why.to_string()))?;
-        }
-        let resolved = resolve(&declarations, &values).map_err(|errors| {
-            Problem::new(
-                Exit::Configuration,
-                format!("the parameters of {} can't be applied", package.called),
-            )
-            .with_why(errors.to_string())
-            .with_remedy("set values with --set NAME=VALUE or --set-file FILE")
+    pub(super) async fn gather(argument: String, arguments: &Arguments) -> Result<Self, Problem> {
+        let open = move || -> Result<_, Problem> {
+            let package = package::open(&argument)?;
+            let declared = package.reader.declarations()?;
+            Ok((package, declared))
+        };
+        let opened = tokio::task::spawn_blocking(open).await;
+        let (package, declared) = opened.map_err(|panicked| Problem::bug(panicked.to_string()))??;
+        let values = arguments.values.gather(&declared).await?;
+        let resolved = resolve(&declared, &values).map_err(|errors| {
+            Problem::from(errors).with_remedy("set values with --set NAME=VALUE or --set-file FILE")
         })?;
         let left_out = left_out(&package, arguments)?;
         Ok(Self { package, resolved, left_out })
@@ -121,26 +109,6 @@ impl Material {
         }));
         Ok(notes)
     }
-}
-
-fn declarations(package: &OpenPackage) -> Result<Declarations, Problem> {
-    let Some(entry) = package.reader.find("parameters.xml") else { return Ok(Declarations::default()) };
-    let bytes = package.reader.read_text(entry, LONGEST_PARAMETERS)?;
-    Declarations::read(&bytes).map_err(|mistakes| {
-        let what = format!("parameters.xml of {} is refused", package.called);
-        Problem::new(Exit::Configuration, what).with_why(mistakes.to_string())
-    })
-}
-
-fn add_file(values: &mut Values, file: &Path) -> Result<(), Problem> {
-    let called = file.display().to_string();
-    let bytes = fs::read(file).map_err(|why| {
-        Problem::new(Exit::Usage, format!("the values in {called} can't be read")).with_why(why.to_string())
-    })?;
-    values.add_file(&bytes, &called).map_err(|mistakes| {
-        Problem::new(Exit::Configuration, format!("the values in {called} are refused"))
-            .with_why(mistakes.to_string())
-    })
 }
 
 /// What is left out with consent; an error names what is not.
