@@ -90,7 +90,7 @@ mod tests {
         let mut told = Told { applied, what_if: true, verbose: true, notes: vec![] };
         let total =
             "What if: Total changes: 1 (0 added, 0 deleted, 1 updated, 0 parameters changed, 3 bytes copied)";
-        assert_eq!(lines(&told), ["updating file a\\u{7}", total]);
+        assert_eq!(lines(&told), ["updating file a<U+0007>", total]);
         told.verbose = false;
         assert_eq!(lines(&told), [total]);
         let json = in_json(&told);
