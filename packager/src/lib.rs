@@ -5,12 +5,14 @@
 //!    expressions.
 //! 3. [`parameters`]: what of a package is decided only when it is applied.
 //! 4. [`transform`]: files of settings brought into the shape of an environment, by XDT and by variables.
-//! 5. [`store`]: packages by content and by name, published once and for good.
-//! 6. [`seal`]: the one way from a passed run to a package in the store.
+//! 5. [`apply`]: a package onto a directory, with what is added, replaced and deleted told before and after.
+//! 6. [`store`]: packages by content and by name, published once and for good.
+//! 7. [`seal`]: the one way from a passed run to a package in the store.
 //!
 //! Everything here blocks: it reads, compresses and writes files on all cores. Callers with an async runtime run it
 //! beside that runtime.
 
+pub mod apply;
 mod durable;
 pub mod parameters;
 pub mod pattern;

@@ -1,5 +1,6 @@
 //! The command line: one command, one file; its doc comment is its help text.
 
+mod apply;
 mod completions;
 mod diff;
 mod doctor;
@@ -36,6 +37,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use apply::Told;
 pub(crate) use verify::Verdict;
 
 use clap::{Parser, Subcommand};
@@ -74,6 +76,7 @@ enum Command {
     Stop(stop::Arguments),
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
+    Apply(apply::Arguments),
     Verify(verify::Arguments),
     Extract(extract::Arguments),
     Packages(packages::Arguments),
@@ -157,6 +160,7 @@ impl Command {
             Self::Stop(arguments) => arguments.obey(mode).await,
             Self::Inspect(arguments) => arguments.obey(mode).await,
             Self::Diff(arguments) => arguments.obey(mode).await,
+            Self::Apply(arguments) => arguments.obey(mode).await,
             Self::Verify(arguments) => arguments.obey(mode).await,
             Self::Extract(arguments) => arguments.obey(mode).await,
             Self::Packages(arguments) => arguments.obey(mode).await,

@@ -10,6 +10,7 @@
 //!    `packages` and `secrets`: what short commands did. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]:
 //!    what a command in a step's sandbox writes.
 
+mod applied;
 mod arrival;
 mod clean;
 mod counting;
@@ -48,6 +49,7 @@ use std::io;
 use staith_model::{Event, EventKind, Exit, RunState};
 
 pub(crate) use self::{
+    applied::applied,
     arrival::{fetching, fetching_images, notice},
     counting::Counting,
     doctor::diagnosis,

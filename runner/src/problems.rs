@@ -13,6 +13,7 @@ use staith_builder::{
 };
 use staith_model::{Exit, ImpossibleEvent, Name, Reason, UnknownStep};
 use staith_packager::{
+    apply::ApplyError,
     seal::SealError,
     store::StoreError,
     web_deploy::{ReadError, WriteError},
@@ -242,5 +243,27 @@ impl From<DriveError> for Problem {
     fn from(error: DriveError) -> Self {
         let reason = error.reason();
         Self { remedy: reason.remedy, ..Self::new(error.exit(), error.to_string()) }
+    }
+}
+
+impl From<ApplyError> for Problem {
+    fn from(error: ApplyError) -> Self {
+        if let ApplyError::Package(refused) = error {
+            return refused.into();
+        }
+        Self::new(exit_of(&error), error.to_string())
+    }
+}
+
+fn exit_of(error: &ApplyError) -> Exit {
+    match error {
+        ApplyError::Plan(_)
+        | ApplyError::Package(_)
+        | ApplyError::Reserved
+        | ApplyError::Parameter { .. } => Exit::Configuration,
+        ApplyError::NotADirectory(_) => Exit::Usage,
+        ApplyError::Stopped => Exit::Interrupted,
+        ApplyError::TakenBack(cause) => exit_of(cause),
+        _ => Exit::Environment,
     }
 }
