@@ -1,5 +1,7 @@
 //! The one way from a passed run to a package in the store.
 
+pub mod sbom;
+
 use std::path::PathBuf;
 
 use staith_model::{Name, NotAVersion, Package, Passed, Version};
