@@ -1,6 +1,10 @@
 //! The one way from a passed run to a package in the store.
 
+pub mod envelope;
+pub mod key;
+pub mod provenance;
 pub mod sbom;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -10,6 +14,8 @@ use crate::{
     store::{Origin, Published, Store, StoreError},
     web_deploy::{self, Content, Earlier, PROFILE, Progress, WriteError},
 };
+
+pub use verify::{MAX_ENVELOPE_BYTES, NotVouched, Vouched, verify};
 
 /// A package in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
