@@ -23,14 +23,5 @@ pub(super) const ARCHIVE: &str = r#"<?xml version="1.0" encoding="utf-8"?>
 </sitemanifest>
 "#;
 
-/// The one parameter that every tool sets: Azure Pipelines passes it always, and Web Deploy fails on one it does not know.
-pub(super) const PARAMETERS: &str = r#"<?xml version="1.0" encoding="utf-8"?>
-<parameters>
-  <parameter name="IIS Web Application Name" description="Site and path where the application is installed, for example Default Web Site/app." defaultValue="Default Web Site/app" tags="IisApp">
-    <parameterEntry kind="ProviderPath" scope="IisApp" match="^app$" />
-  </parameter>
-</parameters>
-"#;
-
 /// Required, and enough: Web Deploy itself would name the build host and its Windows here.
 pub(super) const SYSTEM_INFO: &str = "<systemInfo />";
