@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{Mistakes, Position, XPath, read, secrecy, spelling};
-use crate::pattern::Pattern;
+use super::{Mistakes, Position, read, secrecy, spelling};
+use crate::{pattern::Pattern, xml::XPath};
 
 /// The tag by which a parameter, or one entry of it, says that it may match nothing. Web Deploy takes it for one more tag.
 pub const MAY_MATCH_NOTHING: &str = "MayMatchNothing";

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{BadXPath, NotAPosition};
-use crate::pattern::BadPattern;
+use super::NotAPosition;
+use crate::{pattern::BadPattern, xml::XPathError};
 
 /// What is wrong at a place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -71,7 +71,7 @@ pub enum Fault {
     },
     /// Not an XPath expression that gives nodes.
     #[error("match: {0}")]
-    XPath(#[from] BadXPath),
+    XPath(#[from] XPathError),
     /// Not a position.
     #[error("match: {0}")]
     Position(#[from] NotAPosition),

@@ -4,7 +4,7 @@ use roxmltree::{Document, Node, ParsingOptions};
 
 use super::{
     Declarations, Entry, Fault, Kind, Matcher, Mistake, Mistakes, Note, Parameter, Position, Rule,
-    Translation, Validation, XPath, declare::fold, mistake::nearest,
+    Translation, Validation, declare::fold, mistake::nearest, xpath,
 };
 use crate::pattern::Pattern;
 
@@ -19,7 +19,6 @@ pub(super) struct Set {
     pub(super) name: String,
     pub(super) value: String,
     pub(super) line: u32,
-    pub(super) column: u32,
 }
 
 /// What is gathered on the way through a file.
@@ -196,7 +195,7 @@ impl Reading<'_, '_> {
             return None;
         };
         let place = self.document.text_pos_at(of.range().start);
-        Some(Set { name, value: value.to_owned(), line: place.row, column: place.col })
+        Some(Set { name, value: value.to_owned(), line: place.row })
     }
 
     fn parameter(&mut self, of: Node<'_, '_>) -> Option<Parameter> {
@@ -286,7 +285,7 @@ impl Reading<'_, '_> {
         let matcher = match kind {
             Kind::ProviderPath => pattern(given).map(Matcher::ProviderPath),
             Kind::TextFile => pattern(given).map(Matcher::TextFile),
-            Kind::XmlFile => XPath::new(given).map(Matcher::XmlFile).map_err(Fault::from),
+            Kind::XmlFile => xpath::of_nodes(given).map(Matcher::XmlFile).map_err(Fault::from),
             Kind::TextFilePosition => {
                 given.parse::<Position>().map(Matcher::TextFilePosition).map_err(Fault::from)
             }
