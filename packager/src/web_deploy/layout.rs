@@ -100,6 +100,9 @@ pub(super) fn content_names(manifest: &Manifest) -> impl Iterator<Item = String>
     unordered(manifest).map(|slot| slot.name)
 }
 
+/// Where the content of a package of ours lies.
+pub(super) const CONTENT: &str = "Content/app";
+
 /// The name in the zip of a file of the tree.
 pub(super) fn name_of(path: &RelPath) -> String {
     format!("Content/{ROOT}/{path}")

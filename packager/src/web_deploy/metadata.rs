@@ -6,6 +6,7 @@ pub(super) const ROOT: &str = "app";
 
 /// Names of the root entries, in the order in which Web Deploy has them around `Content/`.
 pub(super) const ARCHIVE_XML: &str = "archive.xml";
+pub(super) const MANIFEST_XML: &str = "manifest.xml";
 pub(super) const PARAMETERS_XML: &str = "parameters.xml";
 pub(super) const MANIFEST_JSON: &str = "staith.manifest.json";
 pub(super) const SYSTEM_INFO_XML: &str = "systemInfo.xml";

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use staith_model::Digest;
 
-use crate::web_deploy::portable::NameFlaw;
+use crate::web_deploy::{archive::Mistake, portable::NameFlaw};
 
 /// What is wrong with an entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -107,6 +107,19 @@ pub enum Flaw {
         column: usize,
         /// What is wrong there.
         why: String,
+    },
+    /// XML that is well-formed, but can't be right.
+    #[error(transparent)]
+    Meaning(Box<Mistake>),
+    /// Named by `archive.xml`, but not there.
+    #[error("line {line}, column {column} names `{}`, which the package does not have", name.escape_debug())]
+    Absent {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1, in characters.
+        column: usize,
+        /// The entry that is missing.
+        name: String,
     },
     /// A directory without which Web Deploy would skip content, and delete what is at the destination.
     #[error(
