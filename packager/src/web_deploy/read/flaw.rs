@@ -131,6 +131,19 @@ pub enum Flaw {
     TooLong(u64),
 }
 
+impl ReadError {
+    /// The entry that is to blame, with line and column in it where it is XML; both are counted from 1.
+    pub fn place(&self) -> Option<(&str, Option<usize>, Option<usize>)> {
+        let Self::Refused { entry, flaw, .. } = self else { return None };
+        let (line, column) = match flaw {
+            Flaw::Xml { line, column, .. } | Flaw::Absent { line, column, .. } => (*line, *column),
+            Flaw::Meaning(mistake) => (mistake.line, mistake.column),
+            _ => return Some((entry, None, None)),
+        };
+        Some((entry, Some(line), Some(column)))
+    }
+}
+
 /// Why a package can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
