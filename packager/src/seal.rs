@@ -73,7 +73,8 @@ pub fn seal(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Sealed, SealError> {
     let digest = content.manifest.digest();
-    let version = Version::try_from(String::from(version.of_content(&digest)))?;
+    // Parameters make another package of the same tree, so they are in its version as well.
+    let version = Version::try_from(String::from(version.of_content(&content.digest())))?;
     if let Some(there) = store.find(name, &version)?
         && there.package.content == digest
         && let Ok(path) = store.find_blob(&there.package.digest, there.package.size)

@@ -7,8 +7,10 @@
 //! 5. `deflate`, `stitch`, `source`: a file's bytes, verified and compressed, the same on every machine.
 //! 6. `container`: the zip format's headers; `pack`, `large`: everything in order, with a window; `reuse`: entries copied from an earlier
 //!    package; `write`: the way in.
-//! 7. `read`: a package opened, listed, verified and extracted, whoever wrote it.
+//! 7. `archive`: what a package says it is made of, whoever wrote it.
+//! 8. `read`: a package opened, listed, verified and extracted, whoever wrote it.
 
+pub mod archive;
 mod container;
 mod deflate;
 mod large;
@@ -27,7 +29,10 @@ mod time;
 mod write;
 
 pub use limits::{MAX_ENTRIES, MAX_FILE_BYTES, MAX_PACKAGE_BYTES};
-pub use read::{Dialect, Flaw, Listed, PackageReader, ReadError, Verified};
+pub use read::{
+    ContentRoot, Dialect, Flaw, Item, ItemKind, Listed, PackageReader, ReadError, RootKind, Verified,
+};
 pub use reuse::Earlier;
 pub use rules::{Refusal, Refusals, Rule};
+pub use time::DosTime;
 pub use write::{Content, PROFILE, Progress, WriteError, Written, write, write_after};

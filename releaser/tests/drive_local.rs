@@ -381,7 +381,7 @@ async fn a_sealed_package_is_deployed_as_it_was_packed() {
 
     let site = Site::new();
     let (tree, workplace) = (app("1.0.0", "good"), tempfile::tempdir().unwrap());
-    let mut content = Content { manifest: tree.manifest().clone(), files: [].into() };
+    let mut content = Content { manifest: tree.manifest().clone(), ..Content::default() };
     for path in tree.manifest().entries.keys() {
         let at = workplace.path().join(path.as_str().replace('/', "-"));
         tree.copy_file(path, &mut fs::File::create(&at).unwrap()).unwrap();

@@ -5,6 +5,7 @@ mod doctor;
 mod gc;
 mod init;
 mod logs;
+mod package;
 mod place;
 mod plan;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod status;
 mod steps;
 mod stop;
 mod subject;
+mod verify;
 mod why;
 
 use std::{
@@ -26,6 +28,8 @@ use std::{
     thread::available_parallelism,
     time::Duration,
 };
+
+pub(crate) use verify::Verdict;
 
 use clap::{Parser, Subcommand};
 use staith_builder::layers::await_removals;
@@ -61,6 +65,7 @@ enum Command {
     Rollback(rollback::Arguments),
     Status(status::Arguments),
     Stop(stop::Arguments),
+    Verify(verify::Arguments),
     Secret(secret::Arguments),
     Gc(gc::Arguments),
     Schema(schema::Arguments),
@@ -136,6 +141,7 @@ impl Command {
             Self::Logs(arguments) => arguments.obey(mode),
             Self::Secret(arguments) => arguments.obey(mode),
             Self::Stop(arguments) => arguments.obey(mode).await,
+            Self::Verify(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,

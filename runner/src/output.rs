@@ -12,6 +12,7 @@
 
 mod arrival;
 mod clean;
+mod counting;
 mod doctor;
 mod gc;
 mod human;
@@ -21,6 +22,7 @@ mod logs;
 mod look;
 mod mode;
 mod notice;
+mod packages;
 mod plain;
 mod plan;
 mod problem;
@@ -43,12 +45,14 @@ use staith_model::{Event, EventKind, Exit, RunState};
 
 pub(crate) use self::{
     arrival::{fetching, fetching_images, notice},
+    counting::Counting,
     doctor::diagnosis,
     gc::{collected, made_room},
     human::size as bytes,
     logs::{LogView, RunHeading, Wrote, runs},
     mode::OutputMode,
     notice::{Retelling, rolled_back, script, started, stopped, text},
+    packages::verified,
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
     secrets::{secret_names, secret_removed, secret_set},

@@ -12,7 +12,11 @@ use staith_builder::{
     upkeep::{LedgerError, NoRoom},
 };
 use staith_model::{Exit, ImpossibleEvent, Name, Reason, UnknownStep};
-use staith_packager::{seal::SealError, store::StoreError, web_deploy::WriteError};
+use staith_packager::{
+    seal::SealError,
+    store::StoreError,
+    web_deploy::{ReadError, WriteError},
+};
 use staith_releaser::{
     drive::DriveError,
     keeper::{KeeperError, PortTaken},
@@ -172,6 +176,26 @@ impl From<NoRoom> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         Self::new(Exit::Environment, error.to_string())
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        let exit = match &error {
+            ReadError::Open { .. } | ReadError::Output { .. } => Exit::Environment,
+            ReadError::Absent { .. } => Exit::Usage,
+            _ => Exit::Configuration,
+        };
+        let place = error.place().map(|(entry, line, column)| {
+            Box::new(Place { file: entry.to_owned(), line, column, ..Place::default() })
+        });
+        let problem = Self { place, ..Self::new(exit, error.to_string()) };
+        match error {
+            ReadError::Refused { .. } | ReadError::OutOfBounds { .. } => {
+                problem.with_remedy("use nothing of it; get a sound one from whoever made it")
+            }
+            _ => problem,
+        }
     }
 }
 

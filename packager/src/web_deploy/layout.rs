@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use staith_model::{Digest, Entry, Manifest, RelPath};
 
+use crate::parameters::Declarations;
+
 use super::{
     metadata::{self, ROOT},
     rules::{self, Refusals},
@@ -31,8 +33,8 @@ pub(super) enum Body {
     },
 }
 
-/// Every entry of the package for `manifest`, in order.
-pub(super) fn plan(manifest: &Manifest) -> Result<Vec<Slot>, Refusals> {
+/// Every entry of the package for `manifest` with the declared `parameters`, in order.
+pub(super) fn plan(manifest: &Manifest, parameters: &Declarations) -> Result<Vec<Slot>, Refusals> {
     rules::check(manifest)?;
     let content = content(manifest);
     // A manifest of our own types always has a spelling as JSON.
@@ -41,7 +43,7 @@ pub(super) fn plan(manifest: &Manifest) -> Result<Vec<Slot>, Refusals> {
     let mut slots = Vec::with_capacity(content.len() + 4);
     slots.push(text(metadata::ARCHIVE_XML, metadata::ARCHIVE.as_bytes()));
     slots.extend(content);
-    slots.push(text(metadata::PARAMETERS_XML, metadata::PARAMETERS.as_bytes()));
+    slots.push(text(metadata::PARAMETERS_XML, parameters.with_application().to_xml().as_bytes()));
     slots.push(text(metadata::MANIFEST_JSON, &sealed));
     slots.push(text(metadata::SYSTEM_INFO_XML, metadata::SYSTEM_INFO.as_bytes()));
     rules::check_size(&slots)?;
@@ -97,6 +99,9 @@ pub(super) fn directories(manifest: &Manifest) -> BTreeSet<RelPath> {
 pub(super) fn content_names(manifest: &Manifest) -> impl Iterator<Item = String> {
     unordered(manifest).map(|slot| slot.name)
 }
+
+/// Where the content of a package of ours lies.
+pub(super) const CONTENT: &str = "Content/app";
 
 /// The name in the zip of a file of the tree.
 pub(super) fn name_of(path: &RelPath) -> String {

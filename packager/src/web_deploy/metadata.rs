@@ -6,6 +6,7 @@ pub(super) const ROOT: &str = "app";
 
 /// Names of the root entries, in the order in which Web Deploy has them around `Content/`.
 pub(super) const ARCHIVE_XML: &str = "archive.xml";
+pub(super) const MANIFEST_XML: &str = "manifest.xml";
 pub(super) const PARAMETERS_XML: &str = "parameters.xml";
 pub(super) const MANIFEST_JSON: &str = "staith.manifest.json";
 pub(super) const SYSTEM_INFO_XML: &str = "systemInfo.xml";
@@ -21,15 +22,6 @@ pub(super) const ARCHIVE: &str = r#"<?xml version="1.0" encoding="utf-8"?>
     </contentPath>
   </iisApp>
 </sitemanifest>
-"#;
-
-/// The one parameter that every tool sets: Azure Pipelines passes it always, and Web Deploy fails on one it does not know.
-pub(super) const PARAMETERS: &str = r#"<?xml version="1.0" encoding="utf-8"?>
-<parameters>
-  <parameter name="IIS Web Application Name" description="Site and path where the application is installed, for example Default Web Site/app." defaultValue="Default Web Site/app" tags="IisApp">
-    <parameterEntry kind="ProviderPath" scope="IisApp" match="^app$" />
-  </parameter>
-</parameters>
 "#;
 
 /// Required, and enough: Web Deploy itself would name the build host and its Windows here.

@@ -2,10 +2,12 @@
 //!
 //! 1. `flaw`: all that a package is refused for.
 //! 2. `structure`: the entries, checked against each other, without inflating anything.
-//! 3. `dialect`: which of Web Deploy's two kinds it is, and whether Web Deploy would find all of its content.
+//! 3. `dialect`: which of Web Deploy's two kinds it is, what it is made of, and whether Web Deploy would find all of its content.
 //! 4. `entry`: an entry's bytes, inflated under its limits and held against its checksum and digest.
-//! 5. `tree`: a whole tree verified, or extracted.
+//! 5. `content`: the files of any package, by provider.
+//! 6. `tree`: a whole tree verified, or extracted.
 
+mod content;
 mod dialect;
 mod entry;
 mod flaw;
@@ -21,9 +23,10 @@ use std::{
 
 use staith_model::{Digest, Entry, Manifest, RelPath};
 
-use super::{layout, metadata, sealed};
-use structure::Place;
+use super::{archive::Archive, layout, metadata, sealed};
+use structure::{Place, Structure};
 
+pub use content::{ContentRoot, Item, ItemKind, RootKind};
 pub use dialect::Dialect;
 pub use flaw::{Flaw, ReadError};
 pub use structure::Listed;
@@ -41,8 +44,10 @@ pub struct PackageReader {
     file: File,
     listed: Vec<Listed>,
     places: Vec<Place>,
+    sorted: Vec<usize>,
     by_name: HashMap<String, usize>,
     dialect: Dialect,
+    archive: Archive,
     sealed: Option<(Manifest, Digest)>,
 }
 
@@ -63,18 +68,20 @@ impl PackageReader {
     /// # Errors
     /// As [`PackageReader::open`].
     pub fn of_file(file: File, path: &Path) -> Result<Self, ReadError> {
-        let (listed, places) = structure::read(&file, path)?;
+        let Structure { listed, places, sorted } = structure::read(&file, path)?;
         let by_name = listed.iter().enumerate().map(|(nth, entry)| (entry.name.clone(), nth)).collect();
         let mut package = Self {
             path: path.to_owned(),
             file,
             listed,
             places,
+            sorted,
             by_name,
             dialect: Dialect::Archive,
+            archive: Archive::default(),
             sealed: None,
         };
-        package.dialect = dialect::recognise(&package)?;
+        (package.dialect, package.archive) = dialect::recognise(&package)?;
         package.sealed = package.read_manifest()?;
         Ok(package)
     }
@@ -87,6 +94,11 @@ impl PackageReader {
     /// Which kind of package it is.
     pub fn dialect(&self) -> Dialect {
         self.dialect
+    }
+
+    /// What the package says it is made of: its providers, in the order in which they are applied.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
     }
 
     /// The tree inside, where Staith wrote the package; `None` for other writers' packages.

@@ -40,7 +40,7 @@ impl Earlier {
         let packed = manifest.entries.iter().filter_map(|(path, entry)| match entry {
             Entry::File { size, digest, .. } => {
                 let placed = by_name.get(layout::name_of(path).as_str())?;
-                (u64::from(placed.size) == *size).then(|| (*digest, **placed))
+                (u64::from(placed.size) == *size).then_some((*digest, **placed))
             }
             Entry::Directory | Entry::Symlink { .. } => None,
         });

@@ -5,13 +5,19 @@
 //! that), and the clock would make every package different. So a file's time is made from its content: another content
 //! has another time, the same content has the same.
 
+use std::fmt;
+
+use serde::{Serialize, Serializer};
 use staith_model::Digest;
 
-/// A time as zip holds it: local, without zone, in steps of two seconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct DosTime {
-    pub(super) date: u16,
-    pub(super) time: u16,
+/// A time as zip holds it: local, without zone, in steps of two seconds. Other writers' packages may hold times that are none
+/// (month 13, or all zeros): [`DosTime::seconds`] tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct DosTime {
+    /// Years since 1980 in the upper 7 bits, then 4 bits of month and 5 of day, both counted from 1.
+    pub date: u16,
+    /// 5 bits of hour, 6 of minute, 5 of seconds halved.
+    pub time: u16,
 }
 
 /// Days from 1980-01-02 to 2107-12-30. The format holds one more at each end; without those, no time zone pushes a time
@@ -29,6 +35,43 @@ impl DosTime {
         let step = chance % (DAYS * STEPS_PER_DAY);
         // 1980-01-02 is day 1 of the format.
         Self { date: date_of(step / STEPS_PER_DAY + 1), time: time_of(step % STEPS_PER_DAY) }
+    }
+
+    /// Seconds since 1970-01-01 00:00:00, with the time taken as UTC: nobody knows which zone its writer was in, and the zone
+    /// of whoever reads would give one package several meanings. `None` if it is no time.
+    pub fn seconds(self) -> Option<i64> {
+        let [year, month, day, hour, minute, second] = self.fields();
+        let february = days_in(year) - 337;
+        let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+        let length = *months.get(usize::try_from(month.checked_sub(1)?).ok()?)?;
+        if !(1..=length).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        // 3,652 days lie between 1970 and 1980.
+        let years: u64 = (1980..year).map(days_in).sum();
+        let months: u64 = months.iter().take(usize::try_from(month - 1).ok()?).sum();
+        let days = 3652 + years + months + day - 1;
+        i64::try_from(((days * 24 + hour) * 60 + minute) * 60 + second).ok()
+    }
+
+    /// Year, month, day, hour, minute, second.
+    fn fields(self) -> [u64; 6] {
+        let (date, time) = (u64::from(self.date), u64::from(self.time));
+        [1980 + (date >> 9), date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2]
+    }
+}
+
+/// `2024-02-29T12:30:30`, without a zone.
+impl fmt::Display for DosTime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [year, month, day, hour, minute, second] = self.fields();
+        f.pad(&format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}"))
+    }
+}
+
+impl Serialize for DosTime {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
     }
 }
 
@@ -73,9 +116,31 @@ mod tests {
         Digest::from_bytes(bytes)
     }
 
-    fn civil(time: DosTime) -> (u16, u16, u16, u16, u16, u16) {
-        let (date, time) = (time.date, time.time);
-        (1980 + (date >> 9), date >> 5 & 15, date & 31, time >> 11, time >> 5 & 63, (time & 31) * 2)
+    fn civil(time: DosTime) -> (u64, u64, u64, u64, u64, u64) {
+        let [year, month, day, hour, minute, second] = time.fields();
+        (year, month, day, hour, minute, second)
+    }
+
+    #[test]
+    fn seconds_are_those_of_every_calendar() {
+        let at = |date, time| DosTime { date, time }.seconds();
+        assert_eq!(DosTime::CONSTANT.seconds(), Some(946_684_800));
+        assert_eq!(at(0x21, 0), Some(315_532_800));
+        // 2024-02-29 12:30:30, and 2107-12-31 23:59:58.
+        assert_eq!(at(44 << 9 | 2 << 5 | 29, 12 << 11 | 30 << 5 | 15), Some(1_709_209_830));
+        assert_eq!(at(0xff9f, 0xbf7d), Some(4_354_819_198));
+        for (date, time) in [
+            (0, 0),
+            (0x20, 0),
+            (13 << 5 | 1, 0),
+            (43 << 9 | 2 << 5 | 29, 0),
+            (0x21, 24 << 11),
+            (0x21, 60 << 5),
+            (0x21, 30),
+        ] {
+            assert_eq!(at(date, time), None, "{date:#x} {time:#x}");
+        }
+        assert_eq!(DosTime::CONSTANT.to_string(), "2000-01-01T00:00:00");
     }
 
     #[test]
@@ -100,6 +165,7 @@ mod tests {
             let (year, month, day, hour, minute, second) = civil(DosTime::of_content(&Digest::from_bytes(bytes)));
             prop_assert!((1980..=2107).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day));
             prop_assert!(hour < 24 && minute < 60 && second < 60);
+            prop_assert!(DosTime::of_content(&Digest::from_bytes(bytes)).seconds().is_some());
         }
 
         #[test]

@@ -6,7 +6,9 @@ use std::{
     path::PathBuf,
 };
 
-use staith_model::{Digest, Manifest, RelPath};
+use staith_model::{Digest, DigestStream, Manifest, RelPath};
+
+use crate::parameters::{Declarations, Leaks};
 
 use super::{layout, pack, reuse::Earlier, rules::Refusals};
 
@@ -21,6 +23,21 @@ pub struct Content {
     pub manifest: Manifest,
     /// Where each regular file's bytes are on this host. Paths that the manifest does not list as files are not looked at.
     pub files: BTreeMap<RelPath, PathBuf>,
+    /// What is set when the package is applied, beside `IIS Web Application Name`, which every package declares.
+    pub parameters: Declarations,
+}
+
+impl Content {
+    /// Digest of all that makes the package: the manifest's, unless parameters are declared.
+    pub fn digest(&self) -> Digest {
+        let manifest = self.manifest.digest();
+        if self.parameters.is_empty() {
+            return manifest;
+        }
+        let mut both = DigestStream::new();
+        both.update(format!("{manifest}\n{}", self.parameters.to_xml()).as_bytes());
+        both.finish()
+    }
 }
 
 /// How far packing is. Both ends count regular files only.
@@ -51,6 +68,9 @@ pub enum WriteError {
     /// The tree can't be a package. Nothing was written.
     #[error("this tree can't become a Web Deploy package:\n{0}")]
     Refused(#[from] Refusals),
+    /// Its parameters would give secrets away. Nothing was written.
+    #[error("this tree can't become a Web Deploy package:\n{0}")]
+    Secrets(#[from] Leaks),
     /// Nobody said where a file's bytes are. Nothing was written.
     #[error(
         "`{0}` is in the manifest as a file, but it is not said where its bytes are; this is a mistake in Staith, please report it"
@@ -117,6 +137,7 @@ pub fn write_after(
     to: &mut (impl Read + Write + Seek + Send),
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Written, WriteError> {
-    let slots = layout::plan(&content.manifest)?;
+    content.parameters.check_secrets()?;
+    let slots = layout::plan(&content.manifest, &content.parameters)?;
     pack::pack(content, earlier, &slots, to, progress)
 }

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use staith_model::Digest;
 
-use crate::web_deploy::portable::NameFlaw;
+use crate::web_deploy::{archive::Mistake, portable::NameFlaw};
 
 /// What is wrong with an entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -108,6 +108,19 @@ pub enum Flaw {
         /// What is wrong there.
         why: String,
     },
+    /// XML that is well-formed, but can't be right.
+    #[error(transparent)]
+    Meaning(Box<Mistake>),
+    /// Named by `archive.xml`, but not there.
+    #[error("line {line}, column {column} names `{}`, which the package does not have", name.escape_debug())]
+    Absent {
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1, in characters.
+        column: usize,
+        /// The entry that is missing.
+        name: String,
+    },
     /// A directory without which Web Deploy would skip content, and delete what is at the destination.
     #[error(
         "this directory has no entry, and Web Deploy would silently skip, or delete, what belongs below it"
@@ -116,6 +129,19 @@ pub enum Flaw {
     /// Longer than metadata ever is.
     #[error("it says it is {0} bytes long, which is more than this kind of file ever is")]
     TooLong(u64),
+}
+
+impl ReadError {
+    /// The entry that is to blame, with line and column in it where it is XML; both are counted from 1.
+    pub fn place(&self) -> Option<(&str, Option<usize>, Option<usize>)> {
+        let Self::Refused { entry, flaw, .. } = self else { return None };
+        let (line, column) = match flaw {
+            Flaw::Xml { line, column, .. } | Flaw::Absent { line, column, .. } => (*line, *column),
+            Flaw::Meaning(mistake) => (mistake.line, mistake.column),
+            _ => return Some((entry, None, None)),
+        };
+        Some((entry, Some(line), Some(column)))
+    }
 }
 
 /// Why a package can't be read.

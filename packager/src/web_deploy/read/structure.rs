@@ -12,7 +12,7 @@ use staith_model::RelPath;
 use zip::{CompressionMethod, ZipArchive, read::OwnedZipFileEntry};
 
 use super::flaw::{Flaw, ReadError};
-use crate::web_deploy::{limits, portable};
+use crate::web_deploy::{DosTime, limits, portable};
 
 /// An entry, as the central directory has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Listed {
     pub crc: u32,
     /// External attributes: those of Windows in the low bits, a Unix mode in the high ones.
     pub attributes: u32,
+    /// When it was last changed, as its writer had it.
+    pub time: DosTime,
 }
 
 impl Listed {
@@ -39,8 +41,13 @@ impl Listed {
 
     /// The name without case, such that what lies below a directory follows it at once.
     pub(super) fn sort_key(&self) -> String {
-        portable::fold(self.name.trim_end_matches('/')).replace('/', "\0")
+        sort_key(&self.name)
     }
+}
+
+/// See [`Listed::sort_key`].
+pub(super) fn sort_key(name: &str) -> String {
+    portable::fold(name.trim_end_matches('/')).replace('/', "\0")
 }
 
 /// What is needed to read the entry's bytes.
@@ -80,8 +87,18 @@ impl Seek for At<'_> {
     }
 }
 
+/// The entries, and where they are.
+pub(super) struct Structure {
+    /// In the order of the central directory.
+    pub(super) listed: Vec<Listed>,
+    /// Of each entry.
+    pub(super) places: Vec<Place>,
+    /// The entries by [`Listed::sort_key`].
+    pub(super) sorted: Vec<usize>,
+}
+
 /// Lists the entries, or says what is wrong with them.
-pub(super) fn read(file: &File, path: &Path) -> Result<(Vec<Listed>, Vec<Place>), ReadError> {
+pub(super) fn read(file: &File, path: &Path) -> Result<Structure, ReadError> {
     let unreadable = |source| ReadError::Open { path: path.to_owned(), source };
     let not_zip = |why: zip::result::ZipError| match why {
         zip::result::ZipError::Io(source) if source.kind() != io::ErrorKind::UnexpectedEof => {
@@ -116,9 +133,9 @@ pub(super) fn read(file: &File, path: &Path) -> Result<(Vec<Listed>, Vec<Place>)
         let entry: &Listed = &listed[nth];
         ReadError::Refused { path: path.to_owned(), entry: entry.name.clone(), flaw }
     };
-    check_names(&listed).map_err(refuse)?;
+    let sorted = check_names(&listed).map_err(refuse)?;
     check_places(file, &places, &listed, directory).map_err(unreadable)?.map_err(refuse)?;
-    Ok((listed, places))
+    Ok(Structure { listed, places, sorted })
 }
 
 /// The `zip` crate keeps one of several entries with one name; a walk along the central directory says which name it is.
@@ -166,7 +183,12 @@ fn check_entry(entry: &OwnedZipFileEntry) -> Result<Listed, Flaw> {
         return Err(Flaw::Size { said: size, found: packed });
     }
     let (name, attributes, crc) = (name.to_owned(), entry.external_attributes(), entry.crc32());
-    Ok(Listed { name, compressed, packed, size, crc, attributes })
+    // What is no time at all is not kept by the library.
+    let time = entry.last_modified().map_or(DosTime { date: 0, time: 0 }, |time| DosTime {
+        date: time.datepart(),
+        time: time.timepart(),
+    });
+    Ok(Listed { name, compressed, packed, size, crc, attributes, time })
 }
 
 /// Also when the result would stay inside: a name that is not in its plainest form is there to be misread.
@@ -189,7 +211,9 @@ fn check_attributes(attributes: u32) -> Result<(), Flaw> {
 /// No two entries may be one file anywhere, and nothing may lie below a file.
 ///
 /// By sorting, so that names made to be expensive are not: where `/` sorts before all else, what lies below a name follows it.
-fn check_names(listed: &[Listed]) -> Result<(), (usize, Flaw)> {
+///
+/// Gives the entries in that order.
+fn check_names(listed: &[Listed]) -> Result<Vec<usize>, (usize, Flaw)> {
     let mut sorted: Vec<_> = listed.iter().enumerate().map(|(nth, entry)| (entry.sort_key(), nth)).collect();
     sorted.sort_unstable();
     for pair in sorted.windows(2) {
@@ -202,7 +226,7 @@ fn check_names(listed: &[Listed]) -> Result<(), (usize, Flaw)> {
             return Err((*first, Flaw::BelowFile(listed[*second].name.clone())));
         }
     }
-    Ok(())
+    Ok(sorted.into_iter().map(|(_, nth)| nth).collect())
 }
 
 /// Holds each entry's own header against the central directory, and sees that no two entries share bytes.
