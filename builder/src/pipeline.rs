@@ -162,6 +162,8 @@ pub struct PackageSpec {
     pub exclude: Vec<String>,
     /// Globs of source files that are packed beside the outputs.
     pub source: Vec<String>,
+    /// The file that declares the package's parameters, below the project's folder.
+    pub parameters: Option<RelPath>,
     /// In which runs it is made; `None` is in all.
     pub when: Option<When>,
 }

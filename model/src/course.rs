@@ -179,6 +179,7 @@ mod tests {
                 include: vec![],
                 exclude: vec![],
                 source: vec![],
+                parameters: None,
             }],
         }
     }

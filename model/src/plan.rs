@@ -381,6 +381,9 @@ pub struct PackagePlan {
     pub exclude: Vec<String>,
     /// Source files packed beside the outputs, as globs; empty means none.
     pub source: Vec<String>,
+    /// The file that declares its parameters, below the workspace: an output, or else a source file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<RelPath>,
 }
 
 #[cfg(test)]
@@ -395,6 +398,7 @@ mod tests {
             include: vec![],
             exclude: vec![],
             source: vec![],
+            parameters: None,
         };
         Plan {
             project: "p".parse().unwrap(),

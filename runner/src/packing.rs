@@ -156,6 +156,7 @@ mod tests {
             include: texts(include),
             exclude: texts(exclude),
             source: vec![],
+            parameters: None,
         }
     }
 

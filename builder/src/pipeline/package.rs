@@ -45,6 +45,13 @@ const WHEN: Key = key(
     "always",
     "A condition on what is known before the run: without it there is no package.",
 );
+const PARAMETERS: Key = key(
+    "parameters",
+    Shape::Text(&PATH),
+    "none",
+    "A file that declares what can be set when the package is applied, in the form of Web Deploy's `parameters.xml`: one that \
+     the steps leave, or one of the source, relative to the project's folder.",
+);
 const ELSEWHERE: &[(&str, &str)] = &[
     ("steps", "from"),
     ("step", "from"),
@@ -58,6 +65,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("workdir", "root"),
     ("sources", "source"),
     ("static", "source"),
+    ("params", "parameters"),
+    ("declarations", "parameters"),
     ("if", "when"),
     ("condition", "when"),
 ];
@@ -71,13 +80,15 @@ pub(super) const KEYS: Keys = Keys {
         INCLUDE,
         EXCLUDE,
         SOURCE,
+        PARAMETERS,
         WHEN,
     ],
     elsewhere: ELSEWHERE,
 };
 
 /// Of each `[package.NAME]`: its name is that of the table.
-const NAMED_KEYS: Keys = Keys { known: &[FROM, ROOT, INCLUDE, EXCLUDE, SOURCE, WHEN], elsewhere: ELSEWHERE };
+const NAMED_KEYS: Keys =
+    Keys { known: &[FROM, ROOT, INCLUDE, EXCLUDE, SOURCE, PARAMETERS, WHEN], elsewhere: ELSEWHERE };
 
 /// The packages that the file asks for.
 #[derive(Default)]
@@ -161,6 +172,7 @@ fn spec(table: &Table<'_>, name: Option<Name>, context: &Context<'_>) -> Option<
     let include = table.filled_list("include", values::glob).unwrap_or_default();
     let exclude = table.filled_list("exclude", values::glob).unwrap_or_default();
     let source = table.filled_list("source", values::glob).unwrap_or_default();
+    let declared = table.text("parameters", values::relative);
     let known = Known { parameters: context.parameters, matrix: &[], outcomes: false };
     let when = condition::read(table, &known);
     let from = from(table, context.drafts)?;
@@ -174,6 +186,7 @@ fn spec(table: &Table<'_>, name: Option<Name>, context: &Context<'_>) -> Option<
         include: texts(include),
         exclude: texts(exclude),
         source: texts(source),
+        parameters: declared.map(|path| path.value),
         when: when.map(|when| when.value),
     })
 }

@@ -53,5 +53,6 @@ pub(super) fn plan(package: &PackageSpec, expanded: &Expanded, order: &Order<'_>
         include: package.include.clone(),
         exclude: package.exclude.clone(),
         source: package.source.clone(),
+        parameters: package.parameters.clone(),
     }
 }

@@ -54,6 +54,7 @@ fn plan(steps: Vec<StepPlan>, dirty: bool) -> Plan {
             include: Vec::new(),
             exclude: Vec::new(),
             source: Vec::new(),
+            parameters: None,
         }],
     }
 }
