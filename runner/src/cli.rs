@@ -4,7 +4,9 @@ mod completions;
 mod doctor;
 mod gc;
 mod init;
+mod key;
 mod logs;
+mod pack;
 mod package;
 mod place;
 mod plan;
@@ -12,6 +14,7 @@ mod plan;
 mod reference;
 mod rollback;
 mod run;
+mod sbom;
 mod schema;
 mod secret;
 mod shell;
@@ -20,6 +23,7 @@ mod steps;
 mod stop;
 mod subject;
 mod verify;
+mod vouching;
 mod why;
 
 use std::{
@@ -29,6 +33,7 @@ use std::{
     time::Duration,
 };
 
+pub(crate) use pack::Packed;
 pub(crate) use verify::Verdict;
 
 use clap::{Parser, Subcommand};
@@ -65,6 +70,9 @@ enum Command {
     Rollback(rollback::Arguments),
     Status(status::Arguments),
     Stop(stop::Arguments),
+    Pack(pack::Arguments),
+    Sbom(sbom::Arguments),
+    Key(key::Arguments),
     Verify(verify::Arguments),
     Secret(secret::Arguments),
     Gc(gc::Arguments),
@@ -141,6 +149,9 @@ impl Command {
             Self::Logs(arguments) => arguments.obey(mode),
             Self::Secret(arguments) => arguments.obey(mode),
             Self::Stop(arguments) => arguments.obey(mode).await,
+            Self::Pack(arguments) => arguments.obey(mode).await,
+            Self::Sbom(arguments) => arguments.obey(mode).await,
+            Self::Key(arguments) => arguments.obey(mode),
             Self::Verify(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,

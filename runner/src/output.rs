@@ -17,6 +17,7 @@ mod doctor;
 mod gc;
 mod human;
 mod json;
+mod keys;
 mod live;
 mod logs;
 mod look;
@@ -49,10 +50,11 @@ pub(crate) use self::{
     doctor::diagnosis,
     gc::{collected, made_room},
     human::size as bytes,
+    keys::{document, key_trusted, public_key, trusted_keys},
     logs::{LogView, RunHeading, Wrote, runs},
     mode::OutputMode,
     notice::{Retelling, rolled_back, script, started, stopped, text},
-    packages::verified,
+    packages::{packed, verified},
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
     secrets::{secret_names, secret_removed, secret_set},

@@ -14,7 +14,7 @@ mod purl;
 
 use staith_model::{Digest, RelPath};
 
-pub use locks::{MAX_LOCK_BYTES, is_lock_file};
+pub use locks::{MAX_LOCK_BYTES, is_lock_file, may_hold_lock_files};
 
 /// A lock file of the source.
 #[derive(Debug, Clone)]

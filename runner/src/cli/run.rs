@@ -19,13 +19,9 @@ use staith_builder::{
 };
 use staith_model::{
     Blame, EventKind, Exit, Name, NotPassed, PackagePlan, Passed, Plan, RunId, RunOutcome, StepOutcome,
-    TestReport, Version,
+    TestReport,
 };
-use staith_packager::{
-    seal::{self, Sealed},
-    store::Store,
-    web_deploy::PackageReader,
-};
+use staith_packager::{seal::Sealed, web_deploy::PackageReader};
 use staith_releaser::{
     drive::{Deployed, Local},
     host::SealedPackage,
@@ -42,8 +38,8 @@ use crate::{
     home::Home,
     interrupt,
     output::{self, OutputMode, Problem},
-    packing,
     resumption::{Recipe, noting, take_over},
+    sealing::{Made, Sealing},
     upkeep::Upkeep,
     workshop::{EngineName, Workshop},
 };
@@ -152,6 +148,7 @@ impl Arguments {
             manner: Manner { keep_going: self.keep_going },
             stop,
             began,
+            started: clock::unix_millis(),
             mode,
         };
         run.tell_the_story(to).await
@@ -226,6 +223,8 @@ struct Run {
     manner: Manner,
     stop: Stop,
     began: Instant,
+    /// In milliseconds since 1970.
+    started: u64,
     mode: OutputMode,
 }
 
@@ -308,10 +307,19 @@ impl Run {
 
     /// Makes the packages one after the other, from the proof that every step passed.
     async fn pack_all(&self, passed: Passed, log: &mut EventLog) -> Result<Vec<Sealed>, Problem> {
-        let passed = Arc::new(passed);
+        let sealing = Arc::new(Sealing {
+            run: self.id.clone(),
+            plan: Arc::clone(&self.plan),
+            source: Arc::clone(&self.source),
+            bench: Arc::clone(&self.bench),
+            home: self.home.clone(),
+            allowance: self.upkeep.allowance(),
+            started: self.started,
+            passed,
+        });
         let mut made = Vec::new();
         for wanted in &self.plan.packages {
-            made.push(self.pack(wanted.clone(), Arc::clone(&passed), log).await?);
+            made.push(self.pack(wanted.clone(), Arc::clone(&sealing), log).await?);
         }
         Ok(made)
     }
@@ -319,47 +327,23 @@ impl Run {
     async fn pack(
         &self,
         wanted: PackagePlan,
-        passed: Arc<Passed>,
+        sealing: Arc<Sealing>,
         log: &mut EventLog,
     ) -> Result<Sealed, Problem> {
         let began = Instant::now();
-        let (bench, source) = (Arc::clone(&self.bench), Arc::clone(&self.source));
-        let version: Version = self.plan.version.parse().map_err(|bad| Problem::bug(format!("{bad}")))?;
-        let packages = self.home.packages();
-        let allowance = self.upkeep.allowance();
-        let work = move || -> Result<_, Problem> {
-            let left = |step: &Name| passed.report().steps.get(step)?.layer;
-            let outputs = bench.layers.merged(&wanted.layers.iter().filter_map(left).collect::<Vec<_>>())?;
-            let beside = match wanted.source.is_empty() {
-                true => packing::Tree::default(),
-                false => {
-                    let checkout = bench.sources.checkout(&source, &wanted.source)?;
-                    packing::read_tree(&checkout).map_err(|refused| {
-                        Problem::new(Exit::Environment, "the source files of the package can't be read")
-                            .with_why(refused.to_string())
-                    })?
-                }
-            };
-            let content = packing::choose(&wanted, outputs, beside)
-                .map_err(|bad| Problem::new(Exit::Configuration, bad.to_string()))?;
-            let store = Store::open(&packages)?;
-            // A package is smaller than what is in it, but for what it says of each file.
-            let most = content.manifest.bytes() + 4096 * (content.manifest.entries.len() as u64 + 1);
-            allowance.admit(most)?;
-            let sealed = seal::seal(&passed, &wanted.name, &version, &content, &store, &|_| {});
-            let added = sealed.as_ref().map_or(0, |new| if new.cached { 0 } else { new.package.size });
-            allowance.settle(added, most.saturating_sub(added));
-            Ok(sealed?)
-        };
-        let sealed = tokio::task::spawn_blocking(work)
+        let made = tokio::task::spawn_blocking(move || sealing.make(&wanted))
             .await
             .map_err(|panicked| Problem::bug(panicked.to_string()))??;
+        let Made { sealed, companions, gaps } = made;
+        for gap in gaps {
+            output::notice(&format!("the bill of materials is incomplete: {gap}"), self.mode);
+        }
         log.record(EventKind::PackageMade {
             package: sealed.package.clone(),
             path: sealed.path.display().to_string(),
             cached: sealed.cached,
             millis: millis(began),
-            companions: Vec::new(),
+            companions,
         })?;
         Ok(sealed)
     }

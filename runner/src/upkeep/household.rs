@@ -10,7 +10,10 @@ use std::{
 };
 
 use staith_builder::upkeep::{Collection, Inventory, Item, Kind, Stockroom, plan_collection};
-use staith_packager::store::{Published, Store};
+use staith_packager::{
+    seal::beside::Attestations,
+    store::{Published, Store},
+};
 use staith_releaser::release::ReleaseShelf;
 
 use crate::home::Home;
@@ -189,7 +192,12 @@ impl<'a> Household<'a> {
             return gone(fs::remove_file(path)).map(|()| true).map_err(told("removing a package"));
         };
         let pin = format!("{PACKAGES}{}", found.package.name);
-        let removed = self.unless_used(&pin, || store.forget(found).map_err(|error| error.to_string()))?;
+        let attestations = Attestations::of_store(&self.home.packages());
+        let forget = || {
+            store.forget(found).map_err(|error| error.to_string())?;
+            attestations.forget(&found.package.digest).map_err(|error| error.to_string())
+        };
+        let removed = self.unless_used(&pin, forget)?;
         removed.map_or(Ok(false), |removed| removed.map(|()| true))
     }
 

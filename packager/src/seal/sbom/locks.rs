@@ -66,7 +66,7 @@ type Reader = fn(&str, &RelPath) -> Read;
 
 /// The reader for a file, by its name; `None` where it is no lock file.
 fn reader(path: &RelPath) -> Option<Reader> {
-    if path.as_str().split('/').any(|part| OTHER_PEOPLES.contains(&part)) {
+    if path.parent().is_some_and(|directory| !may_hold_lock_files(&directory)) {
         return None;
     }
     match path.file_name() {
@@ -100,6 +100,11 @@ fn is_requirements(name: &str) -> bool {
 /// Whether a file of the source is a lock file that [`bill`](super::bill) can read, as its path says.
 pub fn is_lock_file(path: &RelPath) -> bool {
     reader(path).is_some()
+}
+
+/// Whether lock files in a directory, and in those below, say something about this project and not about other people's.
+pub fn may_hold_lock_files(directory: &RelPath) -> bool {
+    !directory.as_str().split('/').any(|part| OTHER_PEOPLES.contains(&part))
 }
 
 /// Reads a lock file.
