@@ -146,7 +146,8 @@ pub(crate) fn declarations(place: &Path, called: &str) -> Result<Declarations, P
 
 fn read_file(place: &Path) -> io::Result<Entry> {
     let mut file = File::open(place)?;
-    let mode = file.metadata()?.permissions().mode() & 0o777;
+    // As git has it: whose files they are, and that person's umask, are not what is packed.
+    let mode = if file.metadata()?.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
     let (mut digest, mut size, mut buffer) = (DigestStream::new(), 0u64, vec![0; 64 * 1024]);
     loop {
         match file.read(&mut buffer)? {

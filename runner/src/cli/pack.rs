@@ -34,7 +34,7 @@ use crate::{
 ///
 /// Writes NAME-VERSION-DIGEST.zip, and beside it the content manifest, NAME.SetParameters.xml, a CycloneDX bill of materials from
 /// the lock files in the directory, and a statement that says it was packed by hand. The same content gives the same package on
-/// any machine, any day; owners and times of files mean nothing.
+/// any machine, any day; owners and times of files mean nothing. Whatever is in a directory `.git` is left out.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The directory, or the digest of what a step left, as the events of a run tell it (`layer`)
@@ -119,7 +119,10 @@ impl Arguments {
         };
         let (include, exclude) = (glob(&self.include)?, glob(&self.exclude)?);
         let is_wanted = |path: &RelPath| {
-            (self.include.is_empty() || include.matches(path.as_str())) && !exclude.matches(path.as_str())
+            // The history of a source is nobody's to release by accident.
+            let is_history = path.as_str().split('/').any(|part| part == ".git");
+            let is_included = self.include.is_empty() || include.matches(path.as_str());
+            is_included && !is_history && !exclude.matches(path.as_str())
         };
         let tree = packing::read_tree(directory, &is_wanted).map_err(|refused| {
             Problem::new(Exit::Configuration, format!("{} can't be packed", directory.display()))
