@@ -335,7 +335,7 @@ mod tests {
         let other = Keys::in_directory(&home.path().join("other")).own().unwrap().public();
         keys.trust(&other).unwrap();
         keys.trust(&other).unwrap();
-        assert_eq!(keys.trusted().unwrap(), [other.clone()]);
+        assert_eq!(keys.trusted().unwrap(), std::slice::from_ref(&other));
         let own = keys.own().unwrap().public();
         assert_eq!(keys.trusted().unwrap(), [other.clone(), own]);
         assert!(keys.distrust(&other).unwrap() && !keys.distrust(&other).unwrap());

@@ -221,10 +221,11 @@ pub fn read(payload: &[u8], package: &Digest) -> Result<Told, String> {
         return Err(format!("it is about {}, and not about {package}", names.join(", ")));
     }
     let Predicate { build_definition, run_details } = statement.predicate;
-    let commits = build_definition.resolved_dependencies.iter().filter_map(|one| one.digest.get("gitCommit"));
+    let mut commits =
+        build_definition.resolved_dependencies.iter().filter_map(|one| one.digest.get("gitCommit"));
     Ok(Told {
         is_of_a_run: build_definition.build_type == BuildType::Run.uri(),
-        commit: commits.cloned().next(),
+        commit: commits.next().cloned(),
         build_type: build_definition.build_type,
         builder: run_details.builder.id,
         invocation: run_details.metadata.invocation_id,

@@ -35,7 +35,7 @@ pub(crate) fn packed(packed: &Packed, json: bool) -> io::Result<()> {
         return out.written();
     }
     let look = Look::choose(io::stdout().is_terminal(), |name| std::env::var(name).ok());
-    out.line(&format!("{} {}", look.mark(Mark::Passed), words::package(package).join(&look.dot())));
+    out.line(&format!("{} {}", look.mark(Mark::Passed), words::package(package).join(look.dot())));
     let companions = companions.iter().map(|one| (one.kind.as_str(), one.path.as_str()));
     let path = path.display().to_string();
     let rows: Vec<Vec<String>> = [("package", path.as_str())]
@@ -59,6 +59,6 @@ fn verified_line(verdict: &Verdict, look: Look) -> String {
         let run = vouched.told.invocation.as_ref().map(|run| format!(", run {}", clean_word(run)));
         parts.push(format!("signed by {}{}", &vouched.key[..12], run.unwrap_or_default()));
     }
-    let parts = parts.join(&look.dot());
+    let parts = parts.join(look.dot());
     format!("{} {parts}", look.mark(Mark::Passed))
 }

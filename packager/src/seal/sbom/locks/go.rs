@@ -9,7 +9,7 @@ use crate::seal::sbom::purl::{Ecosystem, Purl};
 
 pub(super) fn read_mod(text: &str, _: &RelPath) -> Read {
     let mut required: Vec<(String, String, bool)> = Vec::new();
-    let mut replaced: BTreeMap<(String, Option<String>), Option<(String, String)>> = BTreeMap::new();
+    let mut replaced: BTreeMap<Old, Option<(String, String)>> = BTreeMap::new();
     let mut block: Option<String> = None;
     for (place, line) in text.lines().enumerate() {
         let (bare, comment) = line.split_once("//").unwrap_or((line, ""));
@@ -64,7 +64,9 @@ fn unquoted(text: &str) -> String {
     text.trim_matches(['"', '`']).to_owned()
 }
 
-type Replacement = ((String, Option<String>), Option<(String, String)>);
+/// A module, and the version of it that is replaced; without one, all are.
+type Old = (String, Option<String>);
+type Replacement = (Old, Option<(String, String)>);
 
 /// What is replaced, and with what; with a folder, by nothing that has a version.
 fn replacement(words: &[&str]) -> Option<Replacement> {

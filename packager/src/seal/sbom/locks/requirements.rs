@@ -31,7 +31,8 @@ pub(super) fn read(text: &str, path: &RelPath) -> Read {
 
 /// Lines without comments, and with those that a backslash continues; each with its first line's number.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
-    let (mut lines, mut open): (Vec<(usize, String)>, Option<(usize, String)>) = (Vec::new(), None);
+    let mut lines: Vec<(usize, String)> = Vec::new();
+    let mut open: Option<(usize, String)> = None;
     for (place, line) in text.lines().enumerate() {
         let bare = match line.find(" #") {
             Some(comment) => &line[..comment],
