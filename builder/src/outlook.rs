@@ -129,7 +129,7 @@ mod tests {
             steps,
             left_out: vec![],
             services: vec![],
-            package: None,
+            packages: vec![],
         }
     }
 

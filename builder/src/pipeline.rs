@@ -84,8 +84,8 @@ pub struct Pipeline {
     tools: Vec<Tool>,
     services: Vec<ServicePlan>,
     steps: Vec<Step>,
-    package: Option<PackageSpec>,
-    environments: Vec<LocalEnvironment>,
+    packages: Vec<PackageSpec>,
+    environments: Vec<Destination>,
 }
 
 /// One step of a pipeline.
@@ -140,7 +140,14 @@ pub struct Step {
     pub variants: Vec<Variant>,
 }
 
-/// The package that a pipeline makes.
+/// An environment and the package that is released to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Destination {
+    environment: LocalEnvironment,
+    package: Name,
+}
+
+/// A package that a pipeline makes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackageSpec {
     /// The package's name.
@@ -155,6 +162,8 @@ pub struct PackageSpec {
     pub exclude: Vec<String>,
     /// Globs of source files that are packed beside the outputs.
     pub source: Vec<String>,
+    /// The file that declares the package's parameters, below the project's folder.
+    pub parameters: Option<RelPath>,
     /// In which runs it is made; `None` is in all.
     pub when: Option<When>,
 }
@@ -230,7 +239,12 @@ const KEYS: Keys = Keys {
             REQUIRED,
             "At least one step, and 200 at most.",
         ),
-        key("package", Shape::Table(&package::KEYS), "none", "What is packed."),
+        key(
+            "package",
+            package::SHAPE,
+            "none",
+            "What is packed: one package, or several as tables by their names, `[package.NAME]`.",
+        ),
         key(
             "environments",
             Shape::Named { names: &NAME, of: &Shape::Table(&environments::KEYS), filled: false, most: None },
@@ -327,19 +341,25 @@ impl Pipeline {
         &self.steps
     }
 
-    /// The package to make, if any.
-    pub fn package(&self) -> Option<&PackageSpec> {
-        self.package.as_ref()
+    /// The packages to make, in the order of the file; their names differ.
+    pub fn packages(&self) -> &[PackageSpec] {
+        &self.packages
     }
 
     /// The environments, in the order of the file. Where there are any, there is a package.
-    pub fn environments(&self) -> &[LocalEnvironment] {
-        &self.environments
+    pub fn environments(&self) -> impl Iterator<Item = &LocalEnvironment> {
+        self.environments.iter().map(|to| &to.environment)
     }
 
     /// The environment of this name.
     pub fn environment(&self, name: &str) -> Option<&LocalEnvironment> {
-        self.environments.iter().find(|environment| environment.name.as_str() == name)
+        self.environments().find(|environment| environment.name.as_str() == name)
+    }
+
+    /// The package that is released to the environment of this name.
+    pub fn package_for(&self, environment: &str) -> Option<&Name> {
+        let is_meant = |to: &&Destination| to.environment.name.as_str() == environment;
+        self.environments.iter().find(is_meant).map(|to| &to.package)
     }
 }
 
@@ -361,8 +381,8 @@ fn read(text: &str, problems: &Problems) -> Option<Pipeline> {
     let graph = graph::Graph::of(&drafts, problems);
     graph.refuse_strangers(&drafts, problems);
     outputs::refuse_collisions(&drafts, &graph, problems);
-    let package = package::read(&file, &drafts, name.as_ref(), &parameters);
-    let environments = environments::read(&file);
+    let packages = package::read(&file, &drafts, name.as_ref(), &parameters);
+    let environments = environments::read(&file, &packages.names);
     Some(Pipeline {
         name: name?,
         version: version?.value,
@@ -371,7 +391,7 @@ fn read(text: &str, problems: &Problems) -> Option<Pipeline> {
         tools,
         services: services.plans,
         steps: resolved(drafts, &graph)?,
-        package,
+        packages: packages.specs,
         environments,
     })
 }

@@ -93,9 +93,9 @@ pub fn plan(
         matrix: &BTreeMap::new(),
     };
     let mut expanded = Expanded::of(pipeline, &facts)?;
-    let package = packing::decide(pipeline, &facts, &mut expanded);
+    let packages = packing::decide(pipeline, &facts, &mut expanded);
     let order = Order::of(expanded.steps.iter().map(|concrete| &concrete.step));
-    let needed = package.is_some();
+    let needed = !packages.is_empty();
     let version = resolve_version(pipeline.version(), &source, &occasion.trigger, needed)
         .map_err(|why| PlanError::Version { scheme: pipeline.version().to_owned(), why })?;
     let when = |step: &Step| {
@@ -113,7 +113,7 @@ pub fn plan(
         trigger: occasion.trigger.clone(),
         tools: pipeline.tools().to_vec(),
         services: services(pipeline, &steps, &parameters)?,
-        package: package.map(|package| packing::plan(package, &expanded, &order)),
+        packages: packages.iter().map(|package| packing::plan(package, &expanded, &order)).collect(),
         steps,
         left_out: expanded.left_out,
     };

@@ -121,7 +121,7 @@ fn left_out(plan: &Plan) -> Vec<(&str, &str)> {
 fn a_pull_request_runs_four_steps_and_a_push_seven_of_the_same_file() {
     let request = planned(ONE_FILE, &on(TriggerKind::PullRequest));
     assert_eq!(names(&request), ["lint", "restore", "build", "unit-test"]);
-    assert!(request.package.is_none() && request.services.is_empty());
+    assert!(request.packages.is_empty() && request.services.is_empty());
     assert_eq!(
         left_out(&request),
         [
@@ -137,7 +137,7 @@ fn a_pull_request_runs_four_steps_and_a_push_seven_of_the_same_file() {
     );
     assert!(push.left_out.is_empty());
     assert_eq!(
-        push.package.unwrap().layers.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        push.packages[0].layers.iter().map(ToString::to_string).collect::<Vec<_>>(),
         ["build", "package"]
     );
     assert!(request.steps.iter().all(|step| step.secrets.is_empty()));
@@ -210,10 +210,14 @@ fn a_package_is_made_when_its_condition_holds() {
     let text =
         "name = 'x'\nversion = '{tag}'\n[steps.build]\nrun = 'a'\noutputs = ['o']\n[package]\nwhen = 'tag'\n";
     let tagged = planned(text, &on(TriggerKind::Tag));
-    assert_eq!((tagged.version.as_str(), tagged.package.is_some()), ("2.0", true));
+    assert_eq!((tagged.version.as_str(), !tagged.packages.is_empty()), ("2.0", true));
     let pushed = planned(text, &on(TriggerKind::Push));
-    assert!(pushed.package.is_none());
+    assert!(pushed.packages.is_empty());
     assert_eq!(left_out(&pushed), [("package", "`tag` does not hold: there is no tag")]);
+    let several = text.replace("[package]\n", "[package.web]\n[package.worker]\n");
+    let pushed = planned(&several.replace("{tag}", "1"), &on(TriggerKind::Push));
+    assert_eq!(pushed.packages.iter().map(|package| package.name.as_str()).collect::<Vec<_>>(), ["web"]);
+    assert_eq!(left_out(&pushed), [("package.worker", "`tag` does not hold: there is no tag")]);
     let unversioned = try_plan(&text.replace("when = 'tag'", ""), &on(TriggerKind::Push)).unwrap_err();
     assert!(
         matches!(&unversioned, PlanError::Version { why, .. } if why.contains("no tag")),
@@ -280,7 +284,7 @@ fn a_matrix_is_one_step_for_each_combination() {
     let tests = ["test-3.11-debian", "test-3.12-alpine", "test-3.12-debian", "test-3.13-alpine"];
     let of = |names: &[staith_model::Name]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
     assert_eq!(of(&step(&plan, "report").needs), tests);
-    assert_eq!(of(&plan.package.as_ref().unwrap().layers), tests);
+    assert_eq!(of(&plan.packages[0].layers), tests);
     let failed = |step: &&str| Condition::Step { step: step.parse().unwrap(), is: Ending::Failed };
     assert_eq!(step(&plan, "report").when, Some(Condition::Any(tests.iter().map(failed).collect())));
 }
@@ -296,7 +300,7 @@ fn variants_can_be_left_out_one_by_one() {
     let plan = planned(&none, &on(TriggerKind::PullRequest));
     assert_eq!(names(&plan), ["restore"]);
     assert!(left_out(&plan).contains(&("report", "it needs `test`, which is left out")));
-    assert!(plan.package.is_none());
+    assert!(plan.packages.is_empty());
 }
 
 /// build ← deploy (only at pushes) ← middle ← last, whose condition is `when`.

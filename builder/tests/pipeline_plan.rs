@@ -224,7 +224,7 @@ fn layers_are_in_the_order_of_the_plan() {
         names(&plan.step(&"d".parse::<staith_model::Name>().unwrap()).unwrap().layers),
         ["a", "c", "b"]
     );
-    assert_eq!(names(&plan.package.unwrap().layers), ["b", "d"]);
+    assert_eq!(names(&plan.packages[0].layers), ["b", "d"]);
 }
 
 #[test]

@@ -91,7 +91,7 @@ fn the_smallest_file_has_all_defaults() {
             && build.reports.is_empty()
     );
     assert!(build.env.is_empty() && pipeline.tools().is_empty());
-    assert!(pipeline.package().is_none() && pipeline.environments().is_empty());
+    assert!(pipeline.packages().is_empty() && pipeline.environments().next().is_none());
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn every_key_of_a_step_arrives() {
 #[test]
 fn every_key_of_package_and_environments_arrives() {
     let pipeline = parse(EVERYTHING);
-    let package = pipeline.package().unwrap();
+    let package = &pipeline.packages()[0];
     assert_eq!(
         (package.name.as_str(), texts(&package.from)),
         ("guestbook-server", vec!["restore".into(), "compile".into()])
@@ -171,7 +171,7 @@ fn every_key_of_package_and_environments_arrives() {
 fn a_package_is_made_from_the_build_steps_that_leave_something() {
     let text = "name = \"x\"\nversion = \"1\"\n[steps.a]\nkind = \"build\"\nrun = \"a\"\noutputs = [\"a\"]\n\
                 [steps.build]\nrun = \"b\"\n[steps.test]\nrun = \"c\"\noutputs = [\"c\"]\n[package]\n";
-    let package = parse(text).package().unwrap().clone();
+    let package = parse(text).packages()[0].clone();
     assert_eq!((texts(&package.from), package.name.as_str()), (vec!["a".to_owned()], "x"));
 }
 
@@ -179,7 +179,7 @@ fn a_package_is_made_from_the_build_steps_that_leave_something() {
 fn a_package_of_source_files_needs_no_build() {
     let text =
         "name = \"x\"\nversion = \"1\"\n[steps.test]\nrun = \"pytest\"\n[package]\nsource = [\"**\"]\n";
-    assert!(parse(text).package().unwrap().from.is_empty());
+    assert!(parse(text).packages()[0].from.is_empty());
 }
 
 #[test]
@@ -252,4 +252,21 @@ fn the_mistakes_of_the_reference_are_told_so() {
     for mistake in shown {
         assert!(told.contains(mistake), "nothing is told as the reference says:\n{mistake}");
     }
+}
+
+const SEVERAL: &str = "name = \"x\"\nversion = \"1\"\n[steps.build]\nrun = \"b\"\noutputs = [\"web\", \"worker\"]\n\
+    [package.web]\nroot = \"web\"\n[package.worker]\nroot = \"worker\"\nwhen = \"branch == 'main'\"\n";
+
+#[test]
+fn several_packages_are_named_by_their_tables() {
+    let pipeline = parse(&format!(
+        "{SEVERAL}[environments.e]\nlisten = \"127.0.0.1:8080\"\nrun = [\"./p\"]\npackage = \"worker\"\n"
+    ));
+    let packages: Vec<_> =
+        pipeline.packages().iter().map(|package| (package.name.as_str(), texts(&package.from))).collect();
+    assert_eq!(packages, [("web", vec!["build".to_owned()]), ("worker", vec!["build".to_owned()])]);
+    assert_eq!(pipeline.package_for("e").unwrap().as_str(), "worker");
+    assert_eq!(pipeline.package_for("nowhere"), None);
+    let one = parse(EVERYTHING);
+    assert_eq!(one.package_for("local").unwrap().as_str(), "guestbook-server");
 }

@@ -154,7 +154,7 @@ mod tests {
             ],
             left_out: vec![],
             services: vec![],
-            package: None,
+            packages: vec![],
         }
     }
 

@@ -71,7 +71,7 @@ impl Plan {
         part.steps.retain(|step| kept.contains(&step.name));
         let named = |service: &Name| part.steps.iter().any(|step| step.services.contains(service));
         part.services = self.services.iter().filter(|service| named(&service.name)).cloned().collect();
-        part.package = None;
+        part.packages = Vec::new();
         Ok(part)
     }
 
@@ -133,7 +133,7 @@ impl Plan {
                 return Err(NotPassed::Unsuccessful { step: step.name.clone(), outcome: came_to });
             }
         }
-        for step in self.package.iter().flat_map(|package| &package.layers) {
+        for step in self.packages.iter().flat_map(|package| &package.layers) {
             match outcome(step) {
                 Some(outcome) if outcome.is_success() => {}
                 Some(outcome) => return Err(NotPassed::NothingToPack { step: step.clone(), outcome }),
@@ -172,14 +172,15 @@ mod tests {
             steps,
             left_out: vec![crate::LeftOut { step: name("deploy"), why: "the branch is not main".into() }],
             services: vec![],
-            package: Some(PackagePlan {
+            packages: vec![PackagePlan {
                 name: name("p"),
                 layers: packed.iter().map(|step| name(step)).collect(),
                 root: None,
                 include: vec![],
                 exclude: vec![],
                 source: vec![],
-            }),
+                parameters: None,
+            }],
         }
     }
 
@@ -197,7 +198,7 @@ mod tests {
             |plan: &Plan| -> Vec<String> { plan.steps.iter().map(|step| step.name.to_string()).collect() };
         let part = plan.only(&[name("c")]).unwrap();
         assert_eq!(names(&part), ["a", "b", "c"]);
-        assert_eq!(part.package, None);
+        assert_eq!(part.packages, []);
         assert_eq!(names(&plan.only(&[name("d"), name("b")]).unwrap()), ["a", "b", "d"]);
         assert_ne!(part.digest(), plan.digest());
         let unknown = plan.only(&[name("deploy")]).unwrap_err();

@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Blame, DeploymentChange, DeploymentId, Digest, Name, Package, Plan, RunId, StepOutcome, StepResults,
+    Blame, Companion, DeploymentChange, DeploymentId, Digest, Name, Package, Plan, RunId, StepOutcome,
+    StepResults,
 };
 
 /// The version of the events that this crate writes. Readers refuse higher ones rather than guess.
@@ -131,6 +132,9 @@ pub enum EventKind {
         cached: bool,
         /// How long it took, in milliseconds.
         millis: u64,
+        /// What lies beside it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        companions: Vec<Companion>,
     },
     /// The run's steps and package are done.
     RunFinished {

@@ -40,7 +40,7 @@ pub use exit::Exit;
 pub use id::{DeploymentId, NotAnId, RunId};
 pub use manifest::{Entry, Manifest, NotRelative, RelPath};
 pub use name::{Name, NotAName};
-pub use package::{NotAVersion, Package, Version};
+pub use package::{Companion, CompanionKind, NotAVersion, Package, Version};
 pub use plan::{
     Command, LeftOut, Limits, Network, PackagePlan, Plan, Readiness, Retry, RetryCause, ServicePlan, Source,
     StepKind, StepPlan, Tool, Trigger, TriggerKind,

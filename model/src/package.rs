@@ -11,6 +11,45 @@ use crate::{Digest, Name};
 #[serde(try_from = "String", into = "String")]
 pub struct Version(String);
 
+/// What lies beside a package and speaks about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Companion {
+    /// What it is.
+    pub kind: CompanionKind,
+    /// Where the file is.
+    pub path: String,
+    /// SHA-256 of the file.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// The kinds of files that lie beside a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CompanionKind {
+    /// Paths, modes, sizes and hashes of what is packed.
+    ContentManifest,
+    /// Values of the package's parameters, for Web Deploy: `NAME.SetParameters.xml`.
+    SetParameters,
+    /// What the package is made of: a CycloneDX bill of materials.
+    Sbom,
+    /// How it was made: an in-toto statement in a signed DSSE envelope.
+    Provenance,
+}
+
+impl CompanionKind {
+    /// What it is called, in a word or two.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ContentManifest => "content manifest",
+            Self::SetParameters => "parameters",
+            Self::Sbom => "SBOM",
+            Self::Provenance => "provenance",
+        }
+    }
+}
+
 /// Why a text is not a [`Version`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(

@@ -26,8 +26,26 @@ pub struct Plan {
     pub left_out: Vec<LeftOut>,
     /// Services that steps name.
     pub services: Vec<ServicePlan>,
-    /// The package to make once every step has passed.
-    pub package: Option<PackagePlan>,
+    /// The packages to make once every step has passed, in the order of the pipeline.
+    ///
+    /// Versions of Staith that knew one package at most wrote `package`, which may be null.
+    #[serde(default, alias = "package", deserialize_with = "packages")]
+    pub packages: Vec<PackagePlan>,
+}
+
+/// Packages of a plan, as this version of Staith writes them or an earlier one did.
+fn packages<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<PackagePlan>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Several(Vec<PackagePlan>),
+        One(PackagePlan),
+    }
+    Ok(match Option::<Written>::deserialize(from)? {
+        None => Vec::new(),
+        Some(Written::One(package)) => vec![package],
+        Some(Written::Several(packages)) => packages,
+    })
 }
 
 impl Plan {
@@ -348,7 +366,7 @@ impl StepPlan {
     }
 }
 
-/// The package at the end of a run.
+/// A package at the end of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackagePlan {
     /// The package's name.
@@ -363,4 +381,52 @@ pub struct PackagePlan {
     pub exclude: Vec<String>,
     /// Source files packed beside the outputs, as globs; empty means none.
     pub source: Vec<String>,
+    /// The file that declares its parameters, below the workspace: an output, or else a source file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<RelPath>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let package = |name: &str| PackagePlan {
+            name: name.parse().unwrap(),
+            layers: vec![],
+            root: None,
+            include: vec![],
+            exclude: vec![],
+            source: vec![],
+            parameters: None,
+        };
+        Plan {
+            project: "p".parse().unwrap(),
+            version: "1".into(),
+            source: Source { tree: "0".repeat(40), commit: None, dirty: false },
+            trigger: Trigger::default(),
+            tools: vec![],
+            steps: vec![],
+            left_out: vec![],
+            services: vec![],
+            packages: vec![package("web"), package("worker")],
+        }
+    }
+
+    #[test]
+    fn plans_that_earlier_versions_recorded_are_still_read() {
+        let plan = plan();
+        let mut value = serde_json::to_value(&plan).unwrap();
+        assert_eq!(serde_json::from_value::<Plan>(value.clone()).unwrap(), plan);
+        let fields = value.as_object_mut().unwrap();
+        let packages = fields.remove("packages").unwrap();
+        for (package, read) in
+            [(serde_json::Value::Null, &[][..]), (packages[0].clone(), &plan.packages[..1])]
+        {
+            let mut earlier = fields.clone();
+            earlier.insert("package".into(), package);
+            assert_eq!(serde_json::from_value::<Plan>(earlier.into()).unwrap().packages, read);
+        }
+        assert!(serde_json::from_value::<Plan>(value).unwrap().packages.is_empty());
+    }
 }

@@ -25,8 +25,8 @@ pub struct RunState {
     pub services_ready: BTreeMap<Name, BTreeSet<Name>>,
     /// What is known of each finished step.
     pub reports: BTreeMap<Name, StepReport>,
-    /// The package, once made.
-    pub package: Option<Package>,
+    /// The packages that are made.
+    pub packages: Vec<Package>,
     /// How the run ended, once it has.
     pub outcome: Option<RunOutcome>,
     /// Where the deployment is, if one followed.
@@ -107,7 +107,7 @@ impl RunState {
                     attempts: BTreeMap::new(),
                     services_ready: BTreeMap::new(),
                     reports: BTreeMap::new(),
-                    package: None,
+                    packages: Vec::new(),
                     outcome: None,
                     deployment: None,
                     next_seq: 1,
@@ -187,10 +187,11 @@ impl RunState {
                 self.ready_what_can_start();
             }
             EventKind::PackageMade { package, .. } => {
-                if self.outcome.is_some() || !self.is_pass() {
+                let again = self.packages.iter().any(|made| made.name == package.name);
+                if self.outcome.is_some() || !self.is_pass() || again {
                     return Err(ImpossibleEvent::Untimely(seq));
                 }
-                self.package = Some(package.clone());
+                self.packages.push(package.clone());
             }
             EventKind::RunFinished { outcome, .. } => {
                 let is_false = *outcome == RunOutcome::Passed && !self.is_pass();

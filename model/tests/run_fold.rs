@@ -49,7 +49,7 @@ fn plan(steps: &[(u8, u8)]) -> Plan {
         steps: steps.collect(),
         left_out: vec![],
         services: vec![],
-        package: None,
+        packages: vec![],
     }
 }
 
@@ -228,8 +228,15 @@ proptest! {
             content: Digest::of(b"content"),
             size: 3,
         };
-        let made = story.tell(EventKind::PackageMade { package, path: "p.zip".into(), cached: false, millis: 1 });
-        prop_assert_eq!(made.is_ok(), all_passed);
+        let made = || EventKind::PackageMade {
+            package: package.clone(),
+            path: "p.zip".into(),
+            cached: false,
+            millis: 1,
+            companions: vec![],
+        };
+        prop_assert_eq!(story.tell(made()).is_ok(), all_passed);
+        prop_assert!(story.tell(made()).is_err(), "a package is made once");
     }
 }
 

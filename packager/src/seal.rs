@@ -1,4 +1,15 @@
-//! The one way from a passed run to a package in the store.
+//! The one way from a passed run to a package in the store, and what lies beside a package. A map, in reading order:
+//!
+//! 1. [`seal`]: packs and publishes.
+//! 2. [`sbom`]: what a package is made of. [`provenance`]: how it was made. [`beside`]: all that lies beside it.
+//! 3. [`key`], [`envelope`]: who vouches for it. [`verify`]: whether somebody trusted does.
+
+pub mod beside;
+pub mod envelope;
+pub mod key;
+pub mod provenance;
+pub mod sbom;
+mod verify;
 
 use std::path::PathBuf;
 
@@ -8,6 +19,8 @@ use crate::{
     store::{Origin, Published, Store, StoreError},
     web_deploy::{self, Content, Earlier, PROFILE, Progress, WriteError},
 };
+
+pub use verify::{MAX_ENVELOPE_BYTES, NotVouched, Vouched, verify};
 
 /// A package in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]

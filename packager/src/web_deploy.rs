@@ -41,5 +41,6 @@ pub use read::{
 };
 pub use reuse::Earlier;
 pub use rules::{Refusal, Refusals, Rule};
+pub use sealed::content_manifest;
 pub use time::DosTime;
 pub use write::{Content, PROFILE, Progress, WriteError, Written, write, write_after};

@@ -31,7 +31,7 @@ fn passed() -> Passed {
         steps: Vec::new(),
         left_out: Vec::new(),
         services: Vec::new(),
-        package: None,
+        packages: vec![],
     };
     let report = TestReport { run: RunId::new(0, [0; 10]), plan: plan.digest(), steps: BTreeMap::new() };
     report.into_passed(&plan).unwrap()

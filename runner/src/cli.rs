@@ -8,7 +8,9 @@ mod extract;
 mod gc;
 mod init;
 mod inspect;
+mod key;
 mod logs;
+mod pack;
 mod package;
 mod packages;
 mod parameters;
@@ -19,6 +21,7 @@ mod publish;
 mod reference;
 mod rollback;
 mod run;
+mod sbom;
 mod schema;
 mod secret;
 mod shell;
@@ -26,8 +29,9 @@ mod status;
 mod steps;
 mod stop;
 mod subject;
-mod verify;
 mod transform;
+mod verify;
+mod vouching;
 mod why;
 
 use std::{
@@ -38,6 +42,7 @@ use std::{
 };
 
 pub(crate) use apply::Told;
+pub(crate) use pack::Packed;
 pub(crate) use verify::Verdict;
 
 use clap::{Parser, Subcommand};
@@ -74,15 +79,18 @@ enum Command {
     Rollback(rollback::Arguments),
     Status(status::Arguments),
     Stop(stop::Arguments),
+    Pack(pack::Arguments),
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
-    Apply(apply::Arguments),
     Verify(verify::Arguments),
     Extract(extract::Arguments),
-    Packages(packages::Arguments),
-    Publish(publish::Arguments),
     Parameters(parameters::Arguments),
     Transform(transform::Arguments),
+    Apply(apply::Arguments),
+    Packages(packages::Arguments),
+    Publish(publish::Arguments),
+    Sbom(sbom::Arguments),
+    Key(key::Arguments),
     Secret(secret::Arguments),
     Gc(gc::Arguments),
     Schema(schema::Arguments),
@@ -167,6 +175,9 @@ impl Command {
             Self::Publish(arguments) => arguments.obey(mode).await,
             Self::Parameters(arguments) => arguments.obey(mode).await,
             Self::Transform(arguments) => arguments.obey(mode).await,
+            Self::Pack(arguments) => arguments.obey(mode).await,
+            Self::Sbom(arguments) => arguments.obey(mode).await,
+            Self::Key(arguments) => arguments.obey(mode),
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,

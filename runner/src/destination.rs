@@ -63,8 +63,7 @@ fn check_address(
 }
 
 fn no_environment(name: &str, pipeline: &Pipeline) -> Problem {
-    let known: Vec<String> =
-        pipeline.environments().iter().map(|known| format!("`{}`", known.name)).collect();
+    let known: Vec<String> = pipeline.environments().map(|known| format!("`{}`", known.name)).collect();
     let why =
         if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
     Problem::new(Exit::Configuration, format!("runner.toml has no environment `{name}`; nothing was run"))

@@ -88,6 +88,11 @@ impl Home {
         self.0.join("packages")
     }
 
+    /// The host's key for signatures, and the keys that it trusts.
+    pub(crate) fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
     /// Event logs, one directory for each run.
     pub(crate) fn runs(&self) -> PathBuf {
         self.0.join("runs")

@@ -1,8 +1,8 @@
 //! Staith: one program that takes a commit to a running release.
 //!
 //! In reading order: `inner` (this program as its own helper), `cli` (the commands), `workshop` (the stores and the engine of
-//! this machine), `destination` and `packing` (where
-//! to, and what), `audience` (who hears of a run), `records` (what is known of earlier runs), `resumption` (going on
+//! this machine), `destination`, `packing` and `sealing` (where
+//! to, what, and what lies beside it), `audience` (who hears of a run), `records` (what is known of earlier runs), `resumption` (going on
 //! with one), `upkeep` (what is kept, within a
 //! budget), `starter` (first pipelines), `terminal` (the user's, lent to a shell in a sandbox), `output` (everything that people see).
 
@@ -20,6 +20,7 @@ mod problems;
 mod prompt;
 mod records;
 mod resumption;
+mod sealing;
 mod starter;
 mod terminal;
 mod upkeep;

@@ -19,6 +19,7 @@ mod gc;
 mod human;
 mod inspection;
 mod json;
+mod keys;
 mod live;
 mod logs;
 mod look;
@@ -56,17 +57,18 @@ pub(crate) use self::{
     gc::{collected, made_room},
     human::size as bytes,
     inspection::inspection,
+    keys::{document, key_trusted, public_key, trusted_keys},
     logs::{LogView, RunHeading, Wrote, runs},
     mode::OutputMode,
     notice::{Retelling, rolled_back, script, started, stopped, text},
-    packages::{difference, extracted, verified},
-    stock::{Kept, channel_moved, package_pinned, package_unpinned, packages, packages_collected},
+    packages::{difference, extracted, packed, verified},
     parameters::{parameters, set_file_written},
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
     secrets::{secret_names, secret_removed, secret_set},
     shell::{LeftBy, Passage, Seen, afterwards, welcome},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
+    stock::{Kept, channel_moved, package_pinned, package_unpinned, packages, packages_collected},
     transform::{TransformSummary, transformed},
     why::{Because, why},
 };

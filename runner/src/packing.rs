@@ -9,8 +9,10 @@ use std::{
 };
 
 use staith_builder::source::{BadGlob, Globs};
-use staith_model::{DigestStream, Entry, Manifest, Name, PackagePlan, RelPath};
-use staith_packager::web_deploy::Content;
+use staith_model::{DigestStream, Entry, Exit, Manifest, Name, PackagePlan, RelPath};
+use staith_packager::{parameters::Declarations, web_deploy::Content};
+
+use crate::output::Problem;
 
 /// A tree with the places of its files' bytes.
 pub(crate) type Tree = (Manifest, BTreeMap<RelPath, PathBuf>);
@@ -91,11 +93,11 @@ fn add(content: &mut Content, path: RelPath, entry: Entry, place: Option<PathBuf
     content.manifest.entries.insert(path, entry);
 }
 
-/// Reads a directory as a tree: every regular file is hashed, links are not followed, anything else is passed over.
+/// Reads what is wanted of a directory as a tree: every regular file is hashed, links are not followed.
 ///
 /// # Errors
-/// The system refused to read.
-pub(crate) fn read_tree(root: &Path) -> io::Result<Tree> {
+/// The system refused to read, or something wanted is neither file, directory nor link, or has a name that is no text.
+pub(crate) fn read_tree(root: &Path, is_wanted: &dyn Fn(&RelPath) -> bool) -> io::Result<Tree> {
     let mut tree = Tree::default();
     let mut open = vec![root.to_path_buf()];
     while let Some(directory) = open.pop() {
@@ -104,25 +106,48 @@ pub(crate) fn read_tree(root: &Path) -> io::Result<Tree> {
             let place = entry.path();
             let inside =
                 place.strip_prefix(root).ok().and_then(Path::to_str).and_then(|path| path.try_into().ok());
-            let Some(path): Option<RelPath> = inside else { continue };
+            let path: RelPath = inside.ok_or_else(|| unfit(&place, "its name is not UTF-8"))?;
             if kind.is_dir() {
-                tree.0.entries.insert(path, Entry::Directory);
+                if is_wanted(&path) {
+                    tree.0.entries.insert(path, Entry::Directory);
+                }
                 open.push(place);
+            } else if !is_wanted(&path) {
             } else if kind.is_symlink() {
-                let target = fs::read_link(&place)?.to_string_lossy().into_owned();
+                let target = fs::read_link(&place)?.into_os_string().into_string();
+                let target = target.map_err(|_| unfit(&place, "it leads to a name that is not UTF-8"))?;
                 tree.0.entries.insert(path, Entry::Symlink { target });
             } else if kind.is_file() {
                 tree.0.entries.insert(path.clone(), read_file(&place)?);
                 tree.1.insert(path, place);
+            } else {
+                return Err(unfit(&place, "it is neither a file, a directory nor a link"));
             }
         }
     }
     Ok(tree)
 }
 
+fn unfit(place: &Path, why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{} can't be packed: {why}", place.display()))
+}
+
+/// The declarations of a file; `called` is its name for people.
+pub(crate) fn declarations(place: &Path, called: &str) -> Result<Declarations, Problem> {
+    let bytes = fs::read(place).map_err(|refused| {
+        Problem::new(Exit::Configuration, format!("{called} can't be read, which should declare parameters"))
+            .with_why(refused.to_string())
+    })?;
+    Declarations::read(&bytes).map_err(|mistakes| {
+        let what = format!("{called} does not declare parameters as Web Deploy would read them");
+        Problem::new(Exit::Configuration, what).with_why(mistakes.to_string())
+    })
+}
+
 fn read_file(place: &Path) -> io::Result<Entry> {
     let mut file = File::open(place)?;
-    let mode = file.metadata()?.permissions().mode() & 0o777;
+    // As git has it: whose files they are, and that person's umask, are not what is packed.
+    let mode = if file.metadata()?.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
     let (mut digest, mut size, mut buffer) = (DigestStream::new(), 0u64, vec![0; 64 * 1024]);
     loop {
         match file.read(&mut buffer)? {
@@ -156,6 +181,7 @@ mod tests {
             include: texts(include),
             exclude: texts(exclude),
             source: vec![],
+            parameters: None,
         }
     }
 
@@ -202,7 +228,7 @@ mod tests {
         fs::create_dir(directory.path().join("sub")).unwrap();
         fs::write(directory.path().join("sub/file"), "abc").unwrap();
         std::os::unix::fs::symlink("/etc", directory.path().join("link")).unwrap();
-        let (manifest, places) = read_tree(directory.path()).unwrap();
+        let (manifest, places) = read_tree(directory.path(), &|_| true).unwrap();
         let listed: Vec<&str> = manifest.entries.keys().map(RelPath::as_str).collect();
         assert_eq!(listed, ["link", "sub", "sub/file"]);
         assert_eq!(places.len(), 1);

@@ -14,7 +14,7 @@ use staith_builder::{
 use staith_model::{Exit, ImpossibleEvent, Name, Reason, UnknownStep};
 use staith_packager::{
     apply::ApplyError,
-    seal::SealError,
+    seal::{NotVouched, SealError, beside::BesideError, key::KeyError},
     store::StoreError,
     web_deploy::{ReadError, WriteError},
 };
@@ -209,15 +209,61 @@ impl From<ReadError> for Problem {
     }
 }
 
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        let exit = match &error {
+            ReadError::Open { .. } | ReadError::Output { .. } => Exit::Environment,
+            ReadError::Absent { .. } => Exit::Usage,
+            _ => Exit::Configuration,
+        };
+        let place = error.place().map(|(entry, line, column)| {
+            Box::new(Place { file: entry.to_owned(), line, column, ..Place::default() })
+        });
+        let problem = Self { place, ..Self::new(exit, error.to_string()) };
+        match error {
+            ReadError::Refused { .. } | ReadError::OutOfBounds { .. } => {
+                problem.with_remedy("use nothing of it; get a sound one from whoever made it")
+            }
+            _ => problem,
+        }
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        Self::new(Exit::Environment, error.to_string())
+    }
+}
+
+impl From<BesideError> for Problem {
+    fn from(error: BesideError) -> Self {
+        Self::new(Exit::Environment, error.to_string())
+    }
+}
+
+impl From<NotVouched> for Problem {
+    fn from(error: NotVouched) -> Self {
+        Self::new(Exit::Configuration, error.to_string())
+    }
+}
+
+impl From<WriteError> for Problem {
+    fn from(error: WriteError) -> Self {
+        let is_refused = matches!(error, WriteError::Refused(_) | WriteError::Secrets(_));
+        let exit = if is_refused { Exit::Configuration } else { Exit::Environment };
+        Self::new(exit, error.to_string())
+    }
+}
+
 impl From<SealError> for Problem {
     fn from(error: SealError) -> Self {
-        let exit = match &error {
-            SealError::Write { source: WriteError::Refused(_), .. } | SealError::Version(_) => {
-                Exit::Configuration
-            }
-            SealError::Write { .. } | SealError::Store(_) => Exit::Environment,
+        let what = error.to_string();
+        let exit = match error {
+            SealError::Write { source, .. } => Self::from(source).exit,
+            SealError::Version(_) => Exit::Configuration,
+            SealError::Store(_) => Exit::Environment,
         };
-        Self::new(exit, error.to_string())
+        Self::new(exit, what)
     }
 }
 

@@ -207,7 +207,7 @@ mod tests {
             ],
             left_out: vec![],
             services: vec![],
-            package: None,
+            packages: vec![],
         };
         let ended = |step: &str, outcome, layer| EventKind::StepFinished {
             step: name(step),

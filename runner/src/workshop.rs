@@ -29,7 +29,7 @@ use staith_builder::{
 use staith_model::{Digest, Exit, Limits, Name, Plan, RelPath, StepPlan};
 
 pub(crate) use self::prospect::{Prospect, Why};
-use crate::{clock, home::Home, inner, output::Problem, upkeep::Upkeep};
+use crate::{clock, home::Home, inner, output::Problem, packing::Tree, upkeep::Upkeep};
 
 /// What every repository that Staith builds has in its project's folder.
 pub(crate) const PIPELINE_FILE: &str = "runner.toml";
@@ -219,6 +219,18 @@ impl Workshop {
     /// Whether what a step left is still kept; from here on it is.
     pub(crate) fn keeps(&self, layer: &Digest) -> bool {
         self.layers.path(layer).is_some()
+    }
+
+    /// What a step left, by its digest, as a tree with the places of its files.
+    pub(crate) fn left_as(&self, layer: &Digest) -> Result<Tree, Problem> {
+        if !self.keeps(layer) {
+            return Err(Problem::new(
+                Exit::Usage,
+                format!("nothing that a step left has the digest {layer}"),
+            )
+            .with_remedy("`layer` in the events of a run (`staith run --json`) names what each step left"));
+        }
+        Ok(self.layers.merged(&[*layer])?)
     }
 
     /// Checks out the files of a source that a step sees.

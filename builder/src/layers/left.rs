@@ -201,7 +201,7 @@ mod tests {
             steps: vec![step],
             left_out: vec![],
             services: vec![],
-            package: None,
+            packages: vec![],
         };
         Left {
             run: RunId::new(u64::from(run), [0; 10]),

@@ -2,13 +2,16 @@
 
 use std::{net::SocketAddr, ops::Range};
 
-use staith_model::{HealthCheck, LocalEnvironment, Process};
+use staith_model::{HealthCheck, LocalEnvironment, Name, Process};
 use toml::de::DeValue;
 
 use super::{
-    amounts,
+    Destination, amounts,
     commands::arguments,
-    keys::{ADDRESS, DURATION, HEADER, Keys, REQUIRED, SCRIPT_OR_ARGUMENTS, Shape, URL_PATH, VARIABLES, key},
+    keys::{
+        ADDRESS, DURATION, HEADER, Keys, NAME, REQUIRED, SCRIPT_OR_ARGUMENTS, Shape, URL_PATH, VARIABLES, key,
+    },
+    package,
     problems::{Problem, Problems},
     values::{self, Understood, complaint},
     variables,
@@ -31,6 +34,12 @@ pub(super) const KEYS: Keys = Keys {
             REQUIRED,
             "IP address and port of the proxy, such as `\"127.0.0.1:8080\"`. The address is explicit: no host name, not \
              `0.0.0.0`. No two environments may share it.",
+        ),
+        key(
+            "package",
+            Shape::Text(&NAME),
+            "the only package",
+            "Which package is released here; has to be said where the file has several.",
         ),
         key(
             "run",
@@ -74,6 +83,7 @@ pub(super) const KEYS: Keys = Keys {
     elsewhere: &[
         ("port", "listen"),
         ("address", "listen"),
+        ("artifact", "package"),
         ("bind", "listen"),
         ("url", "listen"),
         ("command", "run"),
@@ -122,7 +132,7 @@ pub(super) const HEALTH_KEYS: Keys = Keys {
 };
 
 /// All environments, in the order of the file.
-pub(super) fn read(file: &Table<'_>) -> Vec<LocalEnvironment> {
+pub(super) fn read(file: &Table<'_>, packages: &[Name]) -> Vec<Destination> {
     let Some(entry) = file.entry("environments") else { return Vec::new() };
     let Some(entries) = entry.value.get_ref().as_table() else {
         let help = "each environment is a table by its name: `[environments.local]`";
@@ -139,14 +149,16 @@ pub(super) fn read(file: &Table<'_>) -> Vec<LocalEnvironment> {
         ));
     }
     let mut listening = Vec::new();
-    entries.into_iter().filter_map(|entry| environment(entry, file.problems(), &mut listening)).collect()
+    let read = |entry| environment(entry, packages, file.problems(), &mut listening);
+    entries.into_iter().filter_map(read).collect()
 }
 
 fn environment<'t>(
     entry: Entry<'t>,
+    packages: &[Name],
     problems: &'t Problems,
     listening: &mut Vec<(SocketAddr, Range<usize>)>,
-) -> Option<LocalEnvironment> {
+) -> Option<Destination> {
     let name = values::name(entry.key).map_err(|complaint| {
         let message = format!("an environment's name {}", complaint.what);
         problems.add(Problem::at(entry.key_place.clone(), message, complaint.label, complaint.help));
@@ -159,18 +171,20 @@ fn environment<'t>(
     if let Some(listen) = &listen {
         refuse_taken_address(listen, listening, problems);
     }
+    let package = package::of_environment(&table, packages);
     let process = process(&table);
     let health = health(&table);
     let drain_seconds = seconds(&table, "drain", 0, DEFAULT_DRAIN_SECONDS);
     let keep = count(&table, "keep", 0, 1000, DEFAULT_KEPT_RELEASES);
-    Some(LocalEnvironment {
+    let environment = LocalEnvironment {
         name: name.ok()?,
         listen: listen?.value,
         process: process?,
         health: health?,
         drain_seconds,
         keep_releases: keep,
-    })
+    };
+    Some(Destination { environment, package: package? })
 }
 
 /// Whether the table describes an environment that is not on this machine; if so, that is all there is to say of it.

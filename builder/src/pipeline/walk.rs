@@ -83,6 +83,11 @@ impl<'t> Table<'t> {
         in_file_order(self.entries)
     }
 
+    /// What people call the table.
+    pub(super) fn title(&self) -> &str {
+        &self.title
+    }
+
     pub(super) fn place(&self) -> Range<usize> {
         self.place.clone()
     }

@@ -74,7 +74,7 @@ mod tests {
             steps: vec![step],
             left_out: vec![],
             services: vec![],
-            package: None,
+            packages: vec![],
         };
         give(&mut plan);
         plan.steps[0].env.iter().map(|(name, value)| format!("{name}={value}")).collect()

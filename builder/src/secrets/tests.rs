@@ -150,7 +150,7 @@ fn plan(kind: TriggerKind) -> Plan {
         steps: vec![step("test", &[], &["db"]), step("publish", &[("TOKEN", "npm-token")], &[])],
         left_out: Vec::new(),
         services: vec![service("db"), service("unused")],
-        package: None,
+        packages: vec![],
     }
 }
 

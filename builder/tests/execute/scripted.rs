@@ -227,7 +227,7 @@ impl Stage {
             steps,
             left_out: vec![],
             services: vec![],
-            package: None,
+            packages: vec![],
         };
         let told = Arc::new(Mutex::new(Vec::new()));
         let teller = Arc::clone(&told);

@@ -17,6 +17,12 @@ struct Sealed<'a> {
     entries: Cow<'a, BTreeMap<RelPath, Entry>>,
 }
 
+/// The canonical JSON of a package's content (path, mode, size and digest of every file), as it lies in the package and beside
+/// it.
+pub fn content_manifest(manifest: &Manifest) -> Vec<u8> {
+    encode(manifest, manifest.digest()).unwrap_or_default()
+}
+
 /// The file's bytes for a manifest and its digest: one manifest has one spelling.
 pub(super) fn encode(manifest: &Manifest, digest: Digest) -> Result<Vec<u8>, serde_json::Error> {
     let entries = Cow::Borrowed(&manifest.entries);

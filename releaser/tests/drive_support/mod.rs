@@ -92,7 +92,7 @@ pub fn fold(events: &[EventKind]) -> DeploymentState {
         steps: Vec::new(),
         left_out: Vec::new(),
         services: Vec::new(),
-        package: None,
+        packages: vec![],
     };
     let start = EventKind::RunStarted {
         run: RunId::new(1, [0; 10]),

@@ -135,7 +135,7 @@ pub(super) fn project_here() -> Option<Name> {
 }
 
 /// The name that a pipeline gives its project; one with mistakes elsewhere may still have a name.
-fn name_in(pipeline: &str) -> Option<Name> {
+pub(super) fn name_in(pipeline: &str) -> Option<Name> {
     let (table, _) = DeTable::parse_recoverable(pipeline);
     table.get_ref().get("name")?.get_ref().as_str()?.parse().ok()
 }

@@ -18,14 +18,10 @@ use staith_builder::{
     source::Resolved,
 };
 use staith_model::{
-    Blame, EventKind, Exit, Name, NotPassed, Passed, Plan, RunId, RunOutcome, StepOutcome, TestReport,
-    Version,
+    Blame, EventKind, Exit, Name, NotPassed, PackagePlan, Passed, Plan, RunId, RunOutcome, StepOutcome,
+    TestReport,
 };
-use staith_packager::{
-    seal::{self, Sealed},
-    store::Store,
-    web_deploy::PackageReader,
-};
+use staith_packager::{seal::Sealed, web_deploy::PackageReader};
 use staith_releaser::{
     drive::{Deployed, Local},
     host::SealedPackage,
@@ -42,8 +38,8 @@ use crate::{
     home::Home,
     interrupt,
     output::{self, OutputMode, Problem},
-    packing,
     resumption::{Recipe, noting, take_over},
+    sealing::{Made, Sealing},
     upkeep::Upkeep,
     workshop::{EngineName, Workshop},
 };
@@ -112,8 +108,14 @@ impl Arguments {
             Some(name) => Some(destination::find(name, &ready.pipeline, &home).await?),
             None => None,
         };
-        if self.release.is_some() && ready.plan.package.is_none() {
-            return Err(nothing_to_release(&ready.plan));
+        let to = match (to, self.release.as_deref().and_then(|name| ready.pipeline.package_for(name))) {
+            (Some(local), Some(package)) => Some(Destination { local, package: package.clone() }),
+            _ => None,
+        };
+        if let Some(to) = &to
+            && !ready.plan.packages.iter().any(|package| package.name == to.package)
+        {
+            return Err(nothing_to_release(&ready.plan, &to.package));
         }
         let Ready { workshop, source, plan, place, as_it_is, engine, before, pipeline: _ } = ready;
         let secrets = workshop.secrets(&plan).await?;
@@ -146,6 +148,7 @@ impl Arguments {
             manner: Manner { keep_going: self.keep_going },
             stop,
             began,
+            started: clock::unix_millis(),
             mode,
         };
         run.tell_the_story(to).await
@@ -164,11 +167,18 @@ impl Arguments {
 }
 
 /// A release of something that this run would not make.
-fn nothing_to_release(plan: &Plan) -> Problem {
-    let why = plan.left_out.iter().find(|left| left.step.as_str() == "package").map(|left| left.why.clone());
+fn nothing_to_release(plan: &Plan, package: &Name) -> Problem {
+    let called = ["package".to_owned(), format!("package.{package}")];
+    let is_it = |step: &Name| called.iter().any(|called| called == step.as_str());
+    let why = plan.left_out.iter().find(|left| is_it(&left.step)).map(|left| left.why.clone());
+    let what = if plan.packages.is_empty() {
+        "this run makes no package".to_owned()
+    } else {
+        format!("this run does not make package `{package}`")
+    };
     let problem = Problem::new(
         Exit::Configuration,
-        "this run makes no package, so there would be nothing to release; nothing was run",
+        format!("{what}, so there would be nothing to release; nothing was run"),
     )
     .with_remedy("see `when` in [package] of runner.toml, and of the steps that it is made from");
     Problem { why, ..problem }
@@ -195,6 +205,12 @@ pub(super) async fn images(
     Ok(images)
 }
 
+/// Where a run releases to, and which of its packages.
+struct Destination {
+    local: Local,
+    package: Name,
+}
+
 struct Run {
     id: RunId,
     home: Home,
@@ -207,11 +223,13 @@ struct Run {
     manner: Manner,
     stop: Stop,
     began: Instant,
+    /// In milliseconds since 1970.
+    started: u64,
     mode: OutputMode,
 }
 
 impl Run {
-    async fn tell_the_story(self, to: Option<Local>) -> Result<Exit, Problem> {
+    async fn tell_the_story(self, to: Option<Destination>) -> Result<Exit, Problem> {
         self.say_what_is_used();
         let (runs, recipe, source) = (self.home.runs(), self.recipe.clone(), Arc::clone(&self.source));
         let watcher = noting(runs, recipe, source, self.audience.watcher());
@@ -240,12 +258,12 @@ impl Run {
     /// Whoever makes room meanwhile leaves this run's log and packages alone.
     fn say_what_is_used(&self) {
         self.bench.layers.uses(&format!("runs/{}", self.id));
-        if let Some(package) = &self.plan.package {
+        for package in &self.plan.packages {
             self.bench.layers.uses(&format!("packages/{}", package.name));
         }
     }
 
-    async fn build_and_release(&self, to: Option<Local>, log: &mut EventLog) -> Result<Done, Problem> {
+    async fn build_and_release(&self, to: Option<Destination>, log: &mut EventLog) -> Result<Done, Problem> {
         let (bench, plan, source) =
             (Arc::clone(&self.bench), Arc::clone(&self.plan), Arc::clone(&self.source));
         let (id, stop) = (self.id.clone(), self.stop.clone());
@@ -268,15 +286,18 @@ impl Run {
             self.finished(if interrupted { RunOutcome::Cancelled } else { RunOutcome::Failed }, log)?;
             return Ok(Done { exit, url: None });
         };
-        let packed = self.pack(passed, log).await;
+        let packed = self.pack_all(passed, log).await;
         self.finished(if packed.is_ok() { RunOutcome::Passed } else { RunOutcome::Failed }, log)?;
-        match (to, packed?) {
-            (Some(to), Some(sealed)) => {
-                let deployed = self.release(&to, sealed, log).await?;
-                Ok(Done { exit: Exit::Passed, url: deployed.url })
-            }
-            _ => Ok(Done { exit: Exit::Passed, url: None }),
-        }
+        let packed = packed?;
+        let released = to.and_then(|to| {
+            let sealed = packed.into_iter().find(|sealed| sealed.package.name == to.package)?;
+            Some((to.local, sealed))
+        });
+        let url = match released {
+            Some((to, sealed)) => self.release(&to, sealed, log).await?.url,
+            None => None,
+        };
+        Ok(Done { exit: Exit::Passed, url })
     }
 
     fn finished(&self, outcome: RunOutcome, log: &mut EventLog) -> Result<(), Problem> {
@@ -284,48 +305,47 @@ impl Run {
         Ok(())
     }
 
-    /// Makes the package, from the proof that every step passed.
-    async fn pack(&self, passed: Passed, log: &mut EventLog) -> Result<Option<Sealed>, Problem> {
-        let Some(wanted) = self.plan.package.clone() else { return Ok(None) };
+    /// Makes the packages one after the other, from the proof that every step passed.
+    async fn pack_all(&self, passed: Passed, log: &mut EventLog) -> Result<Vec<Sealed>, Problem> {
+        let sealing = Arc::new(Sealing {
+            run: self.id.clone(),
+            plan: Arc::clone(&self.plan),
+            source: Arc::clone(&self.source),
+            bench: Arc::clone(&self.bench),
+            home: self.home.clone(),
+            allowance: self.upkeep.allowance(),
+            started: self.started,
+            passed,
+        });
+        let mut made = Vec::new();
+        for wanted in &self.plan.packages {
+            made.push(self.pack(wanted.clone(), Arc::clone(&sealing), log).await?);
+        }
+        Ok(made)
+    }
+
+    async fn pack(
+        &self,
+        wanted: PackagePlan,
+        sealing: Arc<Sealing>,
+        log: &mut EventLog,
+    ) -> Result<Sealed, Problem> {
         let began = Instant::now();
-        let (bench, source) = (Arc::clone(&self.bench), Arc::clone(&self.source));
-        let version: Version = self.plan.version.parse().map_err(|bad| Problem::bug(format!("{bad}")))?;
-        let packages = self.home.packages();
-        let allowance = self.upkeep.allowance();
-        let work = move || -> Result<_, Problem> {
-            let left = |step: &Name| passed.report().steps.get(step)?.layer;
-            let outputs = bench.layers.merged(&wanted.layers.iter().filter_map(left).collect::<Vec<_>>())?;
-            let beside = match wanted.source.is_empty() {
-                true => packing::Tree::default(),
-                false => {
-                    let checkout = bench.sources.checkout(&source, &wanted.source)?;
-                    packing::read_tree(&checkout).map_err(|refused| {
-                        Problem::new(Exit::Environment, "the source files of the package can't be read")
-                            .with_why(refused.to_string())
-                    })?
-                }
-            };
-            let content = packing::choose(&wanted, outputs, beside)
-                .map_err(|bad| Problem::new(Exit::Configuration, bad.to_string()))?;
-            let store = Store::open(&packages)?;
-            // A package is smaller than what is in it, but for what it says of each file.
-            let most = content.manifest.bytes() + 4096 * (content.manifest.entries.len() as u64 + 1);
-            allowance.admit(most)?;
-            let sealed = seal::seal(&passed, &wanted.name, &version, &content, &store, &|_| {});
-            let added = sealed.as_ref().map_or(0, |new| if new.cached { 0 } else { new.package.size });
-            allowance.settle(added, most.saturating_sub(added));
-            Ok(sealed?)
-        };
-        let sealed = tokio::task::spawn_blocking(work)
+        let made = tokio::task::spawn_blocking(move || sealing.make(&wanted))
             .await
             .map_err(|panicked| Problem::bug(panicked.to_string()))??;
+        let Made { sealed, companions, gaps } = made;
+        for gap in gaps {
+            output::notice(&format!("the bill of materials is incomplete: {gap}"), self.mode);
+        }
         log.record(EventKind::PackageMade {
             package: sealed.package.clone(),
             path: sealed.path.display().to_string(),
             cached: sealed.cached,
             millis: millis(began),
+            companions,
         })?;
-        Ok(Some(sealed))
+        Ok(sealed)
     }
 
     async fn release(&self, to: &Local, sealed: Sealed, log: &mut EventLog) -> Result<Deployed, Problem> {

@@ -1,10 +1,14 @@
 //! `staith verify`.
 
+use std::{path::PathBuf, sync::Arc};
+
 use clap::Args;
 use serde::Serialize;
 use staith_model::{Digest, Exit};
 
-use super::package;
+use staith_packager::seal::Vouched;
+
+use super::{package, vouching::Demand};
 use crate::output::{self, Counting, OutputMode, Problem};
 
 /// Verify packages: every byte, their structure, and what they say of themselves
@@ -18,6 +22,13 @@ pub(crate) struct Arguments {
     /// Packages: files, or NAME@VERSION, NAME@DIGEST or NAME (its latest version) of this machine's store
     #[arg(value_name = "PACKAGE", required = true)]
     packages: Vec<String>,
+    /// Refuse packages that this key has not vouched for: a file with a public key, as `staith key show` prints it; may be
+    /// given more than once, and then any of the keys will do
+    #[arg(long, value_name = "KEY")]
+    signed_by: Vec<PathBuf>,
+    /// Refuse packages that no trusted key vouches for as made by a run; `staith key list` shows whose signatures count
+    #[arg(long)]
+    require_provenance: bool,
 }
 
 /// What was verified of a package.
@@ -31,14 +42,19 @@ pub(crate) struct Verdict {
     pub(crate) entries: usize,
     /// Bytes that came out.
     pub(crate) bytes: u64,
+    /// Who vouches for it, where somebody was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) vouched: Option<Vouched>,
 }
 
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let mut exit = Exit::Passed;
+        let demand = Arc::new(Demand::new(&self.signed_by, self.require_provenance)?);
         for package in self.packages {
             let counting = Counting::new(mode, "verifying");
-            let work = move || verify(package, &counting);
+            let demand = Arc::clone(&demand);
+            let work = move || verify(package, &demand, &counting);
             let verified = tokio::task::spawn_blocking(work).await;
             match verified.map_err(|panicked| Problem::bug(panicked.to_string()))? {
                 Ok(verdict) => {
@@ -55,10 +71,12 @@ impl Arguments {
 }
 
 /// All that can be said against one package is said here.
-fn verify(package: String, counting: &Counting) -> Result<Verdict, Problem> {
+fn verify(package: String, demand: &Demand, counting: &Counting) -> Result<Verdict, Problem> {
     let opened = package::open(&package)?;
     let verified = opened.reader.verify_with(&|progress| counting.tell(progress))?;
+    let vouched = demand.ask(&opened)?;
     Ok(Verdict {
+        vouched,
         package: opened.called,
         content: verified.content,
         entries: verified.entries,

@@ -1,4 +1,4 @@
-//! What is said of packages: that they were verified, extracted, and how two of them differ.
+//! What is said of packages: that they were verified, packed, extracted, and how two of them differ.
 
 use std::{
     io::{self, IsTerminal as _},
@@ -13,8 +13,9 @@ use super::{
     human,
     look::{Look, Mark, Tone},
     sink::Sink,
+    table, words,
 };
-use crate::cli::Verdict;
+use crate::cli::{Packed, Verdict};
 
 pub(super) fn look() -> Look {
     Look::choose(io::stdout().is_terminal(), |name| std::env::var(name).ok())
@@ -34,6 +35,33 @@ pub(crate) fn verified(verdict: &Verdict, json: bool) -> io::Result<()> {
     out.written()
 }
 
+/// Says that a package was packed by hand, and what lies beside it, on standard output.
+///
+/// # Errors
+/// As [`verified`].
+pub(crate) fn packed(packed: &Packed, json: bool) -> io::Result<()> {
+    let mut out = Sink::new(io::stdout());
+    let Packed { package, path, companions, gaps } = packed;
+    if json {
+        let told = json!({
+            "package": package, "path": path.display().to_string(), "companions": companions, "gaps": gaps,
+        });
+        out.line(&told.to_string());
+        return out.written();
+    }
+    let look = look();
+    out.line(&format!("{} {}", look.mark(Mark::Passed), words::package(package).join(look.dot())));
+    let companions = companions.iter().map(|one| (one.kind.as_str(), one.path.as_str()));
+    let path = path.display().to_string();
+    let rows: Vec<Vec<String>> = [("package", path.as_str())]
+        .into_iter()
+        .chain(companions)
+        .map(|(what, path)| vec![format!("  {what}"), clean_word(path)])
+        .collect();
+    table::lines(&rows).iter().for_each(|line| out.line(line));
+    out.written()
+}
+
 fn verified_line(verdict: &Verdict, look: Look) -> String {
     let against = match &verdict.content {
         Some(content) => format!("content {}", content.short()),
@@ -41,8 +69,12 @@ fn verified_line(verdict: &Verdict, look: Look) -> String {
     };
     let entries = human::number(verdict.entries as u64);
     let read = format!("{entries} entries, {}", human::size(verdict.bytes));
-    let parts = [clean_word(&verdict.package), read, against].join(look.dot());
-    format!("{} {parts}", look.mark(Mark::Passed))
+    let mut parts = vec![clean_word(&verdict.package), read, against];
+    if let Some(vouched) = &verdict.vouched {
+        let run = vouched.told.invocation.as_ref().map(|run| format!(", run {}", clean_word(run)));
+        parts.push(format!("signed by {}{}", &vouched.key[..12], run.unwrap_or_default()));
+    }
+    format!("{} {}", look.mark(Mark::Passed), parts.join(look.dot()))
 }
 
 /// Says what was extracted, and where it is, on standard output.

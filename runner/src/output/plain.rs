@@ -279,7 +279,7 @@ impl<W: Write + Send> Watch for Plain<W> {
                 self.step_retried(step, *attempt, *outcome, *pause_millis);
                 self.explain(step.as_str(), reason.as_ref());
             }
-            EventKind::PackageMade { package, path, cached, millis } => {
+            EventKind::PackageMade { package, path, cached, millis, .. } => {
                 self.package_made(package, path, *cached, *millis);
             }
             EventKind::RunFinished { outcome, millis } => self.run_finished(*outcome, *millis, state),

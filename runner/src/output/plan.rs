@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 use staith_builder::outlook::{Outlook, Standing};
-use staith_model::{Name, Network, Plan, Readiness, RunId, ServicePlan, StepKind, StepPlan};
+use staith_model::{Name, Network, PackagePlan, Plan, Readiness, RunId, ServicePlan, StepKind, StepPlan};
 
 pub(crate) use self::graph::{Graph, plan_graph};
 use super::{
@@ -187,19 +187,17 @@ fn extras(view: &PlanView<'_>) -> Vec<String> {
         plan.left_out.iter().map(|left| format!("left out: {}, {}", left.step, clean_word(&left.why))),
     );
     lines.extend(plan.services.iter().map(service));
-    if let Some(package) = &plan.package {
-        let from: Vec<&str> = package.layers.iter().map(Name::as_str).collect();
-        let from = if from.is_empty() {
-            "the source".to_owned()
-        } else {
-            format!("the outputs of {}", from.join(", "))
-        };
-        let root =
-            package.root.as_ref().map(|root| format!(", the content of {}", clean_word(root.as_str())));
-        lines.push(format!("package: {} from {from}{}", package.name, root.unwrap_or_default()));
-    }
+    lines.extend(plan.packages.iter().map(package));
     lines.extend(view.prospect.unclear.iter().map(|why| format!("not clear: {}", clean_word(why))));
     lines
+}
+
+fn package(package: &PackagePlan) -> String {
+    let from: Vec<&str> = package.layers.iter().map(Name::as_str).collect();
+    let from =
+        if from.is_empty() { "the source".to_owned() } else { format!("the outputs of {}", from.join(", ")) };
+    let root = package.root.as_ref().map(|root| format!(", the content of {}", clean_word(root.as_str())));
+    format!("package: {} from {from}{}", package.name, root.unwrap_or_default())
 }
 
 fn service(service: &ServicePlan) -> String {

@@ -47,14 +47,15 @@ fn plan(steps: Vec<StepPlan>, dirty: bool) -> Plan {
         steps,
         left_out: Vec::new(),
         services: Vec::new(),
-        package: Some(PackagePlan {
+        packages: vec![PackagePlan {
             name: name("shop"),
             layers: vec![name("build")],
             root: None,
             include: Vec::new(),
             exclude: Vec::new(),
             source: Vec::new(),
-        }),
+            parameters: None,
+        }],
     }
 }
 
@@ -145,7 +146,10 @@ impl Story {
     fn pack(&mut self, cached: bool) {
         let path = format!("/srv/packages/{}", package().file_name());
         let millis = if cached { 3 } else { 312 };
-        self.then(millis, EventKind::PackageMade { package: package(), path, cached, millis });
+        self.then(
+            millis,
+            EventKind::PackageMade { package: package(), path, cached, millis, companions: vec![] },
+        );
     }
 }
 

@@ -128,12 +128,10 @@ fn labelled(label: &str, text: &str, view: View) -> Vec<String> {
 }
 
 fn last_word(scene: Option<&Scene>, summary: &Summary, view: View) -> Vec<String> {
-    let package = scene.and_then(|scene| scene.package.as_ref()).map(|package| package.path.as_str());
-    let facts = [
-        ("package", Tone::Plain, package),
-        ("serving", Tone::Strong, summary.url.as_deref()),
-        ("log", Tone::Plain, summary.log.as_deref()),
-    ];
+    let packages = scene.iter().flat_map(|scene| &scene.packages);
+    let packages = packages.map(|package| ("package", Tone::Plain, Some(package.path.as_str())));
+    let facts =
+        [("serving", Tone::Strong, summary.url.as_deref()), ("log", Tone::Plain, summary.log.as_deref())];
     let fact = |(label, tone, text): (&str, Tone, Option<&str>)| {
         // These are for copying, so they are never cut.
         text.map(|text| {
@@ -141,7 +139,7 @@ fn last_word(scene: Option<&Scene>, summary: &Summary, view: View) -> Vec<String
             format!("{label}  {}", view.look.tint(tone, &clean_word(text)))
         })
     };
-    let mut rows: Vec<String> = facts.into_iter().filter_map(fact).collect();
+    let mut rows: Vec<String> = packages.chain(facts).filter_map(fact).collect();
     if !rows.is_empty() {
         rows.push(String::new());
     }

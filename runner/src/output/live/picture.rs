@@ -1,6 +1,6 @@
 //! The picture of a run: rows of text from a scene, a size and a time. Pure.
 
-use staith_model::{DeploymentState, RunOutcome, StepOutcome, StepState};
+use staith_model::{DeploymentState, Name, RunOutcome, StepOutcome, StepState};
 
 use super::{
     super::{
@@ -221,7 +221,12 @@ fn fold(rows: Vec<(Weight, String)>, room: Option<usize>, view: View) -> Vec<Str
 }
 
 fn package_rows(scene: &Scene, view: View) -> Vec<String> {
-    let Some(plan) = &scene.plan.package else { return Vec::new() };
+    let packages = &scene.plan.packages;
+    let rows = packages.iter().map(|package| package_row(&package.name, scene, view));
+    if packages.is_empty() { Vec::new() } else { [String::new()].into_iter().chain(rows).collect() }
+}
+
+fn package_row(name: &Name, scene: &Scene, view: View) -> String {
     let mut row = Row {
         mark: Mark::Waiting,
         name: "package".to_owned(),
@@ -230,18 +235,20 @@ fn package_rows(scene: &Scene, view: View) -> Vec<String> {
         note: Vec::new(),
         note_tone: Tone::Plain,
     };
-    if let Some(made) = &scene.package {
+    if let Some(made) = scene.made(name) {
         (row.mark, row.name_tone) = (if made.cached { Mark::Cached } else { Mark::Passed }, Tone::Plain);
         row.time = if made.cached { "cached".to_owned() } else { human::millis(made.millis) };
         row.note = words::package(&made.package);
-    } else if scene.is_packing() {
+    } else if scene.packing() == Some(name) {
         (row.mark, row.name_tone) = (view.spinning(), Tone::Strong);
         row.time = human::millis(view.since(scene.steps_done_at));
-        (row.note, row.note_tone) = (vec![plan.name.to_string()], Tone::Quiet);
+        (row.note, row.note_tone) = (vec![name.to_string()], Tone::Quiet);
     } else if scene.end.is_some_and(|(outcome, _)| outcome != RunOutcome::Passed) {
         (row.mark, row.time) = (Mark::Skipped, "not made".to_owned());
+    } else if scene.plan.packages.len() > 1 {
+        (row.note, row.note_tone) = (vec![name.to_string()], Tone::Quiet);
     }
-    vec![String::new(), row.fit(view.look, view.width, names_width(scene, view))]
+    row.fit(view.look, view.width, names_width(scene, view))
 }
 
 fn deployment_rows(deployment: &DeploymentView, view: View) -> Vec<String> {

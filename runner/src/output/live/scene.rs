@@ -18,8 +18,9 @@ pub(super) struct Scene {
     pub(super) plan: Plan,
     pub(super) plan_digest: Digest,
     pub(super) steps: Vec<StepView>,
-    pub(super) package: Option<PackageView>,
-    /// When the last step ended.
+    /// The packages that are made.
+    pub(super) packages: Vec<PackageView>,
+    /// When the last step ended, or the last package was made.
     pub(super) steps_done_at: u64,
     pub(super) end: Option<(RunOutcome, u64)>,
     pub(super) deployment: Option<DeploymentView>,
@@ -96,7 +97,7 @@ impl Scene {
             plan: plan.clone(),
             plan_digest,
             steps: plan.steps.iter().map(|step| StepView::new(step.name.clone(), step.may_fail)).collect(),
-            package: None,
+            packages: Vec::new(),
             steps_done_at: 0,
             end: None,
             deployment: None,
@@ -136,9 +137,10 @@ impl Scene {
                     (view.millis, view.reason, view.results) = (*millis, reason.clone(), results.clone());
                 });
             }
-            EventKind::PackageMade { package, path, cached, millis } => {
+            EventKind::PackageMade { package, path, cached, millis, .. } => {
                 let (package, path) = (package.clone(), path.clone());
-                self.package = Some(PackageView { package, path, cached: *cached, millis: *millis });
+                self.packages.push(PackageView { package, path, cached: *cached, millis: *millis });
+                self.steps_done_at = now;
             }
             EventKind::RunFinished { outcome, millis } => self.end = Some((*outcome, *millis)),
             EventKind::DeploymentPlanned { environment, release, previous, operations, .. } => {
@@ -189,13 +191,20 @@ impl Scene {
         }
     }
 
-    /// Whether the package is being made, which no event says.
-    pub(super) fn is_packing(&self) -> bool {
+    /// The package of this name, once it is made.
+    pub(super) fn made(&self, name: &Name) -> Option<&PackageView> {
+        self.packages.iter().find(|made| made.package.name == *name)
+    }
+
+    /// The package that is being made, which no event says: packages are made one after the other.
+    pub(super) fn packing(&self) -> Option<&Name> {
         let outcome = |name: &Name| self.steps.iter().find(|step| step.name == *name)?.state.outcome();
-        let is_due = self.plan.package.is_some() && self.package.is_none() && self.end.is_none();
-        is_due
+        let next =
+            self.plan.packages.iter().map(|package| &package.name).find(|name| self.made(name).is_none());
+        let is_due = self.end.is_none()
             && self.steps.iter().all(|step| step.state.outcome().is_some())
-            && self.plan.judge(&outcome).is_ok()
+            && self.plan.judge(&outcome).is_ok();
+        next.filter(|_| is_due)
     }
 
     /// The steps whose endings have to be explained, in the order of the plan; what may fail keeps its reason in its row.

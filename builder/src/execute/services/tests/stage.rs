@@ -324,7 +324,7 @@ impl Stage {
             steps: vec![StepPlan { services: names, ..self.step.clone() }],
             left_out: vec![],
             services,
-            package: None,
+            packages: vec![],
         };
         let told = Arc::new(Mutex::new(Vec::new()));
         let (teller, engine) = (Arc::clone(&told), Arc::clone(&self.engine));
