@@ -209,26 +209,6 @@ impl From<ReadError> for Problem {
     }
 }
 
-impl From<ReadError> for Problem {
-    fn from(error: ReadError) -> Self {
-        let exit = match &error {
-            ReadError::Open { .. } | ReadError::Output { .. } => Exit::Environment,
-            ReadError::Absent { .. } => Exit::Usage,
-            _ => Exit::Configuration,
-        };
-        let place = error.place().map(|(entry, line, column)| {
-            Box::new(Place { file: entry.to_owned(), line, column, ..Place::default() })
-        });
-        let problem = Self { place, ..Self::new(exit, error.to_string()) };
-        match error {
-            ReadError::Refused { .. } | ReadError::OutOfBounds { .. } => {
-                problem.with_remedy("use nothing of it; get a sound one from whoever made it")
-            }
-            _ => problem,
-        }
-    }
-}
-
 impl From<KeyError> for Problem {
     fn from(error: KeyError) -> Self {
         Self::new(Exit::Environment, error.to_string())
