@@ -2,6 +2,17 @@
 //!
 //! 1. [`names`]: tags, references and ids, and nothing else that came from outside.
 //! 2. [`shelf`]: the seam between the protocol and what keeps packages.
+//! 3. `route`, `range`, [`manifest`]: what requests and manifests say. `refusal`: what is answered when they can't be granted.
+//! 4. [`access`]: who may do what. `serve`: the service itself, as a [`router`] to be mounted.
 
+pub mod access;
+pub mod manifest;
 pub mod names;
+mod range;
+mod refusal;
+mod route;
+mod serve;
 pub mod shelf;
+
+pub use refusal::Code;
+pub use serve::{Options, router};
