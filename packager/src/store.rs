@@ -1,20 +1,44 @@
-//! Packages by content and by name, in a directory. In reading order:
+//! Packages by content and by name, in a directory or a bucket. In reading order:
 //!
-//! 1. `staging`: files that are not finished yet, and how those of the dead are found.
-//! 2. `blob`: finished files by their digest. The layout is that of OCI's `blobs/`, so that a store can become a registry's.
-//! 3. `names`: what was published under which name and version, once and for good.
+//! 1. `blobs`: the seam to where bytes are kept; `directory` and `bucket` are what lies behind it. `staging`: files that are not
+//!    finished yet, and how those of the dead are found.
+//! 2. `blob`: finished files by their digest. `record`: what is written of anything that has no digest for a name.
+//! 3. `names`: what was published under which name and version, once and for good. `channel`: names that move. `reference`: how
+//!    people say which package they mean. `pin`: what must stay.
+//! 4. `oci`, `artifacts`, `index`: the same as an OCI image layout, with manifests and what speaks of them. `upload`: what comes
+//!    in pieces.
+//! 5. `retention`: what may go, as a pure function. `collect`: how it goes; `announce`: how nobody loses what he is about to use.
 //!
 //! ```text
-//! blobs/sha256/<64 hex digits>       a package file, read-only
-//! names/<name>/<version>.json        what was published, when, from which run
-//! staging/<random>                   a package being written; locked by its writer as long as that lives
+//! oci-layout, index.json             for other tools; they follow from what is below, and are never asked
+//! blobs/sha256/<64 hex digits>       package files, their manifests, and what comes with them
+//! names/<name>/<version>.json        what was published, when, from which run: the truth
+//! channels/<name>/<channel>.json     where a channel stands, and where it stood
+//! pins/<name>/<version>.json         what must stay, who said so, and why
+//! referrers/<manifest>/<...>.json    what speaks of a manifest: provenance, lists of parts
+//! gone/<name>/<version>.json         what a version meant that was removed: it never means anything else
+//! admitted/<name>/<digest>           what was uploaded under a name and has no manifest yet
+//! publishing/, collection/           who is about to use what; what is about to go
+//! uploads/, staging/                 what is not finished; locked by its writer as long as that lives
 //! ```
 //!
 //! Any number of processes may use a store at once. Nothing is ever visible that is not complete, and synced to disk.
 
+mod announce;
+mod artifacts;
 mod blob;
+mod blobs;
+mod channel;
+mod directory;
+mod error;
+mod index;
 mod names;
+pub mod oci;
+mod record;
+mod reference;
+mod removal;
 mod staging;
+mod upload;
 mod version;
 
 use std::{
@@ -22,120 +46,70 @@ use std::{
     io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use staith_model::Digest;
+use tempfile::TempDir;
 
+use self::staging::Scratch;
 use crate::durable;
 
+pub use artifacts::{Manifest, Referrer};
 pub use blob::Blob;
-pub use names::{Origin, Published};
+pub use blobs::{Blobs, Listed, Reading, Tag};
+pub use channel::{Channel, Expected, Move};
+pub use directory::Directory;
+pub use error::StoreError;
+pub use names::Publication;
+pub use record::{Companion, Origin, Published};
+pub use reference::{NotAReference, Reference, Which};
 pub use staging::Staged;
+pub use upload::Upload;
 
-/// A directory of packages.
+/// A place of packages.
 #[derive(Debug, Clone)]
 pub struct Store {
-    root: PathBuf,
-}
-
-/// Why the store can't do it.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The system refused.
-    #[error("can't {what} {}: {source}; see to the permissions and the room of the store's disk", path.display())]
-    Io {
-        /// What was tried.
-        what: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// What the system says.
-        source: io::Error,
-    },
-    /// A name and version stand for something else already.
-    #[error(
-        "{name} {version} is published with {published} and can't become {offered}: a version never changes its meaning; \
-         publish under another version"
-    )]
-    Conflict {
-        /// The name.
-        name: String,
-        /// The version.
-        version: String,
-        /// What is there.
-        published: Digest,
-        /// What was to be published.
-        offered: Digest,
-    },
-    /// A blob is not there.
-    #[error("the store has no {digest} (looked at {}); build it again, or fetch it from where it was made", path.display())]
-    Missing {
-        /// What was asked for.
-        digest: Digest,
-        /// Where it would be.
-        path: PathBuf,
-    },
-    /// A blob's bytes are not what its name says.
-    #[error(
-        "{} is damaged: {found}; don't deploy it. Remove the file and build the package again: the same content gives the \
-         same bytes", path.display()
-    )]
-    Damaged {
-        /// The blob.
-        path: PathBuf,
-        /// What is there instead.
-        found: String,
-    },
-    /// A record of a published package can't be understood.
-    #[error("{} is no record of a published package ({why}); was it edited? Restore it, or remove it and build again", path.display())]
-    Record {
-        /// The record.
-        path: PathBuf,
-        /// What is wrong.
-        why: String,
-    },
-    /// What was to be published is not what it is said to be.
-    #[error(
-        "the package to be published is {found} bytes long, not {said}; this is a mistake in Staith, please report it"
-    )]
-    NotAsSaid {
-        /// What was said.
-        said: u64,
-        /// What is there.
-        found: u64,
-    },
-}
-
-impl StoreError {
-    fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
-        let path = path.to_owned();
-        move |source| Self::Io { what, path, source }
-    }
+    blobs: Arc<dyn Blobs>,
+    scratch: Scratch,
+    uploads: PathBuf,
+    /// Where unfinished things of a store that is elsewhere lie on this machine.
+    _beside: Option<Arc<TempDir>>,
 }
 
 impl Store {
-    /// Opens the store in `root`, which is made if it is not there. Removes what dead processes left half-done.
+    /// Opens the store in the directory `root`, which is made if it is not there. Removes what dead processes left half-done. A
+    /// store that an earlier Staith made becomes an image layout; nothing of it is lost.
     ///
     /// # Errors
     /// The directory can't be made, or not be written.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
-        let store = Self { root: root.to_owned() };
-        for place in [store.blobs(), store.names(), store.staging()] {
-            make_directories(&place)?;
+        let directory = Directory::open(root)?;
+        for place in ["blobs/sha256", "names"] {
+            make_directories(&root.join(place))?;
         }
-        store.sweep()?;
-        Ok(store)
+        let scratch = directory.scratch().clone();
+        let blobs = Arc::new(directory);
+        Self { blobs, scratch, uploads: root.join("uploads"), _beside: None }.opened()
     }
 
-    fn blobs(&self) -> PathBuf {
-        self.root.join("blobs/sha256")
+    /// Opens the store in any place. What is not finished lies in a temporary directory of this machine.
+    ///
+    /// # Errors
+    /// The place can't be reached or written.
+    pub fn over(blobs: Arc<dyn Blobs>) -> Result<Self, StoreError> {
+        let temporary = std::env::temp_dir();
+        let beside = tempfile::Builder::new().prefix("staith-store-").tempdir();
+        let beside = beside.map_err(StoreError::io("make a directory in", &temporary))?;
+        let scratch = Scratch(beside.path().join("staging"));
+        make_directories(&scratch.0)?;
+        let uploads = beside.path().join("uploads");
+        Self { blobs, scratch, uploads, _beside: Some(Arc::new(beside)) }.opened()
     }
 
-    fn names(&self) -> PathBuf {
-        self.root.join("names")
-    }
-
-    fn staging(&self) -> PathBuf {
-        self.root.join("staging")
+    fn opened(self) -> Result<Self, StoreError> {
+        self.lay_out()?;
+        self.recover()?;
+        Ok(self)
     }
 }
 

@@ -1,92 +1,102 @@
 //! What was published under which name and version, once and for good.
 
-use std::{
-    fs::{self, Permissions},
-    io::{self, Write},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+use std::collections::BTreeSet;
+
+use staith_model::{Digest, Name, Package, Version};
+
+use super::{
+    Companion, Origin, Published, Staged, Store, StoreError,
+    blobs::place,
+    oci::{EMPTY_BYTES, layout_tag},
+    version,
 };
 
-use serde::{Deserialize, Serialize};
-use staith_model::{Digest, Name, Package, RunId, Version};
-
-use super::{Staged, Store, StoreError, make_directories, remove, version};
-use crate::durable;
-
-/// The shape of a record. Readers refuse numbers they do not know rather than guess.
-const FORMAT: u32 = 1;
-
-/// What a package was made from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
-    /// The run that passed.
-    pub run: RunId,
-    /// The plan that it executed.
-    pub plan: Digest,
-}
-
-/// A package under its name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Published {
-    format: u32,
-    /// The package.
-    pub package: Package,
+/// What is to be published.
+#[derive(Debug, Clone)]
+pub struct Publication<'a> {
+    /// The package; its digest is that of the staged bytes.
+    pub package: &'a Package,
     /// [`crate::web_deploy::PROFILE`] of its writer.
     pub profile: u32,
-    /// What it was made from, the first time.
-    pub origin: Origin,
-    /// When, in milliseconds since 1970, as the clock of the publishing machine had it.
-    pub at: u64,
+    /// What it was made from.
+    pub origin: Option<Origin>,
+    /// What comes with it: the same whenever this package is published. The files are blobs of the store already
+    /// ([`Store::put_bytes`]).
+    pub companions: Vec<Companion>,
 }
 
 impl Store {
-    /// Publishes a staged package file under its name and version. `package.digest` is that of the staged bytes.
-    ///
-    /// Publishing the same package again is fine, and gives the record of the first time. The package is complete and synced to
-    /// disk before its name appears; a process killed in between leaves at most a blob that has no name.
+    /// Publishes a staged package file under its name and version, with nothing beside it. See [`Store::publish_with`].
     ///
     /// # Errors
-    /// The version stands for another package already, or the system refuses.
+    /// As there.
     pub fn publish(
         &self,
         staged: Staged,
         package: &Package,
         profile: u32,
-        origin: Origin,
+        origin: impl Into<Option<Origin>>,
     ) -> Result<Published, StoreError> {
-        let found = staged.opened().metadata().map_err(StoreError::io("look at", &self.staging()))?.len();
+        let publication = Publication { package, profile, origin: origin.into(), companions: Vec::new() };
+        self.publish_with(staged, publication)
+    }
+
+    /// Publishes a staged package file under its name and version.
+    ///
+    /// Publishing the same package again is fine, and gives the record of the first time. The package is complete and synced to
+    /// disk before its name appears; a process killed in between leaves at most blobs that have no name.
+    ///
+    /// # Errors
+    /// The version stands for another package already, or did before that was removed; or the system refuses.
+    pub fn publish_with(
+        &self,
+        staged: Staged,
+        publication: Publication<'_>,
+    ) -> Result<Published, StoreError> {
+        let Publication { package, profile, origin, companions } = publication;
+        let found = staged.opened().metadata().map_err(StoreError::io("look at", &self.scratch.0))?.len();
         if found != package.size {
             return Err(StoreError::NotAsSaid { said: package.size, found });
         }
+        let record = Published::of_package(package.clone(), profile, origin, companions);
         // Asked first, so that a refused package leaves no blob. Asked again when the name is taken.
-        if let Some(there) = self.find(&package.name, &package.version)? {
-            unless_other(there, package)?;
-        }
+        self.refuse_other(&record)?;
+        let _announced = self.announce(&things_of(&record))?;
         self.keep(staged, &package.digest)?;
-        let record = Published { format: FORMAT, package: package.clone(), profile, origin, at: now() };
+        self.put_bytes(&record.plain_manifest())?;
+        self.require_companions(&record)?;
         self.take_name(record)
     }
 
-    fn take_name(&self, record: Published) -> Result<Published, StoreError> {
-        let (name, version) = (&record.package.name, &record.package.version);
-        let directory = self.names().join(name.as_str());
-        make_directories(&directory)?;
-        let path = self.record_path(name, version);
-        let json = serde_json::to_vec_pretty(&record)
-            .map_err(|why| StoreError::Record { path: path.clone(), why: why.to_string() })?;
-        let mut staged = self.stage()?;
-        let file = staged.file();
-        file.write_all(&json)
-            .and_then(|()| file.set_permissions(Permissions::from_mode(0o444)))
-            .and_then(|()| file.sync_all())
-            .map_err(StoreError::io("write", &path))?;
-        let first = staged.link(&path).map_err(StoreError::io("make", &path))?;
-        durable::sync_directory(&directory).map_err(StoreError::io("sync the directory", &directory))?;
-        match (first, self.find(&record.package.name, &record.package.version)?) {
-            (false, Some(there)) => unless_other(there, &record.package),
-            _ => Ok(record),
+    /// Gives what is a blob already its name.
+    pub(super) fn take_name(&self, record: Published) -> Result<Published, StoreError> {
+        self.put_bytes(EMPTY_BYTES)?;
+        let Package { name, version, .. } = &record.package;
+        let first = self.blobs.put_new(&record_key(name, version), &record.to_bytes())?;
+        if !first && let Some(there) = self.find(name, version)? {
+            return unless_other(there, &record);
         }
+        self.refresh_index(Some(&layout_tag(name, version)))?;
+        Ok(record)
+    }
+
+    /// Refuses a record whose name and version stand, or stood, for something else.
+    pub(super) fn refuse_other(&self, record: &Published) -> Result<(), StoreError> {
+        let Package { name, version, digest, .. } = &record.package;
+        if let Some(there) = self.find(name, version)? {
+            return unless_other(there, record).map(drop);
+        }
+        match self.meant_before(name, version)? {
+            Some(published) if published != *digest => Err(conflict(&record.package, published)),
+            _ => Ok(()),
+        }
+    }
+
+    fn require_companions(&self, record: &Published) -> Result<(), StoreError> {
+        for Companion { digest, size, .. } in &record.companions {
+            self.find_blob(digest, *size)?;
+        }
+        Ok(())
     }
 
     /// What is published under this name and version.
@@ -94,11 +104,11 @@ impl Store {
     /// # Errors
     /// The record can't be read, or makes no sense.
     pub fn find(&self, name: &Name, version: &Version) -> Result<Option<Published>, StoreError> {
-        let path = self.record_path(name, version);
-        let Some(record) = read_record(&path)? else { return Ok(None) };
+        let key = record_key(name, version);
+        let Some(record) = self.read_record(&key)? else { return Ok(None) };
         if record.package.name != *name || record.package.version != *version {
             let why = format!("it is about {} {}", record.package.name, record.package.version);
-            return Err(StoreError::Record { path, why });
+            return Err(StoreError::Record { path: place(&*self.blobs, &key), why });
         }
         Ok(Some(record))
     }
@@ -109,14 +119,9 @@ impl Store {
     /// # Errors
     /// A record can't be read, or makes no sense.
     pub fn list(&self, name: &Name) -> Result<Vec<Published>, StoreError> {
-        let directory = self.names().join(name.as_str());
-        let entries = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries.map_err(StoreError::io("list", &directory))?,
-        };
         let mut all = Vec::new();
-        for entry in entries {
-            all.extend(read_record(&entry.map_err(StoreError::io("list", &directory))?.path())?);
+        for found in self.blobs.list(&format!("names/{name}"))? {
+            all.extend(self.read_record(&found.key)?);
         }
         all.sort_by(|a, b| {
             let tie = || (a.at, &a.package.version).cmp(&(b.at, &b.package.version));
@@ -125,7 +130,7 @@ impl Store {
         Ok(all)
     }
 
-    /// The last of [`Store::list`].
+    /// The last of [`Store::list`]: the highest version, pre-release or not.
     ///
     /// # Errors
     /// As [`Store::list`].
@@ -139,78 +144,78 @@ impl Store {
     /// # Errors
     /// The names can't be listed.
     pub fn published(&self) -> Result<Vec<Published>, StoreError> {
-        let list = |directory: &Path| -> Result<Vec<PathBuf>, StoreError> {
-            let entries = fs::read_dir(directory).map_err(StoreError::io("list", directory))?;
-            entries.map(|entry| Ok(entry.map_err(StoreError::io("list", directory))?.path())).collect()
-        };
-        let mut all = Vec::new();
-        for name in list(&self.names())?.iter().filter(|path| path.is_dir()) {
-            all.extend(list(name)?.iter().filter_map(|path| read_record(path).ok().flatten()));
-        }
-        Ok(all)
+        let keys = self.blobs.list("names")?;
+        Ok(keys.iter().filter_map(|found| self.read_record(&found.key).ok().flatten()).collect())
     }
 
-    /// Removes a package: first its name, durably, then its bytes, unless another name stands for the same. A process that is
-    /// killed in between leaves bytes without a name, which [`Store::nameless`] finds. The same content published again gets
-    /// the same name and bytes.
+    /// All names under which something is published, sorted.
     ///
     /// # Errors
-    /// Something could not be removed.
-    pub fn forget(&self, published: &Published) -> Result<(), StoreError> {
-        let Package { name, version, digest, .. } = &published.package;
-        remove(&self.record_path(name, version))?;
-        let directory = self.names().join(name.as_str());
-        durable::sync_directory(&directory).map_err(StoreError::io("sync the directory", &directory))?;
-        if self.published()?.iter().any(|other| other.package.digest == *digest) {
-            return Ok(());
-        }
-        remove(&self.blob_path(digest))
+    /// The names can't be listed.
+    pub fn names(&self) -> Result<Vec<Name>, StoreError> {
+        let names: BTreeSet<Name> = self.versions()?.into_iter().map(|(name, _)| name).collect();
+        Ok(names.into_iter().collect())
     }
 
-    /// Packages without a name: of publications and removals that were killed, or are under way.
-    ///
-    /// # Errors
-    /// The blobs can't be listed.
-    pub fn nameless(&self) -> Result<Vec<PathBuf>, StoreError> {
-        let named: Vec<PathBuf> =
-            self.published()?.iter().map(|published| self.blob_path(&published.package.digest)).collect();
-        let blobs = self.blobs();
-        let entries = fs::read_dir(&blobs).map_err(StoreError::io("list", &blobs))?;
-        let paths = entries.flatten().map(|entry| entry.path());
-        Ok(paths.filter(|path| !named.contains(path)).collect())
+    /// All names and versions, without reading what is written of them.
+    pub(super) fn versions(&self) -> Result<BTreeSet<(Name, Version)>, StoreError> {
+        Ok(self.blobs.list("names")?.iter().filter_map(|found| of_record_key(&found.key)).collect())
     }
 
-    fn record_path(&self, name: &Name, version: &Version) -> PathBuf {
-        self.names().join(name.as_str()).join(format!("{version}.json"))
+    pub(super) fn read_record(&self, key: &str) -> Result<Option<Published>, StoreError> {
+        let path = || place(&*self.blobs, key);
+        let Some(found) = self.blobs.read(key, None)? else { return Ok(None) };
+        let mut found = found;
+        let mut json = Vec::with_capacity(1024);
+        found.bytes.read_to_end(&mut json).map_err(|error| StoreError::io("read", &path())(error))?;
+        Published::parse(&json).map(Some).map_err(|why| StoreError::Record { path: path(), why })
     }
 }
 
-/// Takes what is published for an answer if it is the same package.
-fn unless_other(there: Published, package: &Package) -> Result<Published, StoreError> {
-    if there.package == *package {
+pub(super) fn record_key(name: &Name, version: &Version) -> String {
+    format!("names/{name}/{version}.json")
+}
+
+fn of_record_key(key: &str) -> Option<(Name, Version)> {
+    let (name, version) = key.strip_prefix("names/")?.strip_suffix(".json")?.split_once('/')?;
+    Some((name.parse().ok()?, version.parse().ok()?))
+}
+
+/// What a publication needs, in the words of announcements.
+pub(super) fn things_of(record: &Published) -> Vec<String> {
+    let version = format!("{}@{}", record.package.name, record.package.version);
+    blobs_of(record).iter().map(Digest::to_string).chain([version]).collect()
+}
+
+/// The blobs that a publication can't be without.
+pub(super) fn blobs_of(record: &Published) -> BTreeSet<Digest> {
+    let own = [record.package.digest, record.manifest().digest, Digest::of(EMPTY_BYTES)];
+    own.into_iter().chain(record.companions.iter().map(|companion| companion.digest)).collect()
+}
+
+/// Takes what is published for an answer if it is the same package. Earlier records say nothing of companions.
+fn unless_other(there: Published, offered: &Published) -> Result<Published, StoreError> {
+    let same_companions = there.companions.is_empty() || there.companions == offered.companions;
+    if there.package == offered.package && same_companions {
         return Ok(there);
     }
-    Err(StoreError::Conflict {
-        name: package.name.to_string(),
-        version: package.version.to_string(),
-        published: there.package.digest,
-        offered: package.digest,
+    Err(if there.package == offered.package {
+        StoreError::Conflict {
+            name: there.package.name.to_string(),
+            version: there.package.version.to_string(),
+            published: there.manifest().digest,
+            offered: offered.manifest().digest,
+        }
+    } else {
+        conflict(&offered.package, there.package.digest)
     })
 }
 
-fn read_record(path: &Path) -> Result<Option<Published>, StoreError> {
-    let json = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        json => json.map_err(StoreError::io("read", path))?,
-    };
-    let refuse = |why: String| StoreError::Record { path: path.to_owned(), why };
-    let record: Published = serde_json::from_slice(&json).map_err(|why| refuse(why.to_string()))?;
-    if record.format != FORMAT {
-        return Err(refuse(format!("its format is {}, and this Staith knows {FORMAT}", record.format)));
+fn conflict(offered: &Package, published: Digest) -> StoreError {
+    StoreError::Conflict {
+        name: offered.name.to_string(),
+        version: offered.version.to_string(),
+        published,
+        offered: offered.digest,
     }
-    Ok(Some(record))
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

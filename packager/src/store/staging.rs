@@ -31,18 +31,25 @@ impl Staged {
         &mut self.file
     }
 
-    pub(super) fn opened(&self) -> &File {
+    pub(super) const fn opened(&self) -> &File {
         &self.file
     }
 
-    /// Gives the file its final name, where it replaces what was there.
-    pub(super) fn rename(mut self, to: &Path) -> io::Result<()> {
-        let from = self.path.take().ok_or(io::ErrorKind::NotFound)?;
-        let renamed = fs::rename(&from, to);
-        if renamed.is_err() {
-            self.path = Some(from);
+    /// A finished file of this store's disk as a staged one.
+    pub(super) const fn adopt(file: File, path: PathBuf) -> Self {
+        Self { file, path: Some(path) }
+    }
+
+    /// Gives the file its final name, where it replaces what was there. A file that lies on another disk is given back.
+    pub(super) fn rename(mut self, to: &Path) -> Result<(), (Self, io::Error)> {
+        let Some(from) = self.path.take() else { return Err((self, io::ErrorKind::NotFound.into())) };
+        match fs::rename(&from, to) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                self.path = Some(from);
+                Err((self, error))
+            }
         }
-        renamed
     }
 
     /// Gives the file a second name, which nothing may have yet. Whether nothing had.
@@ -65,17 +72,27 @@ impl Drop for Staged {
 }
 
 impl Store {
-    /// A new, empty file on the store's disk.
+    /// A new, empty file on the store's disk; for a store that is elsewhere, on this machine's.
     ///
     /// # Errors
-    /// The store can't be written.
+    /// The place can't be written.
     pub fn stage(&self) -> Result<Staged, StoreError> {
-        let staging = self.staging();
+        self.scratch.stage()
+    }
+}
+
+/// A directory for files that are not finished yet.
+#[derive(Debug, Clone)]
+pub(super) struct Scratch(pub(super) PathBuf);
+
+impl Scratch {
+    pub(super) fn stage(&self) -> Result<Staged, StoreError> {
+        let staging = &self.0;
         loop {
-            let made = tempfile::Builder::new().prefix("").rand_bytes(20).tempfile_in(&staging);
-            let made = made.map_err(StoreError::io("make a file in", &staging))?;
+            let made = tempfile::Builder::new().prefix("").rand_bytes(20).tempfile_in(staging);
+            let made = made.map_err(StoreError::io("make a file in", staging))?;
             // Its removal is in our own hands from here on.
-            let (file, path) = made.keep().map_err(|kept| StoreError::io("keep", &staging)(kept.error))?;
+            let (file, path) = made.keep().map_err(|kept| StoreError::io("keep", staging)(kept.error))?;
             // Between its making and its lock, somebody who sweeps may take the file for a dead one's, and remove it.
             match flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Err(Errno::WOULDBLOCK) => {}
@@ -90,10 +107,10 @@ impl Store {
 
     /// Removes the files of writers that are gone.
     pub(super) fn sweep(&self) -> Result<(), StoreError> {
-        let staging = self.staging();
-        let entries = fs::read_dir(&staging).map_err(StoreError::io("list", &staging))?;
+        let staging = &self.0;
+        let entries = fs::read_dir(staging).map_err(StoreError::io("list", staging))?;
         for entry in entries {
-            let path = entry.map_err(StoreError::io("list", &staging))?.path();
+            let path = entry.map_err(StoreError::io("list", staging))?.path();
             let Ok(file) = File::open(&path) else { continue };
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 remove(&path)?;
@@ -104,7 +121,7 @@ impl Store {
 }
 
 /// Whether `file` is what lies at `path`.
-fn is_at(file: &File, path: &Path) -> io::Result<bool> {
+pub(super) fn is_at(file: &File, path: &Path) -> io::Result<bool> {
     let ours = file.metadata()?;
     match fs::metadata(path) {
         Ok(there) => Ok(there.ino() == ours.ino() && there.dev() == ours.dev()),

@@ -17,6 +17,22 @@ pub(super) fn compare(a: &Version, b: &Version) -> Ordering {
     })
 }
 
+/// Whether it is no pre-release.
+pub(super) fn is_release(version: &Version) -> bool {
+    parts(version).1.is_none()
+}
+
+/// Whether the numbers of `version` begin with those of `begin`: `1.4.27` and `1.4.0-rc.1` with `1.4`, but not `1.40`. What has
+/// more than numbers is no beginning.
+pub(super) fn begins_with(version: &Version, begin: &Version) -> bool {
+    let is_numbers = begin.as_str().bytes().all(|c| c.is_ascii_digit() || c == b'.');
+    let (version, begin) = (parts(version).0.split('.'), begin.as_str().split('.'));
+    let mut numbers = version.map(Some).chain(std::iter::repeat(None));
+    let is_same = |a: &str, b: &str| compare_identifiers(a, b).is_eq();
+    is_numbers
+        && begin.zip(&mut numbers).all(|(asked, there)| there.is_some_and(|there| is_same(asked, there)))
+}
+
 fn parts(version: &Version) -> (&str, Option<&str>) {
     let precedence = version.as_str().split('+').next().unwrap_or_default();
     match precedence.split_once('-') {
