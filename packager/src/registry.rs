@@ -3,9 +3,12 @@
 //! 1. [`names`]: tags, references and ids, and nothing else that came from outside.
 //! 2. [`shelf`]: the seam between the protocol and what keeps packages.
 //! 3. `route`, `range`, [`manifest`]: what requests and manifests say. `refusal`: what is answered when they can't be granted.
-//! 4. [`access`]: who may do what. `serve`: the service itself, as a [`router`] to be mounted.
+//! 4. [`access`]: who may do what. `serve`: the service itself, as a [`router`] to be mounted. [`listen`]: on a port of its own.
+//! 5. `kept`: the store as a shelf.
 
 pub mod access;
+mod kept;
+pub mod listen;
 pub mod manifest;
 pub mod names;
 mod range;

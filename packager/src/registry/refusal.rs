@@ -104,7 +104,8 @@ impl From<ShelfError> for Refusal {
     fn from(error: ShelfError) -> Self {
         let message = error.to_string();
         let (status, code) = match error {
-            ShelfError::Conflict { .. } => (StatusCode::CONFLICT, Code::Denied),
+            ShelfError::Conflict(_) => (StatusCode::CONFLICT, Code::Denied),
+            ShelfError::Invalid(_) => (StatusCode::BAD_REQUEST, Code::ManifestInvalid),
             ShelfError::Mismatch { .. } => (StatusCode::BAD_REQUEST, Code::DigestInvalid),
             ShelfError::Busy(_) => (StatusCode::TOO_MANY_REQUESTS, Code::TooManyRequests),
             ShelfError::Unknown(_) => (StatusCode::NOT_FOUND, Code::BlobUploadUnknown),

@@ -151,20 +151,11 @@ pub struct StoredManifest {
 #[derive(Debug, thiserror::Error)]
 pub enum ShelfError {
     /// A version means something else already.
-    #[error(
-        "{name}:{tag} is published as {published} and can't become {offered}: a version never changes its meaning; publish \
-         under another version"
-    )]
-    Conflict {
-        /// The repository.
-        name: Name,
-        /// The tag.
-        tag: Tag,
-        /// The manifest that is there.
-        published: Digest,
-        /// The manifest that was offered.
-        offered: Digest,
-    },
+    #[error("{0}")]
+    Conflict(String),
+    /// It is not a manifest that is kept here.
+    #[error("{0}")]
+    Invalid(String),
     /// Bytes are not what they were said to be.
     #[error("the bytes that came have the digest {found}, not {said}; send them again")]
     Mismatch {

@@ -102,12 +102,7 @@ impl Shelf for Memory {
         for tag in tags {
             match repository.tags.get(tag) {
                 Some(published) if *published != manifest.digest && tag.reads_as_version() => {
-                    return Err(ShelfError::Conflict {
-                        name: name.clone(),
-                        tag: tag.clone(),
-                        published: *published,
-                        offered: manifest.digest,
-                    });
+                    return Err(ShelfError::Conflict(format!("{name}:{tag} is {published} for good")));
                 }
                 _ => {}
             }
