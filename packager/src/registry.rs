@@ -5,8 +5,10 @@
 //! 3. `route`, `range`, [`manifest`]: what requests and manifests say. `refusal`: what is answered when they can't be granted.
 //! 4. [`access`]: who may do what. `serve`: the service itself, as a [`router`] to be mounted. [`listen`]: on a port of its own.
 //! 5. `kept`: the store as a shelf.
+//! 6. [`client`]: the same protocol from the other side, with registries that others run.
 
 pub mod access;
+pub mod client;
 mod kept;
 pub mod listen;
 pub mod manifest;
