@@ -146,11 +146,7 @@ impl Store {
         let Some(found) = self.blobs.read(key, None)? else { return Ok(None) };
         let (json, tag) = found.whole().map_err(StoreError::io("read", &path))?;
         let refuse = |why: String| StoreError::Record { path: path.clone(), why };
-        let read: Checked<T> = serde_json::from_slice(&json).map_err(|why| refuse(why.to_string()))?;
-        if Digest::of_value("staith.value.v1", &read.value) != read.check {
-            return Err(refuse("its digest of itself is another".into()));
-        }
-        Ok(Some((read.value, tag)))
+        Ok(Some((value_of(&json).map_err(refuse)?, tag)))
     }
 
     /// Writes a value if it is as it was read. Whether it was.
@@ -162,6 +158,15 @@ impl Store {
     ) -> Result<bool, StoreError> {
         self.blobs.replace(key, &bytes_of(value), read)
     }
+}
+
+/// The value that [`bytes_of`] wrote.
+pub(super) fn value_of<T: Serialize + DeserializeOwned>(json: &[u8]) -> Result<T, String> {
+    let read: Checked<T> = serde_json::from_slice(json).map_err(|why| why.to_string())?;
+    if Digest::of_value("staith.value.v1", &read.value) != read.check {
+        return Err("its digest of itself is another".into());
+    }
+    Ok(read.value)
 }
 
 /// A value and its digest as JSON.

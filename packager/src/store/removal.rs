@@ -19,6 +19,8 @@ use super::{
 
 /// How often a second remover looks whether the first is done.
 const LOOK: Duration = Duration::from_millis(20);
+/// What was uploaded may get its manifest for so long.
+const TODAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The right to remove things that have been written down.
 pub(super) struct Removal {
@@ -64,6 +66,12 @@ impl Store {
             let why = format!("its channel `{}` stands for it; move that first", channel.name);
             return Err(StoreError::Kept { what, why });
         }
+        if self.is_pinned(name, version)? {
+            return Err(StoreError::Kept {
+                what,
+                why: "it is pinned; `staith packages unpin` lets it go".into(),
+            });
+        }
         Ok(())
     }
 
@@ -107,23 +115,33 @@ impl Store {
         }
     }
 
-    /// Removes those of these blobs that nothing needs any more. How many bytes went.
+    /// Removes those of these blobs that nothing needs any more. How many went, and their bytes.
     pub(super) fn remove_unused(
         &self,
         removal: &Removal,
         free: &BTreeSet<String>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<(usize, u64), StoreError> {
         let needed = self.reached(&self.published()?)?;
-        let mut bytes = 0;
+        let (mut blobs, mut bytes) = (0, 0);
         for digest in free.iter().filter_map(|thing| thing.parse::<Digest>().ok()) {
             if needed.contains(&digest) || !removal.is_sure() {
                 continue;
             }
-            bytes += self.blob_size(&digest)?.unwrap_or(0);
+            let Some(size) = self.blob_size(&digest)? else { continue };
             self.forget_referrers_by(&digest)?;
             self.blobs.delete(&blob::key(&digest))?;
+            (blobs, bytes) = (blobs + 1, bytes + size);
         }
-        Ok(bytes)
+        Ok((blobs, bytes))
+    }
+
+    /// Removes a blob that nothing needs. Whether it is gone: somebody may need it by now.
+    ///
+    /// # Errors
+    /// The store can't be read or written.
+    pub fn forget_blob(&self, digest: &Digest) -> Result<bool, StoreError> {
+        self.removing([digest.to_string()].into(), |removal, free| self.remove_unused(removal, free))?;
+        Ok(self.blob_size(digest)?.is_none())
     }
 
     /// Removes what says that this manifest speaks of another.
@@ -177,13 +195,21 @@ impl Store {
         Ok(())
     }
 
-    /// Blobs without a name: of publications and removals that were killed, or are under way.
+    /// Blobs without a name: of publications and removals that were killed. What somebody is publishing is none of these, nor is
+    /// what was uploaded today and has no manifest yet.
     ///
     /// # Errors
     /// The blobs can't be listed.
     pub fn nameless(&self) -> Result<Vec<PathBuf>, StoreError> {
         let named = self.reached(&self.published()?)?;
-        let named: BTreeSet<String> = named.iter().map(blob::key).collect();
+        let mut named: BTreeSet<String> = named.iter().map(blob::key).collect();
+        let announced = self.announced()?;
+        named.extend(announced.iter().filter_map(|thing| Some(blob::key(&thing.parse().ok()?))));
+        let today = now().saturating_sub(TODAY.as_millis() as u64);
+        let admitted = self.blobs.list("admitted")?;
+        let fresh =
+            admitted.iter().filter(|found| found.at >= today).filter_map(|it| it.key.rsplit('/').next());
+        named.extend(fresh.map(|hex| format!("blobs/sha256/{hex}")));
         let blobs = self.blobs.list("blobs/sha256")?;
         let nameless = blobs.iter().filter(|found| !named.contains(&found.key));
         Ok(nameless.map(|found| place(&*self.blobs, &found.key)).collect())
