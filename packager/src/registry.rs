@@ -6,6 +6,7 @@
 //! 4. [`access`]: who may do what. `serve`: the service itself, as a [`router`] to be mounted. [`listen`]: on a port of its own.
 //! 5. `kept`: the store as a shelf.
 //! 6. [`client`]: the same protocol from the other side, with registries that others run.
+//! 7. [`transfer`]: packages from one place to another, and into files.
 
 pub mod access;
 pub mod client;
@@ -18,6 +19,7 @@ mod refusal;
 mod route;
 mod serve;
 pub mod shelf;
+pub mod transfer;
 
 pub use refusal::Code;
 pub use serve::{Options, router};

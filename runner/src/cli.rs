@@ -7,8 +7,11 @@ mod init;
 mod logs;
 mod place;
 mod plan;
+mod pull;
+mod push;
 #[cfg(test)]
 mod reference;
+mod registry;
 mod rollback;
 mod run;
 mod schema;
@@ -61,6 +64,9 @@ enum Command {
     Rollback(rollback::Arguments),
     Status(status::Arguments),
     Stop(stop::Arguments),
+    Push(push::Arguments),
+    Pull(pull::Arguments),
+    Registry(registry::Arguments),
     Secret(secret::Arguments),
     Gc(gc::Arguments),
     Schema(schema::Arguments),
@@ -136,6 +142,9 @@ impl Command {
             Self::Logs(arguments) => arguments.obey(mode),
             Self::Secret(arguments) => arguments.obey(mode),
             Self::Stop(arguments) => arguments.obey(mode).await,
+            Self::Push(arguments) => arguments.obey(mode).await,
+            Self::Pull(arguments) => arguments.obey(mode).await,
+            Self::Registry(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,

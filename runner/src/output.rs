@@ -8,7 +8,7 @@
 //! 3. [`Watch`], the seam, and what fills it: `json`, `plain` and `live`. `mode` chooses.
 //! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. [`LogView`]: what steps wrote. `notice`
 //!    and `secrets`: what short commands did. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]:
-//!    what a command in a step's sandbox writes.
+//!    what a command in a step's sandbox writes. `transfer`: packages on their way.
 
 mod arrival;
 mod clean;
@@ -33,6 +33,7 @@ mod stories;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod why;
 mod words;
 mod wrap;
@@ -54,6 +55,7 @@ pub(crate) use self::{
     secrets::{secret_names, secret_removed, secret_set},
     shell::{LeftBy, Passage, Seen, afterwards, welcome},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
+    transfer::{carrying, pulled, pushed, serving},
     why::{Because, why},
 };
 

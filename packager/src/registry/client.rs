@@ -19,7 +19,7 @@ use tokio::runtime::Handle;
 
 use self::http::Http;
 use super::{
-    manifest::Manifest,
+    manifest::{INDEX, Manifest},
     names::{self, Reference},
     shelf::StoredManifest,
 };
@@ -154,22 +154,22 @@ impl Remote {
         self.runtime.block_on(self.manifest_in(&repository, reference))
     }
 
-    /// What is there about a manifest, by digest. Registries that don't know of such lists have none.
+    /// What is there about a manifest, by digest: as the registry lists it, or as others have, where it knows of no such lists.
     ///
     /// # Errors
     /// As above.
     pub fn referrers(&self, name: &Name, subject: &Digest) -> Result<Vec<Digest>, ClientError> {
         let repository = self.repository(name)?;
-        let Some(answer) = self.runtime.block_on(self.http.small(
-            &format!("/v2/{repository}/referrers/{subject}"),
-            &repository,
-            &[],
-        ))?
-        else {
-            return Ok(Vec::new());
+        let path = format!("/v2/{repository}/referrers/{subject}");
+        let listed = self.runtime.block_on(self.http.small(&path, &repository, &[]))?;
+        let list = match listed {
+            Some(listed) => listed.bytes,
+            None => match self.manifest(name, &referrers_tag(subject))? {
+                Some(list) if list.media_type == INDEX => list.bytes,
+                _ => return Ok(Vec::new()),
+            },
         };
-        let (index, _) =
-            Manifest::parse(&answer.bytes, Some(super::manifest::INDEX)).map_err(|why| self.unsound(why))?;
+        let (index, _) = Manifest::parse(&list, Some(INDEX)).map_err(|why| self.unsound(why))?;
         Ok(index.manifests.into_iter().flatten().map(|entry| entry.digest).collect())
     }
 
@@ -220,4 +220,11 @@ impl Remote {
     fn unsound(&self, why: impl Into<String>) -> ClientError {
         ClientError::Unsound { registry: self.place(), why: why.into() }
     }
+}
+
+/// Where registries that don't know of what speaks of a manifest have the list of it.
+fn referrers_tag(subject: &Digest) -> Reference {
+    let tag = format!("sha256-{}", subject.hex());
+    // Made of digits only, so it is a tag.
+    tag.parse().unwrap_or(Reference::Digest(*subject))
 }

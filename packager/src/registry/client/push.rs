@@ -11,13 +11,19 @@ use reqwest::{
     Method, Response, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderName, LOCATION, RANGE},
 };
+use serde_json::Value;
 use staith_model::{Digest, Name};
 
 use super::{
     ClientError, Heard, Remote,
     pull::{BETWEEN_ATTEMPTS, at, note_name},
+    referrers_tag,
 };
-use crate::registry::{names::Reference, shelf::StoredManifest};
+use crate::registry::{
+    manifest::{self, INDEX, Manifest},
+    names::Reference,
+    shelf::StoredManifest,
+};
 
 /// Bytes that are sent at once, and are in memory meanwhile. Registries are known that take no more.
 const CHUNK: u64 = 4 << 20;
@@ -71,7 +77,8 @@ impl Remote {
         sent
     }
 
-    /// Keeps a manifest, whose blobs are there, under a tag or by its digest.
+    /// Keeps a manifest, whose blobs are there, under a tag or by its digest. Where a registry does not know of what speaks of a
+    /// manifest, the list of that is kept for it, as the specification has it.
     ///
     /// # Errors
     /// See [`ClientError`].
@@ -82,14 +89,63 @@ impl Remote {
         manifest: &StoredManifest,
     ) -> Result<(), ClientError> {
         let repository = self.repository(name)?;
+        self.runtime.block_on(async {
+            let knows_subjects = self.put_manifest(&repository, reference, manifest).await?;
+            let (told, _) =
+                Manifest::parse(&manifest.bytes, Some(&manifest.media_type)).map_err(ClientError::Source)?;
+            match told.subject {
+                Some(subject) if !knows_subjects => self.list(&repository, &subject.digest, manifest).await,
+                _ => Ok(()),
+            }
+        })
+    }
+
+    /// Whether the registry says that it knows of what the manifest speaks.
+    async fn put_manifest(
+        &self,
+        repository: &str,
+        reference: &Reference,
+        manifest: &StoredManifest,
+    ) -> Result<bool, ClientError> {
         let url = self.http.url(&format!("/v2/{repository}/manifests/{reference}"));
         let fill = |request: reqwest::RequestBuilder| {
             request.header(CONTENT_TYPE, &manifest.media_type).body(manifest.bytes.clone())
         };
-        self.runtime.block_on(async {
-            let response = self.http.ask(Method::PUT, &url, &repository, fill).await?;
-            if response.status().is_success() { Ok(()) } else { Err(self.http.refusal(response).await) }
-        })
+        let response = self.http.ask(Method::PUT, &url, repository, fill).await?;
+        if !response.status().is_success() {
+            return Err(self.http.refusal(response).await);
+        }
+        Ok(response.headers().contains_key("oci-subject"))
+    }
+
+    /// Adds a manifest to the list of those that speak of another, which has a tag of its own.
+    async fn list(
+        &self,
+        repository: &str,
+        subject: &Digest,
+        manifest: &StoredManifest,
+    ) -> Result<(), ClientError> {
+        let reference = referrers_tag(subject);
+        let there = self.manifest_in(repository, &reference).await?;
+        let unsound = |why| self.unsound(format!("the list {reference}: {why}"));
+        let mut index: Value = match &there {
+            Some(there) if there.media_type == INDEX => {
+                serde_json::from_slice(&there.bytes).map_err(|why| unsound(why.to_string()))?
+            }
+            Some(there) => return Err(unsound(format!("it is {}", there.media_type))),
+            None => manifest::referrers(&[], None),
+        };
+        let mut more = manifest::referrers(std::slice::from_ref(manifest), None);
+        let digest = Value::String(manifest.digest.to_string());
+        let listed =
+            index["manifests"].as_array_mut().ok_or_else(|| unsound("it lists nothing".to_owned()))?;
+        if listed.iter().any(|entry| entry["digest"] == digest) {
+            return Ok(());
+        }
+        listed.extend(more["manifests"].as_array_mut().map(std::mem::take).unwrap_or_default());
+        let bytes = index.to_string().into_bytes();
+        let list = StoredManifest { digest: Digest::of(&bytes), media_type: INDEX.to_owned(), bytes };
+        self.put_manifest(repository, &reference, &list).await.map(drop)
     }
 
     fn note(&self, repository: &str, digest: &Digest) -> Option<PathBuf> {
