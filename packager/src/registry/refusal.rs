@@ -111,8 +111,16 @@ impl From<ShelfError> for Refusal {
             ShelfError::Unknown(_) => (StatusCode::NOT_FOUND, Code::BlobUploadUnknown),
             ShelfError::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, Code::SizeInvalid),
             ShelfError::Refused(_) => (StatusCode::CONFLICT, Code::Denied),
-            ShelfError::Damaged(_) => return Self::failed(message),
+            // Both name places of this machine, which are nobody's business out there.
+            ShelfError::Damaged(_) => {
+                return Self::failed(
+                    "what is kept of this is damaged, so it is not served; build the package again and publish it: the same \
+                     content gives the same bytes"
+                        .to_owned(),
+                );
+            }
             ShelfError::Unavailable(_) => {
+                let message = "the registry can't read or write what it keeps; try again later";
                 return Self::new(StatusCode::SERVICE_UNAVAILABLE, Code::Unsupported, message)
                     .with(header::RETRY_AFTER, HeaderValue::from_static("5"));
             }
