@@ -1,4 +1,4 @@
-//! Packs a directory and says how long each part took: `pack DIRECTORY PACKAGE.zip`. Then reads the package back.
+//! Packs a directory and says how long each part took: `pack DIRECTORY PACKAGE.zip [EARLIER.zip]`. Then reads the package back.
 //! With one argument, a package, it lists and verifies that.
 
 #![allow(clippy::print_stdout, reason = "an example that is run by hand")]
@@ -14,7 +14,7 @@ use std::{
 
 use rayon::prelude::*;
 use staith_model::{DigestStream, Entry, RelPath};
-use staith_packager::web_deploy::{Content, PackageReader, write};
+use staith_packager::web_deploy::{Content, Earlier, PackageReader, write_after};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -58,7 +58,7 @@ fn main() -> Outcome<()> {
     let arguments: Vec<_> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let package = match arguments.as_slice() {
         [package] => package,
-        [directory, package] => {
+        [directory, package, earlier @ ..] => {
             let begin = Instant::now();
             let mut found = Vec::new();
             walk(directory, directory, &mut found)?;
@@ -70,7 +70,16 @@ fn main() -> Outcome<()> {
             let mut file =
                 File::options().read(true).write(true).create(true).truncate(true).open(package)?;
             let begin = Instant::now();
-            let written = write(&content, &mut file, &|_| ())?;
+            let earlier = earlier.first().map(|path| {
+                let mut hash = DigestStream::new();
+                hash.update(&fs::read(path)?);
+                hash.finish();
+                Ok::<_, std::io::Error>(Earlier::of_file(File::open(path)?))
+            });
+            let earlier = earlier.transpose()?.flatten();
+            println!("earlier package verified and listed in {:?}", begin.elapsed());
+            let begin = Instant::now();
+            let written = write_after(&content, earlier.as_ref(), &mut file, &|_| ())?;
             println!(
                 "packed {} bytes to {} in {:?}",
                 content.manifest.bytes(),

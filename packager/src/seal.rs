@@ -6,7 +6,7 @@ use staith_model::{Name, NotAVersion, Package, Passed, Version};
 
 use crate::{
     store::{Origin, Published, Store, StoreError},
-    web_deploy::{self, Content, PROFILE, Progress, WriteError},
+    web_deploy::{self, Content, Earlier, PROFILE, Progress, WriteError},
 };
 
 /// A package in the store.
@@ -48,12 +48,14 @@ pub enum SealError {
 /// The version gets the content's digest as build metadata ([`Version::of_content`]), so that it never changes its meaning. If the
 /// store has that package already, nothing is packed: that takes as long as hashing the manifest and reading one record, and
 /// looks at the package's length only (what hands it on re-reads it). A package that is recorded but missing or of another
-/// length is packed again; it must come out the same, byte for byte.
+/// length is packed again; it must come out the same, byte for byte. One that an older [`PROFILE`] wrote stays what it is.
+///
+/// Files whose content is in the newest package of this name are copied from it, as they lie there compressed.
 ///
 /// Safe to stop at any time: the store then has the package, or does not.
 ///
 /// # Errors
-/// See [`SealError`]. A version that was published with other bytes (by another [`PROFILE`]) stays what it is.
+/// See [`SealError`].
 pub fn seal(
     passed: &Passed,
     name: &Name,
@@ -66,21 +68,31 @@ pub fn seal(
     let version = Version::try_from(String::from(version.of_content(&digest)))?;
     if let Some(there) = store.find(name, &version)?
         && there.package.content == digest
-        && there.profile == PROFILE
         && let Ok(path) = store.find_blob(&there.package.digest, there.package.size)
     {
         return Ok(Sealed { package: there.package, path, cached: true });
     }
+    let earlier = earlier(name, store)?;
     let mut staged = store.stage()?;
-    let written = web_deploy::write(content, staged.file(), progress).map_err(|source| SealError::Write {
-        name: name.clone(),
-        version: version.clone(),
-        source,
-    })?;
+    let written = web_deploy::write_after(content, earlier.as_ref(), staged.file(), progress)
+        .map_err(|source| SealError::Write { name: name.clone(), version: version.clone(), source })?;
     let package =
         Package { name: name.clone(), version, digest: written.digest, content: digest, size: written.size };
     let report = passed.report();
     let origin = Origin { run: report.run.clone(), plan: report.plan };
     let Published { package, .. } = store.publish(staged, &package, PROFILE, origin)?;
     Ok(Sealed { path: store.blob_path(&package.digest), package, cached: false })
+}
+
+/// The newest package of this name that can lend its entries: one that was made here, by this profile, and is whole.
+fn earlier(name: &Name, store: &Store) -> Result<Option<Earlier>, StoreError> {
+    let newest =
+        store.list(name)?.into_iter().filter(|there| there.profile == PROFILE).max_by_key(|there| there.at);
+    let Some(newest) = newest else { return Ok(None) };
+    match store.get(&newest.package.digest) {
+        Ok(blob) => Ok(Earlier::of_file(blob.file)),
+        // It is not this package's fault; whoever wants that one is told.
+        Err(StoreError::Missing { .. } | StoreError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -5,7 +5,8 @@
 //! 3. `metadata`: `archive.xml`, `parameters.xml`, `systemInfo.xml`; `time`: the times that entries carry.
 //! 4. `sealed`: `staith.manifest.json`, which brings Unix modes and symbolic links through.
 //! 5. `deflate`, `stitch`, `source`: a file's bytes, verified and compressed, the same on every machine.
-//! 6. `container`: the zip format's headers; `pack`, `large`: everything in order, with a window; `write`: the way in.
+//! 6. `container`: the zip format's headers; `pack`, `large`: everything in order, with a window; `reuse`: entries copied from an earlier
+//!    package; `write`: the way in.
 //! 7. `read`: a package opened, listed, verified and extracted, whoever wrote it.
 
 mod container;
@@ -17,6 +18,7 @@ mod metadata;
 mod pack;
 pub mod portable;
 mod read;
+mod reuse;
 mod rules;
 mod sealed;
 mod source;
@@ -26,5 +28,6 @@ mod write;
 
 pub use limits::{MAX_ENTRIES, MAX_FILE_BYTES, MAX_PACKAGE_BYTES};
 pub use read::{Dialect, Flaw, Listed, PackageReader, ReadError, Verified};
+pub use reuse::Earlier;
 pub use rules::{Refusal, Refusals, Rule};
-pub use write::{Content, PROFILE, Progress, WriteError, Written, write};
+pub use write::{Content, PROFILE, Progress, WriteError, Written, write, write_after};

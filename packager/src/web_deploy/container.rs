@@ -80,6 +80,53 @@ impl Record {
     }
 }
 
+/// Where an entry of a package that was written here lies.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Placed {
+    pub(super) method: Method,
+    pub(super) crc: u32,
+    pub(super) packed: u32,
+    pub(super) size: u32,
+    offset: u32,
+    name_bytes: u16,
+}
+
+impl Placed {
+    /// Where the entry's bytes begin: local headers written here have no extra field.
+    pub(super) fn data(&self) -> u64 {
+        u64::from(self.offset) + LOCAL + u64::from(self.name_bytes)
+    }
+}
+
+/// The first header of a central directory written here, with the entry's name, and what follows it.
+pub(super) fn read_central(bytes: &[u8]) -> Option<(String, Placed, &[u8])> {
+    let (header, rest) = bytes.split_at_checked(CENTRAL as usize)?;
+    let short = |at: usize| Some(u16::from_le_bytes(header.get(at..at + 2)?.try_into().ok()?));
+    let long = |at: usize| Some(u32::from_le_bytes(header.get(at..at + 4)?.try_into().ok()?));
+    let method = match short(10)? {
+        0 => Method::Stored,
+        8 => Method::Deflate,
+        _ => return None,
+    };
+    let name_bytes = short(28)?;
+    // Written here, entries have neither extra fields nor comments.
+    if long(0)? != 0x0201_4b50 || short(30)? != 0 || short(32)? != 0 {
+        return None;
+    }
+    let (name, rest) = rest.split_at_checked(name_bytes.into())?;
+    let name = String::from_utf8(name.to_vec()).ok()?;
+    let (crc, packed, size, offset) = (long(16)?, long(20)?, long(24)?, long(42)?);
+    Some((name, Placed { method, crc, packed, size, offset, name_bytes }, rest))
+}
+
+/// Number of entries, length and place of the central directory, from the record at the end of a package written here.
+pub(super) fn read_end(bytes: &[u8]) -> Option<(u16, u32, u32)> {
+    let short = |at: usize| Some(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
+    let long = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    let is_end = bytes.len() as u64 == END && long(0)? == 0x0605_4b50 && short(20)? == 0;
+    is_end.then_some((short(10)?, long(12)?, long(16)?))
+}
+
 /// The record at the end of the package.
 pub(super) fn end(entries: u16, directory_size: u32, directory_offset: u32) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(END as usize);

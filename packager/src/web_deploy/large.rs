@@ -5,11 +5,12 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use rayon::prelude::*;
 
 use super::{
-    container::{Method, Record},
+    container::{Method, Placed, Record},
     deflate,
     layout::Slot,
     limits,
     pack::Out,
+    reuse::Earlier,
     source::{Pieces, Source},
     stitch,
     write::WriteError,
@@ -37,6 +38,30 @@ impl<W: Read + Write + Seek + Send> Out<'_, W> {
         }
         record.packed = (self.at - begin) as u32;
         self.patch(&record).map_err(WriteError::Output)?;
+        self.records.push(record);
+        self.count(slot);
+        (self.progress)(self.all);
+        Ok(())
+    }
+
+    /// Copies a file that an earlier package holds compressed, piece by piece.
+    pub(super) fn copy_large(
+        &mut self,
+        slot: &Slot,
+        earlier: &Earlier,
+        placed: &Placed,
+    ) -> Result<(), WriteError> {
+        let mut record = self.record(slot, self.at);
+        (record.method, record.crc) = (placed.method, placed.crc);
+        (record.packed, record.size) = (placed.packed, placed.size);
+        self.put(&record.local())?;
+        let (mut copied, whole) = (0, u64::from(placed.packed));
+        while copied < whole {
+            let mut piece = vec![0; PIECE_BYTES.min(whole - copied) as usize];
+            earlier.read(placed, copied, &mut piece).map_err(WriteError::Earlier)?;
+            self.put(&piece)?;
+            copied += piece.len() as u64;
+        }
         self.records.push(record);
         self.count(slot);
         (self.progress)(self.all);

@@ -12,6 +12,7 @@ use super::{
     container::{self, Method, Record},
     deflate::{self, Packed},
     layout::{Body, Slot},
+    reuse::Earlier,
     source::Source,
     time::DosTime,
     write::{Content, Progress, WriteError, Written},
@@ -33,6 +34,7 @@ enum Work<'a> {
 /// Writes all `slots`, the central directory and the end record.
 pub(super) fn pack(
     content: &Content,
+    earlier: Option<&Earlier>,
     slots: &[Slot],
     to: &mut (impl Read + Write + Seek + Send),
     progress: &(dyn Fn(Progress) + Sync),
@@ -50,13 +52,18 @@ pub(super) fn pack(
         match work {
             Work::Group(group) => {
                 let ready = std::mem::take(&mut waiting);
-                let (written, packed) = rayon::join(|| out.append_all(ready), || pack_group(group, content));
+                let (written, packed) =
+                    rayon::join(|| out.append_all(ready), || pack_group(group, content, earlier));
                 written?;
                 waiting = packed?;
             }
             Work::Large(slot, source) => {
                 out.append_all(std::mem::take(&mut waiting))?;
-                out.append_large(slot, source)?;
+                match earlier.and_then(|earlier| Some((earlier, earlier.find(&source.digest, source.size)?)))
+                {
+                    Some((earlier, placed)) => out.copy_large(slot, earlier, &placed)?,
+                    None => out.append_large(slot, source)?,
+                }
             }
         }
     }
@@ -94,12 +101,21 @@ fn source_of<'a>(slot: &'a Slot, content: &'a Content) -> Result<Option<Source<'
 }
 
 /// Reads and compresses a group on all cores. Of several errors, the first in the package's order is told.
-fn pack_group<'a>(group: &'a [Slot], content: &Content) -> Result<Vec<(&'a Slot, Packed)>, WriteError> {
-    let packed: Vec<_> = group.par_iter().map(|slot| pack_small(slot, content)).collect();
+fn pack_group<'a>(
+    group: &'a [Slot],
+    content: &Content,
+    earlier: Option<&Earlier>,
+) -> Result<Vec<(&'a Slot, Packed)>, WriteError> {
+    let packed: Vec<_> = group.par_iter().map(|slot| pack_small(slot, content, earlier)).collect();
     group.iter().zip(packed).map(|(slot, packed)| Ok((slot, packed?))).collect()
 }
 
-fn pack_small(slot: &Slot, content: &Content) -> Result<Packed, WriteError> {
+fn pack_small(slot: &Slot, content: &Content, earlier: Option<&Earlier>) -> Result<Packed, WriteError> {
+    if let (Body::File { size, digest, .. }, Some(earlier)) = (&slot.body, earlier)
+        && let Some(packed) = earlier.copy(digest, *size)
+    {
+        return Ok(packed);
+    }
     let raw = match (&slot.body, source_of(slot, content)?) {
         (Body::Text(text), _) => text.clone(),
         (_, Some(source)) => source.read_all()?,

@@ -8,11 +8,11 @@ use std::{
 
 use staith_model::{Digest, Manifest, RelPath};
 
-use super::{layout, pack, rules::Refusals};
+use super::{layout, pack, reuse::Earlier, rules::Refusals};
 
 /// The number of the writer's profile. Equal content and equal profile give equal bytes; whoever changes a single byte of what
 /// is written changes this number, and the golden digest in the tests.
-pub const PROFILE: u32 = 1;
+pub const PROFILE: u32 = 2;
 
 /// What is to be packed.
 #[derive(Debug, Clone, Default)]
@@ -79,6 +79,11 @@ pub enum WriteError {
         /// What the system says.
         source: io::Error,
     },
+    /// The package that entries are copied from can't be read any more.
+    #[error(
+        "can't read the earlier package that unchanged files are copied from: {0}; see to the store's disk, and run again"
+    )]
+    Earlier(#[source] io::Error),
     /// The package can't be written.
     #[error("can't write the package: {0}; see that its disk has room")]
     Output(#[source] io::Error),
@@ -98,6 +103,20 @@ pub fn write(
     to: &mut (impl Read + Write + Seek + Send),
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Written, WriteError> {
+    write_after(content, None, to, progress)
+}
+
+/// As [`write`], and gives the same bytes; but files whose content is in the earlier package are copied from there, as they lie
+/// compressed, and not read or compressed again.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_after(
+    content: &Content,
+    earlier: Option<&Earlier>,
+    to: &mut (impl Read + Write + Seek + Send),
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Written, WriteError> {
     let slots = layout::plan(&content.manifest)?;
-    pack::pack(content, &slots, to, progress)
+    pack::pack(content, earlier, &slots, to, progress)
 }
