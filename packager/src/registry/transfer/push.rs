@@ -88,8 +88,8 @@ impl Way<'_> {
         let mut done = BTreeSet::new();
         for blob in manifest.blobs().filter(|blob| done.insert(blob.digest)) {
             let known = match self.to {
-                Place::Store(store) => self.into_store(blob, store)?,
-                Place::Registry(registry) => self.into_registry(blob, registry)?,
+                Place::Store(store) => self.bring_to_store(blob, store)?,
+                Place::Registry(registry) => self.bring_to_registry(blob, registry)?,
             };
             pushed.known += known;
             pushed.sent += blob.size.saturating_sub(known);
@@ -123,7 +123,7 @@ impl Way<'_> {
     }
 
     /// How many bytes were there already.
-    fn into_registry(&self, blob: &Descriptor, to: &Remote) -> Result<u64, TransferError> {
+    fn bring_to_registry(&self, blob: &Descriptor, to: &Remote) -> Result<u64, TransferError> {
         let title = title(blob);
         let source = |at: u64| -> io::Result<Box<dyn Read + Send>> {
             let mut open = self.from.get(&blob.digest).map_err(io::Error::other)?;
@@ -137,7 +137,7 @@ impl Way<'_> {
         })
     }
 
-    fn into_store(&self, blob: &Descriptor, to: &Store) -> Result<u64, TransferError> {
+    fn bring_to_store(&self, blob: &Descriptor, to: &Store) -> Result<u64, TransferError> {
         let title = title(blob);
         (self.heard)(&title, 0, blob.size);
         let is_there = to.blob_size(&blob.digest)? == Some(blob.size);
