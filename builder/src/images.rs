@@ -4,7 +4,8 @@
 //! 2. `registry` asks registries, by `credentials`; `local` reads archives and layouts (`bundle`) and directories (`directory`).
 //! 3. `config`: what an image says of itself, and which one is for this machine.
 //! 4. `archive` and `decode` read a layer's archive; `unpack` and `place` make a directory of it that nothing leads out of.
-//! 5. `store`: what is here, by content. `top`: the layer that Staith puts on top. `view`: what layers show.
+//! 5. `way`: the same way to registries, for packages.
+//! 6. `store`: what is here, by content. `top`: the layer that Staith puts on top. `view`: what layers show.
 //!
 //! A layer is unpacked once, into a directory that overlay uses as it is, and shared by all images that have it. All its
 //! files belong to the one user of the sandbox ([decision 2](../../docs/decisions/002-one-user-mapping.md)): owners, set-user-id
@@ -25,6 +26,7 @@ mod store;
 mod top;
 mod unpack;
 mod view;
+mod way;
 
 use std::{
     os::unix::fs::PermissionsExt as _,
@@ -38,6 +40,7 @@ use staith_model::Digest;
 pub use self::{
     config::ImageConfig,
     reference::{Choice, ImageReference, LocalImage, NotAnImage, RegistryImage},
+    way::{NoWay, RegistryWay},
 };
 pub(crate) use self::{
     config::workdir,

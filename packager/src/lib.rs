@@ -8,6 +8,7 @@
 //! 5. [`apply`]: a package onto a directory, with what is added, replaced and deleted told before and after.
 //! 6. [`store`]: packages by content and by name, published once and for good.
 //! 7. [`seal`]: the one way from a passed run to a package in the store.
+//! 8. [`registry`]: packages over HTTP, for tools that know registries, and from registries of others.
 //!
 //! Everything here blocks: it reads, compresses and writes files on all cores. Callers with an async runtime run it
 //! beside that runtime.
@@ -16,6 +17,7 @@ pub mod apply;
 mod durable;
 pub mod parameters;
 pub mod pattern;
+pub mod registry;
 pub mod seal;
 pub mod store;
 pub mod transform;

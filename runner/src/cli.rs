@@ -17,8 +17,11 @@ mod parameters;
 mod place;
 mod plan;
 mod publish;
+mod pull;
+mod push;
 #[cfg(test)]
 mod reference;
+mod registry;
 mod rollback;
 mod run;
 mod sbom;
@@ -89,6 +92,9 @@ enum Command {
     Apply(apply::Arguments),
     Packages(packages::Arguments),
     Publish(publish::Arguments),
+    Push(push::Arguments),
+    Pull(pull::Arguments),
+    Registry(registry::Arguments),
     Sbom(sbom::Arguments),
     Key(key::Arguments),
     Secret(secret::Arguments),
@@ -178,6 +184,9 @@ impl Command {
             Self::Pack(arguments) => arguments.obey(mode).await,
             Self::Sbom(arguments) => arguments.obey(mode).await,
             Self::Key(arguments) => arguments.obey(mode),
+            Self::Push(arguments) => arguments.obey(mode).await,
+            Self::Pull(arguments) => arguments.obey(mode).await,
+            Self::Registry(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,

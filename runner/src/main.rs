@@ -1,8 +1,8 @@
 //! Staith: one program that takes a commit to a running release.
 //!
 //! In reading order: `inner` (this program as its own helper), `cli` (the commands), `workshop` (the stores and the engine of
-//! this machine), `destination`, `packing` and `sealing` (where
-//! to, what, and what lies beside it), `audience` (who hears of a run), `records` (what is known of earlier runs), `resumption` (going on
+//! this machine), `destination`, `packing`, `sealing` and `package_place` (where to, what, what lies beside it, and where packages
+//! are), `audience` (who hears of a run), `records` (what is known of earlier runs), `resumption` (going on
 //! with one), `upkeep` (what is kept, within a
 //! budget), `starter` (first pipelines), `terminal` (the user's, lent to a shell in a sandbox), `output` (everything that people see).
 
@@ -15,6 +15,7 @@ mod inner;
 mod interrupt;
 mod journal;
 mod output;
+mod package_place;
 mod packing;
 mod problems;
 mod prompt;

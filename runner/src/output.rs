@@ -6,9 +6,10 @@
 //! 1. [`clean`]: makes hostile text safe to show. `human`: numbers as people read them. `words`: what happened, in words.
 //! 2. `look`: colours and marks. `wrap`: lines that fit. `sink`: a reader that may go away.
 //! 3. [`Watch`], the seam, and what fills it: `json`, `plain` and `live`. `mode` chooses.
-//! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. [`LogView`]: what steps wrote. `notice`
-//!    `packages` and `secrets`: what short commands did. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]:
-//!    what a command in a step's sandbox writes.
+//! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. [`LogView`]: what steps wrote. `notice`,
+//!    `packages`, `stock`, `parameters`, `inspection`, `applied`, `transform`, `keys` and `secrets`: what short commands did.
+//!    `transfer`: packages on their way. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]: what a
+//!    command in a step's sandbox writes.
 
 mod applied;
 mod arrival;
@@ -40,6 +41,7 @@ mod stories;
 mod table;
 #[cfg(test)]
 mod tests;
+mod transfer;
 mod transform;
 mod why;
 mod words;
@@ -69,6 +71,7 @@ pub(crate) use self::{
     shell::{LeftBy, Passage, Seen, afterwards, welcome},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
     stock::{Kept, channel_moved, package_pinned, package_unpinned, packages, packages_collected},
+    transfer::{carrying, pulled, pushed, serving},
     transform::{TransformSummary, transformed},
     why::{Because, why},
 };

@@ -1,0 +1,227 @@
+//! From a store or a registry into a directory.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use staith_model::{Digest, Package, Version};
+
+use super::{Heard, Place, TransferError, files};
+use crate::{
+    registry::{
+        client::Remote,
+        manifest::{Descriptor, Manifest},
+        names::{Reference as Asked, Tag},
+        shelf::StoredManifest,
+    },
+    store::{Reference, Store, StoreError, Which, oci},
+};
+
+/// Versions that are named where the right one is not there.
+const SHOWN: usize = 5;
+
+/// A package that is here now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pulled {
+    /// The package. Its content's digest is what the place says; verifying the file shows whether that is true.
+    pub package: Package,
+    /// The package file.
+    pub path: PathBuf,
+    /// Digest of the package's manifest.
+    pub manifest: Digest,
+    /// Whether the file was here already.
+    pub was_here: bool,
+    /// Bytes that an earlier attempt had brought.
+    pub resumed: u64,
+    /// The files beside it, where they were wanted.
+    pub beside: Vec<PathBuf>,
+}
+
+/// Brings a package's file into a directory, under [`Package::file_name`]; with `all` also what comes with it and what speaks
+/// of it. A file has its name when all of it is there and has the right digest. An interrupted pull from a registry is gone
+/// on with.
+///
+/// # Errors
+/// See [`TransferError`]. Files beside the package that are there with other content are not replaced.
+pub fn pull(
+    from: &Place,
+    wanted: &Reference,
+    to: &Path,
+    all: bool,
+    heard: &Heard<'_>,
+) -> Result<Pulled, TransferError> {
+    fs::create_dir_all(to).map_err(files::at("make", to))?;
+    let found = find(from, wanted)?;
+    let Found { package, manifest, beside, zip } = found;
+    let path = to.join(package.file_name());
+    let fetch = Fetch { from, package: &package, to, heard };
+    let was_here = files::is_there(&path, &zip.digest)? == Some(true);
+    let resumed = if was_here { 0 } else { fetch.file(&zip, &path)? };
+    let mut paths = Vec::new();
+    if all {
+        fetch.beside(&beside, &mut paths)?;
+        for files in about(from, &package, &manifest)? {
+            fetch.beside(&files, &mut paths)?;
+        }
+    }
+    Ok(Pulled { path, manifest, was_here, resumed, beside: paths, package })
+}
+
+struct Fetch<'a> {
+    from: &'a Place,
+    package: &'a Package,
+    to: &'a Path,
+    heard: &'a Heard<'a>,
+}
+
+impl Fetch<'_> {
+    /// Brings one file to its place. Bytes that were here from before.
+    fn file(&self, blob: &Descriptor, path: &Path) -> Result<u64, TransferError> {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let partial = files::partial(self.to, &name, &blob.digest);
+        let heard = |done, all| (self.heard)(&name, done, all);
+        let resumed = match self.from {
+            Place::Store(store) => {
+                let mut open = store.get(&blob.digest)?;
+                files::copy(&mut open.file, &partial, &|done| heard(done, blob.size))?;
+                0
+            }
+            Place::Registry(registry) => registry.fetch(&self.package.name, blob, &partial, &heard)?.resumed,
+        };
+        files::publish(&partial, path)?;
+        Ok(resumed)
+    }
+
+    fn beside(&self, blobs: &[Descriptor], paths: &mut Vec<PathBuf>) -> Result<(), TransferError> {
+        for blob in blobs {
+            // What has no name is for programs, not for people.
+            let Some(title) = annotation(blob.annotations.as_ref(), oci::TITLE) else { continue };
+            let path = self.to.join(files::checked(title)?);
+            match files::is_there(&path, &blob.digest)? {
+                Some(true) => {}
+                Some(false) => return Err(TransferError::InTheWay(path)),
+                None => drop(self.file(blob, &path)?),
+            }
+            paths.push(path);
+        }
+        Ok(())
+    }
+}
+
+/// A package, its file, and what comes with it.
+struct Found {
+    package: Package,
+    manifest: Digest,
+    zip: Descriptor,
+    beside: Vec<Descriptor>,
+}
+
+fn find(from: &Place, wanted: &Reference) -> Result<Found, TransferError> {
+    let no_package =
+        |why: String| TransferError::NoPackage { place: place(from), wanted: wanted.to_string(), why };
+    let (stored, published) = match from {
+        Place::Store(store) => {
+            let published = store.resolve(wanted)?;
+            let digest = published.manifest().digest;
+            let found = Store::manifest(store, &digest)?;
+            let found =
+                found.ok_or_else(|| StoreError::Missing { digest, path: store.blob_path(&digest) })?;
+            let stored = StoredManifest { digest, media_type: found.media_type, bytes: found.bytes };
+            (stored, Some(published.package))
+        }
+        Place::Registry(registry) => (ask(registry, wanted)?, None),
+    };
+    let (manifest, _) = Manifest::parse(&stored.bytes, Some(&stored.media_type)).map_err(no_package)?;
+    if manifest.artifact_type.as_deref() != Some(oci::PACKAGE) {
+        let kind = manifest.artifact_type.as_deref().unwrap_or("an image").escape_default().to_string();
+        return Err(no_package(format!("it is {kind}")));
+    }
+    let mut layers = manifest.layers.unwrap_or_default().into_iter();
+    let zip = layers.next().ok_or_else(|| no_package("it has no file".to_owned()))?;
+    if zip.media_type != oci::ZIP {
+        return Err(no_package(format!("its file is {}", zip.media_type.escape_default())));
+    }
+    let package = match published {
+        Some(package) => package,
+        None => {
+            let said = |key| annotation(manifest.annotations.as_ref(), key);
+            let version = said(oci::VERSION).and_then(|version| version.parse().ok());
+            let version: Version =
+                version.ok_or_else(|| no_package("it does not say its version".to_owned()))?;
+            if is_another(&wanted.which, &version) {
+                return Err(no_package(format!("it says that it is the version {version}")));
+            }
+            let content = said(oci::CONTENT).and_then(|content| content.parse().ok()).unwrap_or(zip.digest);
+            Package { name: wanted.name.clone(), version, digest: zip.digest, content, size: zip.size }
+        }
+    };
+    Ok(Found { package, manifest: stored.digest, zip, beside: layers.collect() })
+}
+
+/// Whether somebody gave one version the tag of another.
+fn is_another(which: &Which, version: &Version) -> bool {
+    let Which::Named(text) = which else { return false };
+    tag_of(text).is_some_and(|tag| tag.reads_as_version()) && version.as_str() != text
+}
+
+fn tag_of(text: &str) -> Option<Tag> {
+    text.replace('+', "_").parse().ok()
+}
+
+fn annotation<'a>(all: Option<&'a serde_json::Map<String, serde_json::Value>>, key: &str) -> Option<&'a str> {
+    all.and_then(|all| all.get(key)?.as_str())
+}
+
+fn place(from: &Place) -> String {
+    match from {
+        Place::Store(_) => "the store".to_owned(),
+        Place::Registry(registry) => registry.place(),
+    }
+}
+
+fn ask(registry: &Remote, wanted: &Reference) -> Result<StoredManifest, TransferError> {
+    let name = &wanted.name;
+    let asked = match &wanted.which {
+        Which::Latest => tag_of(Tag::LATEST).map(Asked::Tag),
+        Which::Named(text) => tag_of(text).map(Asked::Tag),
+        Which::Digest(digest) => Some(Asked::Digest(*digest)),
+    };
+    if let Some(asked) = asked
+        && let Some(found) = registry.manifest(name, &asked)?
+    {
+        return Ok(found);
+    }
+    let mut tags = registry.tags(name)?;
+    tags.retain(|tag| tag.parse::<Tag>().is_ok() && !tag.starts_with("sha256-"));
+    let known = match tags.split_off(tags.len().saturating_sub(SHOWN)) {
+        some if some.is_empty() => "it has no package of that name".to_owned(),
+        some => {
+            let more = if tags.is_empty() { String::new() } else { format!(" and {} more", tags.len()) };
+            format!("of that name it has {}{more}", some.join(", ").replace('_', "+"))
+        }
+    };
+    Err(TransferError::Unknown { place: registry.place(), wanted: wanted.to_string(), known })
+}
+
+/// The files of what speaks of a package.
+fn about(from: &Place, package: &Package, manifest: &Digest) -> Result<Vec<Vec<Descriptor>>, TransferError> {
+    let mut found = Vec::new();
+    match from {
+        Place::Store(store) => {
+            for referrer in store.referrers(manifest)? {
+                let stored = Store::manifest(store, &referrer.manifest.digest)?;
+                found.extend(stored.map(|it| (it.bytes, it.media_type)));
+            }
+        }
+        Place::Registry(registry) => {
+            for digest in registry.referrers(&package.name, manifest)? {
+                let stored = registry.manifest(&package.name, &Asked::Digest(digest))?;
+                found.extend(stored.map(|it| (it.bytes, it.media_type)));
+            }
+        }
+    }
+    // What can't be read as an image says nothing that could be a file.
+    let parsed = found.iter().filter_map(|(bytes, kind)| Manifest::parse(bytes, Some(kind)).ok());
+    Ok(parsed.filter_map(|(manifest, _)| manifest.layers).collect())
+}

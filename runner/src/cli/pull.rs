@@ -1,0 +1,57 @@
+//! `staith pull`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use staith_model::Exit;
+use staith_packager::registry::transfer::pull;
+use tokio::runtime::Handle;
+
+use super::push::reference;
+use crate::{
+    home::Home,
+    output::{self, OutputMode, Problem},
+    package_place::{OpenPlace, PackagePlace, package_place},
+};
+
+/// Write a package file, from a store or a registry
+///
+/// The file is called NAME-VERSION-DIGEST.zip and is there when all of it is there and verified. A pull from a registry that was
+/// interrupted goes on where it ended. Its path is printed.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The package: NAME@VERSION, NAME@CHANNEL, NAME@sha256:DIGEST, or NAME (its latest version)
+    #[arg(value_name = "NAME@VERSION")]
+    package: String,
+    /// Where from: a directory, s3://BUCKET/PREFIX, az://CONTAINER/PREFIX, or oci://HOST/PATH for a registry. By default
+    /// Staith's own store on this machine
+    #[arg(long, value_name = "LOCATION", value_parser = package_place)]
+    from: Option<PackagePlace>,
+    /// The directory to write to
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    to: PathBuf,
+    /// Also write what comes with the package, such as its SetParameters.xml, and what was said about it, such as its provenance
+    #[arg(long)]
+    all: bool,
+}
+
+impl Arguments {
+    pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        let home = Home::find()?;
+        let runtime = Handle::current();
+        let work = move || -> Result<(), Problem> {
+            let wanted = reference(&self.package)?;
+            let from = match &self.from {
+                Some(from) => from.open(&home, &runtime)?,
+                None => OpenPlace::own(&home)?,
+            };
+            let heard = output::carrying("pulling", mode);
+            let pulled = pull(&from.place, &wanted, &self.to, self.all, &heard);
+            heard("", 0, 0);
+            let pulled = pulled.map_err(|failed| from.explained(failed))?;
+            output::pulled(&pulled, mode).map_err(|lost| Problem::unwritable(&lost))
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|panicked| Problem::bug(panicked.to_string()))??;
+        Ok(Exit::Passed)
+    }
+}

@@ -1,0 +1,197 @@
+//! Where packages go to and come from, as people write it: a directory, a bucket, a registry, or this home.
+
+use std::path::Path;
+
+use staith_builder::images::{NoWay, RegistryWay};
+use staith_model::Exit;
+use staith_packager::{
+    registry::{
+        client::{ClientError, Remote, Settings},
+        names::is_repository_part,
+        shelf::ShelfError,
+        transfer::{Place, TransferError},
+    },
+    store::{Location, Store},
+};
+use tokio::runtime::Handle;
+
+use crate::{home::Home, output::Problem};
+
+/// A place as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PackagePlace {
+    /// A store of ours.
+    Store(Location),
+    /// A registry, and what comes before a package's name in it.
+    Registry { registry: String, prefix: String },
+}
+
+/// A place that is open. Dropping it closes the way there.
+pub(crate) struct OpenPlace {
+    pub(crate) place: Place,
+    way: Option<RegistryWay>,
+}
+
+/// Reads a place. Without a scheme it is a registry if it begins as only a registry can: with a host that has a dot, a port, or is
+/// `localhost`.
+///
+/// # Errors
+/// The text says why it is no place.
+pub(crate) fn package_place(text: &str) -> Result<PackagePlace, String> {
+    let store = |text: &str| Location::parse(text).map(PackagePlace::Store).map_err(|bad| bad.to_string());
+    let place = match text.split_once("://") {
+        Some(("oci" | "docker", place)) => place,
+        Some(("http" | "https", place)) => {
+            return Err(format!("write `oci://{place}` for a registry; whether it has TLS is found out"));
+        }
+        Some(_) => return store(text),
+        None => {
+            let first = text.split('/').next().unwrap_or_default();
+            let is_host = first == "localhost" || first.contains(':') || first.contains('.');
+            if text.starts_with(['/', '.']) || !is_host || Path::new(text).is_dir() {
+                return store(text);
+            }
+            text
+        }
+    };
+    let (registry, prefix) =
+        place.trim_end_matches('/').split_once('/').unwrap_or((place.trim_end_matches('/'), ""));
+    let is_host = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+    if registry.is_empty() || !registry.chars().all(is_host) {
+        return Err(format!(
+            "`{registry}` is not a registry's host and port; write oci://HOST[:PORT][/PATH]"
+        ));
+    }
+    if !prefix.is_empty() && !prefix.split('/').all(is_repository_part) {
+        return Err(format!(
+            "`{prefix}` is no path in a registry: small letters, digits and `.`, `_`, `-` between them"
+        ));
+    }
+    Ok(PackagePlace::Registry { registry: registry.to_owned(), prefix: prefix.to_owned() })
+}
+
+impl PackagePlace {
+    /// Opens the place; blocks.
+    ///
+    /// # Errors
+    /// It can't be opened.
+    pub(crate) fn open(&self, home: &Home, runtime: &Handle) -> Result<OpenPlace, Problem> {
+        let (registry, prefix) = match self {
+            Self::Store(location) => {
+                let store = Store::at(location, runtime)?;
+                return Ok(OpenPlace { place: Place::Store(store), way: None });
+            }
+            Self::Registry { registry, prefix } => (registry.clone(), prefix.clone()),
+        };
+        let entered = runtime.enter();
+        let way = RegistryWay::open(&registry)?;
+        drop(entered);
+        let settings = Settings {
+            registry,
+            prefix,
+            is_plain: way.is_on_loopback(),
+            proxy: way.proxy(),
+            credentials: way.credentials(),
+            notes: Some(home.path().join("pushes")),
+        };
+        let remote = Remote::new(settings, runtime.clone()).map_err(TransferError::from)?;
+        Ok(OpenPlace { place: Place::Registry(remote), way: Some(way) })
+    }
+}
+
+impl OpenPlace {
+    /// The home's own store, which is made if it is not there.
+    ///
+    /// # Errors
+    /// It can't be.
+    pub(crate) fn own(home: &Home) -> Result<Self, Problem> {
+        Ok(Self { place: Place::Store(own_store(home)?), way: None })
+    }
+
+    /// A failure, with what the way there knows of it.
+    pub(crate) fn explained(&self, failed: TransferError) -> Problem {
+        let told = self.way.as_ref().and_then(RegistryWay::last_refusal);
+        let problem = Problem::from(failed);
+        match told {
+            Some(why) => problem.with_why(why),
+            None => problem,
+        }
+    }
+}
+
+/// The home's own store.
+///
+/// # Errors
+/// It can't be opened.
+pub(crate) fn own_store(home: &Home) -> Result<Store, Problem> {
+    home.make().map_err(|refused| {
+        Problem::new(Exit::Environment, format!("{} can't be made", home.path().display()))
+            .with_why(refused.to_string())
+            .with_remedy("set STAITH_HOME to a directory of your own")
+    })?;
+    Ok(Store::open(&home.packages())?)
+}
+
+impl From<NoWay> for Problem {
+    fn from(no: NoWay) -> Self {
+        Self::new(Exit::Environment, no.to_string())
+    }
+}
+
+impl From<TransferError> for Problem {
+    fn from(failed: TransferError) -> Self {
+        let exit = match &failed {
+            TransferError::Store(_) => {
+                let TransferError::Store(failed) = failed else {
+                    return Self::bug("an error became another");
+                };
+                return failed.into();
+            }
+            TransferError::Shelf(
+                ShelfError::Conflict(_) | ShelfError::Invalid(_) | ShelfError::Refused(_),
+            )
+            | TransferError::NoPackage { .. }
+            | TransferError::Title(_)
+            | TransferError::InTheWay(_)
+            | TransferError::Unknown { .. }
+            | TransferError::Client(ClientError::Unsound { .. }) => Exit::Configuration,
+            _ => Exit::Environment,
+        };
+        let text = failed.to_string();
+        match text.split_once("; ") {
+            Some((what, remedy)) => Self::new(exit, what).with_remedy(remedy),
+            None => Self::new(exit, text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registries_are_told_from_directories() {
+        let registry = |registry: &str, prefix: &str| PackagePlace::Registry {
+            registry: registry.to_owned(),
+            prefix: prefix.to_owned(),
+        };
+        for (text, place) in [
+            ("oci://example", registry("example", "")),
+            ("oci://example/", registry("example", "")),
+            ("ghcr.io/team/packages", registry("ghcr.io", "team/packages")),
+            ("localhost/x", registry("localhost", "x")),
+            ("127.0.0.1:5000", registry("127.0.0.1:5000", "")),
+            ("docker://[::1]:5000/a", registry("[::1]:5000", "a")),
+        ] {
+            assert_eq!(package_place(text), Ok(place), "{text}");
+        }
+        for store in ["packages", "./ghcr.io/x", "/srv/packages", "s3://bucket/x", "a/b.c"] {
+            assert!(matches!(package_place(store), Ok(PackagePlace::Store(_))), "{store}");
+        }
+        for bad in
+            ["https://ghcr.io/x", "oci://", "oci://ghcr.io/Team", "oci://a b", "ftp://x", "oci://x@y/z"]
+        {
+            assert!(package_place(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Packages over the protocol of registries: pulled and pushed by Debian's skopeo, and by Staith from a registry of Debian's.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{Shutdown, TcpStream},
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command},
+};
+
+use staith_model::Digest;
+use staith_tests::{
+    registry::Registry,
+    wait,
+    world::{Said, World, repository},
+};
+
+/// A package that genuine Web Deploy wrote.
+fn sample() -> PathBuf {
+    repository().join("packager/tests/samples/contentpath.zip")
+}
+
+fn arguments<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    words.to_vec()
+}
+
+/// `staith registry`, which ends when it is dropped.
+struct Served {
+    process: Child,
+    address: String,
+}
+
+impl Served {
+    fn of(world: &World, more: &[&str]) -> Self {
+        let words = [&arguments(&["registry", "--json", "--listen", "127.0.0.1:0"])[..], more].concat();
+        let mut process = world.start(&words);
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+        Self { process, address: told["listening"].as_str().unwrap().to_owned() }
+    }
+
+    fn place(&self) -> String {
+        format!("oci://{}", self.address)
+    }
+
+    fn docker(&self, rest: &str) -> String {
+        format!("docker://{}/{rest}", self.address)
+    }
+
+    fn begin(&self, head: &str, length: usize) -> TcpStream {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        let head = format!(
+            "{head} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n",
+            self.address
+        );
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    }
+
+    fn ask(&self, head: &str, body: &[u8]) -> String {
+        let mut stream = self.begin(head, body.len());
+        stream.write_all(body).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn skopeo(arguments: &[&str]) -> Said {
+    let skopeo = Command::new("skopeo").args(arguments).output();
+    Said::of(&skopeo.expect("skopeo is needed: apt-get install skopeo"))
+}
+
+fn push_sample(world: &World, version: &str, to: &str) -> Said {
+    world.staith(&["push", sample().to_str().unwrap(), version, "--to", to])
+}
+
+fn own_store(world: &World) -> String {
+    world.home().join("packages").display().to_string()
+}
+
+fn blob(layout: &Path, digest: &Digest) -> PathBuf {
+    layout.join("blobs/sha256").join(digest.hex())
+}
+
+#[test]
+fn skopeo_pulls_what_staith_has_and_pushes_what_staith_takes() {
+    let world = World::new();
+    push_sample(&world, "shop@1.0.0+b.1", &own_store(&world)).exits(0);
+    let package = Digest::of(&fs::read(sample()).unwrap());
+    let layout = world.scratch().join("layout");
+    let tagged = format!("oci:{}:1.0.0_b.1", layout.display());
+    {
+        let served = Served::of(&world, &[]);
+        let from = served.docker("shop:1.0.0_b.1");
+        skopeo(&["copy", "--src-tls-verify=false", &from, &tagged]).exits(0);
+        assert_eq!(fs::read(blob(&layout, &package)).unwrap(), fs::read(sample()).unwrap());
+        skopeo(&["list-tags", "--tls-verify=false", &served.docker("shop")]).exits(0).says("latest");
+        // Nobody may push here.
+        skopeo(&["copy", "--dest-tls-verify=false", &tagged, &served.docker("shop:2.0")])
+            .exits(1)
+            .says("denied");
+    }
+    let other = World::new();
+    let served = Served::of(&other, &["--writable"]);
+    for tag in ["shop:1.0.0_b.1", "shop:stable"] {
+        skopeo(&["copy", "--dest-tls-verify=false", &tagged, &served.docker(tag)]).exits(0);
+    }
+    let to = other.scratch().join("pulled");
+    let pulled = other.staith(&["pull", "shop@stable", "--to", to.to_str().unwrap()]).exits(0);
+    assert_eq!(fs::read(pulled.out.trim()).unwrap(), fs::read(sample()).unwrap());
+    // And back out of there.
+    let back = world.scratch().join("back");
+    let to = format!("oci:{}:x", back.display());
+    skopeo(&["copy", "--src-tls-verify=false", &served.docker("shop:stable"), &to]).exits(0);
+    assert_eq!(fs::read(blob(&back, &package)).unwrap(), fs::read(sample()).unwrap());
+}
+
+#[test]
+fn packages_go_through_a_registry_of_others() {
+    let world = World::new();
+    let registry = Registry::open();
+    let place = format!("oci://{}", registry.name("team/packages"));
+    push_sample(&world, "shop@1.4.0", &place).exits(0).says("sent");
+    push_sample(&world, "shop@1.4.0", &place).exits(0).says("all of it was there");
+    let to = world.scratch().join("pulled");
+    let to = to.to_str().unwrap();
+    let pulled = world.staith(&["pull", "shop@1.4.0", "--from", &place, "--to", to]).exits(0);
+    assert_eq!(fs::read(pulled.out.trim()).unwrap(), fs::read(sample()).unwrap());
+    assert!(pulled.out.contains("shop-1.4.0-"), "{}", pulled.out);
+    world.staith(&["pull", "shop@9", "--from", &place, "--to", to]).exits(20).says("1.4.0");
+    // Also where the registry itself would let a version change.
+    let other = repository().join("packager/tests/samples/sdk.zip");
+    let refused = world.staith(&["push", other.to_str().unwrap(), "shop@1.4.0", "--to", &place]);
+    refused.exits(20).says("a version never changes its meaning");
+    // What an interrupted pull has left is not fetched again, and is held against the digest all the same.
+    let digest = Digest::of(&fs::read(sample()).unwrap());
+    let name = format!("shop-1.4.0-{}.zip", digest.short());
+    let partial = Path::new(to).join(format!(".{name}.{}.partial", digest.short()));
+    for (left, resumed) in [(fs::read(sample()).unwrap()[..1000].to_vec(), 1000), (vec![7; 1000], 0)] {
+        fs::remove_file(Path::new(to).join(&name)).unwrap();
+        fs::write(&partial, left).unwrap();
+        let again = world.staith(&["pull", "shop@1.4.0", "--from", &place, "--to", to, "--json"]).exits(0);
+        let told: serde_json::Value = serde_json::from_str(&again.out).unwrap();
+        assert_eq!(told["resumed"], resumed, "{told}");
+        assert_eq!(fs::read(Path::new(to).join(&name)).unwrap(), fs::read(sample()).unwrap());
+    }
+}
+
+#[test]
+fn an_upload_goes_on_after_a_broken_connection_and_a_restart() {
+    let world = World::new();
+    let bytes = fs::read(sample()).unwrap();
+    let served = Served::of(&world, &["--writable"]);
+    let begun = served.ask("POST /v2/shop/blobs/uploads/", &[]);
+    let place = begun.lines().find_map(|line| line.strip_prefix("location: ")).expect(&begun).to_owned();
+    let mut stream = served.begin(&format!("PATCH {place}"), bytes.len());
+    stream.write_all(&bytes[..3000]).unwrap();
+    stream.shutdown(Shutdown::Both).unwrap();
+    let here = |served: &Served| {
+        let told = served.ask(&format!("GET {place}"), &[]);
+        told.lines().find_map(|line| line.strip_prefix("range: 0-")?.parse::<usize>().ok())
+    };
+    let kept = wait::until("what came is kept", || here(&served).filter(|last| *last == 2999)) + 1;
+    drop(served);
+    let served = Served::of(&world, &["--writable"]);
+    assert_eq!(here(&served), Some(kept - 1));
+    let rest = served.ask(&format!("PATCH {place}"), &bytes[kept..]);
+    assert!(rest.starts_with("HTTP/1.1 202"), "{rest}");
+    let digest = Digest::of(&bytes);
+    let made = served.ask(&format!("PUT {place}?digest={digest}"), &[]);
+    assert!(made.starts_with("HTTP/1.1 201"), "{made}");
+    // The blob is there, so the push has only the rest to send.
+    push_sample(&world, "shop@1.0", &served.place()).exits(0).says("was there");
+}
+
+#[test]
+fn a_flipped_bit_is_refused_and_not_served() {
+    let world = World::new();
+    push_sample(&world, "shop@1.0", &own_store(&world)).exits(0);
+    let digest = Digest::of(&fs::read(sample()).unwrap());
+    let path = blob(&world.home().join("packages"), &digest);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[100] ^= 1;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(&path, bytes).unwrap();
+    let served = Served::of(&world, &[]);
+    let to = format!("dir:{}", world.scratch().join("out").display());
+    skopeo(&["copy", "--src-tls-verify=false", &served.docker("shop:1.0"), &to]).exits(1).says("500");
+    let to = world.scratch().join("pulled");
+    for from in [served.place(), own_store(&world)] {
+        let pull = world.staith(&["pull", "shop@1.0", "--from", &from, "--to", to.to_str().unwrap()]);
+        pull.exits(30).says("damaged");
+    }
+    assert!(
+        !fs::read_dir(&to).unwrap().any(|entry| !entry
+            .unwrap()
+            .file_name()
+            .to_string_lossy()
+            .starts_with('.'))
+    );
+}
