@@ -5,6 +5,7 @@ mod doctor;
 mod gc;
 mod init;
 mod logs;
+mod offered;
 mod place;
 mod plan;
 #[cfg(test)]
@@ -72,6 +73,9 @@ const LAST_REMOVALS: Duration = Duration::from_millis(300);
 
 /// Reads the command line, does what it says, and tells how it went.
 pub(crate) fn main() -> ExitCode {
+    if offered::answer() {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(told) => {

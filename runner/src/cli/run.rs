@@ -33,7 +33,7 @@ use staith_releaser::{
 
 use self::resume::Before;
 use super::{
-    steps,
+    offered, steps,
     subject::{Found, Subject},
 };
 use crate::{
@@ -57,14 +57,14 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     subject: Subject,
     /// Release the package to this environment
-    #[arg(long, value_name = "ENVIRONMENT")]
+    #[arg(long, value_name = "ENVIRONMENT", add = offered::environments())]
     release: Option<String>,
     /// Steps that may run at once; as many as there are processors if not given
     #[arg(long, short, value_name = "NUMBER", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
     /// Run only this step (all variants of a matrix) and what it needs, and make no package; may be given more than once
-    #[arg(long = "step", value_name = "STEP", conflicts_with = "release")]
-    steps: Vec<Name>,
+    #[arg(long = "step", value_name = "STEP", conflicts_with = "release", add = offered::steps())]
+    steps: Vec<String>,
     /// After a failure, still run what does not need the failed step
     #[arg(long)]
     keep_going: bool,
@@ -72,7 +72,7 @@ pub(crate) struct Arguments {
     ///
     /// It is the source, trigger and parameters of that run, whatever has changed since. Steps that passed in it are not run
     /// again, also where a run would run them each time; all others are. Goes on with its engine, if none is named.
-    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = OF_A_NEW_RUN)]
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = OF_A_NEW_RUN, add = offered::runs())]
     resume: Option<String>,
 }
 
@@ -156,7 +156,8 @@ impl Arguments {
         let Found { workshop, source, pipeline, occasion, place, as_it_is } =
             self.subject.find(home, stop, mode).await?;
         let plan = workshop.plan(&pipeline, &source, &occasion)?;
-        let meant = steps::meant(&pipeline, &plan, &self.steps)?;
+        let named = steps::names(&pipeline, &plan, &self.steps)?;
+        let meant = steps::meant(&pipeline, &plan, &named)?;
         let plan = part_of(plan, &meant)?;
         let engine = self.subject.engine().unwrap_or_default();
         Ok(Ready { workshop, source, pipeline, plan, place, as_it_is, engine, before: None })
