@@ -13,9 +13,10 @@ use std::{
 use clap::Args;
 use staith_builder::{
     engine::Image,
-    execute::{self, EventLog, Manner, Stop, Workbench},
+    execute::{self, EventLog, Manner, Passing, Stop, Workbench},
+    outlook::Standing,
     pipeline::Pipeline,
-    source::Resolved,
+    source::{Progress, Resolved},
 };
 use staith_model::{
     Blame, EventKind, Exit, Name, NotPassed, Passed, Plan, RunId, RunOutcome, StepOutcome, TestReport,
@@ -120,7 +121,7 @@ impl Arguments {
         let images = images(&workshop, &plan, &stop, mode).await?;
         let digests = images.iter().map(|(name, image)| (name.clone(), image.digest));
         let recipe = Recipe::new(&place, as_it_is, engine, digests);
-        let workshop = Arc::new(workshop);
+        let (workshop, source) = (Arc::new(workshop), Arc::new(source));
         let passed = match before {
             None => BTreeMap::new(),
             Some(Before { state, recipe }) => {
@@ -130,6 +131,7 @@ impl Arguments {
                 taken.passed
             }
         };
+        large_files(&workshop, &plan, &source, &passed, (&stop, mode)).await?;
         let workshop = Arc::into_inner(workshop).ok_or_else(|| Problem::bug("a check has not ended"))?;
         let run = Run {
             id: RunId::new(
@@ -141,7 +143,7 @@ impl Arguments {
             bench: workshop.bench(images, secrets, self.jobs, passed),
             home,
             plan: Arc::new(plan),
-            source: Arc::new(source),
+            source,
             recipe,
             manner: Manner { keep_going: self.keep_going },
             stop,
@@ -194,6 +196,39 @@ pub(super) async fn images(
     };
     workshop.notices().iter().for_each(|notice| output::notice(notice, mode));
     Ok(images)
+}
+
+/// Fetches what git-lfs keeps of the files that steps will see, where people can see it come. What can't be had is left to the
+/// step that needs it: it may turn out to be known, or not to run.
+async fn large_files(
+    workshop: &Arc<Workshop>,
+    plan: &Plan,
+    source: &Arc<Resolved>,
+    passed: &BTreeMap<Name, Passing>,
+    (stop, mode): (&Stop, OutputMode),
+) -> Result<(), Problem> {
+    if !source.has_large_files() {
+        return Ok(());
+    }
+    let prospect = workshop.prospect(plan).await;
+    let is_known = |step: &Name| {
+        passed.contains_key(step)
+            || prospect.of(step).is_some_and(|one| matches!(one.standing, Standing::Known(_)))
+    };
+    let to_run = plan.steps.iter().filter(|step| !is_known(&step.name));
+    let seen: Vec<Vec<String>> = to_run.map(|step| step.inputs.clone()).collect();
+    let (workshop, source) = (Arc::clone(workshop), Arc::clone(source));
+    let mut progress = output::fetching("large files", mode);
+    let fetching = tokio::task::spawn_blocking(move || {
+        for inputs in seen {
+            let _ = workshop.gather(&source, &inputs, &mut |so_far| progress(&so_far));
+        }
+        progress(&Progress::default());
+    });
+    tokio::select! {
+        fetched = fetching => fetched.map_err(|panicked| Problem::bug(panicked.to_string())),
+        () = stop.cancel.cancelled() => Err(Problem::new(Exit::Interrupted, "interrupted before anything was run")),
+    }
 }
 
 struct Run {
