@@ -28,6 +28,11 @@ pub fn rows() -> Vec<Row> {
             &[race::HELD],
             "",
         )
+        .differs(
+            containers,
+            &[race::BY_RUNTIME],
+            "the mounts are made by the engine's runtime; only root can exchange what the engine keeps, no step and no image can",
+        )
         .instead(Machine, "raced()"),
     ]
 }
