@@ -30,6 +30,17 @@ const RESERVE_SHARE: u64 = 50;
 /// Of the reserve, what a step has to have written to be held responsible when it is reached.
 const CULPRIT_SHARE: u64 = 16;
 
+/// What an entry of a file system in memory takes of it, beside its content: the size of such a file system counts only that.
+const ENTRY_IN_MEMORY: u64 = 1 << 10;
+/// However little a step may write, there is room for what sandboxes and programs need to begin.
+const FEWEST_ENTRIES: u64 = 1 << 10;
+const MOST_ENTRIES: u64 = 1 << 20;
+
+/// How many entries a file system in memory may have that may take so many bytes: their sum takes no more than these.
+pub(crate) fn entries_in_memory(bytes: u64) -> u64 {
+    (bytes / ENTRY_IN_MEMORY).clamp(FEWEST_ENTRIES, MOST_ENTRIES)
+}
+
 /// Why a step is ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Excess {

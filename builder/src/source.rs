@@ -123,6 +123,13 @@ pub struct Resolved {
     contents: Contents,
 }
 
+impl Resolved {
+    /// Whether git-lfs keeps any of its files.
+    pub fn has_large_files(&self) -> bool {
+        !self.contents.held.is_empty()
+    }
+}
+
 /// Sources in a store. Any number of processes may use one store at once, and each may be killed at any time. All calls
 /// block; from asynchronous code use `spawn_blocking`.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use staith_builder::engine::Engine;
 use staith_model::Network;
 use support::{
     attacks::{
-        batch,
+        apart, batch,
         canaries::Canaries,
         numbers, rooms,
         row::{Column, Docker, Host, Image, Kind, NOT_RUN, Podman, Row, Stage, Tried},
@@ -35,13 +35,25 @@ use support::{
 /// Where the same test, run again as an ordinary user, leaves what came out.
 const RESULTS: &str = "STAITH_TEST_ATTACKS_RESULTS";
 
+/// Numbers of rows, with commas between them, if not all are to be tried.
+const ONLY: &str = "STAITH_TEST_ATTACKS_ROWS";
+
+fn wanted() -> Vec<Row> {
+    let only = env::var(ONLY).unwrap_or_default();
+    let only: Vec<u8> = only.split_terminator(',').map(|number| number.trim().parse().unwrap()).collect();
+    table().into_iter().filter(|row| only.is_empty() || only.contains(&row.number)).collect()
+}
+
 fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_attack_gets_anywhere() {
-    let rows = table();
+    if apart::run_again("no_attack_gets_anywhere") {
+        return;
+    }
+    let rows = wanted();
     let mut canaries = Canaries::new();
     let told = env::var_os(RESULTS).map(PathBuf::from);
     let outside = told.is_none().then(|| rooms::outside(&rows, &canaries));
@@ -90,7 +102,14 @@ fn as_an_ordinary_user(docker: &Path) -> Vec<(Column, Results)> {
     let place = tempfile::tempdir().unwrap();
     fs::set_permissions(place.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     let at = place.path().join("results");
-    let variables = [(LENT, docker.as_os_str()), (RESULTS, at.as_os_str())];
+    let apart = env::var_os(apart::APART).unwrap();
+    let only = env::var_os(ONLY).unwrap_or_default();
+    let variables = [
+        (LENT, docker.as_os_str()),
+        (RESULTS, at.as_os_str()),
+        (apart::APART, apart.as_os_str()),
+        (ONLY, only.as_os_str()),
+    ];
     ordinary_user::run_again_with("the_table_is_whole", &variables);
     let named: BTreeMap<String, Results> = serde_json::from_slice(&fs::read(at).unwrap()).unwrap();
     let column =

@@ -10,6 +10,7 @@ mod init;
 mod inspect;
 mod key;
 mod logs;
+mod offered;
 mod pack;
 mod package;
 mod packages;
@@ -108,6 +109,9 @@ const LAST_REMOVALS: Duration = Duration::from_millis(300);
 
 /// Reads the command line, does what it says, and tells how it went.
 pub(crate) fn main() -> ExitCode {
+    if offered::answer() {
+        return ExitCode::SUCCESS;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(told) => {

@@ -238,6 +238,16 @@ impl Workshop {
         self.sources.checkout(source, inputs)
     }
 
+    /// Fetches the large files that a step sees, where they are not here.
+    pub(crate) fn gather(
+        &self,
+        source: &Resolved,
+        inputs: &[String],
+        progress: &mut (dyn FnMut(Progress) + Send),
+    ) -> Result<(), SourceError> {
+        self.sources.gather(source, inputs, progress)
+    }
+
     /// What a step left when it failed the last time, if that is kept.
     pub(crate) fn left(&self, project: &Name, step: &Name) -> Option<Left> {
         self.layers.left(project, step)

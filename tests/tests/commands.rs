@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use serde_json::Value;
-use staith_tests::world::World;
+use staith_tests::world::{World, staith_binary};
 
 const SHOP: &str = r#"
 name = "shop"
@@ -194,21 +194,77 @@ fn the_doctor_says_what_works_and_what_does_not() {
     world.staith(&["doctor", "--json"]).exits(30).says("\"works\":false");
 }
 
+/// What bash offers when a person types these words and the tab key in the project, and whether anything is said beside.
+fn offered(world: &World, words: &[&str]) -> Vec<String> {
+    let script = world.scratch().join("staith.bash");
+    if !script.exists() {
+        fs::write(&script, world.staith(&["completions", "bash"]).exits(0).out).unwrap();
+    }
+    let (line, place) = (words.join(" "), words.len() - 1);
+    let asked = format!(
+        ". {}; COMP_WORDS=({line} {}); COMP_CWORD={place}; COMP_TYPE=9; _clap_complete_staith staith '{}' x; \
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        script.display(),
+        if words[place].is_empty() { "''" } else { "" },
+        words[place]
+    );
+    let directory = staith_binary();
+    let path = format!("{}:/usr/bin:/bin", directory.parent().unwrap().display());
+    let bash = std::process::Command::new("bash")
+        .args(["--norc", "-c", &asked])
+        .env_clear()
+        .envs([("PATH", path.as_str()), ("STAITH_HOME", world.home().to_str().unwrap())])
+        .current_dir(world.project())
+        .output()
+        .unwrap();
+    assert!(bash.status.success() && bash.stderr.is_empty(), "{bash:?}");
+    String::from_utf8(bash.stdout)
+        .unwrap()
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
 #[test]
 fn shells_learn_the_commands() {
     let world = World::new();
-    for shell in ["bash", "zsh", "fish"] {
-        let said = world.staith(&["completions", shell]).exits(0);
-        said.says("rollback").says("dry-run").says("pull-request");
+    for (shell, word) in [("bash", "complete "), ("zsh", "compdef "), ("fish", "complete ")] {
+        world.staith(&["completions", shell]).exits(0).says(word).says("STAITH_COMPLETE");
     }
     world.staith(&["completions", "tcsh"]).exits(64).says("fish");
-    let script = world.scratch().join("staith.bash");
-    fs::write(&script, world.staith(&["completions", "bash"]).out).unwrap();
-    // What bash does when a person types `staith pl` and the tab key.
-    let typed = "COMP_WORDS=(staith pl); COMP_CWORD=1; _staith staith pl staith; echo \"${COMPREPLY[@]}\"";
-    let asked = format!(". {}; {typed}", script.display());
-    let bash = std::process::Command::new("bash").args(["--norc", "-c", &asked]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&bash.stdout).trim(), "plan", "{bash:?}");
+    assert_eq!(offered(&world, &["staith", "pl"]), ["plan"]);
+    assert_eq!(offered(&world, &["staith", "gc", "--dr"]), ["--dry-run"]);
+    assert_eq!(offered(&world, &["staith", "run", "--event", "pul"]), ["pull-request"]);
+    // Without a pipeline or a run there is nothing to offer, and nothing is said.
+    for words in [["run", "--step", ""], ["run", "--release", ""], ["run", "--resume", ""]] {
+        let offered = offered(&world, &[&["staith"], words.as_slice()].concat());
+        assert!(offered.iter().all(|one| one.starts_with('-')), "{offered:?}");
+    }
+    assert_eq!(offered(&world, &["staith", "no-such-command", "x"]), [] as [&str; 0]);
+}
+
+#[test]
+fn shells_know_the_steps_environments_and_runs() {
+    let world = World::new();
+    let steps =
+        "[steps.build]\nrun = \"true\"\n[steps.test]\nrun = \"exit 1\"\nmatrix = { size = [\"s\", \"l\"] }\n";
+    world.write("runner.toml", &format!("name = \"shop\"\nversion = \"1\"\n{steps}"));
+    world.commit("first");
+    assert_eq!(offered(&world, &["staith", "run", "--step", "te"]), ["test", "test-s", "test-l"]);
+    for command in ["why", "shell"] {
+        assert_eq!(offered(&world, &["staith", command, "b"]), ["build"], "{command}");
+    }
+    world.staith(&["run"]).exits(10);
+    let run = fs::read_dir(world.home().join("runs")).unwrap().next().unwrap().unwrap().file_name();
+    let run = run.to_str().unwrap();
+    assert_eq!(offered(&world, &["staith", "logs", &run[..2]]), [run]);
+    assert_eq!(offered(&world, &["staith", "run", "--resume", &run[..2]]), [run]);
+    assert_eq!(offered(&world, &["staith", "logs", run, "bu"]), ["build"]);
+    // A file that is just being written still has names.
+    world.edit("runner.toml", |text| format!("{text}[environments.local]\nunknown = 3\n"));
+    assert_eq!(offered(&world, &["staith", "run", "--release", "lo"]), ["local"]);
+    assert_eq!(offered(&world, &["staith", "why", "b"]), ["build"]);
 }
 
 #[test]
@@ -224,4 +280,8 @@ fn a_step_with_a_matrix_is_named_with_all_of_its_variants() {
     assert!(!run.out.contains("other") && run.out.contains("m-s") && run.out.contains("m-l"), "{}", run.out);
     world.staith(&["run", "--step", "othre"]).exits(64).says("did you mean `other`?");
     world.staith(&["why", "othre"]).exits(64).says("did you mean `other`?");
+    world.staith(&["run", "--step", "Other"]).exits(64).says("did you mean `other`?");
+    world.staith(&["why", "OTHER"]).exits(64).says("did you mean `other`?").says("lower-case");
+    world.staith(&["why", "M"]).exits(64).says("did you mean `m`?");
+    world.staith(&["why", "no name"]).exits(64).says("there is no step `no name`");
 }

@@ -2,13 +2,14 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
     process::{Child, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use staith_model::{Event, EventKind};
-use staith_tests::world::World;
+use staith_tests::{app::bell, world::World};
 
 /// `note` runs each time that a run comes to it, so the cache never answers for it. `test` passes where `good` is.
 const PIPELINE: &str = r#"
@@ -162,4 +163,34 @@ fn a_run_that_was_interrupted_or_killed_goes_on() {
         assert_eq!(again.wait().unwrap().code(), Some(130));
         assert!(!started(&text).iter().any(|step| step == "note" || step == "build"), "{text}");
     }
+}
+
+fn served(world: &World) -> String {
+    let mut stream = TcpStream::connect(world.listen).unwrap();
+    write!(stream, "GET / HTTP/1.1\r\nhost: bell\r\nconnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn a_run_that_failed_after_its_build_is_released_when_it_goes_on() {
+    let world = bell("ding");
+    // What is checked is outside of the source, so that the same source fails first and passes then.
+    let check = "[steps.check]\nneeds = [\"build\"]\nsecrets = [\"STATE\"]\nrun = 'test \"$STATE\" = all-is-well'\n\n";
+    world.edit("runner.toml", |text| text.replace("[package]", &format!("{check}[package]")));
+    world.commit("with a check");
+    let world = world.with_env("STAITH_SECRET_STATE", "out-of-order");
+    let first = world.staith(&["run", "--release", "local", "--json"]).exits(10);
+    assert_eq!(started(&first.out), ["build", "check"]);
+    assert!(TcpStream::connect(world.listen).is_err(), "something was released");
+    // The directory has gone on meanwhile; what is released is what was built then.
+    world.write("word.txt", "dong");
+    let world = world.with_env("STAITH_SECRET_STATE", "all-is-well");
+    let resumed = world.staith(&["run", "--resume", "--release", "local", "--json"]).exits(0);
+    assert_eq!(started(&resumed.out), ["check"]);
+    assert_eq!(served(&world), "ding");
+    let nothing = world.staith(&["run", "--resume", "--release", "local"]).exits(64);
+    nothing.says("passed; there is nothing to go on with");
+    assert_eq!(served(&world), "ding");
 }

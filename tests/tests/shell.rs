@@ -221,4 +221,12 @@ run = "true"
     assert!(
         !world.home().join("runs").exists() || fs::read_dir(world.home().join("runs")).unwrap().count() == 0
     );
+    // Once one of them has failed, that one is meant; and once both have, it is not clear again.
+    world.staith(&["run", "--step", &one]).exits(10);
+    let said = world.staith(&["shell", "test", "--", "true"]).exits(0);
+    said.says(&format!("the shell is in `{one}`"));
+    world.staith(&["shell", "test", "--last", "--", "true"]).exits(0).says(&format!("`{one}`"));
+    world.staith(&["shell", "Test", "--", "true"]).exits(64).says("did you mean `test`?");
+    world.staith(&["run", "--keep-going", "--step", "test"]).exits(10);
+    world.staith(&["shell", "test", "--", "true"]).exits(64).says("stands for several");
 }

@@ -16,6 +16,7 @@ use super::{
     limits::ContainerLimits,
 };
 use crate::{
+    disk::entries_in_memory,
     engine::{Bind, StepSpec, WORKSPACE},
     sandbox::shared::{
         CONTROL, FOLDER, HOME, Internet, MASKED, Owner, READ_ONLY, TIDY, plan, shared_memory_limits,
@@ -204,7 +205,10 @@ fn scratch(daemon: &Daemon, bytes: u64) -> HashMap<String, String> {
     let (user, group) = daemon.user;
     let options = |mode: &str| match daemon.dialect {
         Dialect::Docker => {
-            format!("rw,nosuid,nodev,exec,size={bytes},nr_inodes=1m,mode={mode},uid={user},gid={group}")
+            let entries = entries_in_memory(bytes);
+            format!(
+                "rw,nosuid,nodev,exec,size={bytes},nr_inodes={entries},mode={mode},uid={user},gid={group}"
+            )
         }
         // Podman takes no owner here, and fills such directories from the image unless told not to.
         Dialect::Podman => format!("rw,nosuid,nodev,exec,size={bytes},mode=1777,notmpcopyup"),

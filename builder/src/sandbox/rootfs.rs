@@ -27,7 +27,10 @@ use super::{
     protocol::{Doing, Request, SetupError, Stage},
     staging,
 };
-use crate::engine::{WORKSPACE, hosts};
+use crate::{
+    disk::entries_in_memory,
+    engine::{WORKSPACE, hosts},
+};
 
 /// Directories for what a step writes outside its workspace, with their modes.
 const SCRATCH: [(&str, u32); 5] =
@@ -105,8 +108,8 @@ fn system_directories(root: &Path) -> io::Result<()> {
 }
 
 fn scratch(root: &Path, bytes: u64) -> io::Result<()> {
-    let size = bytes.to_string();
-    let limits = [("size", size.as_str()), ("nr_inodes", "1m"), ("mode", "0755")];
+    let (size, entries) = (bytes.to_string(), entries_in_memory(bytes).to_string());
+    let limits = [("size", size.as_str()), ("nr_inodes", entries.as_str()), ("mode", "0755")];
     let shared = Detached::new_of("tmpfs", &limits, Attributes::WRITABLE)?;
     // Mounted where the workspace comes later: it is out of sight once that covers it.
     let hidden = root.join(&WORKSPACE[1..]);

@@ -2,13 +2,14 @@
 
 use std::io;
 
-use clap::{Args, CommandFactory as _, ValueEnum};
-use clap_complete::{Generator, Shell};
+use clap::{Args, ValueEnum};
+use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
 use staith_model::Exit;
 
+use super::offered;
 use crate::output::{self, OutputMode, Problem};
 
-/// Print what makes a shell complete Staith's commands
+/// Print what makes a shell complete Staith's commands, and names of steps, environments and runs
 ///
 /// For example, `staith completions bash > ~/.local/share/bash-completion/completions/staith`,
 /// `staith completions zsh > "${fpath[1]}/_staith"`, or
@@ -32,10 +33,10 @@ enum Known {
 
 impl Arguments {
     pub(crate) async fn obey(self, _mode: OutputMode) -> Result<Exit, Problem> {
-        let shell = match self.shell {
-            Known::Bash => Shell::Bash,
-            Known::Zsh => Shell::Zsh,
-            Known::Fish => Shell::Fish,
+        let shell: &dyn EnvCompleter = match self.shell {
+            Known::Bash => &Bash,
+            Known::Zsh => &Zsh,
+            Known::Fish => &Fish,
         };
         output::script(&script(shell).map_err(|error| Problem::bug(error.to_string()))?)
             .map_err(|lost| Problem::unwritable(&lost))?;
@@ -43,11 +44,9 @@ impl Arguments {
     }
 }
 
-fn script(shell: Shell) -> io::Result<String> {
-    let mut command = super::Cli::command();
-    command.set_bin_name("staith");
-    command.build();
+/// It asks `staith` itself each time that the key is pressed, so that it knows the steps of the project in which that happens.
+fn script(shell: &dyn EnvCompleter) -> io::Result<String> {
     let mut bytes = Vec::new();
-    shell.try_generate(&command, &mut bytes)?;
+    shell.write_registration(offered::ASKED, "staith", "staith", "staith", &mut bytes)?;
     String::from_utf8(bytes).map_err(io::Error::other)
 }

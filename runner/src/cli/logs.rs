@@ -15,6 +15,7 @@ use staith_builder::step_log::{self, LogReader, LoggedStream};
 use staith_model::{Exit, Name, StepOutcome};
 
 use self::merge::Merge;
+use super::offered;
 use crate::{
     home::Home,
     output::{self, LogView, OutputMode, Problem, RunHeading},
@@ -34,8 +35,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The run, by its id or the beginning of it; the newest if not given
+    #[arg(add = offered::runs())]
     run: Option<String>,
     /// The step, by its name or the beginning of it; all of them if not given
+    #[arg(add = offered::steps())]
     step: Option<String>,
     /// Only steps that did not succeed
     #[arg(long)]

@@ -6,6 +6,7 @@ use clap::Args;
 use staith_model::{Exit, Name};
 use toml::de::DeTable;
 
+use super::offered;
 use crate::{home::Home, output::Problem, workshop::PIPELINE_FILE};
 
 /// The releaser writes it with the first deployment. A directory without it is what a run left that never came so far.
@@ -15,9 +16,10 @@ const SOMETHING_WAS_RELEASED: &str = "environment.json";
 #[derive(Debug, Args)]
 pub(super) struct Place {
     /// The project; if not given, that of the current directory, or the only one that was ever released here
+    #[arg(add = offered::projects())]
     pub(super) project: Option<Name>,
     /// The environment, where the project has several
-    #[arg(long, short, value_name = "NAME")]
+    #[arg(long, short, value_name = "NAME", add = offered::released())]
     pub(super) environment: Option<Name>,
 }
 

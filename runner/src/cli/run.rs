@@ -13,9 +13,10 @@ use std::{
 use clap::Args;
 use staith_builder::{
     engine::Image,
-    execute::{self, EventLog, Manner, Stop, Workbench},
+    execute::{self, EventLog, Manner, Passing, Stop, Workbench},
+    outlook::Standing,
     pipeline::Pipeline,
-    source::Resolved,
+    source::{Progress, Resolved},
 };
 use staith_model::{
     Blame, EventKind, Exit, Name, NotPassed, PackagePlan, Passed, Plan, RunId, RunOutcome, StepOutcome,
@@ -29,7 +30,7 @@ use staith_releaser::{
 
 use self::resume::Before;
 use super::{
-    steps,
+    offered, steps,
     subject::{Found, Subject},
 };
 use crate::{
@@ -53,14 +54,14 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     subject: Subject,
     /// Release the package to this environment
-    #[arg(long, value_name = "ENVIRONMENT")]
+    #[arg(long, value_name = "ENVIRONMENT", add = offered::environments())]
     release: Option<String>,
     /// Steps that may run at once; as many as there are processors if not given
     #[arg(long, short, value_name = "NUMBER", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
     /// Run only this step (all variants of a matrix) and what it needs, and make no package; may be given more than once
-    #[arg(long = "step", value_name = "STEP", conflicts_with = "release")]
-    steps: Vec<Name>,
+    #[arg(long = "step", value_name = "STEP", conflicts_with = "release", add = offered::steps())]
+    steps: Vec<String>,
     /// After a failure, still run what does not need the failed step
     #[arg(long)]
     keep_going: bool,
@@ -68,7 +69,7 @@ pub(crate) struct Arguments {
     ///
     /// It is the source, trigger and parameters of that run, whatever has changed since. Steps that passed in it are not run
     /// again, also where a run would run them each time; all others are. Goes on with its engine, if none is named.
-    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = OF_A_NEW_RUN)]
+    #[arg(long, value_name = "RUN", num_args = 0..=1, default_missing_value = "", conflicts_with_all = OF_A_NEW_RUN, add = offered::runs())]
     resume: Option<String>,
 }
 
@@ -122,7 +123,7 @@ impl Arguments {
         let images = images(&workshop, &plan, &stop, mode).await?;
         let digests = images.iter().map(|(name, image)| (name.clone(), image.digest));
         let recipe = Recipe::new(&place, as_it_is, engine, digests);
-        let workshop = Arc::new(workshop);
+        let (workshop, source) = (Arc::new(workshop), Arc::new(source));
         let passed = match before {
             None => BTreeMap::new(),
             Some(Before { state, recipe }) => {
@@ -132,6 +133,7 @@ impl Arguments {
                 taken.passed
             }
         };
+        large_files(&workshop, &plan, &source, &passed, (&stop, mode)).await?;
         let workshop = Arc::into_inner(workshop).ok_or_else(|| Problem::bug("a check has not ended"))?;
         let run = Run {
             id: RunId::new(
@@ -143,7 +145,7 @@ impl Arguments {
             bench: workshop.bench(images, secrets, self.jobs, passed),
             home,
             plan: Arc::new(plan),
-            source: Arc::new(source),
+            source,
             recipe,
             manner: Manner { keep_going: self.keep_going },
             stop,
@@ -159,7 +161,8 @@ impl Arguments {
         let Found { workshop, source, pipeline, occasion, place, as_it_is } =
             self.subject.find(home, stop, mode).await?;
         let plan = workshop.plan(&pipeline, &source, &occasion)?;
-        let meant = steps::meant(&pipeline, &plan, &self.steps)?;
+        let named = steps::names(&pipeline, &plan, &self.steps)?;
+        let meant = steps::meant(&pipeline, &plan, &named)?;
         let plan = part_of(plan, &meant)?;
         let engine = self.subject.engine().unwrap_or_default();
         Ok(Ready { workshop, source, pipeline, plan, place, as_it_is, engine, before: None })
@@ -209,6 +212,39 @@ pub(super) async fn images(
 struct Destination {
     local: Local,
     package: Name,
+}
+
+/// Fetches what git-lfs keeps of the files that steps will see, where people can see it come. What can't be had is left to the
+/// step that needs it: it may turn out to be known, or not to run.
+async fn large_files(
+    workshop: &Arc<Workshop>,
+    plan: &Plan,
+    source: &Arc<Resolved>,
+    passed: &BTreeMap<Name, Passing>,
+    (stop, mode): (&Stop, OutputMode),
+) -> Result<(), Problem> {
+    if !source.has_large_files() {
+        return Ok(());
+    }
+    let prospect = workshop.prospect(plan).await;
+    let is_known = |step: &Name| {
+        passed.contains_key(step)
+            || prospect.of(step).is_some_and(|one| matches!(one.standing, Standing::Known(_)))
+    };
+    let to_run = plan.steps.iter().filter(|step| !is_known(&step.name));
+    let seen: Vec<Vec<String>> = to_run.map(|step| step.inputs.clone()).collect();
+    let (workshop, source) = (Arc::clone(workshop), Arc::clone(source));
+    let mut progress = output::fetching("large files", mode);
+    let fetching = tokio::task::spawn_blocking(move || {
+        for inputs in seen {
+            let _ = workshop.gather(&source, &inputs, &mut |so_far| progress(&so_far));
+        }
+        progress(&Progress::default());
+    });
+    tokio::select! {
+        fetched = fetching => fetched.map_err(|panicked| Problem::bug(panicked.to_string())),
+        () = stop.cancel.cancelled() => Err(Problem::new(Exit::Interrupted, "interrupted before anything was run")),
+    }
 }
 
 struct Run {

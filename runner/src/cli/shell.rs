@@ -6,10 +6,10 @@ mod workspace;
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::Args;
-use staith_model::{Exit, Name};
+use staith_model::Exit;
 
 use self::workspace::{Opened, opened};
-use super::subject::Subject;
+use super::{offered, subject::Subject};
 use crate::{
     home::Home,
     interrupt,
@@ -26,8 +26,9 @@ use crate::{
 /// counts as a run of the step. The exit code is that of the shell or of the command.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The step
-    step: Name,
+    /// The step; one with a matrix stands for its variant that failed, if that is one
+    #[arg(add = offered::steps())]
+    step: String,
     #[command(flatten)]
     subject: Subject,
     /// Open a fresh workspace, whatever the step left when it failed

@@ -1,7 +1,34 @@
 //! Which steps of a plan a person means by a name.
 
-use staith_builder::pipeline::Pipeline;
-use staith_model::{Name, Plan, UnknownStep};
+use staith_builder::pipeline::{Pipeline, closest};
+use staith_model::{Exit, Name, Plan, UnknownStep};
+
+use crate::output::Problem;
+
+/// A name of a step as a person wrote it.
+///
+/// # Errors
+/// No step could be called so; says which one may be meant.
+pub(super) fn name(pipeline: &Pipeline, plan: &Plan, text: &str) -> Result<Name, Problem> {
+    text.parse().map_err(|no_name: staith_model::NotAName| {
+        let known = known(pipeline, plan);
+        let known: Vec<&str> = known.iter().map(Name::as_str).collect();
+        let problem =
+            Problem::new(Exit::Usage, format!("there is no step `{text}`")).with_why(no_name.to_string());
+        match closest(&text.to_lowercase(), known) {
+            Some(meant) => problem.with_remedy(format!("did you mean `{meant}`?")),
+            None => problem,
+        }
+    })
+}
+
+/// The same of several.
+///
+/// # Errors
+/// As for one.
+pub(super) fn names(pipeline: &Pipeline, plan: &Plan, texts: &[String]) -> Result<Vec<Name>, Problem> {
+    texts.iter().map(|text| name(pipeline, plan, text)).collect()
+}
 
 /// The steps of a plan that these names stand for: each itself, and a step with a matrix all of its variants.
 ///
@@ -31,10 +58,15 @@ fn variants<'p>(pipeline: &'p Pipeline, name: &Name) -> impl Iterator<Item = &'p
     step.into_iter().flat_map(|step| &step.variants).map(|variant| &variant.name)
 }
 
-fn unknown(pipeline: &Pipeline, plan: &Plan, name: &Name) -> UnknownStep {
+/// All names that stand for something: of steps, and of matrices.
+fn known(pipeline: &Pipeline, plan: &Plan) -> Vec<Name> {
     let matrices = pipeline.steps().iter().filter(|step| !step.variants.is_empty());
     let of_matrices = matrices.map(|step| &step.name).filter(|name| !behind(pipeline, plan, name).is_empty());
-    let known = plan.steps.iter().map(|step| &step.name).chain(of_matrices).cloned().collect();
+    plan.steps.iter().map(|step| &step.name).chain(of_matrices).cloned().collect()
+}
+
+fn unknown(pipeline: &Pipeline, plan: &Plan, name: &Name) -> UnknownStep {
+    let known = known(pipeline, plan);
     let why = |name: &Name| plan.left_out.iter().find(|left| left.step == *name).map(|left| left.why.clone());
     let left_out = why(name).or_else(|| variants(pipeline, name).find_map(why));
     UnknownStep { step: name.clone(), known, left_out }

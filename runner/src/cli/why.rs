@@ -1,10 +1,10 @@
 //! `staith why`.
 
 use clap::Args;
-use staith_model::{Exit, Name, UnknownStep};
+use staith_model::{Exit, UnknownStep};
 
 use super::{
-    steps,
+    offered, steps,
     subject::{Found, Subject},
 };
 use crate::{
@@ -21,7 +21,8 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The step; one with a matrix stands for all of its variants
-    step: Name,
+    #[arg(add = offered::steps())]
+    step: String,
     #[command(flatten)]
     subject: Subject,
 }
@@ -32,7 +33,8 @@ impl Arguments {
         let Found { workshop, source, pipeline, occasion, .. } =
             self.subject.find(&home, &stop, mode).await?;
         let plan = workshop.plan(&pipeline, &source, &occasion)?;
-        let because = match steps::meant(&pipeline, &plan, std::slice::from_ref(&self.step)) {
+        let named = steps::name(&pipeline, &plan, &self.step)?;
+        let because = match steps::meant(&pipeline, &plan, std::slice::from_ref(&named)) {
             Ok(meant) => {
                 let prospect = workshop.prospect(&plan).await;
                 let steps = plan.steps.iter().filter(|step| meant.contains(&step.name));

@@ -1,12 +1,17 @@
 //! Rows 35, 36, 39, 40: as much as can be had, of all but memory.
 
+use std::time::Duration;
+
 use super::{
-    row::{Row, Stage, containers, limited, scenario},
+    super::bench::Bench,
+    apart,
+    row::{Podman, Row, Stage, limited, scenario},
     scenarios::{alive, in_a_word, marker},
 };
 
 const PROCESSES: u64 = 100;
 const DISK: u64 = 8 << 20;
+const MEMORY: u64 = 64 << 20;
 const MORE: &str = "the same step gets all that it asks for with a limit of more";
 const NO_LIMIT: &str = "outside it would take from the machine";
 
@@ -34,8 +39,12 @@ pub fn rows() -> Vec<Row> {
         greedy(40, "filling /run", |stage| Box::pin(fill(stage, "/run")), FULL),
         greedy(40, "filling /dev/shm", |stage| Box::pin(fill(stage, "/dev/shm")), FULL),
         greedy(40, "filling the home", |stage| Box::pin(fill(stage, "/home/builder")), FULL),
-        greedy(40, "more files than can be", |stage| Box::pin(nodes(stage)), &["bounded"])
-            .differs(containers, &["bounded by the machine"], "a file in memory counts as memory of the step, and its limit holds"),
+        greedy(40, "more files in the workspace than can be", |stage| Box::pin(files(stage)), &["DiskUsedUp"]),
+        scenario(40, "more files in memory than can be", |stage| Box::pin(files_in_memory(stage, Some(DISK), 40_000)), &["ENOSPC"], MORE)
+            .differs(|column| column.kind == Podman, &["OutOfMemory"], "Podman can't be told how many; they count as memory of the step"),
+        scenario(40, "the same with room for them", |stage| Box::pin(files_in_memory(stage, None, 10_000)), &["had them all"], "it is the control of the one above"),
+        greedy(40, "all files of the machine's file system", |stage| Box::pin(all_files(stage)), &["HostDiskFull"])
+            .needs(apart::needs_it),
     ]
     .into_iter()
     .map(limited)
@@ -140,12 +149,52 @@ greedy(attempt)
     in_a_word(&stage.ended(step).await)
 }
 
-/// Counted rather than tried: a million files take longer than all other rows.
-async fn nodes(stage: &Stage<'_>) -> String {
-    let text = "
-import os
-most = [os.statvfs(folder).f_files for folder in ('/tmp', '/var/tmp', '/run', '/dev/shm', '/home/builder')]
-print('no bound' if 0 in most else 'bounded' if max(most) <= 1 << 20 else 'bounded by the machine')
+/// Files without a byte in all folders in memory. Where a container engine lets nobody say how many there may be, the memory
+/// that they take is what is limited.
+async fn files_in_memory(stage: &Stage<'_>, disk: Option<u64>, most: u32) -> String {
+    let text = format!(
+        "{PRELUDE}
+def attempt():
+    for folder in ('/tmp', '/var/tmp', '/run', '/dev/shm', '/home/builder'):
+        for number in range({most}): os.close(os.open(f'{{folder}}/{{number}}', os.O_CREAT | os.O_WRONLY))
+    print('had them all')
+greedy(attempt)
+"
+    );
+    let mut step = stage.program(&text);
+    step.limits.disk = disk;
+    step.limits.memory = (stage.column.kind == Podman && disk.is_some()).then_some(MEMORY);
+    in_a_word(&stage.ended(step).await)
+}
+
+/// Makes files in the workspace until there is an error, and stays.
+const FILES: &str = "
+def attempt():
+    try:
+        for number in range(100_000): os.close(os.open(f'/workspace/{number}', os.O_CREAT | os.O_WRONLY))
+    except OSError: pass
+    signal.pause()
+greedy(attempt)
 ";
-    in_a_word(&stage.ended(stage.program(text)).await)
+
+async fn files(stage: &Stage<'_>) -> String {
+    let mut step = stage.program(&format!("{PRELUDE}{FILES}"));
+    step.limits.disk = Some(DISK);
+    in_a_word(&stage.ended(step).await)
+}
+
+/// On a file system that has room for few, with no limit of the step's own. The next step finds as much room as there was.
+async fn all_files(stage: &Stage<'_>) -> String {
+    let few = apart::with_few_files(stage.column.by_root);
+    let before = apart::free_files(&few);
+    let place = tempfile::tempdir_in(&few).unwrap();
+    let bench = Bench { place, owner: stage.bench.owner, image: stage.bench.image.clone() };
+    let stage = Stage { bench: &bench, images: stage.images.clone(), ..*stage };
+    let mut step = stage.program(&format!("{PRELUDE}{FILES}"));
+    // It waits to be ended; nobody else ends it where the wall is not there.
+    step.timeout = Duration::from_secs(30);
+    let met = in_a_word(&stage.ended(step).await);
+    bench.place.close().unwrap();
+    let after = apart::free_files(&few);
+    if after == before { met } else { format!("{met}, and {after} of {before} are left") }
 }

@@ -4,10 +4,12 @@
 //! * [`row`]: what an attempt is. The other files hold the attempts, by theme.
 //! * [`batch`]: all that can be tried in one sandbox, by one Python program (`probes.py`).
 //! * [`rooms`]: the same attempts where there is no wall, to see that they are attempts at all.
+//! * [`apart`]: mounts and a network of the suite's own, in which all of it runs.
 //! * [`canaries`]: what the attempts aim at: files, sockets and a process of the tests' own, never the machine's.
 //! * [`scenarios`]: attempts that need a sandbox of their own.
 //! * [`verdict`]: what came out, beside each other and beside the table.
 
+pub mod apart;
 pub mod batch;
 pub mod canaries;
 mod devices;
@@ -24,6 +26,8 @@ mod mounts;
 mod namespaces;
 mod pictures;
 mod processes;
+mod race;
+mod rebinding;
 pub mod rooms;
 pub mod row;
 pub mod scenarios;
@@ -42,6 +46,7 @@ pub fn table() -> Vec<Row> {
         files::rows(),
         devices::rows(),
         sockets::rows(),
+        rebinding::rows(),
         machine::rows(),
         identity::rows(),
         pictures::rows(),

@@ -1,7 +1,10 @@
 //! Row 14: images that would lead their sandbox astray.
 
-use super::row::{Row, containers, not_tried, scenario};
-use super::scenarios;
+use super::{
+    race,
+    row::{Room::Machine, Row, containers, scenario},
+    scenarios,
+};
 
 pub fn rows() -> Vec<Row> {
     vec![
@@ -17,10 +20,19 @@ pub fn rows() -> Vec<Row> {
             &["refused"],
             "a container engine makes no container with a workspace behind a link",
         ),
-        not_tried(
+        // No step can reach an image in its store; here somebody does, all the time.
+        scenario(
             14,
             "links that are exchanged while a sandbox is made",
-            "an image is in a store that no step can reach before a sandbox is made of it, so nobody is there to exchange them",
-        ),
+            |stage| Box::pin(race::race(stage)),
+            &[race::HELD],
+            "",
+        )
+        .differs(
+            containers,
+            &[race::BY_RUNTIME],
+            "the mounts are made by the engine's runtime; only root can exchange what the engine keeps, no step and no image can",
+        )
+        .instead(Machine, "raced()"),
     ]
 }

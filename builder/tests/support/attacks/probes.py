@@ -116,6 +116,24 @@ def maps_users():
 def nested_tables():
     call('unshare', 0x10000000 | 0x40000000)
     return socket.socket(16, 3, 12).family
+def raced():
+    # A starter that looks whether a folder is one before it writes there, and somebody who exchanges it for a link.
+    top, outside = fresh(), fresh()
+    folder, link = os.path.join(top, b'tmp'), os.path.join(top, b'tmp.other')
+    os.mkdir(folder)
+    os.symlink(outside, link)
+    child = os.fork()
+    if child == 0:
+        while True: libc.renameat2(-100, folder, -100, link, 2)
+    try:
+        for _ in range(1_000_000):
+            if os.path.islink(folder): continue
+            open(os.path.join(folder, b'x'), 'w').close()
+            if os.listdir(outside): return 'written to'
+        return 'nothing outside was touched'
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 # Sockets
 def knock(address):
@@ -155,6 +173,13 @@ def interface(flags):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         fcntl.ioctl(asking, 0x8914, struct.pack('16sH22x', b'lo', flags))
     return 'changed'
+def rebound():
+    # What a name means when it is looked at, and where a program gets to that looks it up again.
+    name = f'p{PORT}-outside{os.getpid()}-loopback.rebinding.test'
+    met = []
+    for _ in range(2):
+        with socket.create_connection((name, int(PORT)), 5) as connection: met.append(connection.getpeername()[0])
+    return ', then '.join(met)
 
 # Terminals
 def terminal(request):

@@ -142,7 +142,7 @@ async fn run_in(stage: &Stage<'_>, wanted: &ImageSpec, argv: &[&str]) -> String 
 }
 
 /// As an archive, which is what engines of containers take.
-fn packed(root: &Path, place: &Path) -> String {
+pub fn packed(root: &Path, place: &Path) -> String {
     let archive = place.join("image.tar");
     let made = Command::new("tar").arg("-C").arg(root).arg("-cf").arg(&archive).arg(".").status();
     assert!(made.unwrap().success());

@@ -22,7 +22,7 @@ use crate::{
     audience::Audience,
     clock,
     home::Home,
-    output::{OutputMode, Problem},
+    output::{self, OutputMode, Problem},
 };
 
 /// A workspace to be visited.
@@ -41,20 +41,26 @@ pub(super) async fn opened(
 ) -> Result<Result<Opened, Exit>, Problem> {
     let Found { workshop, source, pipeline, occasion, .. } = asked.subject.find(home, stop, mode).await?;
     let plan = workshop.plan(&pipeline, &source, &occasion)?;
+    let named = steps::name(&pipeline, &plan, &asked.step)?;
+    let has_left = |step: &Name| workshop.left(&plan.project, step).is_some();
+    let name = match steps::meant(&pipeline, &plan, std::slice::from_ref(&named)) {
+        Ok(meant) => one_step(meant, &has_left)?,
+        // It may be a step of the run in which it failed.
+        Err(_) if asked.last => named,
+        Err(unknown) => return Err(unknown.into()),
+    };
+    if name.as_str() != asked.step {
+        output::notice(&format!("the shell is in `{name}`"), mode);
+    }
     let left = match asked.last {
-        true => {
-            Some(workshop.left(&plan.project, &asked.step).ok_or_else(|| nothing_left(&plan, &asked.step))?)
-        }
+        true => Some(workshop.left(&plan.project, &name).ok_or_else(|| nothing_left(&plan, &name))?),
         false => None,
     };
     let plan = match &left {
         Some(left) => left.plan.clone(),
-        None => {
-            one_step(&steps::meant(&pipeline, &plan, std::slice::from_ref(&asked.step))?)?;
-            plan.only(std::slice::from_ref(&asked.step))?
-        }
+        None => plan.only(std::slice::from_ref(&name))?,
     };
-    let step = plan.step(&asked.step).ok_or_else(|| Problem::bug("a part of a plan lacks its step"))?.clone();
+    let step = plan.step(&name).ok_or_else(|| Problem::bug("a part of a plan lacks its step"))?.clone();
     let secrets = workshop.secrets(&plan).await?;
     let images = images(&workshop, &plan, stop, mode).await?;
     let mut bench = workshop.bench(images, secrets, None, BTreeMap::new());
@@ -79,10 +85,11 @@ pub(super) async fn opened(
     Ok(Ok(Opened { shell: shell.map_err(Problem::from)?, project, masker }))
 }
 
-/// A step with a matrix is several.
-fn one_step(meant: &[Name]) -> Result<(), Problem> {
-    if meant.len() < 2 {
-        return Ok(());
+/// A step with a matrix is several. Where one of them has failed, that is the one that people want to see.
+fn one_step(meant: Vec<Name>, has_left: &dyn Fn(&Name) -> bool) -> Result<Name, Problem> {
+    let mut failed = meant.iter().filter(|name| meant.len() < 2 || has_left(name));
+    if let (Some(one), None) = (failed.next(), failed.next()) {
+        return Ok(one.clone());
     }
     let names: Vec<&str> = meant.iter().map(Name::as_str).collect();
     Err(Problem::new(Exit::Usage, "a shell is in one step, and this name stands for several")
