@@ -8,6 +8,7 @@
 //! * [`canaries`]: what the attempts aim at: files, sockets and a process of the tests' own, never the machine's.
 //! * [`scenarios`]: attempts that need a sandbox of their own.
 //! * [`verdict`]: what came out, beside each other and beside the table.
+#![allow(clippy::print_stderr, reason = "the results of all sandboxes are what this is for")]
 
 pub mod apart;
 pub mod batch;
