@@ -1,9 +1,11 @@
 //! The one way from a passed run to a package in the store, and what lies beside a package. A map, in reading order:
 //!
 //! 1. [`seal`]: packs and publishes.
-//! 2. [`sbom`]: what a package is made of. [`provenance`]: how it was made. [`beside`]: all that lies beside it.
+//! 2. [`sbom`]: what a package is made of. [`provenance`]: how it was made. [`beside`]: all that lies beside it; [`attached`]: the
+//!    same in a store.
 //! 3. [`key`], [`envelope`]: who vouches for it. [`verify`]: whether somebody trusted does.
 
+pub mod attached;
 pub mod beside;
 pub mod envelope;
 pub mod key;
@@ -16,7 +18,7 @@ use std::path::PathBuf;
 use staith_model::{Name, NotAVersion, Package, Passed, Version};
 
 use crate::{
-    store::{Origin, Published, Store, StoreError},
+    store::{Origin, Publication, Published, Store, StoreError},
     web_deploy::{self, Content, Earlier, PROFILE, Progress, WriteError},
 };
 
@@ -25,8 +27,8 @@ pub use verify::{MAX_ENVELOPE_BYTES, NotVouched, Vouched, verify};
 /// A package in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {
-    /// The package.
-    pub package: Package,
+    /// The package, with what comes with it whenever it is published.
+    pub published: Published,
     /// Its file in the store, read-only. It is named by its digest; [`Package::file_name`] is what people expect.
     pub path: PathBuf,
     /// Whether it was there already, and nothing had to be packed.
@@ -63,6 +65,8 @@ pub enum SealError {
 /// looks at the package's length only (what hands it on re-reads it). A package that is recorded but missing or of another
 /// length is packed again; it must come out the same, byte for byte. One that an older [`PROFILE`] wrote stays what it is.
 ///
+/// What lies beside the package and follows from it ([`beside::companions`]) is published with it.
+///
 /// Files whose content is in the newest package of this name are copied from it, as they lie there compressed.
 ///
 /// Safe to stop at any time: the store then has the package, or does not.
@@ -84,7 +88,7 @@ pub fn seal(
         && there.package.content == digest
         && let Ok(path) = store.find_blob(&there.package.digest, there.package.size)
     {
-        return Ok(Sealed { package: there.package, path, cached: true });
+        return Ok(Sealed { published: there, path, cached: true });
     }
     let earlier = earlier(name, store)?;
     let mut staged = store.stage()?;
@@ -94,8 +98,12 @@ pub fn seal(
         Package { name: name.clone(), version, digest: written.digest, content: digest, size: written.size };
     let report = passed.report();
     let origin = Origin { run: report.run.clone(), plan: report.plan };
-    let Published { package, .. } = store.publish(staged, &package, PROFILE, origin)?;
-    Ok(Sealed { path: store.blob_path(&package.digest), package, cached: false })
+    let beside = beside::companions(&package, &content.manifest, &content.parameters);
+    let _announced = store.put_announced(beside.iter().map(|file| file.bytes.as_slice()))?;
+    let companions = beside.iter().map(attached::companion).collect();
+    let publication = Publication { package: &package, profile: PROFILE, origin: Some(origin), companions };
+    let published = store.publish_with(staged, publication)?;
+    Ok(Sealed { path: store.blob_path(&package.digest), published, cached: false })
 }
 
 /// The newest package of this name that can lend its entries: one that was made here, by this profile, and is whole.

@@ -59,6 +59,7 @@ use tempfile::TempDir;
 use self::staging::Scratch;
 use crate::durable;
 
+pub use announce::Announcement;
 pub use artifacts::{Manifest, Referrer};
 pub use blob::Blob;
 pub use blobs::{Blobs, Listed, Reading, Tag};

@@ -75,13 +75,17 @@ fn a_sealed_package_is_found_and_is_what_was_packed() {
     let root = tempfile::tempdir().unwrap();
     let sealed = seal_tree(root.path(), &fixed_tree(), "1.4.0").unwrap();
     let content = PackageReader::open(&sealed.path).unwrap().verify().unwrap().content;
-    assert_eq!((content, sealed.cached), (Some(sealed.package.content), false));
-    assert_eq!(sealed.package.version, version("1.4.0").of_content(&sealed.package.content));
+    assert_eq!((content, sealed.cached), (Some(sealed.published.package.content), false));
+    assert_eq!(
+        sealed.published.package.version,
+        version("1.4.0").of_content(&sealed.published.package.content)
+    );
     let store = Store::open(root.path()).unwrap();
-    let found = store.find(&sealed.package.name, &sealed.package.version).unwrap().unwrap();
-    assert_eq!((&found.package, &found.origin), (&sealed.package, &Some(origin())));
-    let blob = store.get(&sealed.package.digest).unwrap();
-    assert_eq!((blob.path.as_path(), blob.size), (sealed.path.as_path(), sealed.package.size));
+    let found =
+        store.find(&sealed.published.package.name, &sealed.published.package.version).unwrap().unwrap();
+    assert_eq!((&found.package, &found.origin), (&sealed.published.package, &Some(origin())));
+    let blob = store.get(&sealed.published.package.digest).unwrap();
+    assert_eq!((blob.path.as_path(), blob.size), (sealed.path.as_path(), sealed.published.package.size));
     PackageReader::of_file(blob.file, &blob.path).unwrap();
     assert_eq!(files_in(root.path().join("staging")), 0);
 }
@@ -99,7 +103,7 @@ fn what_is_known_is_not_packed_again() {
     assert_eq!(again, Sealed { cached: true, ..first.clone() });
     // Other content, other version.
     let other = seal_tree(root.path(), &tree([("a", file("x"))]), "1.0").unwrap();
-    assert!(!other.cached && other.package.version != first.package.version);
+    assert!(!other.cached && other.published.package.version != first.published.package.version);
     let other_name = seal(&passed(), &name("other"), &version("1.0"), &content, &store, &|_| ());
     assert!(matches!(other_name, Err(SealError::Write { source: WriteError::Changed { .. }, .. })));
     assert_eq!(files_in(root.path().join("staging")), 0, "a failed one leaves nothing");
@@ -112,7 +116,7 @@ fn a_lost_blob_is_made_again_the_same() {
     fs::remove_file(&first.path).unwrap();
     let again = seal_tree(root.path(), &fixed_tree(), "1.0").unwrap();
     assert_eq!(again, first);
-    Store::open(root.path()).unwrap().get(&again.package.digest).unwrap();
+    Store::open(root.path()).unwrap().get(&again.published.package.digest).unwrap();
 }
 
 #[test]
@@ -132,16 +136,16 @@ fn a_flipped_bit_is_found_and_named() {
         bytes[bit / 8] ^= 1 << (bit % 8);
         fs::remove_file(&sealed.path).unwrap();
         fs::write(&sealed.path, &bytes).unwrap();
-        let refused = store.get(&sealed.package.digest).unwrap_err();
+        let refused = store.get(&sealed.published.package.digest).unwrap_err();
         assert!(matches!(&refused, StoreError::Damaged { path, .. } if *path == sealed.path), "{refused}");
         bytes[bit / 8] ^= 1 << (bit % 8);
     }
     fs::write(&sealed.path, &bytes[1..]).unwrap();
-    let short = store.find_blob(&sealed.package.digest, sealed.package.size);
+    let short = store.find_blob(&sealed.published.package.digest, sealed.published.package.size);
     assert!(matches!(short, Err(StoreError::Damaged { .. })));
     // Packing it again heals it.
     assert!(!seal_tree(root.path(), &fixed_tree(), "1.0").unwrap().cached);
-    store.get(&sealed.package.digest).unwrap();
+    store.get(&sealed.published.package.digest).unwrap();
     assert!(matches!(store.get(&Digest::of(b"other")), Err(StoreError::Missing { .. })));
 }
 

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, fs, path::Path, sync::Arc};
 use serde_json::json;
 use staith_builder::{execute::Workbench, source::Resolved, upkeep::Allowance};
 use staith_model::{
-    Companion, Exit, Name, Package, PackagePlan, Passed, Plan, RelPath, RunId, TriggerKind, Version,
+    Companion, CompanionKind, Exit, Name, Package, PackagePlan, Passed, Plan, RelPath, RunId, TriggerKind,
+    Version,
 };
 use staith_packager::{
     parameters::Declarations,
     seal::{
-        self, Sealed,
-        beside::{self, Attestations},
+        self, Sealed, attached, beside,
         key::Keys,
         provenance::{Build, BuildType, Resource},
         sbom::{self, Gap, LockFile, MAX_LOCK_BYTES, Subject},
@@ -57,18 +57,21 @@ impl Sealing {
         let most = content.manifest.bytes() + 4096 * (content.manifest.entries.len() as u64 + 1);
         self.allowance.admit(most)?;
         let sealed = seal::seal(&self.passed, &wanted.name, &version, &content, &store, &|_| {});
-        let added = sealed.as_ref().map_or(0, |new| if new.cached { 0 } else { new.package.size });
+        let added = sealed.as_ref().map_or(0, |new| if new.cached { 0 } else { new.published.package.size });
         self.allowance.settle(added, most.saturating_sub(added));
         let sealed = sealed?;
-        let attestations = Attestations::of_store(&self.home.packages());
-        if let Some(companions) = attestations.find(&sealed.package)? {
-            return Ok(Made { sealed, companions, gaps: Vec::new() });
+        let package = &sealed.published.package;
+        let there = attached::find(&store, &sealed.published)?;
+        // It is attached last. A package that is made again says how it was made first.
+        if there.iter().any(|one| one.kind == CompanionKind::Provenance) {
+            return Ok(Made { sealed, companions: there, gaps: Vec::new() });
         }
-        let bill = sbom::bill(&subject(&sealed.package), &self.lock_files()?);
+        let bill = sbom::bill(&subject(package), &self.lock_files()?);
         let key = Keys::in_directory(&self.home.keys()).own()?;
         let build = self.build(wanted, &key.public().id());
-        let files = beside::beside(&sealed.package, &content, &bill, &build, Some(&key));
-        let companions = attestations.keep(&sealed.package, &files)?;
+        let files = beside::beside(package, &content, &bill, &build, Some(&key));
+        attached::attach(&store, &sealed.published, &files)?;
+        let companions = attached::find(&store, &sealed.published)?;
         Ok(Made { sealed, companions, gaps: bill.gaps })
     }
 

@@ -109,15 +109,15 @@ fn who_vouches_for_a_package_is_verified() {
     world.staith(&["key", "distrust", &id[..12]]).exits(64);
 
     // The statement about another package.
-    let attestations = world.home().join("packages/attestations");
-    let statements: Vec<PathBuf> = fs::read_dir(attestations)
-        .unwrap()
-        .flat_map(|entry| fs::read_dir(entry.unwrap().path()).unwrap().map(|entry| entry.unwrap().path()))
-        .filter(|path| path.to_string_lossy().ends_with(".provenance.json"))
-        .collect();
-    let [a, b] = statements.as_slice() else { panic!("{statements:?}") };
-    fs::copy(a, b).unwrap();
-    let said = world.staith(&["verify", "shop-web", "shop-worker", "--signed-by", own]).exits(20);
+    let to = world.scratch().join("pulled");
+    let pull = |name: &str| {
+        let out = world.staith(&["pull", name, "--all", "--json", "--to", to.to_str().unwrap()]).exits(0).out;
+        PathBuf::from(lines(&out)[0]["path"].as_str().unwrap())
+    };
+    let (web, worker) = (pull("shop-web"), pull("shop-worker"));
+    fs::copy(worker.with_extension("provenance.json"), web.with_extension("provenance.json")).unwrap();
+    world.staith(&["verify", worker.to_str().unwrap(), "--signed-by", own]).exits(0);
+    let said = world.staith(&["verify", web.to_str().unwrap(), "--signed-by", own]).exits(20);
     said.says("the provenance is signed, but it is about");
 }
 

@@ -209,3 +209,69 @@ fn a_flipped_bit_is_refused_and_not_served() {
             .starts_with('.'))
     );
 }
+
+#[test]
+fn what_vouches_for_a_package_goes_where_the_package_goes() {
+    let maker = World::new();
+    maker.write(
+        "runner.toml",
+        "name = \"shop\"\nversion = \"1.0\"\n[steps.build]\nrun = \"mkdir web; echo page > web/index.html\"\n\
+         outputs = [\"web/**\"]\n[package]\nroot = \"web\"\n",
+    );
+    maker.write("requirements.txt", "flask==3.0\n");
+    maker.commit("first");
+    let run = || maker.staith(&["run", "--json"]).exits(0).out;
+    let version = run().lines().find_map(|line| {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        Some(event["package"]["version"].as_str()?.to_owned())
+    });
+    let package = format!("shop@{}", version.unwrap());
+    let blobs = || fs::read_dir(maker.home().join("packages/blobs/sha256")).unwrap().count();
+    let after_first = blobs();
+    run();
+    assert_eq!(blobs(), after_first, "nothing is attached to a known package");
+
+    let key = maker.home().join("keys/host.pub");
+    let key = key.to_str().unwrap();
+    let (serving, registry) = (World::new(), Registry::open());
+    let served = Served::of(&serving, &["--writable"]);
+    let directory = maker.scratch().join("store").display().to_string();
+    let places = [directory, served.place(), format!("oci://{}", registry.name("team"))];
+    for place in &places {
+        maker.staith(&["push", &package, "--to", place]).exits(0);
+        // Somebody else, with a home of his own.
+        let other = World::new();
+        let to = other.scratch().join("pulled");
+        let pull = ["pull", &package, "--from", place, "--to", to.to_str().unwrap(), "--all", "--json"];
+        let said = other.staith(&pull).exits(0);
+        let told: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+        let file = PathBuf::from(told["path"].as_str().unwrap());
+        let path = file.to_str().unwrap();
+        other.staith(&["verify", path, "--signed-by", key]).exits(0).says("signed by");
+        other.staith(&["sbom", path]).exits(0).says("pkg:pypi/flask@3.0");
+        assert!(to.join("shop.SetParameters.xml").is_file() && file.with_extension("content.json").is_file());
+
+        // The file is the same artifact as the package that it came from, whatever was written beside it meanwhile.
+        fs::write(to.join("shop.SetParameters.xml"), "<parameters>a password</parameters>").unwrap();
+        other.staith(&["push", path, "--to", place]).exits(0).says("all of it was there");
+        let own = own_store(&other);
+        other.staith(&["push", path, "--to", &own]).exits(0);
+        other.staith(&["verify", &package, "--signed-by", key]).exits(0).says("signed by");
+        other.staith(&["sbom", &package]).exits(0).says("pkg:pypi/flask@3.0");
+
+        let statement = file.with_extension("provenance.json");
+        let text = fs::read_to_string(&statement).unwrap();
+        let at = text.find("\"payload\":\"").unwrap() + 60;
+        let mut changed = text.clone().into_bytes();
+        changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+        fs::write(&statement, changed).unwrap();
+        other.staith(&["verify", path, "--signed-by", key]).exits(20).says("no trusted key has signed");
+        fs::write(&statement, text).unwrap();
+        other.staith(&["verify", path, "--signed-by", key]).exits(0);
+        let mut bytes = fs::read(&file).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&file, bytes).unwrap();
+        other.staith(&["verify", path, "--signed-by", key]).exits(20);
+    }
+}

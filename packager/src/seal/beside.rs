@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use staith_model::{Companion, CompanionKind, Digest, DigestStream, Package};
+use staith_model::{CompanionKind, Digest, Manifest, Package};
 
 use super::{
     envelope::{Envelope, IN_TOTO},
@@ -17,7 +17,7 @@ use super::{
     sbom::Bill,
 };
 use crate::{
-    durable,
+    parameters::Declarations,
     web_deploy::{self, Content},
 };
 
@@ -32,7 +32,7 @@ pub struct Beside {
     pub bytes: Vec<u8>,
 }
 
-/// Why nothing lies beside a package.
+/// Why files don't lie beside a package.
 #[derive(Debug, thiserror::Error)]
 #[error("can't {what} {}: {source}; see to the permissions and the room of its disk", path.display())]
 pub struct BesideError {
@@ -56,13 +56,8 @@ pub fn beside(
     build: &Build,
     key: Option<&PrivateKey>,
 ) -> Vec<Beside> {
-    let manifest = web_deploy::content_manifest(&content.manifest);
-    let set_parameters = content.parameters.with_application().to_set_parameters_xml().into_bytes();
-    let mut files = vec![
-        file(CompanionKind::ContentManifest, package, manifest),
-        file(CompanionKind::SetParameters, package, set_parameters),
-        file(CompanionKind::Sbom, package, bill.json.clone()),
-    ];
+    let mut files = companions(package, &content.manifest, &content.parameters);
+    files.push(file(CompanionKind::Sbom, package, bill.json.clone()));
     let digests: Vec<_> = files.iter().map(|file| (file.kind, Digest::of(&file.bytes))).collect();
     let statement = provenance::statement(package, build, &digests);
     let envelope = Envelope::seal(IN_TOTO, &statement, &key.into_iter().collect::<Vec<_>>());
@@ -70,6 +65,15 @@ pub fn beside(
     bytes.push(b'\n');
     files.push(file(CompanionKind::Provenance, package, bytes));
     files
+}
+
+/// What follows from the package alone: its content manifest, and values for what it declares.
+pub fn companions(package: &Package, manifest: &Manifest, declared: &Declarations) -> Vec<Beside> {
+    let set_parameters = declared.with_application().to_set_parameters_xml().into_bytes();
+    vec![
+        file(CompanionKind::ContentManifest, package, web_deploy::content_manifest(manifest)),
+        file(CompanionKind::SetParameters, package, set_parameters),
+    ]
 }
 
 fn file(kind: CompanionKind, package: &Package, bytes: Vec<u8>) -> Beside {
@@ -85,102 +89,6 @@ pub fn name(kind: CompanionKind, package: &Package) -> String {
         CompanionKind::SetParameters => format!("{}.SetParameters.xml", package.name),
         CompanionKind::Sbom => format!("{stem}.cdx.json"),
         CompanionKind::Provenance => format!("{stem}.provenance.json"),
-    }
-}
-
-/// What lies beside the packages of a store, in a directory by the packages' digests. One package's files appear at once, and
-/// stay what they were the first time: a package that is made again says how it was made first.
-#[derive(Debug, Clone)]
-pub struct Attestations(PathBuf);
-
-impl Attestations {
-    /// In the directory of a store, which need not be there.
-    pub fn of_store(store: &Path) -> Self {
-        Self(store.join("attestations"))
-    }
-
-    /// What lies beside the package of this digest; `None` where nothing does.
-    ///
-    /// # Errors
-    /// The files can't be read.
-    pub fn find(&self, package: &Package) -> Result<Option<Vec<Companion>>, BesideError> {
-        let directory = self.directory(&package.digest);
-        if !directory.is_dir() {
-            return Ok(None);
-        }
-        let kinds = [
-            CompanionKind::ContentManifest,
-            CompanionKind::SetParameters,
-            CompanionKind::Sbom,
-            CompanionKind::Provenance,
-        ];
-        let mut found = Vec::new();
-        for kind in kinds {
-            let path = directory.join(name(kind, package));
-            if path.exists() {
-                found.push(companion(kind, &path)?);
-            }
-        }
-        Ok(Some(found))
-    }
-
-    /// The signed statement about the package of this digest, whatever the package is called; `None` where there is none.
-    ///
-    /// # Errors
-    /// It can't be read.
-    pub fn provenance(&self, package: &Digest) -> Result<Option<Vec<u8>>, BesideError> {
-        let directory = self.directory(package);
-        let entries = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            entries => entries.map_err(BesideError::new("list", &directory))?,
-        };
-        let paths = entries.flatten().map(|entry| entry.path());
-        let mut found = paths.filter(|path| path.to_string_lossy().ends_with(".provenance.json"));
-        found.next().map(|path| fs::read(&path).map_err(BesideError::new("read", &path))).transpose()
-    }
-
-    /// Keeps files beside a package, unless some lie there already; gives what lies there then.
-    ///
-    /// # Errors
-    /// They can't be written. Nothing of them is visible then.
-    pub fn keep(&self, package: &Package, files: &[Beside]) -> Result<Vec<Companion>, BesideError> {
-        if let Some(there) = self.find(package)? {
-            return Ok(there);
-        }
-        fs::create_dir_all(&self.0).map_err(BesideError::new("make", &self.0))?;
-        let mut staged = tempfile::Builder::new();
-        let staged =
-            staged.prefix(".new-").tempdir_in(&self.0).map_err(BesideError::new("write in", &self.0))?;
-        write_all(staged.path(), files)?;
-        let directory = self.directory(&package.digest);
-        match durable::publish_directory(staged, &directory) {
-            // Another process was first; what it says is as good.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty
-                ) => {}
-            done => done.map_err(BesideError::new("make", &directory))?,
-        }
-        Ok(self.find(package)?.unwrap_or_default())
-    }
-
-    /// Removes what lies beside a package that is no longer there.
-    ///
-    /// # Errors
-    /// It can't be removed.
-    pub fn forget(&self, package: &Digest) -> Result<(), BesideError> {
-        let directory = self.directory(package);
-        match fs::remove_dir_all(&directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(BesideError::new("remove", &directory)(error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn directory(&self, package: &Digest) -> PathBuf {
-        self.0.join(package.hex())
     }
 }
 
@@ -202,17 +110,4 @@ pub fn write_all(directory: &Path, files: &[Beside]) -> Result<(), BesideError> 
         staged.persist(&path).map_err(|lost| BesideError::new("make", &path)(lost.error))?;
     }
     Ok(())
-}
-
-/// A file beside a package, as events and commands tell of it.
-fn companion(kind: CompanionKind, path: &Path) -> Result<Companion, BesideError> {
-    let bytes = fs::read(path).map_err(BesideError::new("read", path))?;
-    let mut digest = DigestStream::new();
-    digest.update(&bytes);
-    Ok(Companion {
-        kind,
-        path: path.display().to_string(),
-        digest: digest.finish(),
-        size: bytes.len() as u64,
-    })
 }

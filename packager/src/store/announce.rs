@@ -9,6 +9,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use ring::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
+use staith_model::Digest;
 
 use super::{
     Store, StoreError,
@@ -42,7 +43,7 @@ impl Things {
 
 /// Something is being used as long as this lives.
 #[derive(Debug)]
-pub(super) struct Announcement<'a> {
+pub struct Announcement<'a> {
     store: &'a Store,
     key: String,
 }
@@ -72,6 +73,22 @@ impl Store {
                 std::thread::sleep(LOOK);
             }
         }
+        Ok(announcement)
+    }
+
+    /// Makes files blobs that a publication or an attachment is about to name. Nobody removes them as long as what is returned
+    /// lives.
+    ///
+    /// # Errors
+    /// They can't be kept.
+    pub fn put_announced<'b>(
+        &self,
+        files: impl IntoIterator<Item = &'b [u8]>,
+    ) -> Result<Announcement<'_>, StoreError> {
+        let files: Vec<&[u8]> = files.into_iter().collect();
+        let things: Vec<String> = files.iter().map(|bytes| Digest::of(bytes).to_string()).collect();
+        let announcement = self.announce(&things)?;
+        files.into_iter().try_for_each(|bytes| self.put_bytes(bytes).map(drop))?;
         Ok(announcement)
     }
 

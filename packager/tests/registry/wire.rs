@@ -18,11 +18,14 @@ pub struct Served {
 
 impl Served {
     pub fn over(shelf: Arc<dyn Shelf>, access: impl Access, options: Options) -> Self {
+        Self::of(router(shelf, Arc::new(access), options))
+    }
+
+    pub fn of(router: axum::Router) -> Self {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
-        let router = router(shelf, Arc::new(access), options);
         runtime.spawn(async move { axum::serve(listener, router).await });
         Self { address, runtime: Some(runtime) }
     }

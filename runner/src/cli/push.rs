@@ -7,10 +7,14 @@ use std::{
 };
 
 use clap::Args;
-use staith_model::{Digest, DigestStream, Exit, Name, Package, Version};
+use staith_model::{CompanionKind, Digest, DigestStream, Exit, Name, Package, Version};
 use staith_packager::{
     registry::transfer::push,
-    store::{Reference, Store, Which},
+    seal::{
+        attached,
+        beside::{self, Beside},
+    },
+    store::{Publication, Reference, Store, Which},
     web_deploy::{PROFILE, PackageReader},
 };
 use tokio::runtime::Handle;
@@ -23,8 +27,8 @@ use crate::{
 
 /// Bring a package to another store, or into a registry
 ///
-/// The package goes there with what comes with it (its SetParameters.xml) and what was said about it (its provenance, its list of
-/// parts). What is there already is not sent; a push that was interrupted goes on where it ended. A version that is there with
+/// The package goes there with what comes with it (its SetParameters.xml) and what was said about it (its provenance, its bill of
+/// materials); of a package file, with what lies beside it. What is there already is not sent; a push that was interrupted goes on where it ended. A version that is there with
 /// other content is never replaced.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -116,7 +120,42 @@ fn publish(store: &Store, path: &Path, called: Option<&str>) -> Result<Package, 
     };
     let content = verified.content.unwrap_or(digest);
     let package = Package { name, version, digest, content, size };
-    Ok(store.publish(staged, &package, PROFILE, None)?.package)
+    let reader = PackageReader::of_file(staged.file().try_clone().map_err(unreadable)?, path)?;
+    let companions = companions(&package, &reader)?;
+    let _announced = store.put_announced(companions.iter().map(|file| file.bytes.as_slice()))?;
+    let publication = Publication {
+        package: &package,
+        profile: PROFILE,
+        origin: None,
+        companions: attached::companions(&companions),
+    };
+    let published = store.publish_with(staged, publication)?;
+    attached::attach(store, &published, &said_of(&published.package, path)?)?;
+    Ok(published.package)
+}
+
+/// What is published with a package that Staith wrote. It follows from the package, so that a file becomes the same artifact as the
+/// package in the store that it came from; SetParameters.xml beside it may have got values that are nobody's business.
+fn companions(package: &Package, reader: &PackageReader) -> Result<Vec<Beside>, Problem> {
+    let Some(manifest) = reader.manifest() else { return Ok(Vec::new()) };
+    Ok(beside::companions(package, manifest, &reader.declarations()?))
+}
+
+/// What lies beside a package file and was said of it.
+fn said_of(package: &Package, path: &Path) -> Result<Vec<Beside>, Problem> {
+    let mut said = Vec::new();
+    for (kind, end) in [(CompanionKind::Sbom, "cdx.json"), (CompanionKind::Provenance, "provenance.json")] {
+        let at = path.with_extension(end);
+        match std::fs::read(&at) {
+            Ok(bytes) => said.push(Beside { kind, name: beside::name(kind, package), bytes }),
+            Err(absent) if absent.kind() == io::ErrorKind::NotFound => {}
+            Err(refused) => {
+                return Err(Problem::new(Exit::Environment, format!("{} can't be read", at.display()))
+                    .with_why(refused.to_string()));
+            }
+        }
+    }
+    Ok(said)
 }
 
 fn copied(from: &mut File, to: &mut File) -> io::Result<(Digest, u64)> {

@@ -326,7 +326,7 @@ impl Run {
         self.finished(if packed.is_ok() { RunOutcome::Passed } else { RunOutcome::Failed }, log)?;
         let packed = packed?;
         let released = to.and_then(|to| {
-            let sealed = packed.into_iter().find(|sealed| sealed.package.name == to.package)?;
+            let sealed = packed.into_iter().find(|sealed| sealed.published.package.name == to.package)?;
             Some((to.local, sealed))
         });
         let url = match released {
@@ -375,7 +375,7 @@ impl Run {
             output::notice(&format!("the bill of materials is incomplete: {gap}"), self.mode);
         }
         log.record(EventKind::PackageMade {
-            package: sealed.package.clone(),
+            package: sealed.published.package.clone(),
             path: sealed.path.display().to_string(),
             cached: sealed.cached,
             millis: millis(began),
@@ -390,8 +390,9 @@ impl Run {
         let files = SealedPackage::new(reader).map_err(|error| unreadable(error.to_string()))?;
         let mut impossible = None;
         let mut tell = |what: EventKind| impossible = impossible.take().or(log.record(what).err());
-        let deployed =
-            to.deploy(sealed.package, Arc::new(files), Arc::new(|_| {}), &mut tell, &self.stop.cancel).await;
+        let deployed = to
+            .deploy(sealed.published.package, Arc::new(files), Arc::new(|_| {}), &mut tell, &self.stop.cancel)
+            .await;
         match impossible {
             Some(impossible) => Err(impossible.into()),
             None => Ok(deployed?),

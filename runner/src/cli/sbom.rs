@@ -7,9 +7,12 @@ use std::{
 
 use clap::Args;
 use staith_model::{CompanionKind, Exit, RelPath};
-use staith_packager::seal::{
-    beside::Attestations,
-    sbom::{self, Bill, LockFile, Subject},
+use staith_packager::{
+    seal::{
+        attached,
+        sbom::{self, Bill, LockFile, Subject},
+    },
+    store::Store,
 };
 
 use super::package;
@@ -58,14 +61,14 @@ impl Arguments {
             return Ok((json, gaps.iter().map(ToString::to_string).collect()));
         }
         let opened = package::open(&self.of)?;
-        let package = opened.published.map(|published| published.package);
-        let companions = match &package {
-            Some(package) => Attestations::of_store(&Home::find()?.packages()).find(package)?,
-            None => None,
-        };
-        let bill = companions.into_iter().flatten().find(|one| one.kind == CompanionKind::Sbom);
-        let beside = beside(&opened.path);
-        match bill.map(|bill| PathBuf::from(bill.path)).or(beside) {
+        if let Some(published) = &opened.published {
+            let store = Store::open(&Home::find()?.packages())?;
+            let attached = attached::find(&store, published)?;
+            if let Some(bill) = attached.iter().find(|one| one.kind == CompanionKind::Sbom) {
+                return Ok((store.get_bytes(&bill.digest)?, Vec::new()));
+            }
+        }
+        match beside(&opened.path).filter(|_| opened.published.is_none()) {
             Some(path) => {
                 let json = fs::read(&path).map_err(|refused| {
                     Problem::new(Exit::Environment, format!("{} can't be read", path.display()))

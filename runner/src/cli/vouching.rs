@@ -7,10 +7,12 @@ use std::{
 };
 
 use staith_model::{Digest, DigestStream, Exit};
-use staith_packager::seal::{
-    self, MAX_ENVELOPE_BYTES, Vouched,
-    beside::Attestations,
-    key::{Keys, PublicKey},
+use staith_packager::{
+    seal::{
+        self, MAX_ENVELOPE_BYTES, NotVouched, Vouched, attached,
+        key::{Keys, PublicKey},
+    },
+    store::Store,
 };
 
 use super::package::OpenPackage;
@@ -42,12 +44,14 @@ impl Demand {
     pub(super) fn ask(&self, package: &OpenPackage) -> Result<Option<Vouched>, Problem> {
         let Some(keys) = &self.keys else { return Ok(None) };
         let digest = digest(&package.path)?;
-        let Some(envelope) = envelope(package, &digest)? else {
+        let statements = statements(package, &digest)?;
+        if statements.is_empty() {
             return Err(Problem::new(Exit::Configuration, format!("nobody vouches for {}", package.called))
                 .with_why("no provenance lies beside it")
-                .with_remedy("keep NAME-VERSION-DIGEST.provenance.json beside the package, as it was where it was made"));
-        };
-        let vouched = seal::verify(&digest, &envelope, keys)?;
+                .with_remedy("keep NAME-VERSION-DIGEST.provenance.json beside the package, as it was where it was made; `staith pull --all` brings it along"));
+        }
+        // Anybody may add a statement; what counts is that one of them is by somebody trusted.
+        let vouched = first_that_counts(&statements, &digest, keys, self.of_a_run)?;
         if self.of_a_run && !vouched.told.is_of_a_run {
             return Err(Problem::new(
                 Exit::Configuration,
@@ -60,13 +64,59 @@ impl Demand {
     }
 }
 
-/// The statement about a package: of this machine's store, or beside the file.
-fn envelope(package: &OpenPackage, digest: &Digest) -> Result<Option<Vec<u8>>, Problem> {
-    let beside = package.path.with_extension("provenance.json");
-    if package.published.is_none() && beside.is_file() {
-        return read(&beside).map(Some);
+/// What a trusted key has signed, of a run before anything else. Where there is nothing of that kind, why the first does not count.
+fn first_that_counts(
+    statements: &[Vec<u8>],
+    package: &Digest,
+    keys: &[PublicKey],
+    of_a_run: bool,
+) -> Result<Vouched, NotVouched> {
+    let (mut vouched, mut refused) = (None::<Vouched>, None);
+    for statement in statements {
+        match seal::verify(package, statement, keys) {
+            Ok(one) if one.told.is_of_a_run || !of_a_run => return Ok(one),
+            Ok(one) => vouched = vouched.or(Some(one)),
+            Err(why) => refused = refused.or(Some(why)),
+        }
     }
-    Ok(Attestations::of_store(&Home::find()?.packages()).provenance(digest)?)
+    vouched.ok_or_else(|| refused.unwrap_or(NotVouched::Unsigned))
+}
+
+/// The statements about a package: those beside the file, or else those of this machine's store.
+fn statements(package: &OpenPackage, digest: &Digest) -> Result<Vec<Vec<u8>>, Problem> {
+    if package.published.is_none() {
+        let beside = beside(&package.path)?;
+        if !beside.is_empty() {
+            return beside.iter().map(|path| read(path)).collect();
+        }
+    }
+    let packages = Home::find()?.packages();
+    // Looking makes no store.
+    if !packages.is_dir() {
+        return Ok(Vec::new());
+    }
+    Ok(attached::provenance(&Store::open(&packages)?, digest)?)
+}
+
+/// The statements beside a package file. Where several were pulled, their names begin with their digests, but for the first.
+fn beside(package: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let first = package.with_extension("provenance.json");
+    let name = first.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let directory = match package.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let entries = fs::read_dir(directory).map_err(|refused| unreadable(directory, &refused))?;
+    let is_one = |path: &PathBuf| {
+        let called = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_further = called.strip_suffix(&name).is_some_and(|digest| {
+            digest.strip_suffix('.').is_some_and(|hex| hex.bytes().all(|c| c.is_ascii_hexdigit()))
+        });
+        (called == name || is_further) && path.is_file()
+    };
+    let mut found: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).filter(is_one).collect();
+    found.sort_by_key(|path| (path.file_name() != first.file_name(), path.clone()));
+    Ok(found)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Problem> {

@@ -11,10 +11,7 @@ use std::{
 
 use staith_builder::upkeep::{Collection, Inventory, Item, Kind, Stockroom, plan_collection};
 use staith_model::Package;
-use staith_packager::{
-    seal::beside::Attestations,
-    store::{Collected, Collecting, Policy, Published, Store, StoreError},
-};
+use staith_packager::store::{Collected, Collecting, Policy, Published, Store, StoreError};
 use staith_releaser::release::ReleaseShelf;
 
 use crate::home::Home;
@@ -200,12 +197,7 @@ impl<'a> Household<'a> {
         self.unless_used(&pin, || match store.forget(found) {
             // Somebody has pinned it meanwhile, let a channel stand for it, or publishes it.
             Err(StoreError::Kept { .. }) => Ok(false),
-            removed => {
-                removed.map_err(|error| error.to_string())?;
-                let beside = Attestations::of_store(&self.home.packages());
-                beside.forget(&found.package.digest).map_err(|error| error.to_string())?;
-                Ok(true)
-            }
+            removed => removed.map(|()| true).map_err(|error| error.to_string()),
         })?
         .unwrap_or(Ok(false))
     }

@@ -47,6 +47,8 @@ pub(super) struct Small {
 
 impl Http {
     pub(super) fn new(settings: &Settings) -> Result<Self, ClientError> {
+        // One may be there already, and is as good.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let scheme = if settings.is_plain { "http" } else { "https" };
         let unusable = |error: reqwest::Error| ClientError::Client(causes(&error));
         let mut builder = Client::builder()

@@ -39,7 +39,7 @@ pub struct Pulled {
 }
 
 /// Brings a package's file into a directory, under [`Package::file_name`]; with `all` also what comes with it and what speaks
-/// of it. A file has its name when all of it is there and has the right digest. An interrupted pull from a registry is gone
+/// of it; where several files of that have the same title, the names of all but one begin with their digest. A file has its name when all of it is there and has the right digest. An interrupted pull from a registry is gone
 /// on with.
 ///
 /// # Errors
@@ -97,7 +97,11 @@ impl Fetch<'_> {
         for blob in blobs {
             // What has no name is for programs, not for people.
             let Some(title) = annotation(blob.annotations.as_ref(), oci::TITLE) else { continue };
-            let path = self.to.join(files::checked(title)?);
+            let mut path = self.to.join(files::checked(title)?);
+            if paths.contains(&path) && files::is_there(&path, &blob.digest)? == Some(false) {
+                // Two say something about the package, each in a file of its own.
+                path = self.to.join(files::checked(&format!("{}.{title}", blob.digest.short()))?);
+            }
             match files::is_there(&path, &blob.digest)? {
                 Some(true) => {}
                 Some(false) => return Err(TransferError::InTheWay(path)),
