@@ -56,7 +56,8 @@ fn packages_of_the_store_are_found_by_name_version_and_digest() {
 
     let other = two(&world).into_iter().find(|version| latest["package"] != version.as_str()).unwrap();
     world.staith(&["publish", &other, "stable"]).exits(0);
-    for (said, called) in [("bell@stable", other.as_str()), ("bell@1.0", latest["package"].as_str().unwrap())] {
+    for (said, called) in [("bell@stable", other.as_str()), ("bell@1.0", latest["package"].as_str().unwrap())]
+    {
         assert_eq!(inspected(said)["package"], called, "{said}");
         world.staith(&["verify", said]).exits(0).says(called);
         world.staith(&["diff", said, &other]).exits(0);
