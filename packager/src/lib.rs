@@ -19,6 +19,7 @@ pub mod parameters;
 pub mod pattern;
 pub mod registry;
 pub mod seal;
+mod secrecy;
 pub mod store;
 pub mod transform;
 pub mod web_deploy;

@@ -4,7 +4,7 @@
 //!    finished yet, and how those of the dead are found.
 //! 2. `blob`: finished files by their digest. `record`: what is written of anything that has no digest for a name.
 //! 3. `names`: what was published under which name and version, once and for good. `channel`: names that move. `reference`: how
-//!    people say which package they mean. `pin`: what must stay.
+//!    people say which package they mean. `pin`: what must stay. `reach`: which blobs a name has.
 //! 4. `oci`, `artifacts`, `index`: the same as an OCI image layout, with manifests and what speaks of them. `upload`: what comes
 //!    in pieces.
 //! 5. `retention`: what may go, as a pure function. `collect`: how it goes; `announce`: how nobody loses what he is about to use.
@@ -38,6 +38,7 @@ mod location;
 mod names;
 pub mod oci;
 mod pin;
+mod reach;
 mod record;
 mod reference;
 mod removal;
@@ -56,7 +57,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use self::staging::Scratch;
+use self::{reach::Known, staging::Scratch};
 use crate::durable;
 
 pub use announce::Announcement;
@@ -83,6 +84,7 @@ pub struct Store {
     blobs: Arc<dyn Blobs>,
     scratch: Scratch,
     uploads: PathBuf,
+    known: Known,
     /// Where unfinished things of a store that is elsewhere lie on this machine.
     _beside: Option<Arc<TempDir>>,
 }
@@ -100,7 +102,8 @@ impl Store {
         }
         let scratch = directory.scratch().clone();
         let blobs = Arc::new(directory);
-        Self { blobs, scratch, uploads: root.join("uploads"), _beside: None }.opened()
+        Self { blobs, scratch, uploads: root.join("uploads"), known: Known::default(), _beside: None }
+            .opened()
     }
 
     /// Opens the store in any place. What is not finished lies in a temporary directory of this machine.
@@ -114,7 +117,7 @@ impl Store {
         let scratch = Scratch(beside.path().join("staging"));
         make_directories(&scratch.0)?;
         let uploads = beside.path().join("uploads");
-        Self { blobs, scratch, uploads, _beside: Some(Arc::new(beside)) }.opened()
+        Self { blobs, scratch, uploads, known: Known::default(), _beside: Some(Arc::new(beside)) }.opened()
     }
 
     fn opened(self) -> Result<Self, StoreError> {

@@ -26,7 +26,6 @@ mod read;
 mod reuse;
 mod rules;
 mod sealed;
-mod secrecy;
 mod source;
 mod stitch;
 mod time;

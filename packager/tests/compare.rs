@@ -173,6 +173,28 @@ fn inspection_tells_what_a_package_is() {
 }
 
 #[test]
+fn declarations_that_are_wrong_are_shown_with_a_warning() {
+    let bad = sample("errors/12-bad-xpath");
+    let inspection = inspect(&bad).unwrap();
+    let warned = inspection.warnings.iter().find_map(|one| match one {
+        Warning::BadDeclaration { line, column, .. } => Some((*line, *column)),
+        _ => None,
+    });
+    assert_eq!(warned, Some((6, 64)));
+    assert!(!inspection.parameters.is_empty(), "the sound ones are shown");
+    let refused = bad.declarations().unwrap_err();
+    assert_eq!(refused.place(), Some(("parameters.xml", Some(6), Some(64))));
+
+    assert!(diff(&bad, &bad).unwrap().is_empty());
+    let difference = diff(&bad, &sample("timezone")).unwrap();
+    let facts = difference.parameters.iter().flat_map(|one| &one.facts);
+    assert!(
+        facts.into_iter().any(|fact| fact.property == "mistake 1" && fact.new.is_none()),
+        "{difference:?}"
+    );
+}
+
+#[test]
 fn secrets_are_warned_of_and_never_shown() {
     let parameters = br#"<parameters>
   <parameter name="Db" defaultValue="Server=x;Password=Lamp42" />

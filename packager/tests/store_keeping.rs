@@ -9,7 +9,10 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
     thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -17,7 +20,8 @@ use std::{
 use proptest::prelude::*;
 use staith_model::{Digest, Name, Package, Version};
 use staith_packager::store::{
-    Collected, Collecting, Companion, Expected, Policy, Publication, Published, Reference, Store, StoreError,
+    Blobs, Collected, Collecting, Companion, Directory, Expected, Listed, Policy, Publication, Published,
+    Reading, Reference, Staged, Store, StoreError, Tag,
     oci::{self, Descriptor},
 };
 
@@ -66,6 +70,82 @@ fn tags_in_index(root: &Path) -> Vec<String> {
     index.manifests.iter().filter_map(|entry| entry.annotations.get(oci::REF_NAME).cloned()).collect()
 }
 
+/// A directory that counts the records that are read.
+#[derive(Debug)]
+struct Counted {
+    inner: Directory,
+    records: Arc<AtomicUsize>,
+}
+
+impl std::fmt::Display for Counted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl Blobs for Counted {
+    fn read(&self, key: &str, part: Option<std::ops::Range<u64>>) -> Result<Option<Reading>, StoreError> {
+        if key.starts_with("names/") || key.starts_with("referrers/") {
+            self.records.fetch_add(1, Ordering::SeqCst);
+        }
+        self.inner.read(key, part)
+    }
+
+    fn put_new(&self, key: &str, bytes: &[u8]) -> Result<bool, StoreError> {
+        self.inner.put_new(key, bytes)
+    }
+
+    fn put_file(&self, key: &str, file: Staged) -> Result<(), StoreError> {
+        self.inner.put_file(key, file)
+    }
+
+    fn replace(&self, key: &str, bytes: &[u8], expected: Option<&Tag>) -> Result<bool, StoreError> {
+        self.inner.replace(key, bytes, expected)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        self.inner.list(prefix)
+    }
+
+    fn delete(&self, key: &str) -> Result<(), StoreError> {
+        self.inner.delete(key)
+    }
+
+    fn local_path(&self, key: &str) -> Option<PathBuf> {
+        self.inner.local_path(key)
+    }
+}
+
+#[test]
+fn whether_a_name_has_a_blob_costs_no_record_twice() {
+    let (root, records) = (tempfile::tempdir().unwrap(), Arc::new(AtomicUsize::new(0)));
+    let inner = Directory::open(root.path()).unwrap();
+    let store = Store::over(Arc::new(Counted { inner, records: Arc::clone(&records) })).unwrap();
+    let published = ["1.0.0", "1.1.0", "2.0.0"]
+        .map(|version| publish(&store, "shop", version, version.as_bytes()).unwrap());
+    let shop = name("shop");
+    let statement = store.put_bytes(b"signed").unwrap();
+    let file = vec![Descriptor::new("application/json", statement, 6)];
+    store.attach(&shop, published[0].manifest(), "application/vnd.in-toto+json", file).unwrap();
+    let has = |digest: &Digest| store.size_under(&shop, digest).unwrap().is_some();
+    let blobs = published.each_ref().map(|it| it.package.digest);
+    records.store(0, Ordering::SeqCst);
+    for _ in 0..5 {
+        assert!(blobs.iter().all(has) && has(&statement) && has(&published[1].manifest().digest));
+    }
+    assert_eq!(records.load(Ordering::SeqCst), 4, "three packages and what speaks of one");
+
+    // What another process changes is seen at once.
+    let other = Store::open(root.path()).unwrap();
+    let later = publish(&other, "shop", "3.0.0", b"later").unwrap();
+    assert!(has(&later.package.digest));
+    publish(&other, "till", "1.0.0", b"1.0.0").unwrap();
+    other.forget(&published[0]).unwrap();
+    assert!(other.blob_size(&blobs[0]).unwrap().is_some(), "another name has it still");
+    assert!(!has(&blobs[0]) && !has(&statement), "this name has it no more");
+    assert!(has(&blobs[1]));
+}
+
 #[test]
 fn references_mean_what_people_expect() {
     let (_root, store) = with(&["1.4.2", "1.4.10", "1.5.0-rc.1", "1.40.0", "2.0.0-rc.1", "1.3"]);
@@ -91,6 +171,12 @@ fn references_mean_what_people_expect() {
             thread::yield_now();
         }
     }
+    publish(&store, "early", "0.1.0-rc.1+c.ab", b"candidate").unwrap();
+    assert_eq!(
+        resolve(&store, "early@0.1.0-rc.1").as_deref(),
+        Ok("0.1.0-rc.1+c.ab"),
+        "it has no other build"
+    );
     publish(&store, "early", "0.1.0-rc.2", b"early").unwrap();
     publish(&store, "early", "0.1.0-rc.10", b"later").unwrap();
     assert_eq!(resolve(&store, "early").as_deref(), Ok("0.1.0-rc.10"), "there is no release yet");

@@ -51,10 +51,20 @@ fn packages_of_the_store_are_found_by_name_version_and_digest() {
     assert_eq!(inspected(&format!("bell@{}", latest["digest"].as_str().unwrap())), latest);
     world.staith(&["inspect", "bell@2"]).exits(64).says("there is no package `bell@2`").says("1.0.0+c.");
     world.staith(&["inspect", "bell@sha256:1"]).exits(64).says("is not a digest");
-    world.staith(&["inspect", "cat"]).exits(64).says("staith run");
+    world.staith(&["inspect", "cat"]).exits(64).says("nothing is published as `cat`");
     world.staith(&["inspect", "./cat"]).exits(64).says("can't open the package");
 
     let other = two(&world).into_iter().find(|version| latest["package"] != version.as_str()).unwrap();
+    world.staith(&["publish", &other, "stable"]).exits(0);
+    for (said, called) in [("bell@stable", other.as_str()), ("bell@1.0", latest["package"].as_str().unwrap())]
+    {
+        assert_eq!(inspected(said)["package"], called, "{said}");
+        world.staith(&["verify", said]).exits(0).says(called);
+        world.staith(&["diff", said, &other]).exits(0);
+        world.staith(&["parameters", said]).exits(0);
+        world.staith(&["extract", said, "--to", &said.replace('@', "-")]).exits(0);
+        world.staith(&["apply", said, "--to", &format!("applied-{}", said.replace('@', "-"))]).exits(0);
+    }
     let said = world.staith(&["diff", &other, "bell"]).exits(0);
     said.says("~ word.txt  4 B, other bytes").says("1 changed").never_says("provider");
     let told =
@@ -117,6 +127,10 @@ fn verify_says_of_each_package_what_it_is_worth() {
     assert_eq!((told.len(), &told[0]["content"]), (3, &Value::Null));
     assert_eq!(told[1]["error"]["place"]["file"], "Content/kiosk/index.html");
     assert_eq!(told[2]["error"]["exit"], 20);
+    // What could never be applied is not sound, though each byte is what it was when the package was made.
+    let said = world.staith(&["verify", "--json", &sample("errors/12-bad-xpath")]).exits(20);
+    let place = json(&said)[0]["error"]["place"].clone();
+    assert_eq!(place, serde_json::json!({"file": "parameters.xml", "line": 6, "column": 64}));
     world.staith(&["verify"]).exits(64);
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Mistakes, Position, read, secrecy, spelling};
+use super::{Mistake, Mistakes, Position, read, secrecy, spelling};
 use crate::{pattern::Pattern, xml::XPath};
 
 /// The tag by which a parameter, or one entry of it, says that it may match nothing. Web Deploy takes it for one more tag.
@@ -238,10 +238,20 @@ impl Parameter {
         secrecy::name_of(self)
     }
 
+    /// Whether its default is, or holds, a secret that everybody who has the package can read.
+    pub fn gives_secret_away(&self) -> bool {
+        self.default.as_deref().is_some_and(|default| secrecy::is_secret_default(self, default))
+    }
+
+    /// Whether its default may be a secret, by its tags, its name or itself.
+    pub(crate) fn hides_default(&self) -> bool {
+        secrecy::hides_default(self)
+    }
+
     /// Its default for people: a mask where it is a secret.
     pub fn shown_default(&self) -> Option<&str> {
         let default = self.default.as_deref()?;
-        Some(if secrecy::is_secret_default(self, default) { "***" } else { default })
+        Some(if self.gives_secret_away() { "***" } else { default })
     }
 }
 
@@ -253,6 +263,12 @@ impl Declarations {
     /// All that is wrong in the file, with its places.
     pub fn read(bytes: &[u8]) -> Result<Self, Mistakes> {
         read::declarations(bytes)
+    }
+
+    /// As [`Declarations::read`], for those who only look: what can be understood, and all that is wrong. A parameter or an entry
+    /// that is wrong itself is left out.
+    pub fn read_sound_part(bytes: &[u8]) -> (Self, Vec<Mistake>) {
+        read::sound_declarations(bytes)
     }
 
     /// The parameters, in the order in which they are applied.

@@ -45,6 +45,11 @@ struct Attributes<'a, 'i> {
 }
 
 pub(super) fn declarations(bytes: &[u8]) -> Result<Declarations, Mistakes> {
+    all_or_nothing(sound_declarations(bytes))
+}
+
+/// What can be understood, and all that is wrong.
+pub(super) fn sound_declarations(bytes: &[u8]) -> (Declarations, Vec<Mistake>) {
     with_root(bytes, |reading, root| {
         let (mut declared, mut names) = (Declarations::default(), HashSet::new());
         for element in elements(root) {
@@ -71,7 +76,7 @@ pub(super) fn declarations(bytes: &[u8]) -> Result<Declarations, Mistakes> {
 }
 
 pub(super) fn values(bytes: &[u8]) -> Result<Vec<Set>, Mistakes> {
-    with_root(bytes, |reading, root| {
+    all_or_nothing(with_root(bytes, |reading, root| {
         let (mut values, mut names) = (Vec::<Set>::new(), HashSet::new());
         for element in elements(root) {
             if is_called(element, "parameter") {
@@ -92,24 +97,34 @@ pub(super) fn values(bytes: &[u8]) -> Result<Vec<Set>, Mistakes> {
             }
         }
         values
-    })
+    }))
+}
+
+fn all_or_nothing<T>((read, mistakes): (T, Vec<Mistake>)) -> Result<T, Mistakes> {
+    if mistakes.is_empty() { Ok(read) } else { Err(Mistakes(mistakes)) }
 }
 
 /// Parses a file and hands its element `parameters` over.
-fn with_root<T>(
+fn with_root<T: Default>(
     bytes: &[u8],
     read: impl FnOnce(&mut Reading<'_, '_>, Node<'_, '_>) -> T,
-) -> Result<T, Mistakes> {
-    let refuse = |line, column, fault| Mistakes(vec![Mistake { line, column, parameter: None, fault }]);
+) -> (T, Vec<Mistake>) {
+    let refuse = |line, column, fault| (T::default(), vec![Mistake { line, column, parameter: None, fault }]);
     if bytes.len() > LONGEST {
-        return Err(refuse(1, 1, Fault::TooLong(bytes.len())));
+        return refuse(1, 1, Fault::TooLong(bytes.len()));
     }
     let unusable = |error: XmlError| match error {
         XmlError::NotWellFormed { at, why } => refuse(at.line, at.column, Fault::Xml(why)),
         error => refuse(1, 1, Fault::Unusable(error.to_string())),
     };
-    let text = Text::decode(bytes).map_err(unusable)?;
-    let document = Document::parse(&text).map_err(unusable)?;
+    let text = match Text::decode(bytes) {
+        Ok(text) => text,
+        Err(error) => return unusable(error),
+    };
+    let document = match Document::parse(&text) {
+        Ok(document) => document,
+        Err(error) => return unusable(error),
+    };
     let root = document.root_element();
     let mut reading = Reading {
         document: &document,
@@ -125,10 +140,10 @@ fn with_root<T>(
     if !is_called(root, "parameters") {
         let found = root.tag_name().name().to_owned();
         reading.mistake(root, Fault::Root { found, expected: "parameters" });
-        return Err(Mistakes(reading.mistakes));
+        return (T::default(), reading.mistakes);
     }
     let read = read(&mut reading, root);
-    if reading.mistakes.is_empty() { Ok(read) } else { Err(Mistakes(reading.mistakes)) }
+    (read, reading.mistakes)
 }
 
 fn elements<'a, 'i>(of: Node<'a, 'i>) -> impl Iterator<Item = Node<'a, 'i>> {

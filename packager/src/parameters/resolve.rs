@@ -9,8 +9,9 @@ use staith_model::Secret;
 
 use super::{
     Declarations, From, Parameter, Resolved, Rule, Value, Values, apply::Settled, declare::fold,
-    mistake::nearest, secrecy,
+    mistake::nearest,
 };
+use crate::secrecy::holds_secret;
 
 /// Longest value that references may come to, in bytes: each may name another that holds several more.
 const LONGEST: usize = 1 << 20;
@@ -214,7 +215,7 @@ impl Resolution<'_> {
         };
         let is_secret = is_secret
             || (parameter.is_secret() && !text.expose_to(str::is_empty))
-            || text.expose_to(secrecy::holds_secret);
+            || text.expose_to(holds_secret);
         let pieces = text.expose_to(|text| self.pieces(text));
         if pieces.iter().all(|piece| matches!(piece, Piece::Text(_))) {
             return Some(Value::new(text, is_secret));

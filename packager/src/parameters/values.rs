@@ -4,7 +4,8 @@ use std::{borrow::Cow, collections::BTreeMap, fmt};
 
 use staith_model::Secret;
 
-use super::{Declarations, Mistakes, declare::fold, read, secrecy};
+use super::{Declarations, Mistakes, declare::fold, read};
+use crate::secrecy::holds_secret;
 
 /// A value of a parameter. It may be a secret, so it is printed in no other way than by [`Value::shown`].
 #[derive(Clone, PartialEq, Eq)]
@@ -15,7 +16,7 @@ pub struct Value {
 
 impl Value {
     pub(super) fn new(text: Secret, is_secret: bool) -> Self {
-        let is_secret = is_secret || text.expose_to(secrecy::holds_secret);
+        let is_secret = is_secret || text.expose_to(holds_secret);
         Self { text, is_secret }
     }
 

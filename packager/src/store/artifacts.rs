@@ -174,14 +174,18 @@ impl Store {
     fn referrers_below(&self, prefix: &str) -> Result<Vec<Referrer>, StoreError> {
         let mut all = Vec::new();
         for found in self.blobs.list(prefix)? {
-            let Some((referrer, _)) = self.read_value::<Referrer>(&found.key)? else { continue };
-            if referrer_key(&referrer.subject, &referrer.manifest.digest) != found.key {
-                let path = place(&*self.blobs, &found.key);
-                return Err(StoreError::Record { path, why: "it is about another manifest".into() });
-            }
-            all.push(referrer);
+            all.extend(self.referrer(&found.key)?);
         }
         Ok(all)
+    }
+
+    pub(super) fn referrer(&self, key: &str) -> Result<Option<Referrer>, StoreError> {
+        let Some((referrer, _)) = self.read_value::<Referrer>(key)? else { return Ok(None) };
+        if referrer_key(&referrer.subject, &referrer.manifest.digest) != key {
+            let path = place(&*self.blobs, key);
+            return Err(StoreError::Record { path, why: "it is about another manifest".into() });
+        }
+        Ok(Some(referrer))
     }
 
     /// Notes that a blob may be read under this name before any manifest there names it: it was uploaded or mounted there.
@@ -199,7 +203,7 @@ impl Store {
     pub fn size_under(&self, name: &Name, digest: &Digest) -> Result<Option<u64>, StoreError> {
         let Some(size) = self.blob_size(digest)? else { return Ok(None) };
         let is_here = self.blobs.read(&admitted_key(name, digest), Some(0..0))?.is_some()
-            || self.reached(&self.list(name)?)?.contains(digest);
+            || self.reaches(name, digest)?;
         Ok(is_here.then_some(size))
     }
 }

@@ -21,7 +21,8 @@ pub enum Which {
     /// The highest release; the highest pre-release where there is no release. `shop` and `shop@latest`.
     Latest,
     /// `shop@TEXT`: the version of exactly this text; else the channel of this name; else, of what begins with the numbers of
-    /// this text (`1.4`, `1`), the highest release, and the highest pre-release where there is no release.
+    /// this text (`1.4`, `1`), the highest release, and the highest pre-release where there is no release; else the latest
+    /// build of this version (`1.4.0-rc.1` for `1.4.0-rc.1+c.0123`).
     Named(String),
     /// `shop@sha256:...`: the package file with this digest, or the package with this manifest.
     Digest(Digest),
@@ -103,7 +104,7 @@ impl Store {
         }
         if let Ok(begin) = text.parse() {
             let mut versions = self.versions_of(name)?;
-            versions.retain(|it| version::begins_with(it, &begin));
+            versions.retain(|it| version::begins_with(it, &begin) || version::is_build_of(it, &begin));
             if let Some(found) = self.newest(name, &versions)? {
                 return Ok(found);
             }

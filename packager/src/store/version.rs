@@ -33,6 +33,11 @@ pub(super) fn begins_with(version: &Version, begin: &Version) -> bool {
         && begin.zip(&mut numbers).all(|(asked, there)| there.is_some_and(|there| is_same(asked, there)))
 }
 
+/// Whether `version` is `of` with build metadata: `1.4.0-rc.1+c.0123` and `1.4.0-rc.1`.
+pub(super) fn is_build_of(version: &Version, of: &Version) -> bool {
+    version.as_str().strip_prefix(of.as_str()).is_some_and(|build| build.starts_with('+'))
+}
+
 fn parts(version: &Version) -> (&str, Option<&str>) {
     let precedence = version.as_str().split('+').next().unwrap_or_default();
     match precedence.split_once('-') {

@@ -11,7 +11,10 @@ use super::{
     DosTime,
     archive::{Provider, ProviderOptions},
     read::{Declared, Dialect, PackageReader, ReadError},
-    secrecy::{HIDDEN, holds_a_password, names_a_secret},
+};
+use crate::{
+    parameters::Parameter,
+    secrecy::{HIDDEN, may_hold_secret, names_a_secret},
 };
 
 /// What a package is. Values that look like secrets are not in it.
@@ -130,6 +133,18 @@ pub enum Warning {
         /// Which property.
         property: String,
     },
+    /// A declaration that can't be used. Nothing of the package can be applied.
+    #[error(
+        "`parameters.xml` is wrong at line {line}, column {column}: {mistake}; the package can't be applied"
+    )]
+    BadDeclaration {
+        /// Counted from 1.
+        line: u32,
+        /// Counted from 1, in characters.
+        column: u32,
+        /// What is wrong there.
+        mistake: String,
+    },
     /// A directory of the machine that built it.
     #[error("provider `{provider}` has the path {path} of the machine that made the package")]
     BuildPath {
@@ -147,9 +162,9 @@ pub enum Warning {
 /// The file can't be read, or its metadata is damaged.
 pub fn inspect(package: &PackageReader) -> Result<Inspection, ReadError> {
     let (digest, size) = digest(package)?;
-    let mut parameters = package.declared_parameters()?;
-    let warnings = warnings::of(package, &parameters)?;
-    hide_defaults(&mut parameters);
+    let (declarations, mistakes) = package.sound_declarations()?;
+    let warnings = warnings::of(package, &declarations, mistakes)?;
+    let parameters = declarations.parameters().iter().map(declared).collect();
     let archive = package.archive();
     let mut providers = archive.providers.clone();
     hide_settings(&mut providers);
@@ -221,28 +236,24 @@ fn writer(package: &PackageReader) -> Writer {
     if archive.options.is_some() || has_options { Writer::WebDeploy } else { Writer::Other }
 }
 
-fn hide_defaults(parameters: &mut [Declared]) {
-    for parameter in parameters.iter_mut().filter(|parameter| hides(parameter)) {
-        if let Some(default) = &mut parameter.default {
-            HIDDEN.clone_into(default);
-        }
+/// A parameter as it is shown.
+fn declared(parameter: &Parameter) -> Declared {
+    let mut declared = Declared::from(parameter);
+    if parameter.hides_default() {
+        declared.default.iter_mut().for_each(|default| HIDDEN.clone_into(default));
     }
-}
-
-/// Whether a default is not shown. That of a connection string may be one in a parameter of any name.
-fn hides(parameter: &Declared) -> bool {
-    parameter.is_secret() || parameter.default.as_deref().is_some_and(holds_a_password)
+    declared
 }
 
 fn hide_settings(providers: &mut [Provider]) {
     use super::archive::Value;
     for provider in providers {
         for attribute in &mut provider.attributes {
-            if names_a_secret(&attribute.name) || holds_a_password(&attribute.value.to_string()) {
+            if names_a_secret(&attribute.name) || may_hold_secret(&attribute.value.to_string()) {
                 attribute.value = Value::Text(HIDDEN.to_owned());
             }
         }
-        if provider.path.as_deref().is_some_and(holds_a_password) {
+        if provider.path.as_deref().is_some_and(may_hold_secret) {
             provider.path = Some(HIDDEN.to_owned());
         }
         provider.options.iter_mut().for_each(hide_options);
@@ -251,11 +262,11 @@ fn hide_settings(providers: &mut [Provider]) {
 }
 
 fn hide_options(options: &mut ProviderOptions) {
-    if options.path.as_deref().is_some_and(holds_a_password) {
+    if options.path.as_deref().is_some_and(may_hold_secret) {
         options.path = Some(HIDDEN.to_owned());
     }
     for setting in &mut options.settings {
-        if names_a_secret(&setting.name) || setting.value.as_deref().is_some_and(holds_a_password) {
+        if names_a_secret(&setting.name) || setting.value.as_deref().is_some_and(may_hold_secret) {
             setting.value = Some(HIDDEN.to_owned());
         }
     }

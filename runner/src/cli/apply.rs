@@ -30,7 +30,7 @@ use crate::{
 /// app_offline.htm, is removed by the next one. An app_offline.htm that somebody else put there stays.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The package: a file, or NAME@VERSION, NAME@DIGEST or NAME (its latest version) of this machine's store
+    /// The package: a file, or NAME@VERSION, NAME@CHANNEL, NAME@DIGEST or NAME (its latest version) of this machine's store
     #[arg(value_name = "PACKAGE", required_unless_present = "restore")]
     package: Option<String>,
     /// The directory that the content belongs in; for a package of a single file, that file

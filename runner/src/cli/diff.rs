@@ -14,7 +14,7 @@ use crate::output::{self, OutputMode, Problem};
 /// not shown.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The first package: a file, or NAME@VERSION, NAME@DIGEST or NAME (its latest version) of this machine's store
+    /// The first package: a file, or NAME@VERSION, NAME@CHANNEL, NAME@DIGEST or NAME (its latest version) of this machine's store
     #[arg(value_name = "A")]
     old: String,
     /// The second one, likewise

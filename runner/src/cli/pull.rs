@@ -7,7 +7,7 @@ use staith_model::Exit;
 use staith_packager::registry::transfer::pull;
 use tokio::runtime::Handle;
 
-use super::push::reference;
+use super::package::reference;
 use crate::{
     home::Home,
     output::{self, OutputMode, Problem},

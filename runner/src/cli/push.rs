@@ -19,6 +19,7 @@ use staith_packager::{
 };
 use tokio::runtime::Handle;
 
+use super::package::{self, Meant};
 use crate::{
     home::Home,
     output::{self, OutputMode, Problem},
@@ -49,7 +50,7 @@ impl Arguments {
         let runtime = Handle::current();
         let work = move || -> Result<(), Problem> {
             let (store, wanted, _beside) = self.source(&home)?;
-            let published = store.resolve(&wanted)?;
+            let published = package::find(&store, &wanted)?;
             let to = self.to.open(&home, &runtime)?;
             let heard = output::carrying("pushing", mode);
             let pushed = push(&store, &published, &to.place, &heard);
@@ -63,17 +64,16 @@ impl Arguments {
 
     /// The store that has the package: the home's own, or one of the moment for a file.
     fn source(&self, home: &Home) -> Result<(Store, Reference, Option<tempfile::TempDir>), Problem> {
-        let path = Path::new(&self.package);
-        let is_file = path.extension().is_some_and(|end| end.eq_ignore_ascii_case("zip")) || path.is_file();
-        if !is_file {
-            if self.called.is_some() {
+        let path = match package::meant(&self.package)? {
+            Meant::File(path) => path,
+            Meant::Stored(_) if self.called.is_some() => {
                 return Err(Problem::new(
                     Exit::Usage,
                     "only a package file can be given a name and a version",
                 ));
             }
-            return Ok((own_store(home)?, reference(&self.package)?, None));
-        }
+            Meant::Stored(wanted) => return Ok((own_store(home)?, wanted, None)),
+        };
         own_store(home)?;
         let refused = |error: io::Error| {
             Problem::new(Exit::Environment, format!("{} can't be read", path.display()))
@@ -81,16 +81,10 @@ impl Arguments {
         };
         let beside = tempfile::tempdir_in(home.path()).map_err(refused)?;
         let store = Store::open(beside.path())?;
-        let package = publish(&store, path, self.called.as_deref())?;
+        let package = publish(&store, &path, self.called.as_deref())?;
         let which = Which::Named(package.version.to_string());
         Ok((store, Reference { name: package.name, which }, Some(beside)))
     }
-}
-
-/// Reads NAME@VERSION and its like.
-pub(crate) fn reference(text: &str) -> Result<Reference, Problem> {
-    text.parse()
-        .map_err(|bad: staith_packager::store::NotAReference| Problem::new(Exit::Usage, bad.to_string()))
 }
 
 /// Takes a package file into a store of the moment, after all of it was verified.

@@ -28,7 +28,7 @@ use crate::{
 /// Gradle and Maven. Of a package in this machine's store, the bill that was made with it. The same files give the same bytes.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// A directory, or NAME@VERSION, NAME@DIGEST or NAME (its latest version) of this machine's store
+    /// A directory, or NAME@VERSION, NAME@CHANNEL, NAME@DIGEST or NAME (its latest version) of this machine's store
     #[arg(value_name = "PACKAGE|DIR", default_value = ".")]
     of: String,
     /// Refuse what is incomplete: a lock file that can't be read, a dependency without a fixed version

@@ -19,7 +19,7 @@ use crate::output::{self, Counting, OutputMode, Problem};
 /// also after one was refused.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Packages: files, or NAME@VERSION, NAME@DIGEST or NAME (its latest version) of this machine's store
+    /// Packages: files, or NAME@VERSION, NAME@CHANNEL, NAME@DIGEST or NAME (its latest version) of this machine's store
     #[arg(value_name = "PACKAGE", required = true)]
     packages: Vec<String>,
     /// Refuse packages that this key has not vouched for: a file with a public key, as `staith key show` prints it; may be
@@ -74,6 +74,8 @@ impl Arguments {
 fn verify(package: String, demand: &Demand, counting: &Counting) -> Result<Verdict, Problem> {
     let opened = package::open(&package)?;
     let verified = opened.reader.verify_with(&|progress| counting.tell(progress))?;
+    // Nothing of it could be applied if what it lets one set makes no sense.
+    opened.reader.declarations()?;
     let vouched = demand.ask(&opened)?;
     Ok(Verdict {
         vouched,

@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use staith_model::Digest;
 
 use super::{Change, TextFact, files::hash, what};
-use crate::web_deploy::{
-    PackageReader, ReadError,
-    archive::Provider,
-    read::Declared,
-    secrecy::{HIDDEN, holds_a_password, names_a_secret},
+use crate::{
+    parameters::Parameter,
+    secrecy::{HIDDEN, may_hold_secret, names_a_secret},
+    web_deploy::{Declared, PackageReader, ReadError, archive::Provider, metadata},
 };
 
 /// Properties with their values; those of secrets are compared but never shown.
@@ -19,7 +18,7 @@ pub(super) struct Properties(BTreeMap<String, (String, bool)>);
 impl Properties {
     fn say(&mut self, property: impl Into<String>, value: impl Into<String>, is_secret: bool) {
         let value = value.into();
-        let is_secret = is_secret || holds_a_password(&value);
+        let is_secret = is_secret || may_hold_secret(&value);
         self.0.insert(property.into(), (value, is_secret));
     }
 }
@@ -60,19 +59,27 @@ fn compare_properties(was: &Properties, is: &Properties) -> Vec<TextFact> {
         .collect()
 }
 
-/// The declared parameters by name.
+/// The declared parameters by name. What is wrong with one is a property of it.
 pub(super) fn parameters(package: &PackageReader) -> Result<BTreeMap<String, Properties>, ReadError> {
-    let declared = package.declared_parameters()?;
-    Ok(declared.into_iter().map(|declared| (declared.name.clone(), properties(&declared))).collect())
+    let (declarations, mistakes) = package.sound_declarations()?;
+    let parameters = declarations.parameters().iter();
+    let mut all: BTreeMap<_, _> =
+        parameters.map(|parameter| (parameter.name.clone(), properties(parameter))).collect();
+    for (nth, wrong) in mistakes.into_iter().enumerate() {
+        let of = wrong.parameter.unwrap_or_else(|| metadata::PARAMETERS_XML.to_owned());
+        let fault = wrong.fault.to_string();
+        all.entry(of).or_default().say(format!("mistake {}", nth + 1), fault, false);
+    }
+    Ok(all)
 }
 
-fn properties(declared: &Declared) -> Properties {
-    let mut properties = Properties::default();
+fn properties(parameter: &Parameter) -> Properties {
+    let (mut properties, declared) = (Properties::default(), Declared::from(parameter));
     if let Some(description) = &declared.description {
         properties.say("description", description, false);
     }
     if let Some(default) = &declared.default {
-        properties.say("default", default, declared.is_secret());
+        properties.say("default", default, parameter.hides_default());
     }
     if !declared.tags.is_empty() {
         properties.say("tags", declared.tags.join(", "), false);

@@ -1,19 +1,21 @@
 //! What somebody should know of a package before using or publishing it.
 
 use super::Warning;
-use crate::web_deploy::{
-    Dialect, ItemKind, PackageReader, ReadError, RootKind,
-    archive::Provider,
-    metadata,
-    read::Declared,
-    secrecy::{holds_a_password, names_a_secret},
+use crate::{
+    parameters::{Declarations, Mistake},
+    secrecy::{may_hold_secret, names_a_secret},
+    web_deploy::{Dialect, ItemKind, PackageReader, ReadError, RootKind, archive::Provider, metadata},
 };
 
 /// The parameter that Azure Pipelines always sets.
 const APPLICATION_NAME: &str = "IIS Web Application Name";
 
-/// What somebody should know of a package with these parameters.
-pub(super) fn of(package: &PackageReader, parameters: &[Declared]) -> Result<Vec<Warning>, ReadError> {
+/// What somebody should know of a package with these parameters, and these mistakes in them.
+pub(super) fn of(
+    package: &PackageReader,
+    declarations: &Declarations,
+    mistakes: Vec<Mistake>,
+) -> Result<Vec<Warning>, ReadError> {
     let mut warnings = Vec::new();
     warnings.extend(missing_directory(package).map(|directory| Warning::NoDirectoryEntries { directory }));
     let chains = package.archive().chains();
@@ -35,26 +37,23 @@ pub(super) fn of(package: &PackageReader, parameters: &[Declared]) -> Result<Vec
             warnings.push(Warning::NotForPipelines { file });
         }
     }
-    let is_application = |parameter: &Declared| parameter.name.eq_ignore_ascii_case(APPLICATION_NAME);
-    if !parameters.iter().any(is_application) {
+    if declarations.get(APPLICATION_NAME).is_none() {
         warnings.push(Warning::NoApplicationName);
     }
-    let has_secret = |parameter: &&Declared| {
-        let default = parameter.default.as_deref().unwrap_or_default();
-        let is_reference = default.starts_with('{') && default.ends_with('}');
-        // A connection string without a password is no secret that anybody could use.
-        let is_password = parameter.tags.iter().any(|tag| tag.eq_ignore_ascii_case("Password"));
-        holds_a_password(default) || (is_password && !default.is_empty() && !is_reference)
-    };
-    let secret = parameters.iter().filter(has_secret);
+    let secret = declarations.parameters().iter().filter(|parameter| parameter.gives_secret_away());
     warnings.extend(secret.map(|secret| Warning::SecretInDefault { parameter: secret.name.clone() }));
+    warnings.extend(mistakes.into_iter().map(|wrong| Warning::BadDeclaration {
+        line: wrong.line,
+        column: wrong.column,
+        mistake: wrong.fault.to_string(),
+    }));
     Ok(warnings)
 }
 
 fn warn_of_provider(provider: &Provider, warnings: &mut Vec<Warning>) {
     let name = || provider.name.clone();
     let path = provider.path.as_deref().unwrap_or_default();
-    if holds_a_password(path) {
+    if may_hold_secret(path) {
         warnings.push(Warning::SecretInProvider { provider: name(), property: "path".to_owned() });
     } else if is_absolute(path) {
         let (provider, path) = (name(), path.to_owned());
@@ -68,7 +67,7 @@ fn warn_of_provider(provider: &Provider, warnings: &mut Vec<Warning>) {
     let settings = provider.options.iter().flat_map(|options| &options.settings);
     let settings = settings.map(|one| (one.name.as_str(), one.value.clone().unwrap_or_default()));
     for (property, value) in attributes.chain(settings) {
-        if holds_a_password(&value) || (names_a_secret(property) && !value.is_empty()) {
+        if may_hold_secret(&value) || (names_a_secret(property) && !value.is_empty()) {
             warnings.push(Warning::SecretInProvider { provider: name(), property: property.to_owned() });
         }
     }

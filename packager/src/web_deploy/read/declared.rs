@@ -1,12 +1,11 @@
-//! What `parameters.xml` declares, as far as it is shown: what a declaration does when it is applied is another room's business.
+//! What `parameters.xml` declares, as far as it is shown.
 
 use serde::Serialize;
 
-use super::{PackageReader, ReadError, dialect};
-use crate::web_deploy::{
-    archive::{Element, parse_xml},
-    metadata,
-    secrecy::names_a_secret,
+use super::{LONGEST_PARAMETERS, PackageReader, ReadError};
+use crate::{
+    parameters::{Declarations, Entry, Mistake, Parameter},
+    web_deploy::metadata,
 };
 
 /// A declared parameter.
@@ -26,10 +25,6 @@ pub struct Declared {
     /// Where it goes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub entries: Vec<DeclaredEntry>,
-    /// Its line in `parameters.xml`, counted from 1.
-    pub line: usize,
-    /// Its column, in characters, counted from 1.
-    pub column: usize,
 }
 
 /// One place that a parameter goes to.
@@ -45,61 +40,37 @@ pub struct DeclaredEntry {
     pub matched: Option<String>,
 }
 
-impl Declared {
-    /// Whether its value is not to be shown: its tags say so, as those of passwords and of connection strings do, or its name does.
-    pub fn is_secret(&self) -> bool {
-        const SECRET: [&str; 6] = [
-            "Password",
-            "SqlConnectionString",
-            "NoStore",
-            "DbUserPassword",
-            "DbAdminPassword",
-            "MySqlConnectionString",
-        ];
-        let is_secret = |tag: &String| SECRET.iter().any(|secret| tag.eq_ignore_ascii_case(secret));
-        self.tags.iter().any(is_secret) || names_a_secret(&self.name)
+impl From<&Parameter> for Declared {
+    fn from(parameter: &Parameter) -> Self {
+        Self {
+            name: parameter.name.clone(),
+            description: parameter.description.clone(),
+            default: parameter.default.clone(),
+            tags: parameter.tags.clone(),
+            entries: parameter.entries.iter().map(DeclaredEntry::from).collect(),
+        }
+    }
+}
+
+impl From<&Entry> for DeclaredEntry {
+    fn from(entry: &Entry) -> Self {
+        let given = |text: String| Some(text).filter(|text| !text.is_empty());
+        Self {
+            kind: entry.matcher.kind().to_string(),
+            scope: given(entry.scope.as_str().to_owned()),
+            matched: given(entry.matcher.to_text()),
+        }
     }
 }
 
 impl PackageReader {
-    /// The parameters that `parameters.xml` declares, in its order; none if there is no such file.
+    /// What of the declarations can be understood, and all that is wrong with them: for those who look at a package rather than
+    /// use it. See [`PackageReader::declarations`].
     ///
     /// # Errors
-    /// The file is damaged. That it is well-formed was seen when the package was opened.
-    pub fn declared_parameters(&self) -> Result<Vec<Declared>, ReadError> {
-        let Some(nth) = self.find_root(metadata::PARAMETERS_XML) else { return Ok(Vec::new()) };
-        dialect::read(self, nth, |bytes| {
-            let root = parse_xml(bytes)?;
-            let parameters =
-                root.children.iter().filter(|element| element.name.eq_ignore_ascii_case("parameter"));
-            Ok(parameters.map(declared).collect())
-        })
+    /// The bytes of `parameters.xml` are damaged, or more than it ever has.
+    pub fn sound_declarations(&self) -> Result<(Declarations, Vec<Mistake>), ReadError> {
+        let Some(nth) = self.find_root(metadata::PARAMETERS_XML) else { return Ok(Default::default()) };
+        Ok(Declarations::read_sound_part(&self.inflate_text(nth, LONGEST_PARAMETERS)?))
     }
-}
-
-fn declared(element: &Element<'_>) -> Declared {
-    let text = |name: &str| element.attribute(name).map(str::to_owned);
-    let entries = element.children.iter().filter(|child| child.name.eq_ignore_ascii_case("parameterEntry"));
-    Declared {
-        name: text("name").unwrap_or_default(),
-        description: text("description"),
-        default: text("defaultValue").or_else(|| text("value")),
-        tags: words(element.attribute("tags")),
-        entries: entries.map(entry).collect(),
-        line: element.line,
-        column: element.column,
-    }
-}
-
-/// The tags of a parameter, which are separated by commas.
-fn words(tags: Option<&str>) -> Vec<String> {
-    let tags = tags.unwrap_or_default().split([',', ';']).map(str::trim);
-    tags.filter(|tag| !tag.is_empty()).map(str::to_owned).collect()
-}
-
-fn entry(element: &Element<'_>) -> DeclaredEntry {
-    let text = |name: &str| element.attribute(name).map(str::to_owned);
-    // The old spelling is `type`.
-    let kind = text("kind").or_else(|| text("type")).unwrap_or_default();
-    DeclaredEntry { kind, scope: text("scope"), matched: text("match") }
 }

@@ -8,8 +8,16 @@ use zip::ZipReadOptions;
 use super::{
     PackageReader, ReadError,
     flaw::Flaw,
-    structure::{At, Place},
+    structure::{At, Listed, Place},
 };
+
+/// An entry's own header without its name, and with room for the fields that writers put behind that.
+const HEADER: u64 = 30 + 64;
+
+/// A buffer's length for so many bytes; never 0, which would read as the end.
+fn at_most(most: usize, bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(most).clamp(1, most)
+}
 
 impl PackageReader {
     /// Inflates an entry to `to`. Hands on no more bytes than the entry says it has.
@@ -19,15 +27,17 @@ impl PackageReader {
         to: &mut impl Write,
         expected: Option<Digest>,
     ) -> Result<(), ReadError> {
-        let unreadable = |source| ReadError::Open { path: self.path.clone(), source };
-        let said = self.listed[nth].size;
+        let Listed { size: said, packed, ref name, .. } = self.listed[nth];
         let Place(place) = &self.places[nth];
-        let mut file = BufReader::with_capacity(1 << 16, At::new(&self.file).map_err(unreadable)?);
+        // No more than the entry and its header: most entries are small, and what is read beyond one is copied for nothing.
+        let whole = packed.saturating_add(HEADER + name.len() as u64);
+        let mut file = BufReader::with_capacity(at_most(1 << 16, whole), At::new(&self.file));
         let mut entry = place
             .as_ref()
             .with_reader(&mut file, ZipReadOptions::new())
             .map_err(|why| self.refuse(nth, Flaw::Damaged(why.to_string())))?;
-        let (mut hash, mut found, mut buffer) = (DigestStream::new(), 0, [0; 1 << 15]);
+        let mut buffer = vec![0; at_most(1 << 15, said)];
+        let (mut hash, mut found) = (DigestStream::new(), 0);
         loop {
             let read = match entry.read(&mut buffer) {
                 Ok(0) => break,

@@ -144,6 +144,9 @@ impl ReadError {
         let (line, column) = match flaw {
             Flaw::Xml { line, column, .. } | Flaw::Absent { line, column, .. } => (*line, *column),
             Flaw::Meaning(mistake) => (mistake.line, mistake.column),
+            Flaw::Parameters(mistakes) if let Some(first) = mistakes.0.first() => {
+                (first.line as usize, first.column as usize)
+            }
             _ => return Some((entry, None, None)),
         };
         Some((entry, Some(line), Some(column)))

@@ -47,7 +47,12 @@ impl Listed {
 
 /// See [`Listed::sort_key`].
 pub(super) fn sort_key(name: &str) -> String {
-    portable::fold(name.trim_end_matches('/')).replace('/', "\0")
+    let name = name.trim_end_matches('/');
+    if name.is_ascii() {
+        let folded = |c: char| if c == '/' { '\0' } else { c.to_ascii_uppercase() };
+        return name.chars().map(folded).collect();
+    }
+    portable::fold(name).replace('/', "\0")
 }
 
 /// What is needed to read the entry's bytes.
@@ -58,12 +63,11 @@ pub(super) struct Place(pub(super) OwnedZipFileEntry);
 pub(super) struct At<'f> {
     file: &'f File,
     at: u64,
-    length: u64,
 }
 
 impl<'f> At<'f> {
-    pub(super) fn new(file: &'f File) -> io::Result<Self> {
-        Ok(Self { file, at: 0, length: file.metadata()?.len() })
+    pub(super) const fn new(file: &'f File) -> Self {
+        Self { file, at: 0 }
     }
 }
 
@@ -79,7 +83,7 @@ impl Seek for At<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let moved = match to {
             SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(by) => self.length.checked_add_signed(by),
+            SeekFrom::End(by) => self.file.metadata()?.len().checked_add_signed(by),
             SeekFrom::Current(by) => self.at.checked_add_signed(by),
         };
         self.at = moved.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -106,7 +110,7 @@ pub(super) fn read(file: &File, path: &Path) -> Result<Structure, ReadError> {
         }
         why => ReadError::NotZip { path: path.to_owned(), why: why.to_string() },
     };
-    let archive = ZipArchive::new(BufReader::new(At::new(file).map_err(unreadable)?)).map_err(not_zip)?;
+    let archive = ZipArchive::new(BufReader::new(At::new(file))).map_err(not_zip)?;
     let out_of_bounds = |why| ReadError::OutOfBounds { path: path.to_owned(), why };
     if archive.len() > limits::MAX_ENTRIES {
         return Err(out_of_bounds(format!("it has {} entries, and 65,534 are the most", archive.len())));
@@ -286,4 +290,18 @@ fn local_end(file: &File, place: &OwnedZipFileEntry, entry: &Listed) -> io::Resu
         }
     }
     Ok(Ok(place.header_start() + 30 + word(26) + word(28)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_short_way_to_a_key_leads_to_the_same_key() {
+        for name in ["", "a", "Content/App_Data/x.Config", "a/B/", "[Z]^_`{|}", "a-b/c.d/"] {
+            let long = portable::fold(name.trim_end_matches('/')).replace('/', "\0");
+            assert_eq!(sort_key(name), long, "{name}");
+        }
+        assert_eq!(sort_key("été/A/"), "ÉTÉ\0A");
+    }
 }
