@@ -213,6 +213,8 @@ impl Resolution<'_> {
             }
         };
         let is_secret = is_secret
+            // A default is there for everybody who has the package.
+            || (given.is_some() && secrecy::is_named_so(parameter))
             || (parameter.is_secret() && !text.expose_to(str::is_empty))
             || text.expose_to(secrecy::holds_secret);
         let pieces = text.expose_to(|text| self.pieces(text));
