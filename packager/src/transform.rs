@@ -115,7 +115,7 @@ pub enum TransformError {
     #[error("the variable {0} is given twice")]
     Twice(String),
     /// A variable is found in no file, and may not be.
-    #[error("the variable {} is found in none of the files; correct the name, or mark it as optional", xdt::with_suggestion(name, &near.iter().map(String::as_str).collect::<Vec<_>>()))]
+    #[error("no place was found for the variable {}; correct the name, or mark it as optional", xdt::with_suggestion(name, &near.iter().map(String::as_str).collect::<Vec<_>>()))]
     NotFound {
         /// Its name.
         name: String,

@@ -71,6 +71,17 @@ pub(crate) fn package_place(text: &str) -> Result<PackagePlace, String> {
 }
 
 impl PackagePlace {
+    /// Opens a place that something is to be read from, which therefore is not made; blocks.
+    ///
+    /// # Errors
+    /// It is not there (64), or can't be opened.
+    pub(crate) fn open_to_read(&self, home: &Home, runtime: &Handle) -> Result<OpenPlace, Problem> {
+        if let Self::Store(location) = self {
+            there_is(location)?;
+        }
+        self.open(home, runtime)
+    }
+
     /// Opens the place; blocks.
     ///
     /// # Errors
@@ -119,6 +130,23 @@ impl OpenPlace {
     }
 }
 
+/// Whether there is a store, where that can be told before it is opened. Opening would make one of any directory.
+///
+/// # Errors
+/// There is none (64).
+pub(crate) fn there_is(location: &Location) -> Result<(), Problem> {
+    let Location::Directory(directory) = location else { return Ok(()) };
+    // Stores of earlier versions have no mark of a layout yet.
+    if ["oci-layout", "names"].iter().any(|part| directory.join(part).exists()) {
+        return Ok(());
+    }
+    let why =
+        if directory.is_dir() { "it is a directory, but no store" } else { "there is no such directory" };
+    Err(Problem::new(Exit::Usage, format!("there is no store {}", directory.display()))
+        .with_why(why)
+        .with_remedy("name another; `staith push PACKAGE --to DIR` makes one"))
+}
+
 /// The home's own store.
 ///
 /// # Errors
@@ -153,8 +181,8 @@ impl From<TransferError> for Problem {
             | TransferError::NoPackage { .. }
             | TransferError::Title(_)
             | TransferError::InTheWay(_)
-            | TransferError::Unknown { .. }
             | TransferError::Client(ClientError::Unsound { .. }) => Exit::Configuration,
+            TransferError::Unknown { .. } => Exit::Usage,
             _ => Exit::Environment,
         };
         let text = failed.to_string();
@@ -168,6 +196,18 @@ impl From<TransferError> for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_that_is_no_store_is_not_made_one_by_looking() {
+        let scratch = tempfile::tempdir().unwrap();
+        let at = |path: &Path| there_is(&Location::Directory(path.to_owned()));
+        for none in [scratch.path().to_owned(), scratch.path().join("absent")] {
+            assert_eq!(at(&none).map_err(|problem| problem.exit), Err(Exit::Usage), "{}", none.display());
+        }
+        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+        Store::open(&scratch.path().join("store")).unwrap();
+        assert!(at(&scratch.path().join("store")).is_ok());
+    }
 
     #[test]
     fn registries_are_told_from_directories() {

@@ -1,5 +1,7 @@
 //! From the errors of the rooms to the one form in which people see them, each with its exit code.
 
+use std::{io, path::Path};
+
 use staith_builder::{
     engine::EngineError,
     execute::ExecuteError,
@@ -68,6 +70,15 @@ impl Problem {
             Box::new(Place { file: errors.file().to_owned(), line, column, ..Place::default() })
         });
         Self { place, ..Self::new(Exit::Configuration, what).with_why(render(errors, color, width)) }
+    }
+
+    /// A file that somebody named can't be read.
+    pub(crate) fn unreadable(file: &Path, refused: &io::Error) -> Self {
+        let is_absent = refused.kind() == io::ErrorKind::NotFound;
+        let exit = if is_absent { Exit::Usage } else { Exit::Environment };
+        Self::new(exit, format!("{} can't be read", file.display()))
+            .with_why(refused.to_string())
+            .with_remedy("see that it is there and may be read")
     }
 
     /// A bug in Staith.
@@ -177,11 +188,10 @@ impl From<NoRoom> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let exit = match &error {
-            StoreError::Location { .. } => Exit::Usage,
-            StoreError::Conflict { .. }
-            | StoreError::Unknown { .. }
-            | StoreError::Manifest { .. }
-            | StoreError::Kept { .. } => Exit::Configuration,
+            StoreError::Location { .. } | StoreError::Unknown { .. } => Exit::Usage,
+            StoreError::Conflict { .. } | StoreError::Manifest { .. } | StoreError::Kept { .. } => {
+                Exit::Configuration
+            }
             _ => Exit::Environment,
         };
         Self::new(exit, error.to_string())
@@ -277,7 +287,20 @@ impl From<ApplyError> for Problem {
         if let ApplyError::Package(refused) = error {
             return refused.into();
         }
-        Self::new(exit_of(&error), error.to_string())
+        let problem = Self::new(exit_of(&error), error.to_string());
+        match cause_of(&error) {
+            ApplyError::Destination { .. } => {
+                problem.with_remedy("see to its permissions and to the room on its disk, and apply again")
+            }
+            _ => problem,
+        }
+    }
+}
+
+fn cause_of(error: &ApplyError) -> &ApplyError {
+    match error {
+        ApplyError::TakenBack(cause) | ApplyError::Backup(cause) => cause_of(cause),
+        other => other,
     }
 }
 
@@ -287,9 +310,9 @@ fn exit_of(error: &ApplyError) -> Exit {
         | ApplyError::Package(_)
         | ApplyError::Reserved
         | ApplyError::Parameter { .. } => Exit::Configuration,
-        ApplyError::NotADirectory(_) => Exit::Usage,
+        ApplyError::NotADirectory(_) | ApplyError::BackupInside(_) => Exit::Usage,
         ApplyError::Stopped => Exit::Interrupted,
-        ApplyError::TakenBack(cause) => exit_of(cause),
+        ApplyError::TakenBack(cause) | ApplyError::Backup(cause) => exit_of(cause),
         _ => Exit::Environment,
     }
 }

@@ -43,7 +43,7 @@ fn a_package_of_web_deploy_is_applied_and_then_there_is_nothing_to_do() {
     with(&["--what-if"]).exits(0).says("What if: Total changes: 15 (15 added, 0 deleted, 0 updated");
     assert!(!site(&world).exists());
     with(&[]).exits(0).says("Total changes: 15 (15 added").never_says("robots.txt");
-    with(&[]).exits(0).says(NOTHING);
+    with(&[]).exits(0).says("Nothing to change.").says(NOTHING);
     with(&["--checksum"]).exits(0).says(NOTHING);
     fs::write(site(&world).join("mine.log"), "x").unwrap();
     with(&["--no-delete"]).exits(0).says(NOTHING);
@@ -103,8 +103,11 @@ fn a_backup_brings_back_what_was_there() {
     assert_eq!(names(&to), ["before.txt"]);
     assert_eq!(fs::read(to.join("before.txt")).unwrap(), b"before");
     let inside = to.join("backups").display().to_string();
-    apply(&world, "dirpath.zip", &["--backup", &inside]).exits(30).says("it lies in the destination");
-    assert_eq!(names(&to), ["backups", "before.txt"]);
+    apply(&world, "dirpath.zip", &["--backup", &inside]).exits(64).says("lies in the destination");
+    assert_eq!(names(&to), ["before.txt"]);
+    let none = to.join("none").display().to_string();
+    world.staith(&["apply", "--restore", &none, "--to", &at]).exits(64).says("there is no backup");
+    apply(&world, "dirpath.zip", &["--backup", &kept, "--keep", "0"]).exits(64);
 }
 
 #[test]

@@ -65,8 +65,16 @@ fn a_channel_stands_for_a_version_and_moves_only_as_expected() {
         |version: &str| listed.iter().find(|it| it["version"] == version).unwrap()["channels"].clone();
     assert_eq!((channels(&first), channels(&second)), (serde_json::json!([]), serde_json::json!(["stable"])));
     world.staith(&["packages"]).exits(0).says("stable").says("ago");
-    world.staith(&["publish", "shop@9.9", "stable"]).exits(20).says("has no version or channel `9.9`");
-    world.staith(&["publish", "shpo@1.4", "stable"]).exits(20).says("did you mean `shop`");
+    world.staith(&["publish", "shop@9.9", "stable"]).exits(64).says("has no version or channel `9.9`");
+    world.staith(&["publish", "shpo@1.4", "stable"]).exits(64).says("did you mean `shop`");
+    let none = world.scratch().join("none");
+    let at = none.display().to_string();
+    for looking in
+        [&["packages", "--store", &at][..], &["pull", "shop", "--from", &at], &["registry", "--store", &at]]
+    {
+        world.staith(looking).exits(64).says("there is no store").says("there is no such directory");
+        assert!(!none.exists(), "{looking:?} made a store");
+    }
     world.staith(&["publish", "shop", "latest"]).exits(20).says("call the channel otherwise");
     world.staith(&["publish", "shop@", "stable"]).exits(64);
     world.staith(&["packages", "--store", "gs://bucket"]).exits(64).says("s3://BUCKET/PREFIX");

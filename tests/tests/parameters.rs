@@ -52,7 +52,7 @@ fn values_are_resolved_and_everything_wrong_is_told() {
     world.staith(&["parameters", &shop, "--set", "Host Name"]).exits(64).says("NAME=VALUE");
     world
         .staith(&["parameters", &shop, "--set-file", "/not/on/this/machine"])
-        .exits(30)
+        .exits(64)
         .says("can't be read");
 }
 

@@ -85,7 +85,7 @@ fn what_matches_nothing_is_an_error_and_nothing_is_written() {
         .exits(0)
         .says("leads nowhere, and may");
     world.staith(&["transform", "Web.config"]).exits(64).says("--xdt TRANSFORM");
-    world.staith(&["transform", "none.config", "--set", "a=b"]).exits(20).says("none.config can't be read");
+    world.staith(&["transform", "none.config", "--set", "a=b"]).exits(64).says("none.config can't be read");
 }
 
 #[test]

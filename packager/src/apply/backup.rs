@@ -70,14 +70,20 @@ pub(super) fn take(
     options: &BackupOptions,
 ) -> Result<Taken, ApplyError> {
     let home = &options.directory;
+    // Nothing is made in the destination only to be refused.
+    let there =
+        home.ancestors().map(|above| if above.as_os_str().is_empty() { Path::new(".") } else { above });
+    let is_inside = |path: &Path| {
+        let real = [path, destination.path()].map(fs::canonicalize);
+        matches!(real, [Ok(path), Ok(destination)] if path.starts_with(&destination))
+    };
+    if there.into_iter().find(|above| above.exists()).is_some_and(is_inside) {
+        return Err(ApplyError::BackupInside(home.clone()));
+    }
     let made = fs::create_dir_all(home).map_err(failed("make", home));
     made?;
-    let inside =
-        [home, destination.path()].map(|path| fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()));
-    if inside[0].starts_with(&inside[1]) {
-        let why =
-            "it lies in the destination, so it would be deployed and deleted with it; give another directory";
-        return Err(ApplyError::Snapshot { path: home.clone(), why: why.into() });
+    if is_inside(home) {
+        return Err(ApplyError::BackupInside(home.clone()));
     }
     // Two that back up to one directory take turns, so that neither removes what the other is writing.
     let lock = File::open(home).map_err(failed("open", home))?;

@@ -71,6 +71,11 @@ pub enum ApplyError {
     /// The backup could not be made, so nothing was changed.
     #[error("no backup could be made, so nothing was changed: {0}")]
     Backup(#[source] Box<ApplyError>),
+    /// Backups would be part of what is backed up.
+    #[error(
+        "{0} lies in the destination, so it would be deployed and deleted with it; give another directory"
+    )]
+    BackupInside(PathBuf),
     /// A snapshot can't be used.
     #[error("{path} can't be restored: {why}")]
     Snapshot {

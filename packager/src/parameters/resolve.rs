@@ -9,7 +9,7 @@ use staith_model::Secret;
 
 use super::{
     Declarations, From, Parameter, Resolved, Rule, Value, Values, apply::Settled, declare::fold,
-    mistake::nearest,
+    mistake::nearest, secrecy::is_named_so,
 };
 use crate::secrecy::holds_secret;
 
@@ -214,6 +214,8 @@ impl Resolution<'_> {
             }
         };
         let is_secret = is_secret
+            // A default is there for everybody who has the package.
+            || (given.is_some() && is_named_so(parameter))
             || (parameter.is_secret() && !text.expose_to(str::is_empty))
             || text.expose_to(holds_secret);
         let pieces = text.expose_to(|text| self.pieces(text));

@@ -46,6 +46,14 @@ fn is_connection(parameter: &Parameter) -> bool {
     ["SqlConnectionString", "MySqlConnectionString"].iter().any(|tag| parameter.has_tag(tag))
 }
 
+/// Whether a name says that the value is a secret, where nobody thought of a tag. What people call connection strings holds one only if
+/// its text does.
+pub(super) fn is_named_so(parameter: &Parameter) -> bool {
+    let name: String =
+        parameter.name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
+    ["password", "passwd", "pwd", "secret", "apikey", "token"].iter().any(|word| name.contains(word))
+}
+
 pub(super) fn name_of(parameter: &Parameter) -> Option<String> {
     if !is_connection(parameter) && !is_tagged(parameter) {
         return None;

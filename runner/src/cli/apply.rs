@@ -3,7 +3,10 @@
 mod material;
 mod watch;
 
-use std::path::{Path, PathBuf};
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use staith_model::{Exit, RelPath};
@@ -69,8 +72,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "DIR")]
     backup: Option<PathBuf>,
     /// How many snapshots to keep there
-    #[arg(long, value_name = "N", default_value_t = 4, requires = "backup")]
-    keep: usize,
+    #[arg(long, value_name = "N", default_value = "4", requires = "backup")]
+    keep: NonZeroUsize,
     /// Apply also when no snapshot can be made
     #[arg(long, requires = "backup")]
     without_backup: bool,
@@ -117,6 +120,11 @@ impl Arguments {
     fn work(&self, material: Option<&Material>, watched: &Watched<'_>) -> Result<Told, Problem> {
         let Some(material) = material else {
             let restored = self.restore.as_deref().unwrap_or_else(|| Path::new(""));
+            if !restored.exists() {
+                let what = format!("there is no backup {}", restored.display());
+                return Err(Problem::new(Exit::Usage, what)
+                    .with_remedy("name a snapshot, or the directory that --backup keeps snapshots in"));
+            }
             let snapshot = Snapshot::open(restored)?;
             let notes = vec![format!("restored from {}", snapshot.path().display())];
             return self.carry_out(&snapshot, &self.to, None, notes, watched);
@@ -156,7 +164,7 @@ impl Arguments {
     fn options(&self, only: Option<RelPath>) -> ApplyOptions {
         let backup = self.backup.as_ref().map(|directory| BackupOptions {
             directory: directory.clone(),
-            keep: self.keep,
+            keep: self.keep.get(),
             label: clock::utc_label(),
             go_on_without: self.without_backup,
         });

@@ -42,7 +42,7 @@ impl Arguments {
             }
             let what = Extract { as_zip: self.raw, only };
             let extracted = opened.reader.extract_with(&to, &what, &|progress| counting.tell(progress));
-            let extracted = extracted.map_err(|error| explain(error, self.raw))?;
+            let extracted = extracted.map_err(|error| explain(error, &opened.called, self.raw))?;
             drop(counting);
             output::extracted(&opened.called, &to, extracted, mode.is_json())
                 .map_err(|lost| Problem::unwritable(&lost))
@@ -74,16 +74,15 @@ fn taken(to: &Path) -> Problem {
         .with_remedy("name another with --to, or remove this one")
 }
 
-fn explain(error: ReadError, is_raw: bool) -> Problem {
-    let is_absent = matches!(error, ReadError::Absent { .. });
-    let problem = Problem::from(error);
-    match (is_absent, is_raw) {
-        (false, _) => problem,
-        (true, true) => problem.with_remedy("`staith inspect --entries PACKAGE` lists the entries"),
-        (true, false) => problem.with_remedy(
-            "paths are those below the directory that was packed; `staith inspect --entries PACKAGE` lists the entries",
-        ),
-    }
+fn explain(error: ReadError, called: &str, is_raw: bool) -> Problem {
+    let ReadError::Absent { file, .. } = error else { return error.into() };
+    let entries = "`staith inspect --entries PACKAGE` lists the entries";
+    let remedy = if is_raw {
+        entries.to_owned()
+    } else {
+        format!("paths are those below the directory that was packed; {entries}")
+    };
+    Problem::new(Exit::Usage, format!("{called} has no file `{file}`")).with_remedy(remedy)
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use staith_model::Exit;
 use staith_packager::seal::key::{Keys, PublicKey};
 
+use super::vouching::public_key;
 use crate::{
     home::Home,
     output::{self, OutputMode, Problem},
@@ -53,7 +54,7 @@ impl Arguments {
             }
             What::List => output::trusted_keys(&keys.trusted()?, mode),
             What::Trust { file } => {
-                let key = PublicKey::of_file(&file)?;
+                let key = public_key(&file)?;
                 keys.trust(&key)?;
                 output::key_trusted(&key, true, mode)
             }

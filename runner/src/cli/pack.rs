@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, Permissions},
+    io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
@@ -87,6 +88,10 @@ impl Arguments {
     fn pack(&self, counting: &Counting) -> Result<Packed, Problem> {
         let (tree, locks) = self.read()?;
         let parameters = match &self.parameters {
+            Some(file) if !file.exists() => {
+                let absent = io::Error::from(io::ErrorKind::NotFound);
+                return Err(Problem::unreadable(file, &absent));
+            }
             Some(file) => packing::declarations(file, &file.display().to_string())?,
             None => Declarations::default(),
         };

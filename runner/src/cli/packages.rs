@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use crate::{
     home::Home,
     output::{self, Kept, OutputMode, Problem},
+    package_place::there_is,
     upkeep::Household,
 };
 
@@ -160,7 +161,10 @@ pub(super) async fn in_store<T: Send + 'static>(
     act: impl FnOnce(&Store) -> Result<T, Problem> + Send + 'static,
 ) -> Result<T, Problem> {
     let place = match place {
-        Some(place) => place,
+        Some(place) => {
+            there_is(&place)?;
+            place
+        }
         None => {
             let home = Home::find()?;
             home.make().map_err(|refused| {

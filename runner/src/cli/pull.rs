@@ -41,8 +41,13 @@ impl Arguments {
         let runtime = Handle::current();
         let work = move || -> Result<(), Problem> {
             let wanted = reference(&self.package)?;
+            if self.to.exists() && !self.to.is_dir() {
+                let what = format!("{} is no directory", self.to.display());
+                return Err(Problem::new(Exit::Usage, what)
+                    .with_remedy("name the directory that the package's file is to be written to"));
+            }
             let from = match &self.from {
-                Some(from) => from.open(&home, &runtime)?,
+                Some(from) => from.open_to_read(&home, &runtime)?,
                 None => OpenPlace::own(&home)?,
             };
             let heard = output::carrying("pulling", mode);

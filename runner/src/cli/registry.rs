@@ -18,7 +18,7 @@ use crate::{
     home::Home,
     interrupt,
     output::{self, OutputMode, Problem},
-    package_place::own_store,
+    package_place::{own_store, there_is},
 };
 
 /// Let skopeo, oras, podman and others pull packages from this machine
@@ -42,9 +42,14 @@ impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let home = Home::find()?;
         let stop = interrupt::listen()?;
-        let (runtime, location) = (Handle::current(), self.store.clone());
+        let (runtime, location, makes) = (Handle::current(), self.store.clone(), self.writable);
         let store = tokio::task::spawn_blocking(move || match location {
-            Some(location) => Store::at(&location, &runtime).map_err(Problem::from),
+            Some(location) => {
+                if !makes {
+                    there_is(&location)?;
+                }
+                Store::at(&location, &runtime).map_err(Problem::from)
+            }
             None => own_store(&home),
         });
         let store = store.await.map_err(|panicked| Problem::bug(panicked.to_string()))??;

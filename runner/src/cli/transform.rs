@@ -138,10 +138,7 @@ fn from_environment(given: &str) -> Result<(String, VariableValue), Problem> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Problem> {
-    let refused = |error: &io::Error| {
-        Problem::new(Exit::Configuration, format!("{} can't be read", path.display()))
-            .with_why(error.to_string())
-    };
+    let refused = |error: &io::Error| Problem::unreadable(path, error);
     let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| refused(&error))?;
     file.take(MOST + 1).read_to_end(&mut bytes).map_err(|error| refused(&error))?;

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _},
+    io::Read as _,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,7 @@ use staith_model::{Digest, DigestStream, Exit};
 use staith_packager::{
     seal::{
         self, MAX_ENVELOPE_BYTES, NotVouched, Vouched, attached,
-        key::{Keys, PublicKey},
+        key::{KeyError, Keys, PublicKey},
     },
     store::Store,
 };
@@ -32,7 +32,7 @@ impl Demand {
         let keys = match (signed_by, of_a_run) {
             ([], false) => None,
             ([], true) => Some(Keys::in_directory(&Home::find()?.keys()).trusted()?),
-            (files, _) => Some(files.iter().map(|file| PublicKey::of_file(file)).collect::<Result<_, _>>()?),
+            (files, _) => Some(files.iter().map(|file| public_key(file)).collect::<Result<_, _>>()?),
         };
         Ok(Self { keys, of_a_run })
     }
@@ -106,7 +106,7 @@ fn beside(package: &Path) -> Result<Vec<PathBuf>, Problem> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let entries = fs::read_dir(directory).map_err(|refused| unreadable(directory, &refused))?;
+    let entries = fs::read_dir(directory).map_err(|refused| Problem::unreadable(directory, &refused))?;
     let is_one = |path: &PathBuf| {
         let called = path.file_name().unwrap_or_default().to_string_lossy();
         let is_further = called.strip_suffix(&name).is_some_and(|digest| {
@@ -119,26 +119,38 @@ fn beside(package: &Path) -> Result<Vec<PathBuf>, Problem> {
     Ok(found)
 }
 
+/// The public key of a file that somebody named.
+///
+/// # Errors
+/// The file is not there (64), can't be read (30), or is none (20).
+pub(super) fn public_key(file: &Path) -> Result<PublicKey, Problem> {
+    PublicKey::of_file(file).map_err(|refused| match refused {
+        KeyError::Io { source, .. } => Problem::unreadable(file, &source),
+        KeyError::NotAKey { wanted, why, .. } => {
+            Problem::new(Exit::Configuration, format!("{} is no {wanted}", file.display()))
+                .with_why(why)
+                .with_remedy("give a file with what `staith key show` prints where the package was made")
+        }
+        other => other.into(),
+    })
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|refused| unreadable(path, &refused))?;
+    let file = File::open(path).map_err(|refused| Problem::unreadable(path, &refused))?;
     file.take(MAX_ENVELOPE_BYTES + 1)
         .read_to_end(&mut bytes)
-        .map_err(|refused| unreadable(path, &refused))?;
+        .map_err(|refused| Problem::unreadable(path, &refused))?;
     Ok(bytes)
 }
 
 fn digest(path: &Path) -> Result<Digest, Problem> {
-    let mut file = fs::File::open(path).map_err(|refused| unreadable(path, &refused))?;
+    let mut file = fs::File::open(path).map_err(|refused| Problem::unreadable(path, &refused))?;
     let (mut digest, mut buffer) = (DigestStream::new(), vec![0; 1 << 16]);
     loop {
-        match file.read(&mut buffer).map_err(|refused| unreadable(path, &refused))? {
+        match file.read(&mut buffer).map_err(|refused| Problem::unreadable(path, &refused))? {
             0 => return Ok(digest.finish()),
             read => digest.update(&buffer[..read]),
         }
     }
-}
-
-fn unreadable(path: &Path, refused: &io::Error) -> Problem {
-    Problem::new(Exit::Environment, format!("{} can't be read", path.display())).with_why(refused.to_string())
 }

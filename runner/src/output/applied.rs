@@ -65,6 +65,9 @@ fn lines(told: &Told) -> Vec<String> {
     if let Some(backup) = &told.applied.backup {
         lines.push(format!("Backup: {}", clean_word(&backup.display().to_string())));
     }
+    if plan.counters.total() == 0 {
+        lines.push("Nothing to change.".to_owned());
+    }
     let would = if told.what_if { "What if: " } else { "" };
     lines.push(format!("{would}{}", plan.counters));
     lines
@@ -86,13 +89,16 @@ mod tests {
         };
         let counters = Counters { updated: 1, bytes_copied: 3, ..Counters::default() };
         let plan = ApplyPlan { changes: vec![change], counters, ..ApplyPlan::default() };
-        let applied = Applied { plan, backup: None, stays_offline: false, notes: vec![] };
+        let applied = Applied { plan: plan.clone(), backup: None, stays_offline: false, notes: vec![] };
         let mut told = Told { applied, what_if: true, verbose: true, notes: vec![] };
         let total =
             "What if: Total changes: 1 (0 added, 0 deleted, 1 updated, 0 parameters changed, 3 bytes copied)";
         assert_eq!(lines(&told), ["updating file a<U+0007>", total]);
         told.verbose = false;
         assert_eq!(lines(&told), [total]);
+        told.applied.plan = ApplyPlan::default();
+        assert_eq!(lines(&told)[0], "Nothing to change.");
+        told.applied.plan = plan;
         let json = in_json(&told);
         assert_eq!(json[0], r#"{"change":{"action":"update","bytes":3,"object":"file","path":"a\u0007"}}"#);
         assert!(json[1].contains(r#""total":1"#) && json[1].contains(r#""what_if":true"#), "{}", json[1]);

@@ -82,6 +82,19 @@ fn everything_wrong_is_told_at_once() {
 }
 
 #[test]
+fn what_is_called_a_password_is_not_shown_although_no_tag_says_so() {
+    let declared = declared(
+        r#"<parameter name="Database Password" /><parameter name="API-Key" defaultValue="in the package" />
+           <parameter name="Passage" />"#,
+    );
+    let resolved =
+        resolve(&declared, &set(&declared, &["Database Password=hunter2", "Passage=open"])).unwrap();
+    assert_eq!(resolved.value("Database Password").unwrap().shown(), "***");
+    assert_eq!(resolved.value("API-Key").unwrap().shown(), "in the package");
+    assert_eq!(resolved.value("Passage").unwrap().shown(), "open");
+}
+
+#[test]
 fn what_a_secret_is_part_of_is_secret() {
     let declared = declared(
         r#"<parameter name="Key" tags="Password" /><parameter name="Db" defaultValue="Server=.;Password={Key}" />

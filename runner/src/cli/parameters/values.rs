@@ -32,16 +32,12 @@ impl ValueArguments {
     /// Reads the files and the command line, and looks up the secrets that they leave open.
     ///
     /// # Errors
-    /// A file can't be read (30) or is wrong (20), or a setting is none (64).
+    /// A file is not there (64), can't be read (30) or is wrong (20), or a setting is none (64).
     pub(crate) async fn gather(&self, declared: &Declarations) -> Result<Values, Problem> {
         let mut values = Values::default();
         for file in &self.set_files {
             let name = file.display().to_string();
-            let bytes = fs::read(file).map_err(|refused| {
-                Problem::new(Exit::Environment, format!("{name} can't be read"))
-                    .with_why(refused.to_string())
-                    .with_remedy("see that it is there and may be read")
-            })?;
+            let bytes = fs::read(file).map_err(|refused| Problem::unreadable(file, &refused))?;
             values.add_file(&bytes, &name).map_err(|mistakes| wrong_file(&name, &mistakes))?;
         }
         for setting in &self.set {
