@@ -90,7 +90,7 @@ pub fn seal(
     {
         return Ok(Sealed { published: there, path, cached: true });
     }
-    let earlier = earlier(name, store)?;
+    let earlier = earlier(name, store);
     let mut staged = store.stage()?;
     let written = web_deploy::write_after(content, earlier.as_ref(), staged.file(), progress)
         .map_err(|source| SealError::Write { name: name.clone(), version: version.clone(), source })?;
@@ -106,16 +106,11 @@ pub fn seal(
     Ok(Sealed { path: store.blob_path(&package.digest), published, cached: false })
 }
 
-/// The newest package of this name that can lend its entries: one that was made here, by this profile, and is whole.
-fn earlier(name: &Name, store: &Store) -> Result<Option<Earlier>, StoreError> {
-    let newest =
-        // What was pushed here says of itself which profile wrote it, and its bytes may be anybody's.
-        store.list(name)?.into_iter().filter(|there| there.profile == PROFILE && there.origin.is_some()).max_by_key(|there| there.at);
-    let Some(newest) = newest else { return Ok(None) };
-    match store.get(&newest.package.digest) {
-        Ok(blob) => Ok(Earlier::of_file(blob.file)),
-        // It is not this package's fault; whoever wants that one is told.
-        Err(StoreError::Missing { .. } | StoreError::Damaged { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+/// The newest package of this name that can lend its entries: one that was made here, by this profile, and is whole. Nothing that
+/// is wrong with it is this package's fault: whoever wants that one is told.
+fn earlier(name: &Name, store: &Store) -> Option<Earlier> {
+    // What was pushed here says of itself which profile wrote it, and its bytes may be anybody's.
+    let can_lend = |there: &Published| there.profile == PROFILE && there.origin.is_some();
+    let newest = store.list(name).ok()?.into_iter().filter(can_lend).max_by_key(|there| there.at)?;
+    Earlier::of_file(store.get(&newest.package.digest).ok()?.file)
 }

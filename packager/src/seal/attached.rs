@@ -56,7 +56,7 @@ pub fn attach(store: &Store, published: &Published, files: &[Beside]) -> Result<
 /// kind in the order of their digests.
 ///
 /// # Errors
-/// The store can't be read, or a manifest in it is damaged.
+/// The store can't be read. What is damaged is passed over.
 pub fn find(store: &Store, published: &Published) -> Result<Vec<model::Companion>, StoreError> {
     let told = |kind, digest: Digest, size| model::Companion {
         kind,
@@ -74,7 +74,11 @@ pub fn find(store: &Store, published: &Published) -> Result<Vec<model::Companion
             Some(IN_TOTO) => CompanionKind::Provenance,
             _ => continue,
         };
-        let bytes = store.get_bytes(&referrer.manifest.digest)?;
+        let bytes = match store.get_bytes(&referrer.manifest.digest) {
+            // It says nothing any more; a run attaches it again.
+            Err(StoreError::Missing { .. } | StoreError::Damaged { .. }) => continue,
+            bytes => bytes?,
+        };
         let artifact: Option<Artifact> = serde_json::from_slice(&bytes).ok();
         let wanted = types(kind).1;
         let layers = artifact.into_iter().flat_map(|artifact| artifact.layers);

@@ -281,10 +281,11 @@ fn private(path: &Path) -> Result<PrivateKey, KeyError> {
 }
 
 fn read(path: &Path) -> Result<String, KeyError> {
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let file = File::open(path).map_err(KeyError::io("read", path))?;
-    file.take(MOST_BYTES).read_to_string(&mut text).map_err(KeyError::io("read", path))?;
-    Ok(text)
+    file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(KeyError::io("read", path))?;
+    // What is no text is no key either, and is told as that.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn pem(label: &str, der: &[u8]) -> String {

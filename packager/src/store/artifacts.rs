@@ -135,8 +135,16 @@ impl Store {
             ..Descriptor::new(MANIFEST, digest, size)
         };
         let blobs = told.blobs().map(|blob| blob.digest).collect();
-        let referrer = Referrer { subject: subject.digest, manifest, blobs };
-        if self.blobs.put_new(&referrer_key(&subject.digest, &digest), &bytes_of(&referrer))? {
+        let (key, record) = (
+            referrer_key(&subject.digest, &digest),
+            bytes_of(&Referrer { subject: subject.digest, manifest, blobs }),
+        );
+        let mut is_new = self.blobs.put_new(&key, &record)?;
+        if !is_new && matches!(self.referrer(&key), Err(StoreError::Record { .. })) {
+            self.blobs.delete(&key)?;
+            is_new = self.blobs.put_new(&key, &record)?;
+        }
+        if is_new {
             self.refresh_index(None)?;
         }
         Ok(())
@@ -159,24 +167,30 @@ impl Store {
         self.put_manifest(name, &Artifact::about(subject, artifact_type, files).to_bytes(), &[])
     }
 
-    /// What speaks of a manifest, in the order of the digests. The manifest itself need not be there.
+    /// What speaks of a manifest, in the order of the digests. The manifest itself need not be there. Records that can't be
+    /// understood are passed over: what they spoke of is as if nobody had said it.
     ///
     /// # Errors
     /// The store can't be read.
     pub fn referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, StoreError> {
-        self.referrers_below(&format!("referrers/{}", subject.hex()))
+        self.readable_referrers(&format!("referrers/{}", subject.hex()))
     }
 
-    pub(super) fn all_referrers(&self) -> Result<Vec<Referrer>, StoreError> {
-        self.referrers_below("referrers")
-    }
-
-    fn referrers_below(&self, prefix: &str) -> Result<Vec<Referrer>, StoreError> {
+    pub(super) fn readable_referrers(&self, prefix: &str) -> Result<Vec<Referrer>, StoreError> {
         let mut all = Vec::new();
         for found in self.blobs.list(prefix)? {
-            all.extend(self.referrer(&found.key)?);
+            match self.referrer(&found.key) {
+                Err(StoreError::Record { .. }) => {}
+                read => all.extend(read?),
+            }
         }
         Ok(all)
+    }
+
+    /// All that speaks of anything. For deciding what may go, where one that can't be understood is a reason to let all stay.
+    pub(super) fn all_referrers(&self) -> Result<Vec<Referrer>, StoreError> {
+        let found = self.blobs.list("referrers")?;
+        found.iter().filter_map(|found| self.referrer(&found.key).transpose()).collect()
     }
 
     pub(super) fn referrer(&self, key: &str) -> Result<Option<Referrer>, StoreError> {
