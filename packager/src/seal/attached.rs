@@ -68,7 +68,7 @@ pub fn find(store: &Store, published: &Published) -> Result<Vec<model::Companion
         Some(told(kind_of(&published.package, &companion.title)?, companion.digest, companion.size))
     });
     let mut found: Vec<_> = published_with.collect();
-    for referrer in store.referrers(&published.manifest().digest)? {
+    for referrer in store.sound_referrers(&published.manifest().digest)? {
         let kind = match referrer.manifest.artifact_type.as_deref() {
             Some(CYCLONEDX) => CompanionKind::Sbom,
             Some(IN_TOTO) => CompanionKind::Provenance,

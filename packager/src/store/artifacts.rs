@@ -167,16 +167,21 @@ impl Store {
         self.put_manifest(name, &Artifact::about(subject, artifact_type, files).to_bytes(), &[])
     }
 
-    /// What speaks of a manifest, in the order of the digests. The manifest itself need not be there. Records that can't be
-    /// understood are passed over: what they spoke of is as if nobody had said it.
+    /// What speaks of a manifest, in the order of the digests. The manifest itself need not be there.
     ///
     /// # Errors
-    /// The store can't be read.
+    /// The store can't be read, or a record in it can't be understood.
     pub fn referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, StoreError> {
-        self.readable_referrers(&format!("referrers/{}", subject.hex()))
+        let found = self.blobs.list(&format!("referrers/{}", subject.hex()))?;
+        found.iter().filter_map(|found| self.referrer(&found.key).transpose()).collect()
     }
 
-    pub(super) fn readable_referrers(&self, prefix: &str) -> Result<Vec<Referrer>, StoreError> {
+    /// As [`Store::referrers`], but records that can't be understood are passed over: for whoever would make them again.
+    pub(crate) fn sound_referrers(&self, subject: &Digest) -> Result<Vec<Referrer>, StoreError> {
+        self.sound_referrers_below(&format!("referrers/{}", subject.hex()))
+    }
+
+    pub(super) fn sound_referrers_below(&self, prefix: &str) -> Result<Vec<Referrer>, StoreError> {
         let mut all = Vec::new();
         for found in self.blobs.list(prefix)? {
             match self.referrer(&found.key) {

@@ -65,7 +65,8 @@ impl Store {
             }
         }
         // What speaks of a package has no tag; other tools find it by its subject.
-        entries.extend(self.readable_referrers("referrers")?.into_iter().map(|referrer| referrer.manifest));
+        entries
+            .extend(self.sound_referrers_below("referrers")?.into_iter().map(|referrer| referrer.manifest));
         Ok(entries)
     }
 }
