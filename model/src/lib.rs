@@ -6,9 +6,10 @@
 //! 4. [`StepState`], [`StepOutcome`], [`Blame`]: the life of a step. `course` says which ends let others go on.
 //! 5. [`TestReport`] and [`Passed`]: what was found, and the proof that it is enough.
 //! 6. [`Package`]: what travels. [`Release`]: what is deployed. [`LocalEnvironment`]: where to.
-//! 7. [`DeploymentState`]: the life of a deployment.
-//! 8. [`Event`]: what happened. [`RunState`]: the fold over it.
-//! 9. [`Exit`]: what the shell is told.
+//! 7. [`FleetEnvironment`], [`FleetRelease`]: the same for machines. [`Protection`]: what guards an environment.
+//! 8. [`DeploymentState`]: the life of a deployment.
+//! 9. [`Event`]: what happened. [`RunState`]: the fold over it.
+//! 10. [`Exit`]: what the shell is told.
 
 mod bar;
 mod condition;
@@ -18,6 +19,7 @@ mod digest;
 mod environment;
 mod event;
 mod exit;
+mod fleet;
 mod id;
 mod manifest;
 mod name;
@@ -37,6 +39,11 @@ pub use digest::{Digest, DigestStream, NotADigest};
 pub use environment::LocalEnvironment;
 pub use event::{EVENT_VERSION, Event, EventKind, Reason, RunOutcome, Stream};
 pub use exit::Exit;
+pub use fleet::{
+    Access, Amount, Analysis, Approvals, CanaryStep, Check, Comparison, FleetEnvironment, FleetRelease,
+    FreezeWindow, Hook, HookPoint, HoursOfWeek, Inventory, Metric, Protection, Queue, ReleaseSetting,
+    Rollout, SecretVersion, Service, SourceOfRelease, Target, TrafficSpec,
+};
 pub use id::{DeploymentId, NotAnId, RunId};
 pub use manifest::{Entry, Manifest, NotRelative, RelPath};
 pub use name::{Name, NotAName};

@@ -7,8 +7,10 @@
 //! 5. [`health`]: a verdict that cites its observations.
 //! 6. [`plan`]: what will be done, from what is wanted and what is there. Pure.
 //! 7. [`drive`]: executes a plan, survives being killed, goes back when it fails.
+//! 8. [`fleet`]: the same for environments of machines.
 
 pub mod drive;
+pub mod fleet;
 pub mod health;
 pub mod host;
 pub mod keeper;

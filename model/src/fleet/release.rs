@@ -1,0 +1,140 @@
+//! What is deployed to machines: packages and, for each environment, the configuration by value.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Digest, HealthCheck, Name, Package};
+
+/// A release: frozen when it is made, never edited, moved from environment to environment as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetRelease {
+    /// The project.
+    pub project: Name,
+    /// What travels.
+    pub package: Package,
+    /// Where it came from.
+    pub source: SourceOfRelease,
+    /// For each environment, how it runs there: all values resolved, secrets by reference and version.
+    pub settings: BTreeMap<Name, ReleaseSetting>,
+}
+
+/// Where a release came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceOfRelease {
+    /// Commit, where there is one.
+    pub commit: Option<String>,
+    /// Branch, where it is known.
+    pub branch: Option<String>,
+    /// Whether the tree had changes that no commit has.
+    pub dirty: bool,
+}
+
+/// How a release runs in one environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseSetting {
+    /// The folder on a machine that holds releases, `current` and Staith's own state for this application.
+    pub folder: String,
+    /// How it is started and stopped there.
+    pub service: Service,
+    /// How a machine proves that it serves this release.
+    pub health: Option<HealthCheck>,
+    /// The port that the application listens on; what health is asked of.
+    pub port: Option<u16>,
+    /// Seconds for which a machine must be healthy without a break before it counts.
+    pub min_healthy_seconds: u64,
+    /// Values of variables and of the package's parameters, by name.
+    pub variables: BTreeMap<String, String>,
+    /// The same for machines of a role; they win over those for all.
+    pub role_variables: BTreeMap<Name, BTreeMap<String, String>>,
+    /// Variables whose values are secrets: which secret, and which version of it.
+    pub secrets: BTreeMap<String, SecretVersion>,
+    /// Files of the package in which variables are put: JSON and XML by their paths, XDT transforms by convention, and
+    /// `#{NAME}#` tokens.
+    pub rendered: Vec<String>,
+    /// Programs that run around the switch.
+    pub hooks: Vec<Hook>,
+}
+
+/// Which secret, and which value of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretVersion {
+    /// Its name.
+    pub name: String,
+    /// A keyed digest of its value when the release was made: another value is another version. Tells nothing of the value.
+    pub version: String,
+}
+
+/// How a release is started and stopped on a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub enum Service {
+    /// A systemd unit that Staith writes. The program is started from the resolved folder of its release.
+    Systemd {
+        /// The unit's name without `.service`.
+        unit: String,
+        /// Program and arguments; one with a `/` is looked up in the release's folder.
+        command: Vec<String>,
+        /// Environment.
+        env: BTreeMap<String, String>,
+        /// The account that it runs as; `None` is that of the deployer.
+        user: Option<String>,
+        /// Seconds between asking it to end and ending it.
+        stop_seconds: u64,
+    },
+    /// A systemd unit that is on the machine already; it is restarted.
+    Unit {
+        /// The unit's name.
+        unit: String,
+    },
+    /// A program on the machine that restarts whatever has to be. Run in the release's folder, with `STAITH_RELEASE` and
+    /// `STAITH_FOLDER`.
+    Command {
+        /// Program and arguments.
+        restart: Vec<String>,
+        /// What stops it, for machines that get no release any more.
+        stop: Option<Vec<String>>,
+    },
+    /// Nothing runs: files that something else serves from `current`.
+    Files,
+}
+
+/// A program that runs on machines around the switch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// What people call it.
+    pub name: Name,
+    /// When.
+    pub at: HookPoint,
+    /// Program and arguments, run in the release's folder.
+    pub command: Vec<String>,
+    /// Whether running it a second time is harmless. If not, and a machine died while it ran, a person decides.
+    pub repeatable: bool,
+    /// On the first machine only, rather than on each: a migration of a database.
+    pub once: bool,
+    /// Machines of these roles only; all if empty.
+    pub roles: BTreeSet<Name>,
+    /// Seconds after which it is ended and has failed.
+    pub timeout_seconds: u64,
+}
+
+/// When a hook runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HookPoint {
+    /// After all machines are staged, before any switches.
+    BeforeSwitch,
+    /// On a machine out of traffic, before its `current` changes.
+    BeforeRestart,
+    /// On a machine that is healthy, before it gets traffic.
+    AfterRestart,
+    /// After the last machine switched: the smoke test. A failure goes back.
+    AfterSwitch,
+}
+
+impl FleetRelease {
+    /// The identity of the release.
+    pub fn digest(&self) -> Digest {
+        Digest::of_value("staith.fleet-release.v1", self)
+    }
+}

@@ -1,0 +1,116 @@
+//! In which order machines change.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Name;
+
+/// A number of machines, or a share of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Amount {
+    /// So many.
+    Count(u32),
+    /// So many of a hundred, 1 to 100.
+    Percent(u8),
+}
+
+impl Amount {
+    /// How many of `all` that is, rounded down, and at least one: a share that is no whole machine would never end.
+    pub fn of(self, all: usize) -> usize {
+        let amount = match self {
+            Self::Count(count) => usize::try_from(count).unwrap_or(usize::MAX),
+            Self::Percent(percent) => all.saturating_mul(usize::from(percent)) / 100,
+        };
+        amount.clamp(1, all.max(1))
+    }
+}
+
+/// In which order machines change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "strategy")]
+pub enum Rollout {
+    /// All machines at once, after all are staged.
+    AllAtOnce,
+    /// Some at a time, each taken out of traffic first where there is a traffic provider.
+    Rolling {
+        /// Machines that may be out of service at once, whatever the cause: drained, failed, unreachable or broken before.
+        max_unavailable: Amount,
+    },
+    /// A few first, watched, then more.
+    Canary {
+        /// The steps before the last, which is always all.
+        steps: Vec<CanaryStep>,
+        /// Machines that may be out of service at once within a step.
+        max_unavailable: Amount,
+        /// What decides whether a step held; without it, health alone does.
+        analysis: Option<Analysis>,
+    },
+    /// Two pools of machines: the one without traffic gets the release, then the traffic.
+    BlueGreen {
+        /// The pools, in no order.
+        pools: [Name; 2],
+        /// Seconds that the pool which served is kept as it is, for going back; until the next deployment if `None`.
+        keep_warm_seconds: Option<u64>,
+    },
+}
+
+/// A step of a canary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryStep {
+    /// Machines that run the new release from this step on.
+    pub targets: Amount,
+    /// Seconds that they are watched before the next step.
+    pub bake_seconds: u64,
+}
+
+/// What decides whether a canary's step held. No data is not success: it is inconclusive, and pauses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Analysis {
+    /// What is measured.
+    pub metrics: Vec<Metric>,
+    /// Seconds between two samples.
+    pub interval_seconds: u64,
+    /// Samples that may fail before the step does.
+    pub failure_limit: u32,
+}
+
+/// Something that is measured while a step is watched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metric {
+    /// What people call it.
+    pub name: Name,
+    /// Where it is asked: the address of a Prometheus server.
+    pub prometheus: String,
+    /// The query; `{{release}}` is the release's short digest. Its answer must be one number.
+    pub query: String,
+    /// How the number compares with the limit when all is well.
+    pub holds: Comparison,
+    /// The limit, as text, so that equal plans have equal digests.
+    pub limit: String,
+    /// Whether it only reports.
+    pub dry_run: bool,
+}
+
+/// How a number compares with a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Comparison {
+    /// It is lower.
+    Below,
+    /// It is higher.
+    Above,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Amount;
+
+    #[test]
+    fn a_share_is_at_least_one_machine_and_never_more_than_all() {
+        assert_eq!(Amount::Percent(10).of(5), 1);
+        assert_eq!(Amount::Percent(50).of(5), 2);
+        assert_eq!(Amount::Percent(100).of(5), 5);
+        assert_eq!(Amount::Count(9).of(5), 5);
+        assert_eq!(Amount::Count(0).of(5), 1);
+    }
+}
