@@ -6,8 +6,9 @@
 //! 4. [`registry`]: a registry, and images to put into it.
 //! 5. [`container_engine`]: container engines of the tests' own.
 //! 6. [`terminal`]: a person before a terminal.
-//! 7. [`wait`]: the one way to wait in a test: for a condition, never for a time.
-//! 8. [`leavings`]: what a run must not leave behind.
+//! 7. [`vm`]: virtual machines of the tests' own.
+//! 8. [`wait`]: the one way to wait in a test: for a condition, never for a time.
+//! 9. [`leavings`]: what a run must not leave behind.
 
 pub mod app;
 pub mod container_engine;
@@ -15,5 +16,6 @@ pub mod leavings;
 pub mod load;
 pub mod registry;
 pub mod terminal;
+pub mod vm;
 pub mod wait;
 pub mod world;
