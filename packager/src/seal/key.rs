@@ -19,6 +19,7 @@ use ring::{
     signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey},
 };
 use staith_model::{Digest, Secret};
+use zeroize::Zeroizing;
 
 use crate::durable;
 
@@ -276,31 +277,40 @@ fn private(path: &Path) -> Result<PrivateKey, KeyError> {
         wanted: "private key of Ed25519 in PEM",
         why,
     };
-    let der = unpem(PRIVATE_LABEL, &read(path)?).ok_or_else(|| refuse("it has no PRIVATE KEY".into()))?;
+    let text = read(path)?;
+    let der = unpem(PRIVATE_LABEL, &text).ok_or_else(|| refuse("it has no PRIVATE KEY".into()))?;
     Ed25519KeyPair::from_pkcs8(&der).map(PrivateKey).map_err(|why| refuse(why.to_string()))
 }
 
-fn read(path: &Path) -> Result<String, KeyError> {
-    let mut bytes = Vec::new();
+/// The text of a file, wiped when it is dropped, because it may be that of a private key.
+fn read(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+    // With room for all that is read: a vector that grows leaves what it held where it was.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(MOST_BYTES as usize + 1));
     let file = File::open(path).map_err(KeyError::io("read", path))?;
     file.take(MOST_BYTES).read_to_end(&mut bytes).map_err(KeyError::io("read", path))?;
     // What is no text is no key either, and is told as that.
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 fn pem(label: &str, der: &[u8]) -> String {
-    let encoded = STANDARD.encode(der);
+    let encoded = Zeroizing::new(STANDARD.encode(der));
     let lines: Vec<&str> = (0..encoded.len())
         .step_by(64)
         .map(|start| &encoded[start..(start + 64).min(encoded.len())])
         .collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
+    let body = Zeroizing::new(lines.join("\n"));
+    // Formatting would grow the text bit by bit, and leave what it held where it was.
+    ["-----BEGIN ", label, "-----\n", &body, "\n-----END ", label, "-----\n"].concat()
 }
 
-fn unpem(label: &str, text: &str) -> Option<Vec<u8>> {
+/// The bytes between the lines of a PEM file, wiped when they are dropped.
+fn unpem(label: &str, text: &str) -> Option<Zeroizing<Vec<u8>>> {
     let (_, rest) = text.split_once(&format!("-----BEGIN {label}-----"))?;
     let (body, _) = rest.split_once(&format!("-----END {label}-----"))?;
-    STANDARD.decode(body.split_ascii_whitespace().collect::<String>()).ok()
+    let mut plain = Zeroizing::new(String::with_capacity(body.len()));
+    plain.extend(body.split_ascii_whitespace());
+    let mut bytes = Zeroizing::new(Vec::with_capacity(plain.len()));
+    STANDARD.decode_vec(plain.as_bytes(), &mut bytes).ok().map(|()| bytes)
 }
 
 #[cfg(test)]
@@ -326,6 +336,18 @@ mod tests {
         );
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         assert!(matches!(keys.own(), Err(KeyError::Exposed(_))));
+    }
+
+    #[test]
+    fn the_text_and_the_bytes_of_a_key_are_wiped_when_they_are_dropped() {
+        const fn is_wiped_when_dropped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let home = tempfile::tempdir().unwrap();
+        let keys = Keys::in_directory(home.path());
+        keys.own().unwrap();
+        let text = read(&home.path().join(PRIVATE)).unwrap();
+        is_wiped_when_dropped(&text);
+        is_wiped_when_dropped(&unpem(PRIVATE_LABEL, &text).unwrap());
+        assert_eq!(*text, pem(PRIVATE_LABEL, &unpem(PRIVATE_LABEL, &text).unwrap()));
     }
 
     #[test]
