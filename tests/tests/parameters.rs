@@ -80,6 +80,35 @@ fn secrets_come_from_their_own_places_and_are_never_shown() {
 }
 
 #[test]
+fn a_secret_that_is_missing_is_asked_for_where_secrets_are_kept() {
+    let world = World::new();
+    world.write("site/index.html", "page");
+    let declared = r#"<parameters>
+<parameter name="Database Password" tags="Password"><parameterEntry kind="TextFile" scope="index" match="pa" /></parameter>
+<parameter name="Greeting"><parameterEntry kind="TextFile" scope="index" match="ge" /></parameter></parameters>"#;
+    world.write("parameters.xml", declared);
+    let packed =
+        ["pack", "site", "--name", "site", "--version", "1.0", "--parameters", "parameters.xml", "--json"];
+    let told: serde_json::Value = serde_json::from_str(&world.staith(&packed).exits(0).out).unwrap();
+    let package = told["path"].as_str().unwrap();
+    let to = world.scratch().join("to").display().to_string();
+    let apply =
+        |world: &World, more: &[&str]| world.staith(&[&["apply", package, "--to", &to][..], more].concat());
+    apply(&world, &[])
+        .exits(20)
+        .says("`staith secret set database-password`")
+        .says("STAITH_SECRET_DATABASE_PASSWORD")
+        .says("--set NAME=VALUE");
+    apply(&world, &["--set", "Greeting=x"]).exits(20).never_says("--set NAME=VALUE");
+    let parameters = ["parameters", package, "--set", "Greeting=x"];
+    world.staith(&parameters).exits(20).says("STAITH_SECRET_DATABASE_PASSWORD");
+    // And that is where it is found.
+    let world = world.with_env("STAITH_SECRET_DATABASE_PASSWORD", "hunter2");
+    apply(&world, &["--set", "Greeting=x"]).exits(0).never_says("hunter2");
+    assert_eq!(fs::read_to_string(std::path::Path::new(&to).join("index.html")).unwrap(), "hunter2x");
+}
+
+#[test]
 fn a_file_to_fill_in_is_written_once_and_can_be_used() {
     let world = World::new();
     let shop = sample("iisapp.zip");

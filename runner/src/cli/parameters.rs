@@ -11,7 +11,7 @@ use clap::Args;
 use staith_model::Exit;
 use staith_packager::parameters::{Declarations, resolve};
 
-pub(crate) use values::ValueArguments;
+pub(crate) use values::{ValueArguments, unresolved};
 
 use super::package::PackageArgument;
 use crate::output::{self, OutputMode, Problem};
@@ -54,7 +54,7 @@ impl Arguments {
             None
         } else {
             let values = self.values.gather(&declared).await?;
-            Some(resolve(&declared, &values)?)
+            Some(resolve(&declared, &values).map_err(|errors| unresolved(&errors, &declared))?)
         };
         output::parameters(&called, &declared, resolved.as_ref(), mode.is_json())
             .map_err(|lost| Problem::unwritable(&lost))?;

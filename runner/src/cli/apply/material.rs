@@ -9,7 +9,10 @@ use staith_packager::{
 
 use super::Arguments;
 use crate::{
-    cli::package::{self, OpenPackage},
+    cli::{
+        package::{self, OpenPackage},
+        parameters::unresolved,
+    },
     output::Problem,
 };
 
@@ -31,9 +34,7 @@ impl Material {
         let opened = tokio::task::spawn_blocking(open).await;
         let (package, declared) = opened.map_err(|panicked| Problem::bug(panicked.to_string()))??;
         let values = arguments.values.gather(&declared).await?;
-        let resolved = resolve(&declared, &values).map_err(|errors| {
-            Problem::from(errors).with_remedy("set values with --set NAME=VALUE or --set-file FILE")
-        })?;
+        let resolved = resolve(&declared, &values).map_err(|errors| unresolved(&errors, &declared))?;
         let left_out = left_out(&package, arguments)?;
         Ok(Self { package, resolved, left_out })
     }

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use clap::Args;
 use staith_builder::secrets::{Environment, SecretName, Secrets as _, SecretsFile};
 use staith_model::{Exit, Secret};
-use staith_packager::parameters::{Declarations, Mistakes, ResolveErrors, Values};
+use staith_packager::parameters::{Declarations, Mistakes, Parameter, ResolveErrors, Unresolved, Values};
 
 use crate::{
     home::Home,
@@ -78,9 +78,31 @@ fn wrong_file(file: &str, mistakes: &Mistakes) -> Problem {
     }
 }
 
-impl From<ResolveErrors> for Problem {
-    fn from(errors: ResolveErrors) -> Self {
-        Self::new(Exit::Configuration, "the package's parameters can't have these values")
-            .with_why(errors.to_string())
+/// What is wrong with the values of a package's parameters. Secrets are asked for where they are kept out of sight: a command line
+/// stays in the shell's history, and everybody on the machine can read it.
+pub(crate) fn unresolved(errors: &ResolveErrors, declared: &Declarations) -> Problem {
+    let mut remedies = Vec::new();
+    let mut is_any_plain = false;
+    for error in &errors.0 {
+        let name = match error {
+            Unresolved::NoValue(name) | Unresolved::Empty { name, .. } | Unresolved::Invalid { name, .. } => {
+                name
+            }
+            Unresolved::Unknown { .. } | Unresolved::Circle(_) | Unresolved::TooLong(_) => continue,
+        };
+        let secret = declared.get(name).and_then(Parameter::secret_name);
+        match secret.and_then(|secret| secret.parse::<SecretName>().ok()) {
+            Some(secret) => remedies.push(format!(
+                "keep `{name}` as a secret: `staith secret set {secret}`, or the variable {}",
+                secret.variable()
+            )),
+            None => is_any_plain = true,
+        }
     }
+    if is_any_plain || remedies.is_empty() {
+        remedies.push("set values with --set NAME=VALUE or --set-file FILE".to_owned());
+    }
+    Problem::new(Exit::Configuration, "the package's parameters can't have these values")
+        .with_why(errors.to_string())
+        .with_remedy(remedies.join("\n"))
 }
