@@ -5,10 +5,12 @@
 use std::{
     fs,
     io::{self, Write as _},
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use staith_model::{CompanionKind, Digest, Manifest, Package};
+use tempfile::NamedTempFile;
 
 use super::{
     envelope::{Envelope, IN_TOTO},
@@ -92,22 +94,26 @@ pub fn name(kind: CompanionKind, package: &Package) -> String {
     }
 }
 
-/// Writes files into a directory, each whole or not at all; what is there under a name is replaced.
+/// Writes files into a directory, each whole or not at all; what is there under a name is replaced. None gets its name before all of
+/// them are written, so that a full disk leaves things as they were.
 ///
 /// # Errors
 /// One can't be written.
 pub fn write_all(directory: &Path, files: &[Beside]) -> Result<(), BesideError> {
-    use std::os::unix::fs::PermissionsExt as _;
-    for file in files {
-        let path = directory.join(&file.name);
-        let mut staged =
-            tempfile::NamedTempFile::new_in(directory).map_err(BesideError::new("write in", directory))?;
-        let written = staged
-            .write_all(&file.bytes)
-            .and_then(|()| staged.as_file().set_permissions(fs::Permissions::from_mode(0o644)))
-            .and_then(|()| staged.as_file().sync_all());
-        written.map_err(BesideError::new("write", &path))?;
+    let staged: Vec<_> = files.iter().map(|file| stage(directory, file)).collect::<Result<_, _>>()?;
+    for (path, staged) in staged {
         staged.persist(&path).map_err(|lost| BesideError::new("make", &path)(lost.error))?;
     }
     Ok(())
+}
+
+fn stage(directory: &Path, file: &Beside) -> Result<(PathBuf, NamedTempFile), BesideError> {
+    let path = directory.join(&file.name);
+    let mut staged = NamedTempFile::new_in(directory).map_err(BesideError::new("write in", directory))?;
+    let written = staged
+        .write_all(&file.bytes)
+        .and_then(|()| staged.as_file().set_permissions(fs::Permissions::from_mode(0o644)))
+        .and_then(|()| staged.as_file().sync_all());
+    written.map_err(BesideError::new("write", &path))?;
+    Ok((path, staged))
 }
