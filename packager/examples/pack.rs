@@ -6,15 +6,17 @@
 use std::{
     error::Error,
     fs::{self, File},
-    io::Read,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Instant,
 };
 
 use rayon::prelude::*;
-use staith_model::{DigestStream, Entry, RelPath};
-use staith_packager::web_deploy::{Content, Earlier, PackageReader, write_after};
+use staith_model::{Entry, RelPath};
+use staith_packager::{
+    hashing::digest_of,
+    web_deploy::{Content, Earlier, PackageReader, write_after},
+};
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -35,18 +37,10 @@ fn hashed(found: Vec<(RelPath, PathBuf)>) -> Outcome<Content> {
     let entries: Vec<_> = found
         .par_iter()
         .map(|(path, host)| {
-            let (mut file, mut hash, mut buffer, mut size) =
-                (File::open(host)?, DigestStream::new(), [0; 1 << 16], 0);
-            loop {
-                let read = file.read(&mut buffer)?;
-                if read == 0 {
-                    break;
-                }
-                hash.update(&buffer[..read]);
-                size += read as u64;
-            }
+            let file = File::open(host)?;
+            let (digest, size) = digest_of(&file)?;
             let mode = file.metadata()?.permissions().mode() & 0o777;
-            Ok((path.clone(), Entry::File { mode, size, digest: hash.finish() }))
+            Ok((path.clone(), Entry::File { mode, size, digest }))
         })
         .collect::<Outcome<_>>()?;
     let mut content = Content { files: found.into_iter().collect(), ..Content::default() };
@@ -71,15 +65,14 @@ fn main() -> Outcome<()> {
                 File::options().read(true).write(true).create(true).truncate(true).open(package)?;
             let begin = Instant::now();
             let earlier = earlier.first().map(|path| {
-                let mut hash = DigestStream::new();
-                hash.update(&fs::read(path)?);
-                hash.finish();
+                digest_of(File::open(path)?)?;
                 Ok::<_, std::io::Error>(Earlier::of_file(File::open(path)?))
             });
             let earlier = earlier.transpose()?.flatten();
             println!("earlier package verified and listed in {:?}", begin.elapsed());
             let begin = Instant::now();
-            let written = write_after(&content, earlier.as_ref(), &mut file, &|_| ())?;
+            let written =
+                write_after(&content, earlier.as_ref(), &mut file, &staith_packager::stopping::unwatched)?;
             println!(
                 "packed {} bytes to {} in {:?}",
                 content.manifest.bytes(),

@@ -15,11 +15,13 @@
 
 pub mod apply;
 mod durable;
+pub mod hashing;
 pub mod parameters;
 pub mod pattern;
 pub mod registry;
 pub mod seal;
 mod secrecy;
+pub mod stopping;
 pub mod store;
 pub mod transform;
 pub mod web_deploy;

@@ -18,8 +18,9 @@ use std::path::PathBuf;
 use staith_model::{Name, NotAVersion, Package, Passed, Version};
 
 use crate::{
+    stopping::Watch,
     store::{Origin, Publication, Published, Store, StoreError},
-    web_deploy::{self, Content, Earlier, PROFILE, Progress, WriteError},
+    web_deploy::{self, Content, Earlier, PROFILE, WriteError},
 };
 
 pub use verify::{MAX_ENVELOPE_BYTES, NotVouched, Vouched, verify};
@@ -79,7 +80,7 @@ pub fn seal(
     version: &Version,
     content: &Content,
     store: &Store,
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &Watch<'_>,
 ) -> Result<Sealed, SealError> {
     let digest = content.manifest.digest();
     // Parameters make another package of the same tree, so they are in its version as well.

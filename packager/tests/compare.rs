@@ -257,7 +257,11 @@ fn extracted(name: &str, what: &Extract) -> BTreeMap<String, Option<Vec<u8>>> {
     let scratch = tempfile::tempdir().unwrap();
     let to = scratch.path().join("out");
     let told = std::sync::Mutex::new(Vec::new());
-    let done = sample(name).extract_with(&to, what, &|progress| told.lock().unwrap().push(progress)).unwrap();
+    let heard = |progress| {
+        told.lock().unwrap().push(progress);
+        std::ops::ControlFlow::Continue(())
+    };
+    let done = sample(name).extract_with(&to, what, &heard).unwrap();
     let all = listed(&to);
     assert_eq!(all.values().flatten().count(), done.files);
     assert_eq!(all.values().flatten().map(|bytes| bytes.len() as u64).sum::<u64>(), done.bytes);
@@ -292,7 +296,9 @@ fn content_of_any_package_comes_out() {
     assert_eq!(some.into_keys().collect::<Vec<_>>(), ["bin", "bin/Kiosk.dll", "kiosk.html"]);
     let absent = Extract { as_zip: false, only: vec!["bi".try_into().unwrap()] };
     let scratch = tempfile::tempdir().unwrap();
-    let refused = sample("setacl").extract_with(&scratch.path().join("out"), &absent, &|_| ()).unwrap_err();
+    let refused = sample("setacl")
+        .extract_with(&scratch.path().join("out"), &absent, &staith_packager::stopping::unwatched)
+        .unwrap_err();
     assert!(matches!(refused, ReadError::Absent { ref file, .. } if file == "bi"), "{refused}");
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
 }
@@ -312,7 +318,10 @@ fn content_of_several_places_is_kept_apart() {
     ];
     let (directory, path) = on_disk(&zip_of(&entries));
     let to = directory.path().join("out");
-    PackageReader::open(&path).unwrap().extract_with(&to, &Extract::default(), &|_| ()).unwrap();
+    PackageReader::open(&path)
+        .unwrap()
+        .extract_with(&to, &Extract::default(), &staith_packager::stopping::unwatched)
+        .unwrap();
     let expected = ["C_C", "C_C/a", "C_C/a/x", "b", "b/c.txt"];
     assert_eq!(listed(&to).into_keys().collect::<Vec<_>>(), expected);
 }
@@ -321,8 +330,9 @@ fn content_of_several_places_is_kept_apart() {
 fn a_damaged_file_leaves_nothing_behind() {
     let scratch = tempfile::tempdir().unwrap();
     let package = PackageReader::open(&sample_path("errors/03-bad-crc")).unwrap();
-    let refused =
-        package.extract_with(&scratch.path().join("out"), &Extract::default(), &|_| ()).unwrap_err();
+    let refused = package
+        .extract_with(&scratch.path().join("out"), &Extract::default(), &staith_packager::stopping::unwatched)
+        .unwrap_err();
     assert!(matches!(refused, ReadError::Refused { flaw: Flaw::Damaged(_), .. }), "{refused}");
     assert_eq!(refused.place().map(|(entry, ..)| entry), Some("Content/kiosk/index.html"));
     assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0);
@@ -389,7 +399,7 @@ proptest! {
             }
             for as_zip in [false, true] {
                 let to = directory.path().join(format!("{as_zip}"));
-                let extracted = package.extract_with(&to, &Extract { as_zip, only: Vec::new() }, &|_| ());
+                let extracted = package.extract_with(&to, &Extract { as_zip, only: Vec::new() }, &staith_packager::stopping::unwatched);
                 prop_assert!(extracted.is_ok() || !is_sound);
                 prop_assert_eq!(to.exists(), extracted.is_ok());
             }

@@ -19,7 +19,7 @@ fn pack_after(earlier: &[u8], content: &Content) -> Result<Vec<u8>, WriteError> 
     let (_directory, path) = on_disk(earlier);
     let earlier = Earlier::of_file(File::open(path).unwrap()).unwrap();
     let mut bytes = Cursor::new(Vec::new());
-    write_after(content, Some(&earlier), &mut bytes, &|_| ())?;
+    write_after(content, Some(&earlier), &mut bytes, &staith_packager::stopping::unwatched)?;
     Ok(bytes.into_inner())
 }
 

@@ -48,7 +48,14 @@ fn version(text: &str) -> Version {
 fn seal_tree(root: &Path, tree: &BTreeMap<String, What>, as_version: &str) -> Result<Sealed, SealError> {
     let scratch = tempfile::tempdir().unwrap();
     let store = Store::open(root)?;
-    seal(&passed(), &name("demo"), &version(as_version), &content(scratch.path(), tree), &store, &|_| ())
+    seal(
+        &passed(),
+        &name("demo"),
+        &version(as_version),
+        &content(scratch.path(), tree),
+        &store,
+        &staith_packager::stopping::unwatched,
+    )
 }
 
 fn origin() -> Origin {
@@ -99,12 +106,27 @@ fn what_is_known_is_not_packed_again() {
     let content = content(scratch.path(), &fixed_tree());
     scratch.close().unwrap();
     let store = Store::open(root.path()).unwrap();
-    let again = seal(&passed(), &name("demo"), &version("1.0"), &content, &store, &|_| ()).unwrap();
+    let again = seal(
+        &passed(),
+        &name("demo"),
+        &version("1.0"),
+        &content,
+        &store,
+        &staith_packager::stopping::unwatched,
+    )
+    .unwrap();
     assert_eq!(again, Sealed { cached: true, ..first.clone() });
     // Other content, other version.
     let other = seal_tree(root.path(), &tree([("a", file("x"))]), "1.0").unwrap();
     assert!(!other.cached && other.published.package.version != first.published.package.version);
-    let other_name = seal(&passed(), &name("other"), &version("1.0"), &content, &store, &|_| ());
+    let other_name = seal(
+        &passed(),
+        &name("other"),
+        &version("1.0"),
+        &content,
+        &store,
+        &staith_packager::stopping::unwatched,
+    );
     assert!(matches!(other_name, Err(SealError::Write { source: WriteError::Changed { .. }, .. })));
     assert_eq!(files_in(root.path().join("staging")), 0, "a failed one leaves nothing");
 }

@@ -45,6 +45,7 @@ use staith_packager::{
     },
 };
 use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
 use wire::Served;
 
 const STATEMENT: &str = "application/vnd.in-toto+json";
@@ -118,6 +119,7 @@ fn remote(served: &Served, runtime: &Runtime) -> Place {
         proxy: None,
         credentials: None,
         notes: None,
+        stop: CancellationToken::new(),
     };
     Place::Registry(Remote::new(settings, runtime.handle().clone()).unwrap())
 }
@@ -134,20 +136,20 @@ fn names_in(directory: &Path) -> Vec<String> {
 fn goes_there_and_back(to: &Place) {
     let (_root, store, published) = full();
     let quiet = |_: &str, _, _| {};
-    let pushed = push(&store, &published, to, &quiet).unwrap();
+    let pushed = push(&store, &published, to, &quiet, &CancellationToken::new()).unwrap();
     assert_eq!((pushed.referrers, pushed.manifest), (4, published.manifest().digest));
     assert!(pushed.sent > 0);
-    let again = push(&store, &published, to, &quiet).unwrap();
+    let again = push(&store, &published, to, &quiet, &CancellationToken::new()).unwrap();
     assert_eq!((again.referrers, again.sent), (4, 0));
 
     let wanted = "shop@1.0+c.ab".parse().unwrap();
     let only = tempfile::tempdir().unwrap();
-    let pulled = pull(to, &wanted, only.path(), false, &quiet).unwrap();
+    let pulled = pull(to, &wanted, only.path(), false, &quiet, &CancellationToken::new()).unwrap();
     assert_eq!(names_in(only.path()), [published.package.file_name()]);
     assert!(pulled.beside.is_empty());
 
     let all = tempfile::tempdir().unwrap();
-    let pulled = pull(to, &wanted, all.path(), true, &quiet).unwrap();
+    let pulled = pull(to, &wanted, all.path(), true, &quiet, &CancellationToken::new()).unwrap();
     assert_eq!(pulled.beside.len(), 4);
     let read = |name: &str| fs::read(all.path().join(name)).unwrap();
     assert_eq!(read("shop.SetParameters.xml"), VALUES);
@@ -161,9 +163,12 @@ fn goes_there_and_back(to: &Place) {
     assert!(names_in(all.path()).contains(&"shop.provenance.json".to_owned()));
 
     // Again is fine; what was edited stays, and is named.
-    assert_eq!(pull(to, &wanted, all.path(), true, &quiet).unwrap().beside, pulled.beside);
+    assert_eq!(
+        pull(to, &wanted, all.path(), true, &quiet, &CancellationToken::new()).unwrap().beside,
+        pulled.beside
+    );
     fs::write(all.path().join("shop.SetParameters.xml"), "edited").unwrap();
-    let refused = pull(to, &wanted, all.path(), true, &quiet).unwrap_err();
+    let refused = pull(to, &wanted, all.path(), true, &quiet, &CancellationToken::new()).unwrap_err();
     assert!(matches!(&refused, TransferError::InTheWay(path) if path.ends_with("shop.SetParameters.xml")));
     assert_eq!(read("shop.SetParameters.xml"), b"edited");
 }

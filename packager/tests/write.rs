@@ -8,6 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     io::{Cursor, Seek, SeekFrom, Write},
+    ops::ControlFlow,
     path::PathBuf,
     process::Command,
     sync::Mutex,
@@ -270,7 +271,7 @@ fn other_programs_read_the_package() {
 
 fn refusals(content: &Content) -> Refusals {
     let mut untouched = Cursor::new(Vec::new());
-    let refused = write(content, &mut untouched, &|_| ()).unwrap_err();
+    let refused = write(content, &mut untouched, &staith_packager::stopping::unwatched).unwrap_err();
     assert!(untouched.into_inner().is_empty(), "something was written");
     match refused {
         WriteError::Refused(refusals) => refusals,
@@ -422,7 +423,10 @@ fn a_file_without_a_source_is_told_before_anything_is_written() {
     let mut content = with_entries([("a".to_owned(), claimed(0))]);
     content.files.clear();
     let mut untouched = Cursor::new(Vec::new());
-    assert!(matches!(write(&content, &mut untouched, &|_| ()), Err(WriteError::NoSource(_))));
+    assert!(matches!(
+        write(&content, &mut untouched, &staith_packager::stopping::unwatched),
+        Err(WriteError::NoSource(_))
+    ));
     assert!(untouched.into_inner().is_empty());
 }
 
@@ -431,7 +435,11 @@ fn progress_grows_and_ends_at_all() {
     let scratch = tempfile::tempdir().unwrap();
     let content = content(scratch.path(), &tree_with_large_files());
     let told = Mutex::new(Vec::<Progress>::new());
-    write(&content, &mut Cursor::new(Vec::new()), &|progress| told.lock().unwrap().push(progress)).unwrap();
+    let heard = |progress| {
+        told.lock().unwrap().push(progress);
+        ControlFlow::Continue(())
+    };
+    write(&content, &mut Cursor::new(Vec::new()), &heard).unwrap();
     let told = told.into_inner().unwrap();
     assert!(told.is_sorted_by_key(|progress| (progress.files, progress.bytes)) && told.len() > 3);
     let last = told.last().unwrap();

@@ -389,7 +389,7 @@ async fn a_sealed_package_is_deployed_as_it_was_packed() {
     }
     let zip = workplace.path().join("demo.zip");
     let mut file = fs::File::options().read(true).write(true).create_new(true).open(&zip).unwrap();
-    let written = write(&content, &mut file, &|_| {}).unwrap();
+    let written = write(&content, &mut file, &staith_packager::stopping::unwatched).unwrap();
     let mut package = tree.package("1.0.0");
     (package.digest, package.size) = (written.digest, written.size);
 

@@ -3,7 +3,9 @@
 use std::io;
 
 use staith_builder::execute::Stop;
+use staith_model::Exit;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use crate::output::Problem;
 
@@ -12,14 +14,44 @@ use crate::output::Problem;
 /// # Errors
 /// The system refused to hand over signals.
 pub(crate) fn listen() -> Result<Stop, Problem> {
-    try_listen().map_err(|refused| Problem::bug(format!("the system hands over no signals: {refused}")))
+    let stop = Stop::default();
+    let listener = stop.clone();
+    each_signal(move || {
+        if listener.cancel.is_cancelled() {
+            listener.kill.cancel();
+        }
+        listener.cancel.cancel();
+    })?;
+    Ok(stop)
 }
 
-fn try_listen() -> io::Result<Stop> {
-    let stop = Stop::default();
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let mut hangup = signal(SignalKind::hangup())?;
+/// From now on, the first signal asks for an end at the next place where nothing is half done; the second one ends this process
+/// where it is. For commands that start no others.
+///
+/// # Errors
+/// The system refused to hand over signals.
+pub(crate) fn listen_for_an_end() -> Result<CancellationToken, Problem> {
+    let stop = CancellationToken::new();
     let listener = stop.clone();
+    each_signal(move || {
+        if listener.is_cancelled() {
+            std::process::exit(i32::from(Exit::Interrupted.code()));
+        }
+        listener.cancel();
+    })?;
+    Ok(stop)
+}
+
+/// How a command ends that was asked to; `left` says what there is of its work.
+pub(crate) fn stopped(left: &str) -> Problem {
+    Problem::new(Exit::Interrupted, format!("stopped as asked; {left}"))
+}
+
+fn each_signal(mut heard: impl FnMut() + Send + 'static) -> Result<(), Problem> {
+    let refused = |refused: io::Error| Problem::bug(format!("the system hands over no signals: {refused}"));
+    let take = |kind| signal(kind).map_err(refused);
+    let mut interrupt = take(SignalKind::interrupt())?;
+    let (mut terminate, mut hangup) = (take(SignalKind::terminate())?, take(SignalKind::hangup())?);
     tokio::spawn(async move {
         loop {
             tokio::select! {
@@ -27,11 +59,8 @@ fn try_listen() -> io::Result<Stop> {
                 _ = terminate.recv() => {}
                 _ = hangup.recv() => {}
             }
-            if listener.cancel.is_cancelled() {
-                listener.kill.cancel();
-            }
-            listener.cancel.cancel();
+            heard();
         }
     });
-    Ok(stop)
+    Ok(())
 }

@@ -14,8 +14,9 @@ use staith_packager::{
     store::{Location, Store},
 };
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
-use crate::{home::Home, output::Problem};
+use crate::{home::Home, interrupt, output::Problem};
 
 /// A place as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,18 +76,28 @@ impl PackagePlace {
     ///
     /// # Errors
     /// It is not there (64), or can't be opened.
-    pub(crate) fn open_to_read(&self, home: &Home, runtime: &Handle) -> Result<OpenPlace, Problem> {
+    pub(crate) fn open_to_read(
+        &self,
+        home: &Home,
+        runtime: &Handle,
+        stop: &CancellationToken,
+    ) -> Result<OpenPlace, Problem> {
         if let Self::Store(location) = self {
             there_is(location)?;
         }
-        self.open(home, runtime)
+        self.open(home, runtime, stop)
     }
 
-    /// Opens the place; blocks.
+    /// Opens the place; blocks. `stop` ends whatever is under way with a registry.
     ///
     /// # Errors
     /// It can't be opened.
-    pub(crate) fn open(&self, home: &Home, runtime: &Handle) -> Result<OpenPlace, Problem> {
+    pub(crate) fn open(
+        &self,
+        home: &Home,
+        runtime: &Handle,
+        stop: &CancellationToken,
+    ) -> Result<OpenPlace, Problem> {
         let (registry, prefix) = match self {
             Self::Store(location) => {
                 let store = Store::at(location, runtime)?;
@@ -104,6 +115,7 @@ impl PackagePlace {
             proxy: way.proxy(),
             credentials: way.credentials(),
             notes: Some(home.path().join("pushes")),
+            stop: stop.clone(),
         };
         let remote = Remote::new(settings, runtime.clone()).map_err(TransferError::from)?;
         Ok(OpenPlace { place: Place::Registry(remote), way: Some(way) })
@@ -121,6 +133,10 @@ impl OpenPlace {
 
     /// A failure, with what the way there knows of it.
     pub(crate) fn explained(&self, failed: TransferError) -> Problem {
+        if failed.is_stop() {
+            // What is through is known by name, on either side.
+            return interrupt::stopped("what is through stays, and the same command goes on from there");
+        }
         let told = self.way.as_ref().and_then(RegistryWay::last_refusal);
         let problem = Problem::from(failed);
         match told {
@@ -183,6 +199,7 @@ impl From<TransferError> for Problem {
             | TransferError::InTheWay(_)
             | TransferError::Client(ClientError::Unsound { .. }) => Exit::Configuration,
             TransferError::Unknown { .. } => Exit::Usage,
+            stopped if stopped.is_stop() => Exit::Interrupted,
             _ => Exit::Environment,
         };
         let text = failed.to_string();

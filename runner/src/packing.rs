@@ -3,14 +3,15 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::{self, Read as _},
+    io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
 };
 
 use staith_builder::source::{BadGlob, Globs};
-use staith_model::{DigestStream, Entry, Exit, Manifest, Name, PackagePlan, RelPath};
-use staith_packager::{parameters::Declarations, web_deploy::Content};
+use staith_model::{Entry, Exit, Manifest, Name, PackagePlan, RelPath};
+use staith_packager::{hashing, parameters::Declarations, stopping::Stoppable, web_deploy::Content};
+use tokio_util::sync::CancellationToken;
 
 use crate::output::Problem;
 
@@ -96,8 +97,12 @@ fn add(content: &mut Content, path: RelPath, entry: Entry, place: Option<PathBuf
 /// Reads what is wanted of a directory as a tree: every regular file is hashed, links are not followed.
 ///
 /// # Errors
-/// The system refused to read, or something wanted is neither file, directory nor link, or has a name that is no text.
-pub(crate) fn read_tree(root: &Path, is_wanted: &dyn Fn(&RelPath) -> bool) -> io::Result<Tree> {
+/// The system refused to read, somebody asked to `stop`, or something wanted is neither file, directory nor link, or has a name that is no text.
+pub(crate) fn read_tree(
+    root: &Path,
+    is_wanted: &dyn Fn(&RelPath) -> bool,
+    stop: &CancellationToken,
+) -> io::Result<Tree> {
     let mut tree = Tree::default();
     let mut open = vec![root.to_path_buf()];
     while let Some(directory) = open.pop() {
@@ -118,7 +123,7 @@ pub(crate) fn read_tree(root: &Path, is_wanted: &dyn Fn(&RelPath) -> bool) -> io
                 let target = target.map_err(|_| unfit(&place, "it leads to a name that is not UTF-8"))?;
                 tree.0.entries.insert(path, Entry::Symlink { target });
             } else if kind.is_file() {
-                tree.0.entries.insert(path.clone(), read_file(&place)?);
+                tree.0.entries.insert(path.clone(), read_file(&place, stop)?);
                 tree.1.insert(path, place);
             } else {
                 return Err(unfit(&place, "it is neither a file, a directory nor a link"));
@@ -144,20 +149,12 @@ pub(crate) fn declarations(place: &Path, called: &str) -> Result<Declarations, P
     })
 }
 
-fn read_file(place: &Path) -> io::Result<Entry> {
-    let mut file = File::open(place)?;
+fn read_file(place: &Path, stop: &CancellationToken) -> io::Result<Entry> {
+    let file = File::open(place)?;
     // As git has it: whose files they are, and that person's umask, are not what is packed.
     let mode = if file.metadata()?.permissions().mode() & 0o111 == 0 { 0o644 } else { 0o755 };
-    let (mut digest, mut size, mut buffer) = (DigestStream::new(), 0u64, vec![0; 64 * 1024]);
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(Entry::File { mode, size, digest: digest.finish() }),
-            read => {
-                digest.update(&buffer[..read]);
-                size += read as u64;
-            }
-        }
-    }
+    let (digest, size) = hashing::digest_of(Stoppable::new(file, stop))?;
+    Ok(Entry::File { mode, size, digest })
 }
 
 #[cfg(test)]
@@ -228,7 +225,7 @@ mod tests {
         fs::create_dir(directory.path().join("sub")).unwrap();
         fs::write(directory.path().join("sub/file"), "abc").unwrap();
         std::os::unix::fs::symlink("/etc", directory.path().join("link")).unwrap();
-        let (manifest, places) = read_tree(directory.path(), &|_| true).unwrap();
+        let (manifest, places) = read_tree(directory.path(), &|_| true, &CancellationToken::new()).unwrap();
         let listed: Vec<&str> = manifest.entries.keys().map(RelPath::as_str).collect();
         assert_eq!(listed, ["link", "sub", "sub/file"]);
         assert_eq!(places.len(), 1);

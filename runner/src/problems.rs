@@ -203,6 +203,7 @@ impl From<ReadError> for Problem {
         let exit = match &error {
             ReadError::Open { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::Usage,
             ReadError::Absent { .. } => Exit::Usage,
+            ReadError::Stopped => Exit::Interrupted,
             ReadError::Open { .. } | ReadError::Output { .. } => Exit::Environment,
             _ => Exit::Configuration,
         };
@@ -239,8 +240,11 @@ impl From<NotVouched> for Problem {
 
 impl From<WriteError> for Problem {
     fn from(error: WriteError) -> Self {
-        let is_refused = matches!(error, WriteError::Refused(_) | WriteError::Secrets(_));
-        let exit = if is_refused { Exit::Configuration } else { Exit::Environment };
+        let exit = match error {
+            WriteError::Refused(_) | WriteError::Secrets(_) => Exit::Configuration,
+            WriteError::Stopped => Exit::Interrupted,
+            _ => Exit::Environment,
+        };
         Self::new(exit, error.to_string())
     }
 }

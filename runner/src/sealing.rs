@@ -16,9 +16,11 @@ use staith_packager::{
         provenance::{Build, BuildType, Resource},
         sbom::{self, Gap, LockFile, MAX_LOCK_BYTES, Subject},
     },
+    stopping::unwatched,
     store::Store,
     web_deploy::Content,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{clock, home::Home, output::Problem, packing};
 
@@ -56,7 +58,7 @@ impl Sealing {
         // A package is smaller than what is in it, but for what it says of each file.
         let most = content.manifest.bytes() + 4096 * (content.manifest.entries.len() as u64 + 1);
         self.allowance.admit(most)?;
-        let sealed = seal::seal(&self.passed, &wanted.name, &version, &content, &store, &|_| {});
+        let sealed = seal::seal(&self.passed, &wanted.name, &version, &content, &store, &unwatched);
         let added = sealed.as_ref().map_or(0, |new| if new.cached { 0 } else { new.published.package.size });
         self.allowance.settle(added, most.saturating_sub(added));
         let sealed = sealed?;
@@ -83,7 +85,7 @@ impl Sealing {
             true => packing::Tree::default(),
             false => {
                 let checkout = self.bench.sources.checkout(&self.source, &wanted.source)?;
-                packing::read_tree(&checkout, &|_| true).map_err(|refused| {
+                packing::read_tree(&checkout, &|_| true, &CancellationToken::new()).map_err(|refused| {
                     Problem::new(Exit::Environment, "the source files of the package can't be read")
                         .with_why(refused.to_string())
                 })?

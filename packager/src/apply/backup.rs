@@ -15,7 +15,7 @@ use std::{
 use rayon::prelude::*;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
-use staith_model::{Digest, DigestStream, RelPath};
+use staith_model::{Digest, RelPath};
 
 use super::{
     ApplyError,
@@ -23,7 +23,7 @@ use super::{
     source::Source,
     tree::{FileFacts, Node, Tree},
 };
-use crate::durable;
+use crate::{durable, hashing};
 
 /// Where snapshots are kept, and how many.
 #[derive(Debug, Clone)]
@@ -139,30 +139,11 @@ fn copy_file(destination: &Destination, path: &RelPath, to: &Path) -> Result<Ent
         OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(to).map_err(&refused)?;
     // Shares the bytes where the file system can.
     let size = io::copy(&mut from, &mut file).map_err(&refused)?;
-    let (hashed, digest) = File::open(to).and_then(hash).map_err(&refused)?;
+    let (digest, hashed) = File::open(to).and_then(hashing::digest_of).map_err(&refused)?;
     if hashed != size {
         return Err(ApplyError::Unstable(path.clone()));
     }
     Ok(Entry::File { size, time: stat.st_mtime, mode: stat.st_mode & 0o777, digest })
-}
-
-fn hash(mut file: File) -> io::Result<(u64, Digest)> {
-    let mut hashing = Hashing(DigestStream::new());
-    let bytes = io::copy(&mut file, &mut hashing)?;
-    Ok((bytes, hashing.0.finish()))
-}
-
-struct Hashing(DigestStream);
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 fn durable_rename(from: &Path, to: &Path) -> io::Result<()> {
@@ -279,31 +260,12 @@ impl Source for Snapshot {
 
     fn copy(&self, path: &RelPath, to: &mut dyn Write) -> Result<(), ApplyError> {
         let (mut file, _) = self.files.file(path)?;
-        let mut both = Both { hash: DigestStream::new(), to };
-        io::copy(&mut file, &mut both).map_err(failed("copy", &self.files.at(Some(path))))?;
-        let found = both.hash.finish();
+        let (found, _) = hashing::copy(&mut file, to).map_err(failed("copy", &self.files.at(Some(path))))?;
         if self.tree.file(path).and_then(|facts| facts.digest) != Some(found) {
             let why = format!("`{path}` was changed since the snapshot was made");
             return Err(ApplyError::Snapshot { path: self.path.clone(), why });
         }
         Ok(())
-    }
-}
-
-struct Both<'t> {
-    hash: DigestStream,
-    to: &'t mut dyn Write,
-}
-
-impl Write for Both<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
     }
 }
 

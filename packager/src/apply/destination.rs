@@ -5,7 +5,6 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::{Path, PathBuf},
 };
@@ -17,7 +16,7 @@ use rustix::{
     },
     io::Errno,
 };
-use staith_model::{Digest, DigestStream, RelPath};
+use staith_model::{Digest, RelPath};
 
 use super::{
     ApplyError,
@@ -25,6 +24,7 @@ use super::{
     staging::WORK,
     tree::{FileFacts, Node, Tree},
 };
+use crate::hashing;
 
 /// A destination, which need not be there yet.
 #[derive(Debug)]
@@ -197,18 +197,13 @@ impl Destination {
 
     /// Digest of a file's bytes.
     pub(super) fn digest(&self, path: &RelPath) -> Result<Digest, ApplyError> {
-        let (mut file, _) = self.file(path)?;
-        let (mut hash, mut buffer) = (DigestStream::new(), vec![0; 1 << 16]);
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => return Ok(hash.finish()),
-                Ok(read) => hash.update(&buffer[..read]),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(source) => {
-                    return Err(ApplyError::Destination { doing: "read", path: self.at(Some(path)), source });
-                }
-            }
-        }
+        let (file, _) = self.file(path)?;
+        let read = hashing::digest_of(file).map_err(|source| ApplyError::Destination {
+            doing: "read",
+            path: self.at(Some(path)),
+            source,
+        });
+        Ok(read?.0)
     }
 
     pub(super) fn at(&self, path: Option<&RelPath>) -> PathBuf {

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, io::Write};
 
-use staith_model::{Digest, DigestStream, RelPath};
+use staith_model::{Digest, RelPath};
 
 use super::{ApplyError, tree::Tree};
+use crate::hashing::Hashing;
 
 /// Content that can be applied: facts about a tree, and its bytes.
 pub trait Source: Sync {
@@ -26,24 +27,9 @@ pub trait Source: Sync {
         if let Some(digest) = self.tree().file(path).and_then(|facts| facts.digest) {
             return Ok(digest);
         }
-        let mut hashing = Hashing { hash: DigestStream::new() };
+        let mut hashing = Hashing::only();
         self.copy(path, &mut hashing)?;
-        Ok(hashing.hash.finish())
-    }
-}
-
-struct Hashing {
-    hash: DigestStream,
-}
-
-impl Write for Hashing {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.hash.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+        Ok(hashing.told().0)
     }
 }
 

@@ -16,7 +16,7 @@ use rustix::{
     },
     io::Errno,
 };
-use staith_model::{DigestStream, RelPath};
+use staith_model::RelPath;
 
 use super::{
     ApplyError,
@@ -25,6 +25,7 @@ use super::{
     source::Source,
     tree::{FileFacts, Node},
 };
+use crate::hashing::Hashing;
 
 /// The directory of unfinished files in a destination's root.
 pub(super) const WORK: &str = ".staith-apply";
@@ -116,10 +117,7 @@ impl<'d> Staging<'d> {
         source: &dyn Source,
     ) -> Result<(), ApplyError> {
         let refused = self.destination.failed("write", Some(path));
-        let mut out = BufWriter::with_capacity(
-            1 << 16,
-            Counting { to: self.create(name).map_err(&refused)?, hash: DigestStream::new(), bytes: 0 },
-        );
+        let mut out = BufWriter::with_capacity(1 << 16, Hashing::into(self.create(name).map_err(&refused)?));
         source.copy(path, &mut out)?;
         let unwritable = |source| ApplyError::Destination {
             doing: "write",
@@ -127,19 +125,19 @@ impl<'d> Staging<'d> {
             source,
         };
         let written = out.into_inner().map_err(|lost| unwritable(lost.into_error()))?;
-        let digest = written.hash.finish();
-        if written.bytes != facts.size || facts.digest.is_some_and(|expected| expected != digest) {
+        let ((digest, bytes), written) = (written.told(), written.inner());
+        if bytes != facts.size || facts.digest.is_some_and(|expected| expected != digest) {
             return Err(ApplyError::Unstable(path.clone()));
         }
         let before = self.replaced(path)?;
         if let Some((_, uid, gid)) = before {
             // Whoever may give files away keeps the owner; others can't, and own the file already or may not replace it.
-            let _ = fchown(&written.to, Some(uid), Some(gid));
+            let _ = fchown(written, Some(uid), Some(gid));
         }
         let mode = facts.mode.or(before.map(|(mode, ..)| mode)).unwrap_or(0o644);
-        fchmod(&written.to, Mode::from_raw_mode(mode)).map_err(&refused)?;
+        fchmod(written, Mode::from_raw_mode(mode)).map_err(&refused)?;
         let time = Timespec { tv_sec: facts.time, tv_nsec: 0 };
-        futimens(&written.to, &Timestamps { last_access: time, last_modification: time }).map_err(&refused)
+        futimens(written, &Timestamps { last_access: time, last_modification: time }).map_err(&refused)
     }
 
     /// Mode and owner of the file that is to be replaced, if one is.
@@ -187,25 +185,6 @@ impl Drop for Staging<'_> {
     fn drop(&mut self) {
         // What can't be removed now is removed by the next apply.
         let _ = self.clean();
-    }
-}
-
-struct Counting {
-    to: File,
-    hash: DigestStream,
-    bytes: u64,
-}
-
-impl Write for Counting {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.to.write(bytes)?;
-        self.hash.update(&bytes[..written]);
-        self.bytes += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
     }
 }
 

@@ -16,6 +16,7 @@ use std::{io, path::PathBuf};
 
 use staith_model::{Digest, Name, Secret};
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use self::http::Http;
 use super::{
@@ -42,6 +43,8 @@ pub struct Settings {
     pub credentials: Option<(String, Secret)>,
     /// A directory of our own to note begun uploads in, so that another process can go on with them.
     pub notes: Option<PathBuf>,
+    /// Ends whatever is under way, with [`ClientError::Stopped`]. What is through stays, and is gone on with another time.
+    pub stop: CancellationToken,
 }
 
 /// Hears how many bytes of how many are through.
@@ -78,6 +81,9 @@ pub enum ClientError {
         /// What to do about it.
         remedy: String,
     },
+    /// Somebody asked to stop.
+    #[error("stopped as asked")]
+    Stopped,
     /// It does not have this.
     #[error("{registry} has no {what}")]
     Missing {
@@ -151,7 +157,7 @@ impl Remote {
         reference: &Reference,
     ) -> Result<Option<StoredManifest>, ClientError> {
         let repository = self.repository(name)?;
-        self.runtime.block_on(self.manifest_in(&repository, reference))
+        self.wait(self.manifest_in(&repository, reference))
     }
 
     /// What is there about a manifest, by digest: as the registry lists it, or as others have, where it knows of no such lists.
@@ -161,7 +167,7 @@ impl Remote {
     pub fn referrers(&self, name: &Name, subject: &Digest) -> Result<Vec<Digest>, ClientError> {
         let repository = self.repository(name)?;
         let path = format!("/v2/{repository}/referrers/{subject}");
-        let listed = self.runtime.block_on(self.http.small(&path, &repository, &[]))?;
+        let listed = self.wait(self.http.small(&path, &repository, &[]))?;
         let list = match listed {
             Some(listed) => listed.bytes,
             None => match self.manifest(name, &referrers_tag(subject))? {
@@ -184,15 +190,22 @@ impl Remote {
             tags: Option<Vec<String>>,
         }
         let repository = self.repository(name)?;
-        let answer = self.runtime.block_on(self.http.small(
-            &format!("/v2/{repository}/tags/list"),
-            &repository,
-            &[],
-        ))?;
+        let answer = self.wait(self.http.small(&format!("/v2/{repository}/tags/list"), &repository, &[]))?;
         let Some(answer) = answer else { return Ok(Vec::new()) };
         let tags: Tags = serde_json::from_slice(&answer.bytes)
             .map_err(|why| self.unsound(format!("its list of tags: {why}")))?;
         Ok(tags.tags.unwrap_or_default())
+    }
+
+    /// Waits for an answer, or until somebody asks to stop.
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = self.settings.stop.cancelled() => Err(ClientError::Stopped),
+                answer = answer => answer,
+            }
+        })
     }
 
     async fn manifest_in(

@@ -6,6 +6,8 @@ mod push;
 
 use std::{io, path::PathBuf};
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     client::{ClientError, Remote},
     shelf::ShelfError,
@@ -69,6 +71,9 @@ pub enum TransferError {
     /// Another file is in the way.
     #[error("{} is there and is another file; it may have been edited, so it stays: move it away, or pull to another directory", .0.display())]
     InTheWay(PathBuf),
+    /// Somebody asked to stop.
+    #[error("stopped as asked")]
+    Stopped,
     /// A file can't be read or written.
     #[error("can't {what} {}: {source}", path.display())]
     Io {
@@ -79,4 +84,16 @@ pub enum TransferError {
         /// What the system says.
         source: io::Error,
     },
+}
+
+impl TransferError {
+    /// Whether it ended because somebody asked for that.
+    pub const fn is_stop(&self) -> bool {
+        matches!(self, Self::Stopped | Self::Client(ClientError::Stopped))
+    }
+}
+
+/// A place to stop at.
+fn go_on(stop: &CancellationToken) -> Result<(), TransferError> {
+    if stop.is_cancelled() { Err(TransferError::Stopped) } else { Ok(()) }
 }

@@ -6,9 +6,10 @@ use std::{
     path::PathBuf,
 };
 
-use staith_model::{Digest, DigestStream};
+use staith_model::Digest;
 
 use super::{Staged, Store, StoreError, blobs::place};
+use crate::hashing;
 
 /// A blob whose bytes have been held against its digest.
 #[derive(Debug)]
@@ -46,8 +47,7 @@ impl Store {
                     }
                     opened => opened.map_err(StoreError::io("open", &path))?,
                 };
-                let (found, size) =
-                    pass_on(&mut file, &mut io::sink()).map_err(StoreError::io("read", &path))?;
+                let (found, size) = hashing::digest_of(&mut file).map_err(StoreError::io("read", &path))?;
                 (file, found, size)
             }
             None => self.fetch(digest)?,
@@ -66,7 +66,7 @@ impl Store {
         };
         let mut staged = self.stage()?;
         let (found, size) =
-            pass_on(&mut reading.bytes, staged.file()).map_err(StoreError::io("fetch", &path))?;
+            hashing::copy(&mut reading.bytes, staged.file()).map_err(StoreError::io("fetch", &path))?;
         let file = staged.file().try_clone().map_err(StoreError::io("fetch", &path))?;
         Ok((file, found, size))
     }
@@ -125,7 +125,7 @@ impl Store {
         let file = staged.file();
         let (found, size) = file
             .rewind()
-            .and_then(|()| pass_on(file, &mut io::sink()))
+            .and_then(|()| hashing::digest_of(file))
             .map_err(StoreError::io("read what becomes", &path))?;
         if found != *digest {
             return Err(StoreError::Mismatch { said: *digest, found });
@@ -156,22 +156,5 @@ impl Store {
     /// Makes a staged file a blob. What lies at its place is replaced: it is the same, or damaged.
     pub(super) fn keep(&self, staged: Staged, digest: &Digest) -> Result<(), StoreError> {
         self.blobs.put_file(&key(digest), staged)
-    }
-}
-
-/// Copies from where `from` stands to its end; the digest and number of these bytes.
-fn pass_on(from: &mut dyn Read, to: &mut dyn Write) -> io::Result<(Digest, u64)> {
-    let (mut hash, mut size, mut buffer) = (DigestStream::new(), 0, vec![0; 1 << 18]);
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok((hash.finish(), size)),
-            Ok(read) => {
-                hash.update(&buffer[..read]);
-                to.write_all(&buffer[..read])?;
-                size += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
     }
 }

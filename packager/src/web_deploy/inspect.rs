@@ -2,10 +2,8 @@
 
 mod warnings;
 
-use std::io;
-
 use serde::Serialize;
-use staith_model::{Digest, DigestStream};
+use staith_model::Digest;
 
 use super::{
     DosTime,
@@ -13,6 +11,7 @@ use super::{
     read::{Declared, Dialect, PackageReader, ReadError},
 };
 use crate::{
+    hashing,
     parameters::Parameter,
     secrecy::{HIDDEN, may_hold_secret, names_a_secret},
 };
@@ -211,18 +210,8 @@ fn entries(package: &PackageReader) -> Vec<InspectedEntry> {
 
 /// Digest and length of the whole file.
 fn digest(package: &PackageReader) -> Result<(Digest, u64), ReadError> {
-    let (mut hash, mut size, mut buffer) = (DigestStream::new(), 0u64, vec![0; 1 << 18]);
-    loop {
-        match package.read_raw(&mut buffer, size) {
-            Ok(0) => return Ok((hash.finish(), size)),
-            Ok(read) => {
-                hash.update(&buffer[..read]);
-                size += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(source) => return Err(ReadError::Open { path: package.path().to_owned(), source }),
-        }
-    }
+    hashing::digest_of(package.raw())
+        .map_err(|source| ReadError::Open { path: package.path().to_owned(), source })
 }
 
 fn writer(package: &PackageReader) -> Writer {

@@ -40,8 +40,7 @@ impl<W: Read + Write + Seek + Send> Out<'_, W> {
         self.patch(&record).map_err(WriteError::Output)?;
         self.records.push(record);
         self.count(slot);
-        (self.progress)(self.all);
-        Ok(())
+        self.tell()
     }
 
     /// Copies a file that an earlier package holds compressed, piece by piece.
@@ -60,12 +59,12 @@ impl<W: Read + Write + Seek + Send> Out<'_, W> {
             let mut piece = vec![0; PIECE_BYTES.min(whole - copied) as usize];
             earlier.read(placed, copied, &mut piece).map_err(WriteError::Earlier)?;
             self.put(&piece)?;
+            self.tell()?;
             copied += piece.len() as u64;
         }
         self.records.push(record);
         self.count(slot);
-        (self.progress)(self.all);
-        Ok(())
+        self.tell()
     }
 
     fn patch(&mut self, record: &Record) -> io::Result<()> {
@@ -94,6 +93,7 @@ impl<W: Read + Write + Seek + Send> Out<'_, W> {
                 }
                 self.put(&stream)?;
             }
+            self.tell()?;
             window = next;
         }
         pieces.finish()?;
@@ -107,6 +107,7 @@ impl<W: Read + Write + Seek + Send> Out<'_, W> {
             left -= piece.len() as u64;
             crc.update(&piece);
             self.put(&piece)?;
+            self.tell()?;
         }
         pieces.finish()?;
         Ok(crc.finalize())

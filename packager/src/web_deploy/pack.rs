@@ -17,6 +17,7 @@ use super::{
     time::DosTime,
     write::{Content, Progress, WriteError, Written},
 };
+use crate::{hashing, stopping::Watch};
 
 /// Bytes of small files that are in work at a time. Two such groups are held: one being compressed, one being written.
 const GROUP_BYTES: u64 = 16 << 20;
@@ -37,7 +38,7 @@ pub(super) fn pack(
     earlier: Option<&Earlier>,
     slots: &[Slot],
     to: &mut (impl Read + Write + Seek + Send),
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &Watch<'_>,
 ) -> Result<Written, WriteError> {
     let all = Progress {
         files: 0,
@@ -133,7 +134,7 @@ pub(super) struct Out<'w, W> {
     pub(super) patched: bool,
     pub(super) records: Vec<Record>,
     pub(super) all: Progress,
-    pub(super) progress: &'w (dyn Fn(Progress) + Sync),
+    pub(super) progress: &'w Watch<'w>,
 }
 
 impl<W: Read + Write + Seek + Send> Out<'_, W> {
@@ -155,8 +156,12 @@ impl<W: Read + Write + Seek + Send> Out<'_, W> {
             }
         }
         self.put(&bytes)?;
-        (self.progress)(self.all);
-        Ok(())
+        self.tell()
+    }
+
+    /// Tells how far it is, and hears whether to go on.
+    pub(super) fn tell(&self) -> Result<(), WriteError> {
+        if (self.progress)(self.all).is_break() { Err(WriteError::Stopped) } else { Ok(()) }
     }
 
     pub(super) fn count(&mut self, slot: &Slot) {
@@ -207,13 +212,6 @@ impl<W: Read + Write + Seek + Send> Out<'_, W> {
 
     fn read_again(&mut self) -> io::Result<Digest> {
         self.to.seek(SeekFrom::Start(0))?;
-        let (mut hash, mut buffer, mut left) = (DigestStream::new(), vec![0; 1 << 18], self.at);
-        while left > 0 {
-            let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            self.to.read_exact(&mut buffer[..length])?;
-            hash.update(&buffer[..length]);
-            left -= length as u64;
-        }
-        Ok(hash.finish())
+        Ok(hashing::digest_of(Read::take(&mut *self.to, self.at))?.0)
     }
 }

@@ -20,7 +20,7 @@ use std::{
     collections::HashMap,
     fs::{File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -111,9 +111,9 @@ impl PackageReader {
         &self.path
     }
 
-    /// Bytes of the file itself, at `offset`; none are left where it reads 0.
-    pub(super) fn read_raw(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file.read_at(buffer, offset)
+    /// The bytes of the file itself, from its start.
+    pub(super) fn raw(&self) -> impl io::Read {
+        structure::At::new(&self.file)
     }
 
     /// The machine that made the package, where `systemInfo.xml` names it.

@@ -8,7 +8,10 @@ use std::{
 
 use staith_model::{Digest, DigestStream, Manifest, RelPath};
 
-use crate::parameters::{Declarations, Leaks};
+use crate::{
+    parameters::{Declarations, Leaks},
+    stopping::Watch,
+};
 
 use super::{layout, pack, reuse::Earlier, rules::Refusals};
 
@@ -104,6 +107,9 @@ pub enum WriteError {
         "can't read the earlier package that unchanged files are copied from: {0}; see to the store's disk, and run again"
     )]
     Earlier(#[source] io::Error),
+    /// Whoever hears of the progress asked to stop.
+    #[error("stopped as asked; no package was written")]
+    Stopped,
     /// The package can't be written.
     #[error("can't write the package: {0}; see that its disk has room")]
     Output(#[source] io::Error),
@@ -113,7 +119,7 @@ pub enum WriteError {
 ///
 /// The bytes depend on the content and on [`PROFILE`] alone: not on the number of threads, the clock, the host, the order or
 /// the times, owners and umask of the files. Compresses on the rayon pool of the caller. Holds some 100 MB at most, whatever
-/// the size of the tree. `progress` is called from one thread at a time, with growing numbers.
+/// the size of the tree. `progress` is called from one thread at a time, with growing numbers, and ends it by [`WriteError::Stopped`].
 ///
 /// # Errors
 /// See [`WriteError`]. What has been written until then is no package and must be thrown away, as it must when the process is
@@ -121,7 +127,7 @@ pub enum WriteError {
 pub fn write(
     content: &Content,
     to: &mut (impl Read + Write + Seek + Send),
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &Watch<'_>,
 ) -> Result<Written, WriteError> {
     write_after(content, None, to, progress)
 }
@@ -135,7 +141,7 @@ pub fn write_after(
     content: &Content,
     earlier: Option<&Earlier>,
     to: &mut (impl Read + Write + Seek + Send),
-    progress: &(dyn Fn(Progress) + Sync),
+    progress: &Watch<'_>,
 ) -> Result<Written, WriteError> {
     content.parameters.check_secrets()?;
     let slots = layout::plan(&content.manifest, &content.parameters)?;

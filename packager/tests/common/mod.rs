@@ -81,7 +81,7 @@ pub fn noise(length: usize) -> Vec<u8> {
 
 pub fn pack(content: &Content) -> Result<(Vec<u8>, Written), WriteError> {
     let mut bytes = Cursor::new(Vec::new());
-    let written = write(content, &mut bytes, &|_| ())?;
+    let written = write(content, &mut bytes, &staith_packager::stopping::unwatched)?;
     Ok((bytes.into_inner(), written))
 }
 

@@ -100,7 +100,7 @@ pub(crate) struct Told {
 
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        let cancel = interrupt::listen()?.cancel;
+        let cancel = interrupt::listen_for_an_end()?;
         let material = match &self.package {
             Some(package) => Some(Material::gather(package.clone(), &self).await?),
             None => None,

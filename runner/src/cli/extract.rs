@@ -7,7 +7,10 @@ use staith_model::{Exit, RelPath};
 use staith_packager::web_deploy::{Extract, ReadError};
 
 use super::package::{OpenPackage, PackageArgument};
-use crate::output::{self, Counting, OutputMode, Problem};
+use crate::{
+    interrupt,
+    output::{self, Counting, OutputMode, Problem},
+};
 
 /// Extract the content of a package, or some of it
 ///
@@ -32,6 +35,7 @@ pub(crate) struct Arguments {
 
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        let stop = interrupt::listen_for_an_end()?;
         let counting = Counting::new(mode, "extracting");
         let work = move || -> Result<(), Problem> {
             let only = self.files.iter().map(|file| path(file)).collect::<Result<_, _>>()?;
@@ -41,7 +45,7 @@ impl Arguments {
                 return Err(taken(&to));
             }
             let what = Extract { as_zip: self.raw, only };
-            let extracted = opened.reader.extract_with(&to, &what, &|progress| counting.tell(progress));
+            let extracted = opened.reader.extract_with(&to, &what, &counting.until(&stop));
             let extracted = extracted.map_err(|error| explain(error, &opened.called, self.raw))?;
             drop(counting);
             output::extracted(&opened.called, &to, extracted, mode.is_json())
@@ -75,7 +79,11 @@ fn taken(to: &Path) -> Problem {
 }
 
 fn explain(error: ReadError, called: &str, is_raw: bool) -> Problem {
-    let ReadError::Absent { file, .. } = error else { return error.into() };
+    let file = match error {
+        ReadError::Absent { file, .. } => file,
+        ReadError::Stopped => return interrupt::stopped("nothing was extracted"),
+        error => return error.into(),
+    };
     let entries = "`staith inspect --entries PACKAGE` lists the entries";
     let remedy = if is_raw {
         entries.to_owned()

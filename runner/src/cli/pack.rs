@@ -22,9 +22,13 @@ use staith_packager::{
     web_deploy::{self, Content, Written},
 };
 
+use tempfile::NamedTempFile;
+use tokio_util::sync::CancellationToken;
+
 use super::sbom::lock_files;
 use crate::{
     home::Home,
+    interrupt,
     output::{self, Counting, OutputMode, Problem},
     packing::{self, Tree},
     sealing::{builder, subject},
@@ -75,8 +79,8 @@ pub(crate) struct Packed {
 
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        let counting = Counting::new(mode, "packing");
-        let work = tokio::task::spawn_blocking(move || self.pack(&counting));
+        let (stop, counting) = (interrupt::listen_for_an_end()?, Counting::new(mode, "packing"));
+        let work = tokio::task::spawn_blocking(move || self.pack(&counting, &stop));
         let packed = work.await.map_err(|panicked| Problem::bug(panicked.to_string()))??;
         for gap in &packed.gaps {
             output::notice(&format!("the bill of materials is incomplete: {gap}"), mode);
@@ -85,8 +89,8 @@ impl Arguments {
         Ok(Exit::Passed)
     }
 
-    fn pack(&self, counting: &Counting) -> Result<Packed, Problem> {
-        let (tree, locks) = self.read()?;
+    fn pack(&self, counting: &Counting, stop: &CancellationToken) -> Result<Packed, Problem> {
+        let (tree, locks) = self.read(stop)?;
         let parameters = match &self.parameters {
             Some(file) if !file.exists() => {
                 let absent = io::Error::from(io::ErrorKind::NotFound);
@@ -100,15 +104,18 @@ impl Arguments {
             .map_err(|bad| Problem::new(Exit::Configuration, bad.to_string()))?;
         let content = Content { parameters, ..content };
         fs::create_dir_all(&self.to).map_err(|refused| self.unwritable(&refused))?;
-        let (package, path) = self.write(&content, counting)?;
+        let (package, staged) = self.write(&content, counting, stop)?;
         let bill = sbom::bill(&subject(&package), &locks);
         let companions = self.beside(&package, &content, &bill)?;
+        // Last, so that a package is never there without what lies beside it.
+        let path = self.to.join(package.file_name());
+        staged.persist(&path).map_err(|lost| self.unwritable(&lost.error))?;
         let gaps = bill.gaps.iter().map(ToString::to_string).collect();
         Ok(Packed { package, path, companions, gaps })
     }
 
     /// What is packed, and the lock files beside it.
-    fn read(&self) -> Result<(Tree, Vec<LockFile>), Problem> {
+    fn read(&self, stop: &CancellationToken) -> Result<(Tree, Vec<LockFile>), Problem> {
         let directory = Path::new(&self.from);
         if let (false, Ok(layer)) = (directory.exists(), self.from.parse::<Digest>()) {
             let tree = Workshop::open(&Home::find()?)?.left_as(&layer)?;
@@ -129,7 +136,10 @@ impl Arguments {
             let is_included = self.include.is_empty() || include.matches(path.as_str());
             is_included && !is_history && !exclude.matches(path.as_str())
         };
-        let tree = packing::read_tree(directory, &is_wanted).map_err(|refused| {
+        let tree = packing::read_tree(directory, &is_wanted, stop).map_err(|refused| {
+            if stop.is_cancelled() {
+                return interrupt::stopped("no package was written");
+            }
             Problem::new(Exit::Configuration, format!("{} can't be packed", directory.display()))
                 .with_why(refused.to_string())
                 .with_remedy("leave it out with --exclude, or see to its permissions")
@@ -161,12 +171,16 @@ impl Arguments {
         }
     }
 
-    /// Writes the package file, whole or not at all.
-    fn write(&self, content: &Content, counting: &Counting) -> Result<(Package, PathBuf), Problem> {
-        let mut staged =
-            tempfile::NamedTempFile::new_in(&self.to).map_err(|refused| self.unwritable(&refused))?;
+    /// Writes the package file, which has no name yet, and goes when it gets none.
+    fn write(
+        &self,
+        content: &Content,
+        counting: &Counting,
+        stop: &CancellationToken,
+    ) -> Result<(Package, NamedTempFile), Problem> {
+        let mut staged = NamedTempFile::new_in(&self.to).map_err(|refused| self.unwritable(&refused))?;
         let Written { digest, size } =
-            web_deploy::write(content, staged.as_file_mut(), &|progress| counting.tell(progress))?;
+            web_deploy::write(content, staged.as_file_mut(), &counting.until(stop))?;
         let package = Package {
             name: self.name.clone(),
             version: self.version.clone(),
@@ -174,12 +188,10 @@ impl Arguments {
             content: content.manifest.digest(),
             size,
         };
-        let path = self.to.join(package.file_name());
         let file = staged.as_file();
         let finished = file.set_permissions(Permissions::from_mode(0o644)).and_then(|()| file.sync_all());
         finished.map_err(|refused| self.unwritable(&refused))?;
-        staged.persist(&path).map_err(|lost| self.unwritable(&lost.error))?;
-        Ok((package, path))
+        Ok((package, staged))
     }
 
     fn beside(&self, package: &Package, content: &Content, bill: &Bill) -> Result<Vec<Companion>, Problem> {

@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 use super::package::reference;
 use crate::{
     home::Home,
+    interrupt,
     output::{self, OutputMode, Problem},
     package_place::{OpenPlace, PackagePlace, package_place},
 };
@@ -38,7 +39,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let home = Home::find()?;
-        let runtime = Handle::current();
+        let (runtime, stop) = (Handle::current(), interrupt::listen_for_an_end()?);
         let work = move || -> Result<(), Problem> {
             let wanted = reference(&self.package)?;
             if self.to.exists() && !self.to.is_dir() {
@@ -47,11 +48,11 @@ impl Arguments {
                     .with_remedy("name the directory that the package's file is to be written to"));
             }
             let from = match &self.from {
-                Some(from) => from.open_to_read(&home, &runtime)?,
+                Some(from) => from.open_to_read(&home, &runtime, &stop)?,
                 None => OpenPlace::own(&home)?,
             };
             let heard = output::carrying("pulling", mode);
-            let pulled = pull(&from.place, &wanted, &self.to, self.all, &heard);
+            let pulled = pull(&from.place, &wanted, &self.to, self.all, &heard, &stop);
             heard("", 0, 0);
             let pulled = pulled.map_err(|failed| from.explained(failed))?;
             output::pulled(&pulled, mode).map_err(|lost| Problem::unwritable(&lost))

@@ -1,14 +1,11 @@
 //! `staith push`.
 
-use std::{
-    fs::File,
-    io::{self, Read as _, Write as _},
-    path::Path,
-};
+use std::{fs::File, io, path::Path};
 
 use clap::Args;
-use staith_model::{CompanionKind, Digest, DigestStream, Exit, Name, Package, Version};
+use staith_model::{CompanionKind, Digest, Exit, Name, Package, Version};
 use staith_packager::{
+    hashing,
     registry::transfer::push,
     seal::{
         attached,
@@ -22,6 +19,7 @@ use tokio::runtime::Handle;
 use super::package::{self, Meant};
 use crate::{
     home::Home,
+    interrupt,
     output::{self, OutputMode, Problem},
     package_place::{PackagePlace, own_store, package_place},
 };
@@ -47,13 +45,13 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let home = Home::find()?;
-        let runtime = Handle::current();
+        let (runtime, stop) = (Handle::current(), interrupt::listen_for_an_end()?);
         let work = move || -> Result<(), Problem> {
             let (store, wanted, _beside) = self.source(&home)?;
             let published = package::find(&store, &wanted)?;
-            let to = self.to.open(&home, &runtime)?;
+            let to = self.to.open(&home, &runtime, &stop)?;
             let heard = output::carrying("pushing", mode);
-            let pushed = push(&store, &published, &to.place, &heard);
+            let pushed = push(&store, &published, &to.place, &heard, &stop);
             heard("", 0, 0);
             let pushed = pushed.map_err(|failed| to.explained(failed))?;
             output::pushed(&published.package, &pushed, mode).map_err(|lost| Problem::unwritable(&lost))
@@ -98,7 +96,7 @@ fn publish(store: &Store, path: &Path, called: Option<&str>) -> Result<Package, 
     };
     let mut staged = store.stage()?;
     let mut file = File::open(path).map_err(unreadable)?;
-    let (digest, size) = copied(&mut file, staged.file()).map_err(unreadable)?;
+    let (digest, size) = hashing::copy(&mut file, staged.file()).map_err(unreadable)?;
     // What is verified is the copy: the file could change meanwhile.
     let copy = staged.file().try_clone().map_err(unreadable)?;
     let verified = PackageReader::of_file(copy, path).and_then(|package| package.verify());
@@ -150,22 +148,6 @@ fn said_of(package: &Package, path: &Path) -> Result<Vec<Beside>, Problem> {
         }
     }
     Ok(said)
-}
-
-fn copied(from: &mut File, to: &mut File) -> io::Result<(Digest, u64)> {
-    let (mut hash, mut size, mut buffer) = (DigestStream::new(), 0, vec![0; 1 << 18]);
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok((hash.finish(), size)),
-            Ok(read) => {
-                hash.update(&buffer[..read]);
-                to.write_all(&buffer[..read])?;
-                size += read as u64;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 fn named(text: &str) -> Option<(Name, Version)> {

@@ -6,10 +6,14 @@ use clap::Args;
 use serde::Serialize;
 use staith_model::{Digest, Exit};
 
-use staith_packager::seal::Vouched;
+use staith_packager::{seal::Vouched, web_deploy::ReadError};
+use tokio_util::sync::CancellationToken;
 
 use super::{package, vouching::Demand};
-use crate::output::{self, Counting, OutputMode, Problem};
+use crate::{
+    interrupt,
+    output::{self, Counting, OutputMode, Problem},
+};
 
 /// Verify packages: every byte, their structure, and what they say of themselves
 ///
@@ -50,16 +54,19 @@ pub(crate) struct Verdict {
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let mut exit = Exit::Passed;
+        let stop = interrupt::listen_for_an_end()?;
         let demand = Arc::new(Demand::new(&self.signed_by, self.require_provenance)?);
         for package in self.packages {
             let counting = Counting::new(mode, "verifying");
             let demand = Arc::clone(&demand);
-            let work = move || verify(package, &demand, &counting);
+            let asked = stop.clone();
+            let work = move || verify(package, &demand, &counting, &asked);
             let verified = tokio::task::spawn_blocking(work).await;
             match verified.map_err(|panicked| Problem::bug(panicked.to_string()))? {
                 Ok(verdict) => {
                     output::verified(&verdict, mode.is_json()).map_err(|lost| Problem::unwritable(&lost))?;
                 }
+                Err(problem) if problem.exit == Exit::Interrupted => return Err(problem),
                 Err(problem) => {
                     output::error(&problem, mode.is_json());
                     exit = if exit == Exit::Passed { problem.exit } else { exit };
@@ -71,9 +78,19 @@ impl Arguments {
 }
 
 /// All that can be said against one package is said here.
-fn verify(package: String, demand: &Demand, counting: &Counting) -> Result<Verdict, Problem> {
+fn verify(
+    package: String,
+    demand: &Demand,
+    counting: &Counting,
+    stop: &CancellationToken,
+) -> Result<Verdict, Problem> {
     let opened = package::open(&package)?;
-    let verified = opened.reader.verify_with(&|progress| counting.tell(progress))?;
+    let verified = match opened.reader.verify_with(&counting.until(stop)) {
+        Err(ReadError::Stopped) => {
+            return Err(interrupt::stopped(&format!("not all of {} was verified", opened.called)));
+        }
+        verified => verified?,
+    };
     // Nothing of it could be applied if what it lets one set makes no sense.
     opened.reader.declarations()?;
     let vouched = demand.ask(&opened)?;

@@ -6,8 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use staith_model::{Digest, DigestStream, Exit};
+use staith_model::{Digest, Exit};
 use staith_packager::{
+    hashing,
     seal::{
         self, MAX_ENVELOPE_BYTES, NotVouched, Vouched, attached,
         key::{KeyError, Keys, PublicKey},
@@ -145,12 +146,6 @@ fn read(path: &Path) -> Result<Vec<u8>, Problem> {
 }
 
 fn digest(path: &Path) -> Result<Digest, Problem> {
-    let mut file = fs::File::open(path).map_err(|refused| Problem::unreadable(path, &refused))?;
-    let (mut digest, mut buffer) = (DigestStream::new(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut buffer).map_err(|refused| Problem::unreadable(path, &refused))? {
-            0 => return Ok(digest.finish()),
-            read => digest.update(&buffer[..read]),
-        }
-    }
+    let read = File::open(path).and_then(hashing::digest_of);
+    Ok(read.map_err(|refused| Problem::unreadable(path, &refused))?.0)
 }

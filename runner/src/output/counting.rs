@@ -1,7 +1,10 @@
 //! How far a package's files are: one line that is kept up to date on a terminal, and nothing anywhere else.
 
+use std::ops::ControlFlow;
+
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use staith_packager::web_deploy::Progress;
+use tokio_util::sync::CancellationToken;
 
 use super::{OutputMode, human};
 
@@ -30,6 +33,19 @@ impl Counting {
         if !self.bar.is_hidden() {
             self.bar.set_message(line(self.what, progress));
             self.bar.tick();
+        }
+    }
+}
+
+impl Counting {
+    /// What to give to work that is to be shown, and ended by `stop`.
+    pub(crate) fn until<'c>(
+        &'c self,
+        stop: &'c CancellationToken,
+    ) -> impl Fn(Progress) -> ControlFlow<()> + Sync + 'c {
+        |progress| {
+            self.tell(progress);
+            if stop.is_cancelled() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read as _, Seek as _, SeekFrom, Write as _},
+    io::{self, BufReader, Seek as _, SeekFrom, Write as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,7 +12,7 @@ use reqwest::{Method, Response, StatusCode, header::CONTENT_RANGE, header::RANGE
 use staith_model::{Digest, DigestStream, Name};
 
 use super::{ClientError, Heard, Remote};
-use crate::registry::manifest::Descriptor;
+use crate::{hashing::Hashing, registry::manifest::Descriptor};
 
 /// How often a blob is asked for; what has come already is not asked for again.
 const ATTEMPTS: u32 = 5;
@@ -41,7 +41,7 @@ impl Remote {
         heard: &Heard<'_>,
     ) -> Result<Fetched, ClientError> {
         let repository = self.repository(name)?;
-        self.runtime.block_on(self.fetch_into(&repository, blob, path, heard))
+        self.wait(self.fetch_into(&repository, blob, path, heard))
     }
 
     async fn fetch_into(
@@ -158,18 +158,9 @@ impl Growing {
         let no_links = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
         options.create(true).truncate(false).read(true).write(true).mode(0o600).custom_flags(no_links);
         let mut file = options.open(path).map_err(at("open", path))?;
-        let (mut hash, mut bytes, mut buffer) = (DigestStream::new(), 0, vec![0; 1 << 18]);
-        loop {
-            match file.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => {
-                    hash.update(&buffer[..read]);
-                    bytes += read as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(at("read", path)(error)),
-            }
-        }
+        let mut read = Hashing::only();
+        io::copy(&mut BufReader::with_capacity(1 << 17, &mut file), &mut read).map_err(at("read", path))?;
+        let (hash, bytes) = read.stream();
         Ok(Self { path: path.to_owned(), file, hash, bytes })
     }
 

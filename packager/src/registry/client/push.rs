@@ -68,8 +68,7 @@ impl Remote {
     ) -> Result<Sent, ClientError> {
         let repository = self.repository(name)?;
         let note = self.note(&repository, digest);
-        let sent =
-            self.runtime.block_on(self.send_to(&repository, (digest, size), source, note.as_ref(), heard));
+        let sent = self.wait(self.send_to(&repository, (digest, size), source, note.as_ref(), heard));
         if sent.is_ok() {
             // A note that stays leads to an upload that is no more; then another is begun.
             let _ = note.map(fs::remove_file);
@@ -89,7 +88,7 @@ impl Remote {
         manifest: &StoredManifest,
     ) -> Result<(), ClientError> {
         let repository = self.repository(name)?;
-        self.runtime.block_on(async {
+        self.wait(async {
             let knows_subjects = self.put_manifest(&repository, reference, manifest).await?;
             let (told, _) =
                 Manifest::parse(&manifest.bytes, Some(&manifest.media_type)).map_err(ClientError::Source)?;

@@ -2,15 +2,16 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Write as _},
+    io::{self, BufReader, Read},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
-use staith_model::{Digest, DigestStream};
+use staith_model::Digest;
+use tokio_util::sync::CancellationToken;
 
-use super::TransferError;
-use crate::durable;
+use super::{TransferError, go_on};
+use crate::{durable, hashing, stopping::Stoppable};
 
 /// Where the bytes of a file gather before they are whole. A later attempt finds them, and goes on.
 pub(super) fn partial(directory: &Path, name: &str, digest: &Digest) -> PathBuf {
@@ -35,11 +36,9 @@ pub(super) fn is_there(path: &Path, digest: &Digest) -> Result<Option<bool>, Tra
         Ok(found) if !found.is_file() => return Ok(Some(false)),
         Ok(_) => {}
     }
-    let mut file =
-        OpenOptions::new().read(true).custom_flags(no_links()).open(path).map_err(at("open", path))?;
-    let (mut hash, mut sink) = (DigestStream::new(), |_: &[u8]| Ok(()));
-    pass_on(&mut file, &mut hash, &mut sink).map_err(at("read", path))?;
-    Ok(Some(hash.finish() == *digest))
+    let file = OpenOptions::new().read(true).custom_flags(no_links()).open(path).map_err(at("open", path))?;
+    let (found, _) = hashing::digest_of(file).map_err(at("read", path))?;
+    Ok(Some(found == *digest))
 }
 
 /// Gives a whole file its name, durably. What is there goes; whoever calls has looked at it.
@@ -52,42 +51,48 @@ pub(super) fn publish(whole: &Path, path: &Path) -> Result<(), TransferError> {
 }
 
 /// Copies what is left of an open file into a new one beside its final place.
-pub(super) fn copy(from: &mut File, to: &Path, heard: &dyn Fn(u64)) -> Result<(), TransferError> {
+pub(super) fn copy(
+    from: &mut File,
+    to: &Path,
+    heard: &dyn Fn(u64),
+    stop: &CancellationToken,
+) -> Result<(), TransferError> {
+    let copied = copy_all(Stoppable::new(from, stop), to, heard);
+    if copied.is_err() {
+        // Another attempt begins anew, from a disk of this machine.
+        let _ = fs::remove_file(to);
+    }
+    go_on(stop)?;
+    copied
+}
+
+fn copy_all(from: Stoppable<'_, &mut File>, to: &Path, heard: &dyn Fn(u64)) -> Result<(), TransferError> {
     let mut options = OpenOptions::new();
     options.create(true).write(true).truncate(true).mode(0o600).custom_flags(no_links());
     let mut file = options.open(to).map_err(at("make", to))?;
-    let mut done = 0;
-    let mut write = |bytes: &[u8]| {
-        file.write_all(bytes)?;
-        done += bytes.len() as u64;
-        heard(done);
-        Ok(())
-    };
-    pass_on(from, &mut DigestStream::new(), &mut write).map_err(at("write", to))?;
+    let mut telling = Telling { from, done: 0, heard };
+    io::copy(&mut BufReader::with_capacity(1 << 17, &mut telling), &mut file).map_err(at("write", to))?;
     file.sync_all().map_err(at("sync", to))
+}
+
+/// Tells how far a file was read.
+struct Telling<'a> {
+    from: Stoppable<'a, &'a mut File>,
+    done: u64,
+    heard: &'a dyn Fn(u64),
+}
+
+impl Read for Telling<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer)?;
+        self.done += read as u64;
+        (self.heard)(self.done);
+        Ok(read)
+    }
 }
 
 fn no_links() -> i32 {
     i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0)
-}
-
-fn pass_on(
-    from: &mut File,
-    hash: &mut DigestStream,
-    to: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        match from.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(read) => {
-                hash.update(&buffer[..read]);
-                to(&buffer[..read])?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 pub(super) fn at(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> TransferError {

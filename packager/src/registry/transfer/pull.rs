@@ -6,6 +6,7 @@ use std::{
 };
 
 use staith_model::{Digest, Package, Version};
+use tokio_util::sync::CancellationToken;
 
 use super::{Heard, Place, TransferError, files};
 use crate::{
@@ -40,7 +41,7 @@ pub struct Pulled {
 
 /// Brings a package's file into a directory, under [`Package::file_name`]; with `all` also what comes with it and what speaks
 /// of it; where several files of that have the same title, the names of all but one begin with their digest. A file has its name when all of it is there and has the right digest. An interrupted pull from a registry is gone
-/// on with.
+/// on with. `stop` ends it as it ends [`super::push`].
 ///
 /// # Errors
 /// See [`TransferError`]. Files beside the package that are there with other content are not replaced.
@@ -50,12 +51,13 @@ pub fn pull(
     to: &Path,
     all: bool,
     heard: &Heard<'_>,
+    stop: &CancellationToken,
 ) -> Result<Pulled, TransferError> {
     fs::create_dir_all(to).map_err(files::at("make", to))?;
     let found = find(from, wanted)?;
     let Found { package, manifest, beside, zip } = found;
     let path = to.join(package.file_name());
-    let fetch = Fetch { from, package: &package, to, heard };
+    let fetch = Fetch { from, package: &package, to, heard, stop };
     let was_here = files::is_there(&path, &zip.digest)? == Some(true);
     let resumed = if was_here { 0 } else { fetch.file(&zip, &path)? };
     let mut paths = Vec::new();
@@ -73,6 +75,7 @@ struct Fetch<'a> {
     package: &'a Package,
     to: &'a Path,
     heard: &'a Heard<'a>,
+    stop: &'a CancellationToken,
 }
 
 impl Fetch<'_> {
@@ -84,7 +87,7 @@ impl Fetch<'_> {
         let resumed = match self.from {
             Place::Store(store) => {
                 let mut open = store.get(&blob.digest)?;
-                files::copy(&mut open.file, &partial, &|done| heard(done, blob.size))?;
+                files::copy(&mut open.file, &partial, &|done| heard(done, blob.size), self.stop)?;
                 0
             }
             Place::Registry(registry) => registry.fetch(&self.package.name, blob, &partial, &heard)?.resumed,

@@ -6,8 +6,9 @@ use std::{
 };
 
 use staith_model::{Digest, Name};
+use tokio_util::sync::CancellationToken;
 
-use super::{Heard, Place, TransferError};
+use super::{Heard, Place, TransferError, go_on};
 use crate::{
     registry::{
         client::{Remote, Sent},
@@ -15,6 +16,7 @@ use crate::{
         names::{Reference, Tag},
         shelf::{Shelf, ShelfError, StoredManifest},
     },
+    stopping::Stoppable,
     store::{Published, Store, StoreError, oci},
 };
 
@@ -34,7 +36,8 @@ pub struct Pushed {
 }
 
 /// Brings a published package, with what comes with it and what speaks of it, to another place. Blobs that are there are not
-/// sent; one that was sent in part is gone on with. Doing it again changes nothing.
+/// sent; one that was sent in part is gone on with. Doing it again changes nothing. `stop` ends it between files, and within one that
+/// comes from a store of this machine; what is under way to a registry is ended by that place's own.
 ///
 /// # Errors
 /// See [`TransferError`]. The tag appears when all of the package is there, or does not.
@@ -43,12 +46,13 @@ pub fn push(
     published: &Published,
     to: &Place,
     heard: &Heard<'_>,
+    stop: &CancellationToken,
 ) -> Result<Pushed, TransferError> {
     let name = &published.package.name;
     let tag = Tag::of_version(&published.package.version);
     let manifest = published.manifest().digest;
     let mut pushed = Pushed { manifest, tag: tag.clone(), sent: 0, known: 0, referrers: 0 };
-    let way = Way { from, name, to, heard };
+    let way = Way { from, name, to, heard, stop };
     way.one(&manifest, Some(&tag), &mut pushed)?;
     let (mut open, mut seen) = (vec![manifest], BTreeSet::new());
     while let Some(subject) = open.pop() {
@@ -70,6 +74,7 @@ struct Way<'a> {
     name: &'a Name,
     to: &'a Place,
     heard: &'a Heard<'a>,
+    stop: &'a CancellationToken,
 }
 
 impl Way<'_> {
@@ -87,6 +92,7 @@ impl Way<'_> {
         }
         let mut done = BTreeSet::new();
         for blob in manifest.blobs().filter(|blob| done.insert(blob.digest)) {
+            go_on(self.stop)?;
             let known = match self.to {
                 Place::Store(store) => self.bring_to_store(blob, store)?,
                 Place::Registry(registry) => self.bring_to_registry(blob, registry)?,
@@ -146,9 +152,10 @@ impl Way<'_> {
         } else {
             let mut open = self.from.get(&blob.digest)?;
             let mut upload = to.begin_upload(self.name)?;
-            if let Err(failed) = upload.take(&mut open.file) {
+            if let Err(failed) = upload.take(&mut Stoppable::new(&mut open.file, self.stop)) {
                 // Nobody goes on with it: the next attempt begins anew, from a disk of this machine.
                 let _ = upload.cancel();
+                go_on(self.stop)?;
                 return Err(failed.into());
             }
             to.finish_upload(self.name, upload, &blob.digest)?;

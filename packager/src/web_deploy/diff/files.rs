@@ -1,15 +1,15 @@
 //! Files, directories and links by path.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use rayon::prelude::*;
-use staith_model::{Digest, DigestStream};
+use staith_model::Digest;
 
 use super::{Change, FileFact, What, what};
-use crate::web_deploy::{Dialect, ItemKind, PackageReader, ReadError, read::ContentRoot};
+use crate::{
+    hashing::Hashing,
+    web_deploy::{Dialect, ItemKind, PackageReader, ReadError, read::ContentRoot},
+};
 
 /// The content of a package by path. Roots are told apart by their place only where there are several.
 fn content(package: &PackageReader) -> BTreeMap<String, ItemKind> {
@@ -121,20 +121,7 @@ fn is_same((old, was): Held<'_>, (new, is): Held<'_>) -> Result<bool, ReadError>
 
 /// The digest of an entry's content.
 pub(super) fn hash(package: &PackageReader, entry: usize) -> Result<Digest, ReadError> {
-    struct Hashing(DigestStream);
-
-    impl io::Write for Hashing {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    let mut hashing = Hashing(DigestStream::new());
+    let mut hashing = Hashing::only();
     package.read_entry(entry, &mut hashing)?;
-    Ok(hashing.0.finish())
+    Ok(hashing.told().0)
 }

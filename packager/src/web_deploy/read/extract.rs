@@ -13,7 +13,10 @@ use rayon::prelude::*;
 use staith_model::RelPath;
 
 use super::{ContentRoot, ItemKind, PackageReader, ReadError, verify::Count};
-use crate::{durable, web_deploy::write::Progress};
+use crate::{
+    durable,
+    stopping::{Watch, unwatched},
+};
 
 /// What is extracted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,14 +60,15 @@ impl PackageReader {
         if self.manifest().is_none() {
             return Err(ReadError::NotOurs { path: self.path.clone() });
         }
-        self.extract_with(to, &Extract::default(), &|_| ()).map(drop)
+        self.extract_with(to, &Extract::default(), &unwatched).map(drop)
     }
 
     /// Extracts the content of any package, whoever wrote it, or its entries, to `to`, which must not exist.
     ///
     /// The content is that of [`PackageReader::content_roots`]. If all of it lies in one place, paths are those below that
     /// place; otherwise each root lies where the package has it (`C_C/build/shop/...`). Files get mode 0644 where the package
-    /// has no modes. Otherwise as [`PackageReader::extract`]; `progress` is told of every file, from any thread.
+    /// has no modes. Otherwise as [`PackageReader::extract`]; `progress` is told of every file, from any thread,
+    /// and ends it by [`ReadError::Stopped`], with nothing left.
     ///
     /// # Errors
     /// A path that was asked for is not there, the package is not what it says, or the system refuses.
@@ -72,7 +76,7 @@ impl PackageReader {
         &self,
         to: &Path,
         what: &Extract,
-        progress: &(dyn Fn(Progress) + Sync),
+        progress: &Watch<'_>,
     ) -> Result<Extracted, ReadError> {
         let planned = self.choose(what)?;
         let refused = |source| ReadError::Output { to: to.to_owned(), source };
@@ -141,7 +145,7 @@ impl PackageReader {
         &self,
         planned: &BTreeMap<RelPath, Planned>,
         root: &Path,
-        progress: &(dyn Fn(Progress) + Sync),
+        progress: &Watch<'_>,
     ) -> Result<Extracted, ReadError> {
         let at = |path: &RelPath| root.join(path.as_str());
         let refused = |to: &Path, source| ReadError::Output { to: to.to_owned(), source };
@@ -162,14 +166,12 @@ impl PackageReader {
             .map(|(path, entry, mode)| {
                 let to = at(path);
                 let file = create(&to).map_err(|source| refused(&to, source))?;
-                let mut out = BufWriter::with_capacity(1 << 16, file);
+                let mut out = count.file(BufWriter::with_capacity(1 << 16, file));
                 self.read_entry(*entry, &mut out)?;
-                finish(out, *mode).map_err(|source| refused(&to, source))?;
-                count.add(self.listed[*entry].size);
-                Ok(())
+                finish(out.done(), *mode).map_err(|source| refused(&to, source))
             })
             .collect();
-        extracted.into_iter().collect::<Result<(), _>>()?;
+        count.ended(extracted)?;
         // Links come last, so that nothing is ever written through one.
         for (path, what) in planned {
             if let Planned::Symlink(target) = what {

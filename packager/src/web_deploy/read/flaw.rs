@@ -215,6 +215,9 @@ pub enum ReadError {
         /// The file that was asked for.
         file: String,
     },
+    /// Whoever heard of the progress asked to stop.
+    #[error("stopped as asked")]
+    Stopped,
     /// What was extracted can't be written.
     #[error("can't write {}: {source}; see that its disk has room and that the directory may be written", to.display())]
     Output {
