@@ -232,6 +232,40 @@ fn what_can_not_be_packed_is_refused_with_a_reason() {
 }
 
 #[test]
+fn a_disk_that_is_full_takes_a_package_with_what_lies_beside_it_or_nothing() {
+    let world = World::new();
+    // Names alone: the list of them, beside the package, is larger than what else lies there.
+    let directory = world.scratch().join("tree");
+    fs::create_dir(&directory).unwrap();
+    for nth in 0..3000 {
+        fs::write(directory.join(format!("file-{nth}")), format!("{nth}")).unwrap();
+    }
+    let directory = directory.to_str().unwrap();
+    let words = ["pack", directory, "--name", "names", "--version", "1.0", "--json", "--to"];
+    let roomy = world.scratch().join("roomy").display().to_string();
+    let told = &lines(&world.staith(&[&words[..], &[&roomy]].concat()).exits(0).out)[0];
+    let (size, list) =
+        (told["package"]["size"].as_u64().unwrap(), fs::metadata(beside(told, "content-manifest")).unwrap().len());
+    let room = size + list / 2;
+    let full = world.scratch().join("full");
+    fs::create_dir(&full).unwrap();
+    let script = r#"mount -t tmpfs -o size="$ROOM" staith-test "$FULL" && "$0" "$@" "$FULL"; code=$?
+        ls -A "$FULL" >&2; exit $code"#;
+    let output = Command::new("unshare")
+        .args(if rustix::process::geteuid().is_root() { &[][..] } else { &["--map-root-user"] })
+        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .arg(staith_tests::world::staith_binary())
+        .args(words)
+        .env("ROOM", room.to_string())
+        .env("FULL", &full)
+        .env("STAITH_HOME", world.home())
+        .output()
+        .unwrap();
+    let said = staith_tests::world::Said::of(&output).exits(30).says("No space left");
+    assert_eq!(said.err, "", "a part of it is there");
+}
+
+#[test]
 fn what_a_step_left_can_be_packed() {
     let world = two_packages();
     let said = world.staith(&["run", "--json"]).exits(0);
