@@ -4,14 +4,16 @@
 //! 2. [`load`]: clients that never stop asking, and what they saw.
 //! 3. [`app`]: a project with a small server, for scenarios about releasing.
 //! 4. [`registry`]: a registry, and images to put into it.
-//! 5. [`container_engine`]: container engines of the tests' own.
-//! 6. [`terminal`]: a person before a terminal.
-//! 7. [`vm`]: virtual machines of the tests' own.
-//! 8. [`wait`]: the one way to wait in a test: for a condition, never for a time.
-//! 9. [`leavings`]: what a run must not leave behind.
+//! 5. [`front`]: what stands before a registry.
+//! 6. [`container_engine`]: container engines of the tests' own.
+//! 7. [`terminal`]: a person before a terminal.
+//! 8. [`vm`]: virtual machines of the tests' own.
+//! 9. [`wait`]: the one way to wait in a test: for a condition, never for a time.
+//! 10. [`leavings`]: what a run must not leave behind.
 
 pub mod app;
 pub mod container_engine;
+pub mod front;
 pub mod leavings;
 pub mod load;
 pub mod registry;

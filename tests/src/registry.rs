@@ -73,6 +73,11 @@ impl Registry {
         format!("{}/{rest}", self.address)
     }
 
+    /// Where it listens.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Ends it for good.
     ///
     /// # Panics

@@ -9,7 +9,11 @@ use std::{
 };
 
 use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivateKeyDer};
-use staith_tests::world::World;
+use staith_tests::{
+    front,
+    registry::Registry,
+    world::{World, repository},
+};
 
 /// `me:hunter2`
 const WHO: &str = "Basic bWU6aHVudGVyMg==";
@@ -19,6 +23,8 @@ const WHO: &str = "Basic bWU6aHVudGVyMg==";
 struct Company {
     proxy: SocketAddr,
     authority: String,
+    /// A registry on this machine that the server is, where there is one.
+    registry: Arc<Mutex<Option<SocketAddr>>>,
     /// The first lines of what the proxy was asked.
     asked: Arc<Mutex<Vec<String>>>,
 }
@@ -39,14 +45,15 @@ impl Company {
         let (config, asked) = (Arc::new(config), Arc::<Mutex<Vec<String>>>::default());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let proxy = listener.local_addr().unwrap();
-        let told = Arc::clone(&asked);
+        let (told, registry) = (Arc::clone(&asked), Arc::<Mutex<Option<SocketAddr>>>::default());
+        let behind = Arc::clone(&registry);
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                let (config, told) = (Arc::clone(&config), Arc::clone(&told));
-                thread::spawn(move || drop(serve(client, config, &told)));
+                let (config, told, behind) = (Arc::clone(&config), Arc::clone(&told), Arc::clone(&behind));
+                thread::spawn(move || drop(serve(client, config, &told, &behind)));
             }
         });
-        Self { proxy, authority: certificate.pem(), asked }
+        Self { proxy, authority: certificate.pem(), registry, asked }
     }
 
     /// A world whose host is in this network.
@@ -81,7 +88,12 @@ fn head(from: &mut impl Read) -> std::io::Result<(String, bool)> {
     Ok((first, is_known))
 }
 
-fn serve(mut client: TcpStream, config: Arc<ServerConfig>, told: &Mutex<Vec<String>>) -> std::io::Result<()> {
+fn serve(
+    mut client: TcpStream,
+    config: Arc<ServerConfig>,
+    told: &Mutex<Vec<String>>,
+    behind: &Mutex<Option<SocketAddr>>,
+) -> std::io::Result<()> {
     let (first, is_known) = head(&mut client)?;
     told.lock().unwrap().push(first.clone());
     if !is_known {
@@ -92,8 +104,17 @@ fn serve(mut client: TcpStream, config: Arc<ServerConfig>, told: &Mutex<Vec<Stri
     }
     client.write_all(b"HTTP/1.1 200 Established\r\n\r\n")?;
     let mut stream = StreamOwned::new(ServerConnection::new(config).unwrap(), client);
-    head(&mut stream)?;
-    answer(&mut stream, "through the tunnel")?;
+    let registry = *behind.lock().unwrap();
+    match registry {
+        Some(registry) => {
+            let asked = front::head(&mut stream)?;
+            front::pass(&asked, &mut stream, registry, "X-Forwarded-Proto: https\r\n")?;
+        }
+        None => {
+            head(&mut stream)?;
+            answer(&mut stream, "through the tunnel")?;
+        }
+    }
     stream.conn.send_close_notify();
     stream.flush()
 }
@@ -176,4 +197,22 @@ fn images_and_repositories_are_asked_for_through_the_hosts_proxy() {
     let wrong = world.with_env("HTTPS_PROXY", &format!("http://me:wrong@{}", company.proxy));
     wrong.staith(&["run"]).exits(30).says("407");
     wrong.staith(&["run", "https://git.far.test/x.git"]).says("the proxy refused");
+}
+
+#[test]
+fn packages_go_to_a_registry_and_come_from_it_through_the_hosts_proxy() {
+    let (company, registry) = (Company::new(), Registry::open());
+    *company.registry.lock().unwrap() = Some(registry.address());
+    let world = company.world();
+    let sample = repository().join("packager/tests/samples/contentpath.zip");
+    let push = ["push", sample.to_str().unwrap(), "shop@1.0", "--to", "oci://registry.far.test/team"];
+    world.staith(&push).exits(0).says("sent").never_says("hunter2");
+    let to = world.scratch().join("to");
+    let pull = ["pull", "shop@1.0", "--from", "oci://registry.far.test/team", "--to", to.to_str().unwrap()];
+    let pulled = world.staith(&pull).exits(0).never_says("hunter2");
+    assert_eq!(fs::read(pulled.out.trim()).unwrap(), fs::read(&sample).unwrap());
+    let asked = company.take_asked();
+    assert!(asked.iter().all(|asked| asked.starts_with("CONNECT registry.far.test:443 ")), "{asked:?}");
+    let wrong = world.with_env("HTTPS_PROXY", &format!("http://me:wrong@{}", company.proxy));
+    wrong.staith(&pull).exits(30).says("407").never_says("wrong@");
 }

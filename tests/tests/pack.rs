@@ -244,8 +244,10 @@ fn a_disk_that_is_full_takes_a_package_with_what_lies_beside_it_or_nothing() {
     let words = ["pack", directory, "--name", "names", "--version", "1.0", "--json", "--to"];
     let roomy = world.scratch().join("roomy").display().to_string();
     let told = &lines(&world.staith(&[&words[..], &[&roomy]].concat()).exits(0).out)[0];
-    let (size, list) =
-        (told["package"]["size"].as_u64().unwrap(), fs::metadata(beside(told, "content-manifest")).unwrap().len());
+    let (size, list) = (
+        told["package"]["size"].as_u64().unwrap(),
+        fs::metadata(beside(told, "content-manifest")).unwrap().len(),
+    );
     let room = size + list / 2;
     let full = world.scratch().join("full");
     fs::create_dir(&full).unwrap();

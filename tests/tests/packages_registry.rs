@@ -7,11 +7,16 @@ use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Child, Command},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use staith_model::Digest;
 use staith_tests::{
-    registry::Registry,
+    front::{self, Turn},
+    registry::{ADAS_CREDENTIALS, Registry},
     wait,
     world::{Said, World, repository},
 };
@@ -274,4 +279,88 @@ fn what_vouches_for_a_package_goes_where_the_package_goes() {
         fs::write(&file, bytes).unwrap();
         other.staith(&["verify", path, "--signed-by", key]).exits(20);
     }
+}
+
+#[test]
+fn a_registry_that_wants_a_token_gets_one_from_where_it_says() {
+    let (world, registry) = (World::new(), Registry::open());
+    let tokens = Arc::new(AtomicUsize::new(0));
+    let given = Arc::clone(&tokens);
+    let front = front::before(registry.address(), move |head| {
+        let line = |name: &str| {
+            let lines = head.lines().filter_map(|line| line.split_once(": "));
+            lines.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        };
+        let says = |wanted: &str| line("authorization").is_some_and(|said| said == wanted);
+        if head.starts_with("GET /token?") {
+            // One that asks for less than it needs is told so by the registry's answer.
+            let is_asked_for =
+                head.contains("service=far") && head.contains("scope=repository%3Ateam%2Fshop%3A");
+            if !is_asked_for || !says(&format!("Basic {ADAS_CREDENTIALS}")) {
+                return Turn::Answer("401 No".to_owned(), "{}".to_owned());
+            }
+            given.fetch_add(1, Ordering::Relaxed);
+            return Turn::Answer("200 OK".to_owned(), "{\"token\":\"t0k3n\"}".to_owned());
+        }
+        if says("Bearer t0k3n") {
+            return Turn::Pass;
+        }
+        let host = line("host").unwrap_or_default();
+        let scope = "repository:team/shop:pull,push";
+        let wanted = format!(
+            "401 Who are you?\r\nWWW-Authenticate: Bearer realm=\"http://{host}/token\",service=\"far\",scope=\"{scope}\""
+        );
+        Turn::Answer(wanted, "{}".to_owned())
+    });
+    let place = format!("oci://{front}/team");
+    push_sample(&world, "shop@1.0", &place).exits(30).says("docker login");
+    let docker = world.scratch().join("docker");
+    fs::create_dir(&docker).unwrap();
+    let config = format!("{{\"auths\":{{\"{front}\":{{\"auth\":\"{ADAS_CREDENTIALS}\"}}}}}}");
+    fs::write(docker.join("config.json"), config).unwrap();
+    let world = world.with_env("DOCKER_CONFIG", docker.to_str().unwrap());
+    push_sample(&world, "shop@1.0", &place).exits(0).says("sent").never_says("t0k3n");
+    let to = world.scratch().join("pulled");
+    let pulled = world.staith(&["pull", "shop@1.0", "--from", &place, "--to", to.to_str().unwrap()]).exits(0);
+    assert_eq!(fs::read(pulled.out.trim()).unwrap(), fs::read(sample()).unwrap());
+    assert!(tokens.load(Ordering::Relaxed) >= 2);
+}
+
+#[test]
+fn a_push_that_was_killed_goes_on_where_it_was() {
+    let (world, other) = (World::new(), World::new());
+    let served = Served::of(&other, &["--writable"]);
+    // Of several chunks.
+    let mut state = 1_u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (state >> 56) as u8
+    })
+    .take(13 << 20)
+    .collect();
+    fs::create_dir(world.scratch().join("site")).unwrap();
+    fs::write(world.scratch().join("site/noise"), noise).unwrap();
+    let (site, to) = (world.scratch().join("site"), world.scratch().join("packed"));
+    let packed = ["pack", site.to_str().unwrap(), "--name", "noise", "--version", "1.0", "--json"];
+    let packed = world.staith(&[&packed[..], &["--to", to.to_str().unwrap()]].concat()).exits(0).out;
+    let told: serde_json::Value = serde_json::from_str(&packed).unwrap();
+    let (path, size) = (told["path"].as_str().unwrap(), told["package"]["size"].as_u64().unwrap());
+    let chunks = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&chunks);
+    let front = front::before(served.address.parse().unwrap(), move |head| {
+        let is_third = head.starts_with("PATCH ") && seen.fetch_add(1, Ordering::SeqCst) == 2;
+        if is_third { Turn::Silence } else { Turn::Pass }
+    });
+    let place = format!("oci://{front}");
+    let mut push = world.start(&["push", path, "--to", &place]);
+    wait::until("two chunks are through", || (chunks.load(Ordering::SeqCst) == 3).then_some(()));
+    push.kill().unwrap();
+    push.wait().unwrap();
+    let again = world.staith(&["push", path, "--to", &place, "--json"]).exits(0);
+    let told: serde_json::Value = serde_json::from_str(&again.out).unwrap();
+    assert!(told["known"].as_u64().unwrap() >= 8 << 20 && told["sent"].as_u64().unwrap() < size, "{told}");
+    let back = world.scratch().join("back");
+    let back = ["pull", "noise@1.0", "--from", &place, "--to", back.to_str().unwrap()];
+    let pulled = world.staith(&back).exits(0);
+    assert_eq!(fs::read(pulled.out.trim()).unwrap(), fs::read(path).unwrap());
 }
