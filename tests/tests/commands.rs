@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use serde_json::Value;
-use staith_tests::world::{World, staith_binary};
+use staith_tests::world::{World, repository, staith_binary};
 
 const SHOP: &str = r#"
 name = "shop"
@@ -242,6 +242,28 @@ fn shells_learn_the_commands() {
         assert!(offered.iter().all(|one| one.starts_with('-')), "{offered:?}");
     }
     assert_eq!(offered(&world, &["staith", "no-such-command", "x"]), [] as [&str; 0]);
+}
+
+#[test]
+fn shells_know_the_packages_and_their_channels() {
+    let world = World::new();
+    let offers = |words: &[&str]| offered(&world, &[&["staith"], words].concat());
+    assert_eq!(offers(&["inspect", "sho"]), [] as [&str; 0]);
+    assert!(!world.home().exists(), "asking made something");
+    let sample = repository().join("packager/tests/samples/contentpath.zip").display().to_string();
+    let store = world.home().join("packages").display().to_string();
+    for version in ["shop@1.0", "shop@1.1"] {
+        world.staith(&["push", &sample, version, "--to", &store]).exits(0);
+    }
+    world.staith(&["publish", "shop@1.0", "stable"]).exits(0);
+    let all = ["shop", "shop@stable", "shop@1.1", "shop@1.0"];
+    for command in ["pull", "inspect", "verify", "apply", "push", "diff", "publish"] {
+        assert_eq!(offers(&[command, "sho"]), all, "{command}");
+    }
+    assert_eq!(offers(&["publish", "shop", "sta"]), ["stable"]);
+    // A file comes before the store, and is offered beside it.
+    world.write("shop.zip", "");
+    assert!(offers(&["verify", "shop"]).contains(&"shop.zip".to_owned()));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use staith_packager::apply::{
 };
 
 use self::{material::Material, watch::Watched};
-use super::parameters::ValueArguments;
+use super::{offered, parameters::ValueArguments};
 use crate::{
     clock, interrupt,
     output::{self, Counting, OutputMode, Problem},
@@ -34,7 +34,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The package: a file, or NAME@VERSION, NAME@CHANNEL, NAME@DIGEST or NAME (its latest version) of this machine's store
-    #[arg(value_name = "PACKAGE", required_unless_present = "restore")]
+    #[arg(value_name = "PACKAGE", required_unless_present = "restore", add = offered::files_and_packages())]
     package: Option<String>,
     /// The directory that the content belongs in; for a package of a single file, that file
     #[arg(long, value_name = "DIR")]

@@ -4,7 +4,7 @@ use clap::Args;
 use staith_model::Exit;
 use staith_packager::web_deploy::diff;
 
-use super::package;
+use super::{offered, package};
 use crate::output::{self, OutputMode, Problem};
 
 /// Show how one package differs from another: files, parameters, providers
@@ -15,10 +15,10 @@ use crate::output::{self, OutputMode, Problem};
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The first package: a file, or NAME@VERSION, NAME@CHANNEL, NAME@DIGEST or NAME (its latest version) of this machine's store
-    #[arg(value_name = "A")]
+    #[arg(value_name = "A", add = offered::files_and_packages())]
     old: String,
     /// The second one, likewise
-    #[arg(value_name = "B")]
+    #[arg(value_name = "B", add = offered::files_and_packages())]
     new: String,
     /// Exit with 10 if they differ
     #[arg(long)]

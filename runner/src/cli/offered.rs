@@ -1,14 +1,21 @@
-//! What a shell is offered where a name is to be typed: steps, environments and runs, as far as they can be told at once. Whatever
+//! What a shell is offered where a name is to be typed: steps, environments, runs and packages, as far as they can be told at once. Whatever
 //! is missing or has mistakes offers nothing; a person who presses a key wants no errors.
 
-use std::{env, ffi::OsString, fs};
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+};
 
 use clap::CommandFactory as _;
 use clap_complete::{
     CompleteEnv,
-    engine::{ArgValueCandidates, CompletionCandidate},
+    engine::{
+        ArgValueCandidates, ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter as _,
+    },
 };
 use staith_builder::pipeline::Pipeline;
+use staith_packager::store::Store;
 use toml::de::DeTable;
 
 use super::place;
@@ -67,6 +74,49 @@ pub(super) fn runs() -> ArgValueCandidates {
         let ids = Home::find().map_or_else(|_| Vec::new(), |home| records::ids(&home.runs()));
         candidates(ids.iter().take(RUNS).map(ToString::to_string).collect())
     })
+}
+
+/// Packages of the home's store: by name, by channel and by version, the newest version first.
+pub(super) fn packages() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| candidates(stored()))
+}
+
+/// Files, and packages of the home's store.
+pub(super) fn files_and_packages() -> ArgValueCompleter {
+    ArgValueCompleter::new(|begun: &OsStr| {
+        let files = PathCompleter::file().complete(begun);
+        let mut names = stored();
+        names.retain(|name| begun.to_str().is_some_and(|begun| name.starts_with(begun)));
+        candidates(names).into_iter().chain(files).collect::<Vec<_>>()
+    })
+}
+
+/// Channels that packages of the home's store have.
+pub(super) fn channels() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let channels = store().and_then(|store| store.all_channels().ok()).unwrap_or_default();
+        candidates(channels.iter().map(|channel| channel.name.to_string()).collect())
+    })
+}
+
+fn stored() -> Vec<String> {
+    let Some(store) = store() else { return Vec::new() };
+    let mut all = Vec::new();
+    for name in store.names().unwrap_or_default() {
+        let channels = store.channels(&name).unwrap_or_default();
+        let mut published = store.list(&name).unwrap_or_default();
+        published.sort_by_key(|one| std::cmp::Reverse(one.at));
+        all.push(name.to_string());
+        all.extend(channels.iter().map(|channel| format!("{name}@{}", channel.name)));
+        all.extend(published.iter().map(|one| format!("{name}@{}", one.package.version)));
+    }
+    all
+}
+
+/// The home's store, if there is one: asking makes none.
+fn store() -> Option<Store> {
+    let packages = Home::find().ok()?.packages();
+    packages.is_dir().then(|| Store::open(&packages).ok()).flatten()
 }
 
 fn known() -> Vec<place::Known> {

@@ -9,13 +9,14 @@ use staith_packager::{
     web_deploy::PackageReader,
 };
 
+use super::offered;
 use crate::{home::Home, output::Problem};
 
 /// One package, as several commands take it.
 #[derive(Debug, Args)]
 pub(crate) struct PackageArgument {
     /// The package: a file, or NAME@VERSION, NAME@CHANNEL, NAME@DIGEST or NAME (its latest version) of this machine's store
-    #[arg(value_name = "PACKAGE")]
+    #[arg(value_name = "PACKAGE", add = offered::files_and_packages())]
     package: String,
 }
 

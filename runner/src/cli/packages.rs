@@ -7,6 +7,8 @@ use staith_model::{Exit, Name};
 use staith_packager::store::{Collected, Location, Policy, Reference, Store};
 use tokio::runtime::Handle;
 
+use super::offered;
+
 use crate::{
     home::Home,
     output::{self, Kept, OutputMode, Problem},
@@ -40,7 +42,7 @@ enum What {
     /// Keep a version until it is unpinned, whatever is removed to make room
     Pin {
         /// The package, such as shop@1.4.27 or shop@stable
-        #[arg(value_name = "NAME@VERSION")]
+        #[arg(value_name = "NAME@VERSION", add = offered::packages())]
         package: Reference,
         /// Why, in words
         #[arg(long, default_value = "")]
@@ -51,7 +53,7 @@ enum What {
     /// Let a version go again
     Unpin {
         /// The package, such as shop@1.4.27
-        #[arg(value_name = "NAME@VERSION")]
+        #[arg(value_name = "NAME@VERSION", add = offered::packages())]
         package: Reference,
         #[command(flatten)]
         place: Place,

@@ -4,7 +4,7 @@ use clap::Args;
 use staith_model::{Exit, Name, Version};
 use staith_packager::store::{Expected, Location, Reference};
 
-use super::packages;
+use super::{offered, packages};
 use crate::output::{self, OutputMode, Problem};
 
 /// Let a channel of a package, such as `stable`, stand for a version
@@ -14,9 +14,10 @@ use crate::output::{self, OutputMode, Problem};
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The package, such as shop@1.4.27, shop@1.4, shop@canary or shop@sha256:DIGEST
-    #[arg(value_name = "NAME@VERSION")]
+    #[arg(value_name = "NAME@VERSION", add = offered::packages())]
     package: Reference,
     /// The channel: a name that does not look like a version
+    #[arg(add = offered::channels())]
     channel: Name,
     /// Only if the channel stands for this version now; `none`: only if there is no such channel yet
     #[arg(long, value_name = "VERSION", value_parser = expected)]

@@ -7,7 +7,7 @@ use staith_model::Exit;
 use staith_packager::registry::transfer::pull;
 use tokio::runtime::Handle;
 
-use super::package::reference;
+use super::{offered, package::reference};
 use crate::{
     home::Home,
     interrupt,
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The package: NAME@VERSION, NAME@CHANNEL, NAME@sha256:DIGEST, or NAME (its latest version)
-    #[arg(value_name = "NAME@VERSION")]
+    #[arg(value_name = "NAME@VERSION", add = offered::packages())]
     package: String,
     /// Where from: a directory, s3://BUCKET/PREFIX, az://CONTAINER/PREFIX, or oci://HOST/PATH for a registry. By default
     /// Staith's own store on this machine

@@ -16,7 +16,10 @@ use staith_packager::{
 };
 use tokio::runtime::Handle;
 
-use super::package::{self, Meant};
+use super::{
+    offered,
+    package::{self, Meant},
+};
 use crate::{
     home::Home,
     interrupt,
@@ -32,7 +35,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The package: NAME@VERSION, NAME@CHANNEL, NAME (its latest version), or a package file
-    #[arg(value_name = "PACKAGE")]
+    #[arg(value_name = "PACKAGE", add = offered::files_and_packages())]
     package: String,
     /// What a package file is called: NAME@VERSION. By default what its file name says
     #[arg(value_name = "NAME@VERSION", id = "as")]

@@ -9,7 +9,7 @@ use staith_model::{Digest, Exit};
 use staith_packager::{seal::Vouched, web_deploy::ReadError};
 use tokio_util::sync::CancellationToken;
 
-use super::{package, vouching::Demand};
+use super::{offered, package, vouching::Demand};
 use crate::{
     interrupt,
     output::{self, Counting, OutputMode, Problem},
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Packages: files, or NAME@VERSION, NAME@CHANNEL, NAME@DIGEST or NAME (its latest version) of this machine's store
-    #[arg(value_name = "PACKAGE", required = true)]
+    #[arg(value_name = "PACKAGE", required = true, add = offered::files_and_packages())]
     packages: Vec<String>,
     /// Refuse packages that this key has not vouched for: a file with a public key, as `staith key show` prints it; may be
     /// given more than once, and then any of the keys will do
