@@ -9,9 +9,10 @@
 //! 7. [`FleetEnvironment`], [`FleetRelease`]: the same for machines. [`Protection`]: what guards an environment.
 //! 8. [`DeploymentState`]: the life of a deployment.
 //! 9. [`Event`]: what happened. [`RunState`]: the fold over it.
-//! 10. [`Exit`]: what the shell is told.
+//! 10. [`Exit`]: what the shell is told. [`causes`]: errors in words.
 
 mod bar;
+mod causes;
 mod condition;
 mod course;
 mod deployment;
@@ -32,6 +33,7 @@ mod secret;
 mod step;
 
 pub use bar::{CoverageBar, FindingsBar, Shortfall};
+pub use causes::causes;
 pub use condition::{Condition, Ending, Past};
 pub use course::{Stranded, UnknownStep};
 pub use deployment::{DeploymentChange, DeploymentState, ImpossibleDeploymentChange};

@@ -19,7 +19,7 @@ use oci_client::{
     manifest::OciDescriptor,
     secrets::RegistryAuth,
 };
-use staith_model::{Digest, DigestStream};
+use staith_model::{Digest, DigestStream, causes};
 
 use crate::{
     addresses::{Caution, Refused},
@@ -559,18 +559,6 @@ fn failure(registry: &str, error: OciDistributionError) -> Unanswered {
         }
         other => refused(format!("{registry}: {other}"), "check the image's name and the registry"),
     }
-}
-
-/// The whole chain of what went wrong; the outermost rarely says anything.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut told = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(error) = next {
-        told.push(error.to_string());
-        next = error.source();
-    }
-    told.dedup();
-    told.join(": ")
 }
 
 /// The tag of an image, if it is chosen by one.

@@ -12,7 +12,7 @@ use reqwest::{
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
 };
 use serde::Deserialize;
-use staith_model::Secret;
+use staith_model::{Secret, causes};
 
 use super::{ClientError, Settings};
 
@@ -270,18 +270,6 @@ fn told(said: &[u8]) -> String {
     };
     let harmless: String = text.chars().filter(|c| !c.is_control()).take(SHOWN).collect();
     if harmless.trim().is_empty() { "it says no more".to_owned() } else { harmless }
-}
-
-/// The whole chain of what went wrong; the outermost rarely says anything.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut told = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(error) = next {
-        told.push(error.to_string());
-        next = error.source();
-    }
-    told.dedup();
-    told.join(": ")
 }
 
 #[cfg(test)]
