@@ -30,7 +30,7 @@ use crate::engine::{Arrival, Gate, Neighbour, StepSpec, gate};
 pub(super) struct Services<'a> {
     attempt: &'a Attempt,
     /// By name; the place of each decides its address.
-    all: Vec<Beside<'a>>,
+    all: Vec<Reachable<'a>>,
     began: Instant,
     alive: FuturesUnordered<BoxFuture<'a, Ended>>,
     /// Those that ended before they were asked to.
@@ -41,7 +41,7 @@ pub(super) struct Services<'a> {
 }
 
 /// A service and the way into its sandbox.
-struct Beside<'a> {
+struct Reachable<'a> {
     plan: &'a ServicePlan,
     gate: Gate,
 }
@@ -65,7 +65,7 @@ impl<'a> Services<'a> {
             let (gate, _, keeper) = gate();
             let run = service::run(attempt, plan, lowers, keeper, services.end.clone())?;
             services.alive.push(Box::pin(run));
-            services.all.push(Beside { plan, gate });
+            services.all.push(Reachable { plan, gate });
         }
         Ok(services)
     }
@@ -76,7 +76,7 @@ impl<'a> Services<'a> {
     /// What that means for the attempt: one ended or was not ready in time, or the attempt was cancelled. Those that go on
     /// have to be [ended](Self::end).
     pub(super) async fn until_ready(&mut self) -> Result<(), Verdict> {
-        let one = |beside: &Beside<'a>| {
+        let one = |beside: &Reachable<'a>| {
             let (plan, gate) = (beside.plan, beside.gate.clone());
             async move { (plan, until_ready(&gate, plan).await) }
         };
@@ -125,7 +125,7 @@ impl<'a> Services<'a> {
         let (own, arrivals, keeper) = gate();
         self.doors = Some((own, arrivals));
         spec.gate = Some(keeper);
-        let neighbour = |(place, beside): (usize, &Beside<'_>)| Neighbour {
+        let neighbour = |(place, beside): (usize, &Reachable<'_>)| Neighbour {
             name: beside.plan.name.clone(),
             address: address(place),
             ports: beside.plan.ports.clone(),
