@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 
 use staith_model::{
-    Command, CoverageBar, FindingsBar, Limits, LocalEnvironment, Name, Network, RelPath, Retry, ServicePlan,
-    StepKind, Tool,
+    Command, CoverageBar, FindingsBar, Limits, Name, Network, RelPath, Retry, ServicePlan, StepKind, Tool,
 };
 
 mod amounts;
@@ -50,6 +49,7 @@ mod walk;
 mod web;
 
 pub use condition::When;
+pub use environments::{Destination, Environment};
 pub use matrix::Variant;
 pub use parameters::{Parameter, ParameterKind};
 pub use problems::{PipelineError, PipelineErrors};
@@ -138,13 +138,6 @@ pub struct Step {
     /// The steps of a plan that it stands for; empty where it has no matrix and stands for itself. In the image, in values of
     /// the environment and in paths, `{matrix.NAME}` and `{parameters.NAME}` stand for what a plan puts there.
     pub variants: Vec<Variant>,
-}
-
-/// An environment and the package that is released to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Destination {
-    environment: LocalEnvironment,
-    package: Name,
 }
 
 /// A package that a pipeline makes.
@@ -247,9 +240,14 @@ const KEYS: Keys = Keys {
         ),
         key(
             "environments",
-            Shape::Named { names: &NAME, of: &Shape::Table(&environments::KEYS), filled: false, most: None },
+            Shape::Named {
+                names: &NAME,
+                of: &environments::SHAPE,
+                filled: false,
+                most: Some(environments::MOST_ENVIRONMENTS),
+            },
             "none",
-            "Where packages are released.",
+            "Where packages are released: on this machine, or on others. 100 at most.",
         ),
     ],
     elsewhere: &[
@@ -272,9 +270,6 @@ const KEYS: Keys = Keys {
         ("container", "image"),
     ],
 };
-
-/// What kinds of environment there are, for people.
-const ENVIRONMENT_KINDS: &str = "releases to other machines are not part of this version";
 
 impl Pipeline {
     /// Reads the text of a `runner.toml`; `file_name` is what errors call it.
@@ -347,19 +342,29 @@ impl Pipeline {
     }
 
     /// The environments, in the order of the file. Where there are any, there is a package.
-    pub fn environments(&self) -> impl Iterator<Item = &LocalEnvironment> {
+    pub fn environments(&self) -> impl Iterator<Item = &Environment> {
         self.environments.iter().map(|to| &to.environment)
     }
 
     /// The environment of this name.
-    pub fn environment(&self, name: &str) -> Option<&LocalEnvironment> {
-        self.environments().find(|environment| environment.name.as_str() == name)
+    pub fn environment(&self, name: &str) -> Option<&Environment> {
+        self.destination(name).map(|to| &to.environment)
+    }
+
+    /// The environment of this name, with the package that is released to it and what comes before it.
+    pub fn destination(&self, name: &str) -> Option<&Destination> {
+        self.environments.iter().find(|to| to.environment.name().as_str() == name)
+    }
+
+    /// All environments in the order in which a release goes through them: each after those that it names in `after`, and
+    /// otherwise as the file has them.
+    pub fn destinations(&self) -> Vec<&Destination> {
+        environments::ordered(&self.environments)
     }
 
     /// The package that is released to the environment of this name.
     pub fn package_for(&self, environment: &str) -> Option<&Name> {
-        let is_meant = |to: &&Destination| to.environment.name.as_str() == environment;
-        self.environments.iter().find(is_meant).map(|to| &to.package)
+        self.destination(environment).map(|to| &to.package)
     }
 }
 
@@ -382,7 +387,7 @@ fn read(text: &str, problems: &Problems) -> Option<Pipeline> {
     graph.refuse_strangers(&drafts, problems);
     outputs::refuse_collisions(&drafts, &graph, problems);
     let packages = package::read(&file, &drafts, name.as_ref(), &parameters);
-    let environments = environments::read(&file, &packages.names);
+    let environments = environments::read(&file, &packages.names, name.as_ref());
     Some(Pipeline {
         name: name?,
         version: version?.value,

@@ -6,7 +6,7 @@
 use proptest::prelude::*;
 use staith_builder::pipeline::{Pipeline, render};
 
-const GOOD: &str = r#"name = "guestbook"
+const GOOD: &str = r##"name = "guestbook"
 version = "1.0.0+{commit}"
 image = "rust:{parameters.rust}"
 tools = ["rust", { name = "jdk", path = "/opt/jdk" }]
@@ -51,7 +51,18 @@ or tag"""
 listen = "127.0.0.1:8080"
 run = "./x"
 health = { path = "/" }
-"#;
+[environments.far]
+after = ["local"]
+targets = ["a@b:1", { host = "c", roles = ["w"] }, { local = true, name = "d" }]
+inventory = { file = "h.json" }
+service = { run = ["./x"], env = { A = "#{B}#" } }
+port = 80
+health = { path = "/", for = "1s" }
+strategy = { canary = { steps = [{ targets = "10%", bake = "1m" }], max-unavailable = 1 } }
+variables = { B = "c" }
+render = ["*.json"]
+hooks = [{ name = "h", at = "before-switch", run = ["./h"], roles = ["w"] }]
+"##;
 
 /// Everything that must hold of any text, good or bad.
 fn holds(text: &str) {

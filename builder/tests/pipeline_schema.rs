@@ -37,11 +37,13 @@ fn root() -> PathBuf {
 }
 
 /// Mistakes that no schema can tell: names that mean nothing, what goes in circles, what is in the way of something else.
-const ONLY_THE_PARSER_KNOWS: [&str; 12] = [
+const ONLY_THE_PARSER_KNOWS: [&str; 14] = [
     "circle",
     "colliding_outputs",
     "conditions",
+    "environments_in_a_circle",
     "environments_share_a_port",
+    "machines_twice",
     "line_too_long",
     "needs_itself",
     "package_empty",
@@ -92,7 +94,7 @@ fn what_the_parser_takes_the_schema_takes() {
     }
 }
 
-const EVERYTHING: &str = r#"name = "shop"
+const EVERYTHING: &str = r##"name = "shop"
 version = "1.0.0-{branch}+{commit}"
 image = "node:{parameters.node}"
 tools = ["rust", { name = "jdk", path = "/opt/jdk" }]
@@ -150,7 +152,34 @@ when = 'tag'
 listen = "127.0.0.1:8080"
 run = "./x"
 health = { path = "/" }
-"#;
+[environments.far]
+after = ["local"]
+targets = [{ host = "a@b:1", pool = "green" }, { host = "c", pool = "blue", roles = ["w"] }, { local = true, name = "d", pool = "green" }]
+inventory = { file = "h.json" }
+service = { run = ["./x"], env = { A = "#{B}#" } }
+port = 80
+health = { path = "/", for = "1s" }
+strategy = { blue-green = { pools = ["blue", "green"], keep-warm = "1h" } }
+traffic = { haproxy = { nodes = ["unix:/a", "ssh:b:/c"], backend = "d", front = "http://x" } }
+variables = { "B c" = "c" }
+secrets = { D = "e" }
+render = ["*.json"]
+hooks = [{ name = "h", at = "before-switch", run = ["./h"], roles = ["w"], once = true }]
+[environments.canary]
+targets = ["x"]
+service = "files"
+strategy = { canary = { steps = [{ targets = "10%", bake = "1m" }, { targets = 9, bake = "1h" }], metrics = [{ name = "m", prometheus = "http://p", query = "q", above = -1.5 }] } }
+traffic = { dns = { server = "a:53", zone = "b.c", record = "a.b.c", key = "k", ttl = "5s" } }
+[environments.plain]
+targets = ["x"]
+service = { restart = ["a"], stop = ["b"] }
+strategy = "rolling"
+traffic = { built-in = { listen = "127.0.0.1:80" } }
+[environments.unit]
+targets = ["x"]
+service = { existing-unit = "a" }
+traffic = { traffic-manager = { profile = "/subscriptions/x" } }
+"##;
 
 /// Made once: a property asks it thousands of times.
 static SCHEMA: LazyLock<Schema> = LazyLock::new(Schema::new);

@@ -6,7 +6,10 @@
 use std::{fs, path::PathBuf};
 
 use staith_builder::pipeline::{Pipeline, Step, render};
-use staith_model::{Command, Limits, Network, StepKind, Tool};
+use staith_model::{
+    Access, Amount, Command, Comparison, HookPoint, Inventory, Limits, Network, Rollout, Service, StepKind,
+    Tool, TrafficSpec,
+};
 
 fn parse(text: &str) -> Pipeline {
     Pipeline::parse("runner.toml", text).unwrap_or_else(|errors| panic!("{}", render(&errors, false, 100)))
@@ -144,7 +147,7 @@ fn every_key_of_package_and_environments_arrives() {
         ["**", "*.d", "static/**"]
     );
 
-    let local = pipeline.environment("local").unwrap();
+    let local = pipeline.environment("local").unwrap().local().unwrap();
     assert_eq!(
         (local.listen.to_string().as_str(), local.drain_seconds, local.keep_releases),
         ("127.0.0.1:8080", 0, 0)
@@ -157,7 +160,7 @@ fn every_key_of_package_and_environments_arrives() {
     );
     assert_eq!(local.health.release_header.as_deref(), Some("x-staith-release"));
 
-    let other = pipeline.environment("other").unwrap();
+    let other = pipeline.environment("other").unwrap().local().unwrap();
     assert_eq!(other.process.command, ["./guestbook", "--quiet"]);
     assert_eq!((other.drain_seconds, other.keep_releases, other.process.stop_seconds), (30, 3, 10));
     assert_eq!(
@@ -269,4 +272,147 @@ fn several_packages_are_named_by_their_tables() {
     assert_eq!(pipeline.package_for("nowhere"), None);
     let one = parse(EVERYTHING);
     assert_eq!(one.package_for("local").unwrap().as_str(), "guestbook-server");
+}
+
+fn fleets(text: &str) -> Pipeline {
+    let head =
+        "name = \"shop\"\nversion = \"1\"\n[steps.build]\nrun = \"b\"\noutputs = [\"web\"]\n[package]\n";
+    parse(&format!("{head}{text}"))
+}
+
+const FLEETS: &str = r##"
+[environments.production]
+after = ["staging"]
+targets = [
+  "web1.example.net", "deploy@web2.example.net:2222",
+  { host = "web3", name = "c", user = "u", port = 23, tags = ["eu"], roles = ["web"], variables = { REGION = "eu" }, serves-at = "10.0.0.3:8080" },
+  { local = true, name = "here" }, { pull = true, name = "behind-nat" }, { host = "win1", site = "Shop" },
+]
+inventory = { command = ["./hosts"] }
+folder = "/opt/shop"
+service = { unit = "shop-web", run = ["./server", "-v"], user = "shop", env = { A = "#{LOG_LEVEL}#" }, stop = "7s" }
+port = 8080
+health = { path = "/health", header = "x-release", deadline = "40s", successes = 3, for = "5s" }
+drain = "9s"
+keep = 7
+variables = { LOG_LEVEL = "info", "Service Url" = "x" }
+secrets = { DB_PASSWORD = "shop/db" }
+render = ["appsettings.json", "config/*.ini"]
+hooks = [{ name = "migrate", at = "before-switch", run = ["./migrate"], once = true, roles = ["web"], timeout = "5m" }]
+[environments.production.role-variables.web]
+THREADS = "4"
+[environments.production.strategy.canary]
+steps = [{ targets = 1, bake = "0s" }, { targets = "10%", bake = "5m" }]
+max-unavailable = 2
+interval = "30s"
+failure-limit = 1
+metrics = [{ name = "errors", prometheus = "http://127.0.0.1:9090", query = "q", below = 0.010, dry-run = true }]
+[environments.production.traffic.haproxy]
+nodes = ["unix:/run/haproxy/admin.sock", "tcp:10.0.0.1:9999", "ssh:root@lb1:/run/h.sock"]
+backend = "shop"
+front = "http://shop.example.net/"
+
+[environments.staging]
+targets = ["web.staging"]
+service = "files"
+
+[environments.blue-green]
+targets = [{ host = "a", pool = "blue" }, { host = "b", pool = "green" }]
+service = { existing-unit = "php-fpm" }
+strategy = { blue-green = { keep-warm = "1h" } }
+traffic = { dns = { server = "192.0.2.1:53", zone = "Example.net", record = "shop.example.net", key = "k" } }
+
+[environments.last]
+inventory = { file = "hosts.toml" }
+service = { restart = ["systemctl", "reload", "nginx"], stop = ["true"] }
+strategy = "all-at-once"
+traffic = { built-in = { listen = "127.0.0.1:80" } }
+"##;
+
+#[test]
+fn every_key_of_an_environment_of_machines_arrives() {
+    let pipeline = fleets(FLEETS);
+    let fleet = pipeline.environment("production").unwrap().fleet().unwrap();
+    let names: Vec<_> = fleet.targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(names, ["web1.example.net", "web2.example.net", "c", "here", "behind-nat", "win1"]);
+    let ssh = |host: &str, user: Option<&str>, port| Access::Ssh {
+        host: host.into(),
+        user: user.map(Into::into),
+        port,
+        host_key: None,
+    };
+    assert_eq!(fleet.targets[1].access, ssh("web2.example.net", Some("deploy"), Some(2222)));
+    let third = &fleet.targets[2];
+    assert_eq!(third.access, ssh("web3", Some("u"), Some(23)));
+    assert_eq!((third.tags.len(), third.roles.len(), third.variables["REGION"].as_str()), (1, 1, "eu"));
+    assert_eq!(third.serves_at.as_deref(), Some("10.0.0.3:8080"));
+    assert_eq!((&fleet.targets[3].access, &fleet.targets[4].access), (&Access::Local, &Access::Pull));
+    let windows = Access::Windows { host: "win1".into(), user: None, site: "Shop".into() };
+    assert_eq!(fleet.targets[5].access, windows);
+    assert_eq!(fleet.inventory, Some(Inventory::Command(vec!["./hosts".into()])));
+    assert_eq!((fleet.drain_seconds, fleet.keep_releases), (9, 7));
+    let setting = &fleet.setting;
+    assert_eq!(
+        (setting.folder.as_str(), setting.port, setting.min_healthy_seconds),
+        ("/opt/shop", Some(8080), 5)
+    );
+    let service = Service::Systemd {
+        unit: "shop-web".into(),
+        command: vec!["./server".into(), "-v".into()],
+        env: [("A".to_owned(), "#{LOG_LEVEL}#".to_owned())].into(),
+        user: Some("shop".into()),
+        stop_seconds: 7,
+    };
+    assert_eq!(setting.service, service);
+    let health = setting.health.as_ref().unwrap();
+    assert_eq!((health.path.as_str(), health.deadline_seconds, health.successes), ("/health", 40, 3));
+    assert_eq!(setting.variables["Service Url"], "x");
+    assert_eq!(setting.role_variables["web"]["THREADS"], "4");
+    assert_eq!(
+        (setting.secrets["DB_PASSWORD"].name.as_str(), setting.secrets["DB_PASSWORD"].version.as_str()),
+        ("shop/db", "")
+    );
+    assert_eq!(setting.rendered, ["appsettings.json", "config/*.ini"]);
+    let hook = &setting.hooks[0];
+    assert_eq!(
+        (hook.at, hook.once, hook.repeatable, hook.timeout_seconds),
+        (HookPoint::BeforeSwitch, true, false, 300)
+    );
+    let Rollout::Canary { steps, max_unavailable, analysis: Some(analysis) } = &fleet.rollout else {
+        panic!()
+    };
+    assert_eq!((steps.len(), steps[1].bake_seconds, *max_unavailable), (2, 300, Amount::Count(2)));
+    assert_eq!((analysis.interval_seconds, analysis.failure_limit), (30, 1));
+    let metric = &analysis.metrics[0];
+    assert_eq!((metric.limit.as_str(), metric.holds, metric.dry_run), ("0.01", Comparison::Below, true));
+    let Some(TrafficSpec::Haproxy { nodes, backend, front }) = &fleet.traffic else { panic!() };
+    assert_eq!(
+        (nodes.len(), backend.as_str(), front.as_deref()),
+        (3, "shop", Some("http://shop.example.net/"))
+    );
+}
+
+#[test]
+fn an_environment_of_machines_has_usual_values() {
+    let pipeline = fleets(FLEETS);
+    let staging = pipeline.environment("staging").unwrap().fleet().unwrap();
+    assert_eq!((staging.setting.folder.as_str(), &staging.setting.service), ("/srv/shop", &Service::Files));
+    assert_eq!(staging.rollout, Rollout::Rolling { max_unavailable: Amount::Percent(25) });
+    assert_eq!((staging.drain_seconds, staging.keep_releases, &staging.traffic), (30, 3, &None));
+    assert_eq!((&staging.setting.health, staging.setting.port), (&None, None));
+    let swapped = pipeline.environment("blue-green").unwrap().fleet().unwrap();
+    let pools = ["blue", "green"].map(|pool| pool.parse().unwrap());
+    assert_eq!(swapped.rollout, Rollout::BlueGreen { pools, keep_warm_seconds: Some(3600) });
+    let Some(TrafficSpec::Dns { zone, ttl_seconds: 60, .. }) = &swapped.traffic else { panic!() };
+    assert_eq!(zone, "example.net");
+    let last = pipeline.environment("last").unwrap().fleet().unwrap();
+    assert!(last.targets.is_empty() && last.inventory == Some(Inventory::File("hosts.toml".into())));
+}
+
+#[test]
+fn environments_come_after_those_that_they_name_and_otherwise_as_the_file_has_them() {
+    let pipeline = fleets(FLEETS);
+    let order: Vec<_> =
+        pipeline.destinations().into_iter().map(|to| to.environment.name().to_string()).collect();
+    assert_eq!(order, ["staging", "production", "blue-green", "last"]);
 }

@@ -14,6 +14,7 @@ use crate::{home::Home, inner, output::Problem};
 /// The environment of this name, if a release to it can work as far as can be seen before anything runs.
 pub(crate) async fn find(name: &str, pipeline: &Pipeline, home: &Home) -> Result<Local, Problem> {
     let environment = pipeline.environment(name).ok_or_else(|| no_environment(name, pipeline))?;
+    let environment = environment.local().ok_or_else(|| of_machines(name))?;
     check_program(environment)?;
     let directory = home.environment(pipeline.name(), &environment.name);
     match Keeper::connect(&directory).await? {
@@ -62,8 +63,17 @@ fn check_address(
         .with_remedy(format!("`staith stop {project}` once, then release again")))
 }
 
+/// A run releases on this machine; to others, a release is planned and carried out by itself.
+fn of_machines(name: &str) -> Problem {
+    Problem::new(
+        Exit::Usage,
+        format!("`{name}` is an environment of machines, and `--release` releases to one on this machine; nothing was run"),
+    )
+    .with_remedy(format!("run without `--release`, then `staith release` brings what was made to `{name}`"))
+}
+
 fn no_environment(name: &str, pipeline: &Pipeline) -> Problem {
-    let known: Vec<String> = pipeline.environments().map(|known| format!("`{}`", known.name)).collect();
+    let known: Vec<String> = pipeline.environments().map(|known| format!("`{}`", known.name())).collect();
     let why =
         if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
     Problem::new(Exit::Configuration, format!("runner.toml has no environment `{name}`; nothing was run"))

@@ -24,7 +24,7 @@ pub(super) fn optional(table: &Table<'_>) -> Option<Command> {
     let entry = table.entry("run")?;
     match entry.value.get_ref() {
         DeValue::String(_) => table.text("run", script).map(|script| Command::Shell(script.value)),
-        DeValue::Array(_) => arguments(table).map(Command::Argv),
+        DeValue::Array(_) => arguments(table, "run").map(Command::Argv),
         _ => {
             let help = "write `run = \"make\"` for a shell, or `run = [\"make\", \"all\"]` for a program and its arguments";
             table.wrong_kind("run", entry.value, "a text or a list", help.into());
@@ -45,21 +45,20 @@ fn script(text: &str) -> values::Understood<String> {
     values::plain(text)
 }
 
-/// A program and its arguments: `run` as a list.
-pub(super) fn arguments(table: &Table<'_>) -> Option<Vec<String>> {
-    let list = table.list("run", values::plain)?;
+/// A program and its arguments: `key` as a list.
+pub(super) fn arguments(table: &Table<'_>, key: &str) -> Option<Vec<String>> {
+    let list = table.list(key, values::plain)?;
     let program = list.first();
     if program.is_some_and(|program| !program.value.trim().is_empty()) {
         return Some(texts(list));
     }
-    let place =
-        program.map(|program| program.place.clone()).or_else(|| Some(table.entry("run")?.value.span()));
+    let place = program.map(|program| program.place.clone()).or_else(|| Some(table.entry(key)?.value.span()));
     let complaint = Complaint {
         what: "names no program".into(),
         label: "the first text in the list is the program".into(),
-        help: "write the program's name first: `run = [\"make\", \"all\"]`".into(),
+        help: format!("write the program's name first: `{key} = [\"make\", \"all\"]`"),
     };
-    table.complain("run", place?, complaint);
+    table.complain(key, place?, complaint);
     None
 }
 

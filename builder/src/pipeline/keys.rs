@@ -94,6 +94,16 @@ pub(super) const ADDRESS: TextKind = kind("address", ":[0-9]+$");
 pub(super) const URL_PATH: TextKind = kind("path of a URL", "^/");
 pub(super) const HEADER: TextKind = kind("header's name", r"^[^\s:]+$");
 pub(super) const HOST_FOLDER: TextKind = kind("folder of the host", "^/");
+pub(super) const FOLDER_OF_MACHINE: TextKind = kind("folder of a machine", "^([A-Za-z]:)?/");
+pub(super) const MACHINE: TextKind = kind("machine", r"^[A-Za-z0-9._@:\[\]\\$-]+$");
+pub(super) const HOST_KEY: TextKind = kind("key of a host", "^(SHA256:|ssh-|ecdsa-)");
+pub(super) const ACCOUNT: TextKind = kind("account", r"^[A-Za-z0-9._\\$][A-Za-z0-9._\\$-]*$");
+pub(super) const UNIT: TextKind = kind("unit", "^[A-Za-z0-9:_@][A-Za-z0-9:_.@-]*$");
+pub(super) const SETTING: TextKind = kind("setting", "^[A-Za-z0-9_][A-Za-z0-9_.: -]*$");
+pub(super) const SHARE: TextKind = kind("share", "^[0-9]{1,3}%$");
+pub(super) const URL: TextKind = kind("URL", "^https?://");
+pub(super) const NODE: TextKind = kind("node", "^(unix:/|tcp:|ssh:)");
+pub(super) const PLAIN_WORD: TextKind = kind("word", r"^\S+$");
 pub(super) const SCRIPT: TextKind = kind("script", r"\S");
 
 pub(super) const SCRIPT_OR_ARGUMENTS: Shape =
@@ -107,6 +117,14 @@ pub(super) const VARIABLES: Shape =
 pub(super) const SECRETS: Shape = Shape::Either(&[
     Shape::List { of: &Shape::Text(&VARIABLE), filled: true },
     Shape::Named { names: &VARIABLE, of: &Shape::Text(&SECRET), filled: true, most: None },
+]);
+
+/// Values by the names of variables, or of a package's parameters.
+pub(super) const SETTINGS: Shape =
+    Shape::Named { names: &SETTING, of: &Shape::Text(&TEXT), filled: false, most: None };
+pub(super) const SETTING_SECRETS: Shape = Shape::Either(&[
+    Shape::List { of: &Shape::Text(&VARIABLE), filled: true },
+    Shape::Named { names: &SETTING, of: &Shape::Text(&SECRET), filled: false, most: None },
 ]);
 
 impl Keys {

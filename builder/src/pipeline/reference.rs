@@ -9,7 +9,7 @@ use super::{
     matrix, package, parameters, resources, retries, services, step_keys, triggers,
 };
 
-const TABLES: [(&str, &Keys); 17] = [
+const TABLES: [(&str, &Keys); 36] = [
     ("file", &KEYS),
     ("defaults", &resources::KEYS),
     ("parameters", &parameters::KEYS),
@@ -25,8 +25,27 @@ const TABLES: [(&str, &Keys); 17] = [
     ("tag", &triggers::TAG_KEYS),
     ("schedule", &triggers::SCHEDULE_KEYS),
     ("package", &package::KEYS),
-    ("environments", &environments::KEYS),
-    ("health", &environments::HEALTH_KEYS),
+    ("environments", &environments::local::KEYS),
+    ("health", &environments::health::KEYS),
+    ("machines", &environments::fleet::KEYS),
+    ("target", &environments::targets::KEYS),
+    ("inventory", &environments::targets::INVENTORY_KEYS),
+    ("service", &environments::service::SYSTEMD_KEYS),
+    ("service-unit", &environments::service::UNIT_KEYS),
+    ("service-command", &environments::service::COMMAND_KEYS),
+    ("machine-health", &environments::health::FLEET_KEYS),
+    ("strategy", &environments::rollout::STRATEGY_KEYS),
+    ("rolling", &environments::rollout::ROLLING_KEYS),
+    ("canary", &environments::rollout::CANARY_KEYS),
+    ("canary-step", &environments::rollout::STEP_KEYS),
+    ("metric", &environments::rollout::METRIC_KEYS),
+    ("blue-green", &environments::rollout::BLUE_GREEN_KEYS),
+    ("traffic", &environments::traffic::KEYS),
+    ("haproxy", &environments::traffic::HAPROXY_KEYS),
+    ("built-in", &environments::traffic::BUILT_IN_KEYS),
+    ("dns", &environments::traffic::DNS_KEYS),
+    ("traffic-manager", &environments::traffic::TRAFFIC_MANAGER_KEYS),
+    ("hook", &environments::hooks::KEYS),
 ];
 
 fn table(keys: &Keys) -> String {

@@ -75,7 +75,7 @@ fn empty() -> values::Complaint {
 }
 
 /// Secrets whose names are those of the variables.
-fn listed(table: &Table<'_>) -> Variables {
+pub(super) fn listed(table: &Table<'_>) -> Variables {
     let mut secrets = Variables::new();
     for name in table.filled_list("secrets", step_variable).unwrap_or_default() {
         if let Some(first) = secrets.get(&name.value) {
@@ -93,7 +93,7 @@ fn listed(table: &Table<'_>) -> Variables {
     secrets
 }
 
-fn named(
+pub(super) fn named(
     table: &Table<'_>,
     key: &str,
     help: &str,
@@ -137,7 +137,7 @@ pub(super) fn step_variable(name: &str) -> Understood<String> {
 }
 
 /// The name of a secret: what it is called where secrets are kept.
-fn secret(text: &str) -> Understood<String> {
+pub(super) fn secret(text: &str) -> Understood<String> {
     let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
     let fits = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
     let leads_out = text.split('/').any(|part| matches!(part, "" | "." | ".."));

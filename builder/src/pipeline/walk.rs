@@ -139,7 +139,12 @@ impl<'t> Table<'t> {
     }
 
     /// The items of a list that is not too long to be looked at.
-    fn items(&self, key: &str, of: &str, example: impl Display) -> Option<&'t [Spanned<DeValue<'t>>]> {
+    pub(super) fn items(
+        &self,
+        key: &str,
+        of: &str,
+        example: impl Display,
+    ) -> Option<&'t [Spanned<DeValue<'t>>]> {
         let entry = self.entry(key)?;
         let Some(items) = entry.value.get_ref().as_array() else {
             let help = match entry.value.get_ref() {
