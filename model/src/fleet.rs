@@ -10,13 +10,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Digest, Name};
 
+mod address;
+mod event;
+mod plan;
 mod protection;
+mod record;
 mod release;
 mod rollout;
+mod state;
 
+pub use address::NotAnAddress;
+pub use event::{Ask, FleetEvent, TargetStep, Work, WorkResult};
+pub use plan::{Direction, FleetPlan, HookPlan, Pace, PaceKind, TargetAction, TargetPlan, TrafficPlan, Wave};
 pub use protection::{Approvals, Check, FreezeWindow, HoursOfWeek, Protection, Queue};
+pub use record::{DeploymentRecord, Failure, Lost, Samples, ServeRecord, TargetRecord};
 pub use release::{FleetRelease, Hook, HookPoint, ReleaseSetting, SecretVersion, Service, SourceOfRelease};
 pub use rollout::{Amount, Analysis, CanaryStep, Comparison, Metric, Rollout};
+pub use state::FleetState;
 
 /// An environment whose releases run on machines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

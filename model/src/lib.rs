@@ -8,8 +8,9 @@
 //! 6. [`Package`]: what travels. [`Release`]: what is deployed. [`LocalEnvironment`]: where to.
 //! 7. [`FleetEnvironment`], [`FleetRelease`]: the same for machines. [`Protection`]: what guards an environment.
 //! 8. [`DeploymentState`]: the life of a deployment.
-//! 9. [`Event`]: what happened. [`RunState`]: the fold over it.
-//! 10. [`Exit`]: what the shell is told. [`causes`]: errors in words.
+//! 9. [`FleetPlan`], [`FleetEvent`], [`FleetState`]: a deployment to machines, what is written down of it, and the fold over that.
+//! 10. [`Event`]: what happened. [`RunState`]: the fold over it.
+//! 11. [`Exit`]: what the shell is told. [`causes`]: errors in words.
 
 mod bar;
 mod causes;
@@ -42,9 +43,11 @@ pub use environment::LocalEnvironment;
 pub use event::{EVENT_VERSION, Event, EventKind, Reason, RunOutcome, Stream};
 pub use exit::Exit;
 pub use fleet::{
-    Access, Amount, Analysis, Approvals, CanaryStep, Check, Comparison, FleetEnvironment, FleetRelease,
-    FreezeWindow, Hook, HookPoint, HoursOfWeek, Inventory, Metric, Protection, Queue, ReleaseSetting,
-    Rollout, SecretVersion, Service, SourceOfRelease, Target, TrafficSpec,
+    Access, Amount, Analysis, Approvals, Ask, CanaryStep, Check, Comparison, DeploymentRecord, Direction,
+    Failure, FleetEnvironment, FleetEvent, FleetPlan, FleetRelease, FleetState, FreezeWindow, Hook, HookPlan,
+    HookPoint, HoursOfWeek, Inventory, Lost, Metric, NotAnAddress, Pace, PaceKind, Protection, Queue,
+    ReleaseSetting, Rollout, Samples, SecretVersion, ServeRecord, Service, SourceOfRelease, Target,
+    TargetAction, TargetPlan, TargetRecord, TargetStep, TrafficPlan, TrafficSpec, Wave, Work, WorkResult,
 };
 pub use id::{DeploymentId, NotAnId, RunId};
 pub use manifest::{Entry, Manifest, NotRelative, RelPath};

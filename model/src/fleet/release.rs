@@ -62,6 +62,7 @@ pub struct SecretVersion {
     /// Its name.
     pub name: String,
     /// A keyed digest of its value when the release was made: another value is another version. Tells nothing of the value.
+    /// Empty in what a pipeline says, where no value is known yet.
     pub version: String,
 }
 
@@ -130,6 +131,26 @@ pub enum HookPoint {
     AfterRestart,
     /// After the last machine switched: the smoke test. A failure goes back.
     AfterSwitch,
+}
+
+impl ReleaseSetting {
+    /// Whether a variable may be called so: `LOG_LEVEL`, `ConnectionStrings.Default`, `Service Url`. Letters, digits, `_`, `.`, `:`,
+    /// `-` and spaces, first a letter, a digit or `_`, 200 at most; what starts with `STAITH_` is Staith's own.
+    pub fn can_name_variable(text: &str) -> bool {
+        let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+        let fits = |c: char| c.is_ascii_alphanumeric() || "_.:- ".contains(c);
+        starts_well
+            && text.len() <= 200
+            && text.chars().all(fits)
+            && !text.ends_with(' ')
+            && !text.starts_with("STAITH_")
+    }
+
+    /// Whether a variable can be one of a process's environment.
+    pub fn is_environment_variable(text: &str) -> bool {
+        let starts_well = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        starts_well && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    }
 }
 
 impl FleetRelease {

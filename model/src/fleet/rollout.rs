@@ -88,6 +88,7 @@ pub struct Metric {
     /// The limit, as text, so that equal plans have equal digests.
     pub limit: String,
     /// Whether it only reports.
+    #[serde(default, alias = "dry-run")]
     pub dry_run: bool,
 }
 

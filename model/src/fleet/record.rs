@@ -1,0 +1,442 @@
+//! One deployment to machines, as its events tell it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Ask, FleetPlan, HookPoint, TargetStep, Work, WorkResult};
+use crate::{DeploymentChange, DeploymentId, DeploymentState, Digest, Name, Reason};
+
+/// A deployment as its events tell it. Times are in milliseconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeploymentRecord {
+    /// The deployment.
+    pub deployment: DeploymentId,
+    /// What is done.
+    pub plan: FleetPlan,
+    /// Who wanted it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When it was asked for.
+    pub requested_at: u64,
+    /// Where it is.
+    pub state: DeploymentState,
+    /// Since when.
+    pub since: u64,
+    /// The epoch of whoever drives it; 0 before anybody does.
+    pub epoch: u64,
+    /// Whether it goes back to what was.
+    pub back: bool,
+    /// Whether it passed the barrier: something may have become visible.
+    pub showed: bool,
+    /// Counts decisions to try again and turns back, so that what is done anew is another operation.
+    pub attempt: u32,
+    /// How far each machine is.
+    pub targets: BTreeMap<Name, TargetRecord>,
+    /// What was last asked of whoever balances.
+    pub serve: Option<ServeRecord>,
+    /// Hooks that ran to a good end, or failed, by point, name and machine.
+    pub hooks: BTreeMap<(HookPoint, Name, Name), Result<(), Reason>>,
+    /// What was begun under the present epoch or an earlier one, without an outcome.
+    pub pending: BTreeMap<Digest, Work>,
+    /// What measurements said, by wave.
+    pub samples: BTreeMap<u32, Samples>,
+    /// Waves that a person let pass.
+    pub waved_through: BTreeSet<u32>,
+    /// Somebody wants it stopped: who, and why.
+    pub abort: Option<(String, String)>,
+    /// Somebody wants it to stand still.
+    pub pause: bool,
+    /// What somebody decided, not heeded yet.
+    pub ask: Option<Ask>,
+    /// Why it is not going forward any more, or why a person has to decide.
+    pub trouble: Option<Reason>,
+    /// What its gates waited for when they were judged last.
+    pub gates: Vec<String>,
+    /// Whether what is there is not what the plan was made for.
+    pub outdated: bool,
+    /// How often it was planned anew.
+    pub replans: u32,
+}
+
+/// How far a machine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetRecord {
+    /// The last step that it took.
+    pub step: TargetStep,
+    /// Why it takes no other.
+    pub failed: Option<Failure>,
+    /// A person said to go on without it.
+    pub skipped: bool,
+    /// It was asked to switch, and whether it did is not known.
+    pub switching: bool,
+    /// What it was last switched to, for certain, in this attempt.
+    pub switched: Option<Option<Digest>>,
+    /// The release that was proven to work there after the last switch, and when last.
+    pub proven: Option<(Digest, u64)>,
+    /// Glances in a row that saw it not well.
+    pub bad_glances: u32,
+    /// When it was asked last how it is.
+    pub asked_at: u64,
+    /// Contact that was lost and has not come back.
+    pub lost: Option<Lost>,
+    /// Whether old releases were removed, or that was given up.
+    pub retained: bool,
+}
+
+/// Why a machine takes no further step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The step that it did not take.
+    pub step: TargetStep,
+    /// What happened, with its evidence.
+    pub reason: Reason,
+    /// Whether only a person can find out what is true.
+    pub undecided: bool,
+}
+
+/// Contact that was lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// When first.
+    pub since: u64,
+    /// When last.
+    pub last: u64,
+    /// How often in a row.
+    pub tries: u32,
+    /// How, the last time.
+    pub why: String,
+}
+
+impl Lost {
+    /// Takes one more loss of contact, at `at`.
+    pub fn again(before: Option<&Self>, at: u64, why: &str) -> Self {
+        let (since, tries) = before.map_or((at, 0), |lost| (lost.since, lost.tries));
+        Self { since, last: at, tries: tries.saturating_add(1), why: why.to_owned() }
+    }
+}
+
+/// What was asked of whoever balances.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServeRecord {
+    /// Who is to serve.
+    pub to: BTreeMap<Name, u32>,
+    /// When it was certain that they do, and that whoever went has finished or ran out of time.
+    pub settled: Option<u64>,
+    /// Contact that was lost over it.
+    pub lost: Option<Lost>,
+    /// Why it can't be.
+    pub failed: Option<Reason>,
+}
+
+/// What measurements of a wave said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Samples {
+    /// How many were good.
+    pub passed: u32,
+    /// How many were bad.
+    pub failed: u32,
+    /// When the last was taken.
+    pub at: u64,
+    /// What the last said, unless it was good.
+    pub last: Option<String>,
+    /// Whether the last was good.
+    pub good: bool,
+}
+
+impl TargetRecord {
+    const NEW: Self = Self {
+        step: TargetStep::Unknown,
+        failed: None,
+        skipped: false,
+        switching: false,
+        switched: None,
+        proven: None,
+        bad_glances: 0,
+        asked_at: 0,
+        lost: None,
+        retained: false,
+    };
+
+    /// Whether this release was proven to work there, after the last switch.
+    pub fn has_proven(&self, release: &Digest) -> bool {
+        self.proven.as_ref().is_some_and(|(proven, _)| proven == release)
+    }
+
+    fn reach(&mut self, step: TargetStep) {
+        self.step = self.step.max(step);
+    }
+}
+
+impl DeploymentRecord {
+    pub(super) fn new(
+        deployment: DeploymentId,
+        plan: FleetPlan,
+        by: String,
+        reason: String,
+        at: u64,
+    ) -> Self {
+        let targets = plan.targets.iter().map(|one| (one.target.name.clone(), TargetRecord::NEW)).collect();
+        Self {
+            deployment,
+            plan,
+            by,
+            reason,
+            requested_at: at,
+            state: DeploymentState::Planned,
+            since: at,
+            epoch: 0,
+            back: false,
+            showed: false,
+            attempt: 0,
+            targets,
+            serve: None,
+            hooks: BTreeMap::new(),
+            pending: BTreeMap::new(),
+            samples: BTreeMap::new(),
+            waved_through: BTreeSet::new(),
+            abort: None,
+            pause: false,
+            ask: None,
+            trouble: None,
+            gates: Vec::new(),
+            outdated: false,
+            replans: 0,
+        }
+    }
+
+    /// The identity of some work: the same each time it is asked for, until it is decided to do it anew.
+    pub fn operation(&self, work: &Work) -> Digest {
+        Digest::of_value("staith.fleet-operation.v1", &(&self.deployment, self.attempt, work))
+    }
+
+    /// How far a machine is.
+    pub fn target(&self, name: &Name) -> &TargetRecord {
+        self.targets.get(name).unwrap_or(&TargetRecord::NEW)
+    }
+
+    fn edit(&mut self, name: &Name) -> &mut TargetRecord {
+        self.targets.entry(name.clone()).or_insert(TargetRecord::NEW)
+    }
+
+    pub(super) fn replan(&mut self, plan: FleetPlan) {
+        for one in &plan.targets {
+            self.edit(&one.target.name);
+        }
+        self.plan = plan;
+        self.outdated = false;
+        self.replans = self.replans.saturating_add(1);
+        self.gates.clear();
+    }
+
+    /// What is about to be done may be done from here on.
+    pub(super) fn intend(&mut self, operation: Digest, work: &Work) {
+        match work {
+            Work::Switch { target, .. } => {
+                let target = self.edit(target);
+                target.switching = true;
+                target.switched = None;
+                target.proven = None;
+                target.reach(TargetStep::Switched);
+            }
+            Work::Serve { to } => {
+                let lost = self.serve.take().filter(|serve| serve.to == *to).and_then(|serve| serve.lost);
+                self.serve = Some(ServeRecord { to: to.clone(), settled: None, lost, failed: None });
+            }
+            _ => {}
+        }
+        self.pending.insert(operation, work.clone());
+    }
+
+    pub(super) fn learn(&mut self, operation: &Digest, work: &Work, result: &WorkResult, at: u64) {
+        self.pending.remove(operation);
+        if let Work::Probe { target, .. } = work {
+            self.edit(target).asked_at = at;
+        }
+        if let Some(target) = work.target() {
+            let target = self.edit(target);
+            match result {
+                WorkResult::Unknown { why } | WorkResult::Inconclusive { why } => {
+                    target.lost = Some(Lost::again(target.lost.as_ref(), at, why));
+                }
+                _ => target.lost = None,
+            }
+        }
+        match result {
+            WorkResult::Done { .. } => self.take_done(work, at),
+            WorkResult::Failed { reason } => self.take_failure(work, reason, false, at),
+            WorkResult::Undecided { why } => {
+                let reason = Reason {
+                    blame: crate::Blame::Environment,
+                    what: why.clone(),
+                    remedy: Some("look at the machine, then say retry, skip, accept or roll back".into()),
+                };
+                self.take_failure(work, &reason, true, at);
+            }
+            WorkResult::Unknown { why } | WorkResult::Inconclusive { why } => match work {
+                Work::Serve { to } => {
+                    if let Some(serve) = self.serve.as_mut().filter(|serve| serve.to == *to) {
+                        serve.lost = Some(Lost::again(serve.lost.as_ref(), at, why));
+                    }
+                }
+                Work::Analyse { wave } => {
+                    let samples = self.samples.entry(*wave).or_default();
+                    (samples.at, samples.last, samples.good) = (at, Some(why.clone()), false);
+                }
+                _ => {}
+            },
+        }
+    }
+
+    fn take_done(&mut self, work: &Work, at: u64) {
+        match work {
+            Work::Stage { target } => self.edit(target).reach(TargetStep::Staged),
+            Work::Switch { target, to } => {
+                let target = self.edit(target);
+                target.switching = false;
+                target.switched = Some(*to);
+                target.reach(TargetStep::Restarted);
+            }
+            Work::Probe { target, release, .. } => {
+                let target = self.edit(target);
+                target.proven = Some((*release, at));
+                target.bad_glances = 0;
+                target.reach(TargetStep::Probed);
+            }
+            Work::Hook { target, hook, at: point } => {
+                self.hooks.insert((*point, hook.clone(), target.clone()), Ok(()));
+            }
+            Work::Serve { to } => self.take_served(to, at),
+            Work::Analyse { wave } => {
+                let samples = self.samples.entry(*wave).or_default();
+                samples.passed = samples.passed.saturating_add(1);
+                (samples.at, samples.last, samples.good) = (at, None, true);
+            }
+            Work::Retain { target, .. } => self.edit(target).retained = true,
+            Work::Observe { .. } | Work::Look => {}
+        }
+    }
+
+    fn take_served(&mut self, to: &BTreeMap<Name, u32>, at: u64) {
+        if let Some(serve) = self.serve.as_mut().filter(|serve| serve.to == *to) {
+            (serve.settled, serve.lost) = (Some(at), None);
+        }
+        for (name, target) in &mut self.targets {
+            let admitted = to.contains_key(name);
+            if admitted && target.step == TargetStep::Probed {
+                target.reach(TargetStep::Admitted);
+            } else if !admitted && target.step < TargetStep::Switched {
+                target.reach(TargetStep::Drained);
+            }
+        }
+    }
+
+    fn take_failure(&mut self, work: &Work, reason: &Reason, undecided: bool, at: u64) {
+        let step = match work {
+            Work::Stage { .. } => TargetStep::Staged,
+            Work::Switch { .. } => TargetStep::Restarted,
+            Work::Probe { glance: true, target, .. } => {
+                let target = self.edit(target);
+                target.bad_glances = target.bad_glances.saturating_add(1);
+                if target.bad_glances < 3 {
+                    target.lost = None;
+                    return;
+                }
+                TargetStep::Probed
+            }
+            Work::Probe { .. } => TargetStep::Probed,
+            Work::Hook { target, hook, at: point } => {
+                self.hooks.insert((*point, hook.clone(), target.clone()), Err(reason.clone()));
+                if *point == HookPoint::AfterRestart { TargetStep::Admitted } else { TargetStep::Switched }
+            }
+            Work::Serve { to } => {
+                if let Some(serve) = self.serve.as_mut().filter(|serve| serve.to == *to) {
+                    serve.failed = Some(reason.clone());
+                }
+                return;
+            }
+            Work::Analyse { wave } => {
+                let samples = self.samples.entry(*wave).or_default();
+                samples.failed = samples.failed.saturating_add(1);
+                (samples.at, samples.last, samples.good) = (at, Some(reason.what.clone()), false);
+                return;
+            }
+            // Files that nobody needs are no reason to stop.
+            Work::Retain { target, .. } => {
+                self.edit(target).retained = true;
+                return;
+            }
+            Work::Observe { .. } | Work::Look => return,
+        };
+        if let Some(target) = work.target() {
+            self.edit(target).failed = Some(Failure { step, reason: reason.clone(), undecided });
+        }
+    }
+
+    /// Goes on, if the table knows the change. Returns whether it does.
+    pub(super) fn change(&mut self, change: DeploymentChange, reason: Option<&Reason>, at: u64) -> bool {
+        let Ok(next) = self.state.after(change) else { return false };
+        if let (DeploymentState::Soaking { wave }, DeploymentChange::NextWave) = (self.state, change) {
+            self.waved_through.insert(wave);
+        }
+        (self.state, self.since) = (next, at);
+        self.ask = None;
+        if let Some(reason) = reason {
+            self.trouble = Some(reason.clone());
+        }
+        match change {
+            DeploymentChange::SwitchBegan | DeploymentChange::MigrationBegan => self.showed = true,
+            DeploymentChange::Paused => self.pause = true,
+            DeploymentChange::Aborted => self.turn_back(),
+            DeploymentChange::PlanOutdated => self.outdated = true,
+            DeploymentChange::Retried => self.begin_anew(false),
+            DeploymentChange::RollbackBegan => self.begin_anew(true),
+            _ => {}
+        }
+        true
+    }
+
+    /// What was skipped on the way is brought back nevertheless, if it was touched.
+    fn turn_back(&mut self) {
+        self.back = true;
+        for target in self.targets.values_mut() {
+            target.skipped &= target.step < TargetStep::Switched;
+        }
+    }
+
+    /// What failed may be tried again, as another operation.
+    fn begin_anew(&mut self, back: bool) {
+        self.attempt = self.attempt.saturating_add(1);
+        self.back = back;
+        if !back {
+            (self.abort, self.trouble) = (None, None);
+        }
+        self.hooks.retain(|_, outcome| outcome.is_ok());
+        for target in self.targets.values_mut() {
+            (target.failed, target.lost, target.switched) = (None, None, None);
+            target.bad_glances = 0;
+        }
+        if let Some(serve) = &mut self.serve {
+            (serve.failed, serve.lost) = (None, None);
+        }
+    }
+
+    pub(super) fn hear(&mut self, by: &str, ask: &Ask) {
+        match ask {
+            Ask::Abort { reason } => self.abort = Some((by.to_owned(), reason.clone())),
+            Ask::RollBack => self.abort = Some((by.to_owned(), "a person wants it rolled back".into())),
+            Ask::Pause => self.pause = true,
+            Ask::Resume => {
+                self.pause = false;
+                if let DeploymentState::Paused { wave, soaking: true } = self.state {
+                    self.waved_through.insert(wave);
+                }
+            }
+            Ask::Skip { target } => {
+                let record = self.edit(target);
+                (record.skipped, record.failed) = (true, None);
+                self.ask = Some(ask.clone());
+            }
+            Ask::Retry | Ask::Accept => self.ask = Some(ask.clone()),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! An environment of machines: the fold over its log.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{DeploymentRecord, FleetEvent};
+use crate::{DeploymentId, DeploymentState, Digest, Name};
+
+/// What an environment's log says, all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FleetState {
+    /// The highest epoch that was ever taken.
+    pub epoch: u64,
+    /// Why nothing is deployed by itself, if so.
+    pub held: Option<String>,
+    /// Machines that are out of deployments, and why.
+    pub quarantined: BTreeMap<Name, String>,
+    /// Every deployment.
+    pub deployments: BTreeMap<DeploymentId, DeploymentRecord>,
+    /// They in the order in which they were asked for.
+    pub order: Vec<DeploymentId>,
+    /// Releases that came to serve here, the newest first, each once.
+    pub history: Vec<Digest>,
+    /// Entries that could not be: two wrote at once, or one wrote that had lost its lease. They count for nothing.
+    pub ignored: u64,
+}
+
+impl FleetState {
+    /// The state after a whole log of events with their times.
+    pub fn of<'a>(entries: impl IntoIterator<Item = (u64, &'a FleetEvent)>) -> Self {
+        let mut state = Self::default();
+        for (at, event) in entries {
+            state.apply(at, event);
+        }
+        state
+    }
+
+    /// Takes the next entry, appended at `at`. Total: what can't be is counted in [`FleetState::ignored`] and changes nothing,
+    /// because several processes append and the one that lost its lease may not know it yet.
+    pub fn apply(&mut self, at: u64, event: &FleetEvent) {
+        if !self.take(at, event) {
+            self.ignored = self.ignored.saturating_add(1);
+        }
+    }
+
+    fn take(&mut self, at: u64, event: &FleetEvent) -> bool {
+        match event {
+            FleetEvent::Requested { deployment, plan, by, reason } => {
+                if self.deployments.contains_key(deployment) {
+                    return false;
+                }
+                let plan = plan.as_ref().clone();
+                let record = DeploymentRecord::new(deployment.clone(), plan, by.clone(), reason.clone(), at);
+                self.deployments.insert(deployment.clone(), record);
+                self.order.push(deployment.clone());
+                true
+            }
+            FleetEvent::Replanned { deployment, plan } => self.edit(deployment, |record| {
+                let may = record.state == DeploymentState::Planned;
+                if may {
+                    record.replan(plan.as_ref().clone());
+                }
+                may
+            }),
+            FleetEvent::Gates { deployment, what, plan, .. } => self.edit(deployment, |record| {
+                let is_of_plan = record.plan.digest() == *plan;
+                if is_of_plan {
+                    record.gates.clone_from(what);
+                }
+                is_of_plan
+            }),
+            FleetEvent::Lease { deployment, epoch, .. } => {
+                let newer = *epoch > self.epoch;
+                newer && {
+                    self.epoch = *epoch;
+                    self.edit(deployment, |record| {
+                        record.epoch = *epoch;
+                        true
+                    })
+                }
+            }
+            FleetEvent::Intent { deployment, operation, epoch, work } => self.edit(deployment, |record| {
+                let may = record.epoch == *epoch && !record.state.is_terminal();
+                if may {
+                    record.intend(*operation, work);
+                }
+                may
+            }),
+            FleetEvent::Outcome { deployment, operation, work, epoch, result } => {
+                self.edit(deployment, |record| {
+                    let may = record.epoch == *epoch && !record.state.is_terminal();
+                    if may {
+                        record.learn(operation, work, result, at);
+                    }
+                    may
+                })
+            }
+            FleetEvent::Changed { deployment, epoch, change, reason } => {
+                let taken = self.edit(deployment, |record| {
+                    record.epoch == *epoch && record.change(*change, reason.as_ref(), at)
+                });
+                if taken {
+                    self.remember(deployment);
+                }
+                taken
+            }
+            // What approvers say is for whoever judges the gates.
+            FleetEvent::Voted { deployment, .. } | FleetEvent::Overridden { deployment, .. } => {
+                self.deployments.contains_key(deployment)
+            }
+            FleetEvent::Asked { deployment, by, ask } => self.edit(deployment, |record| {
+                let may = !record.state.is_terminal();
+                if may {
+                    record.hear(by, ask);
+                }
+                may
+            }),
+            FleetEvent::Quarantine { target, out, reason, .. } => {
+                if *out {
+                    self.quarantined.insert(target.clone(), reason.clone());
+                } else {
+                    self.quarantined.remove(target);
+                }
+                true
+            }
+            FleetEvent::Held { reason, .. } => {
+                self.held = Some(reason.clone());
+                true
+            }
+            FleetEvent::HoldLifted { .. } => {
+                self.held = None;
+                true
+            }
+        }
+    }
+
+    fn edit(&mut self, deployment: &DeploymentId, with: impl FnOnce(&mut DeploymentRecord) -> bool) -> bool {
+        self.deployments.get_mut(deployment).is_some_and(with)
+    }
+
+    /// What came to serve is remembered, for going back and for what stays on the machines.
+    fn remember(&mut self, deployment: &DeploymentId) {
+        let Some(record) = self.deployments.get(deployment) else { return };
+        if record.state == DeploymentState::Succeeded {
+            let release = record.plan.release;
+            self.history.retain(|known| *known != release);
+            self.history.insert(0, release);
+        }
+    }
+
+    /// A deployment.
+    pub fn deployment(&self, id: &DeploymentId) -> Option<&DeploymentRecord> {
+        self.deployments.get(id)
+    }
+
+    /// Deployments in the order in which they were asked for.
+    pub fn in_order(&self) -> impl DoubleEndedIterator<Item = &DeploymentRecord> {
+        self.order.iter().filter_map(|id| self.deployments.get(id))
+    }
+
+    /// The deployment that has the environment for itself: whoever comes next finishes or reverses it first.
+    pub fn holder(&self) -> Option<&DeploymentRecord> {
+        self.in_order().find(|record| record.state.holds_environment())
+    }
+
+    /// Machines that are out of deployments.
+    pub fn out(&self) -> BTreeSet<&Name> {
+        self.quarantined.keys().collect()
+    }
+}
