@@ -33,6 +33,8 @@ pub enum Answer {
         /// The status.
         status: u16,
     },
+    /// The release runs. Nothing was described that could be asked of it.
+    Runs,
     /// Something answered with another status.
     BadStatus(u16),
     /// The answer's release header holds another value, or is missing.
@@ -76,6 +78,7 @@ impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Good { status } => write!(f, "status {status}"),
+            Self::Runs => f.write_str("it runs"),
             Self::BadStatus(status) => write!(f, "status {status}, where 200 to 299 was expected"),
             Self::OtherRelease { header, found: Some(found) } => {
                 write!(f, "an answer whose header `{header}` is `{found}`, which is another release")

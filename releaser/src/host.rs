@@ -4,7 +4,7 @@
 //! does not decide who gets requests: that is [`Traffic`](crate::traffic::Traffic).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,7 +17,6 @@ mod blobs;
 pub(crate) mod command;
 pub(crate) mod durable;
 mod error;
-mod escape;
 mod layout;
 pub(crate) mod link;
 mod local;
@@ -130,6 +129,28 @@ pub trait PackageFiles: Send + Sync {
         path: &RelPath,
         to: &mut dyn Write,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+
+    /// The bytes of one file as the package has them, where that saves packing them again on the way to another machine.
+    /// They are verified where they arrive. `None` where the package has no such form.
+    ///
+    /// # Errors
+    /// The package can't be read or has no such file.
+    fn packed_file(
+        &self,
+        _path: &RelPath,
+    ) -> Result<Option<PackedContent<'_>>, Box<dyn std::error::Error + Send + Sync>> {
+        Ok(None)
+    }
+}
+
+/// A file's bytes as a package has them.
+pub struct PackedContent<'p> {
+    /// The bytes.
+    pub bytes: Box<dyn Read + Send + 'p>,
+    /// How many they are.
+    pub length: u64,
+    /// Whether they are one stream of raw Deflate; else they are as they are.
+    pub deflated: bool,
 }
 
 /// Whether something had to be done.

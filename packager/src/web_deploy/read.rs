@@ -13,6 +13,7 @@ mod dialect;
 mod entry;
 mod extract;
 mod flaw;
+mod packed;
 mod structure;
 mod verify;
 
@@ -40,6 +41,7 @@ pub use declared::{Declared, DeclaredEntry};
 pub use dialect::Dialect;
 pub use extract::{Extract, Extracted};
 pub use flaw::{Flaw, ReadError};
+pub use packed::PackedFile;
 pub use structure::Listed;
 pub use verify::Verified;
 

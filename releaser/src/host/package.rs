@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use staith_model::{Manifest, RelPath};
 use staith_packager::web_deploy::PackageReader;
 
-use super::{HostError, PackageFiles};
+use super::{HostError, PackageFiles, PackedContent};
 
 /// A package that Staith sealed: it says what is in it, so that every byte of it can be verified.
 #[derive(Debug)]
@@ -38,6 +38,15 @@ impl PackageFiles for SealedPackage {
         to: &mut dyn Write,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.reader.extract_file(path, &mut Through(to))?)
+    }
+
+    fn packed_file(
+        &self,
+        path: &RelPath,
+    ) -> Result<Option<PackedContent<'_>>, Box<dyn std::error::Error + Send + Sync>> {
+        let file = self.reader.packed_file(path)?;
+        let (length, deflated) = (file.left(), file.deflated);
+        Ok(Some(PackedContent { bytes: Box::new(file), length, deflated }))
     }
 }
 

@@ -7,13 +7,14 @@ use std::{
 };
 
 use rayon::prelude::*;
+use staith_machine::escape;
 use staith_model::{Entry, Manifest, RelPath, Release};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Depth, Files, HostError, Layout, PackageFiles, Progress, StageProgress, Staged,
     blobs::{self, Wanted},
-    durable, escape,
+    durable,
     layout::UNFINISHED,
     retention, tree,
 };

@@ -9,15 +9,18 @@ const MOST_LINKS: u32 = 40;
 
 /// An entry that must not be unpacked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Unsafe {
+pub struct Unsafe {
     /// The entry's path.
-    pub(crate) entry: RelPath,
+    pub entry: RelPath,
     /// What is wrong with it.
-    pub(crate) why: String,
+    pub why: String,
 }
 
 /// Checks that every entry stays inside the folder it will be unpacked to, links followed as the kernel would.
-pub(crate) fn check(manifest: &Manifest) -> Result<(), Unsafe> {
+///
+/// # Errors
+/// The first entry that would not, with the reason.
+pub fn check(manifest: &Manifest) -> Result<(), Unsafe> {
     for (path, entry) in &manifest.entries {
         let refuse = |why: String| Unsafe { entry: path.clone(), why };
         let mut above = path.parent();

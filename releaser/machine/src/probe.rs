@@ -1,0 +1,197 @@
+//! Asks a release how it is, on the machine itself.
+
+mod http;
+mod prove;
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::{Duration, Instant},
+};
+
+use staith_model::{HealthCheck, Service};
+
+use crate::{
+    layout::Layout,
+    protocol::{Answer, Asked, Question, Reply, Seen, Serving, Verdict},
+    refusal::Outcome,
+    service::serving,
+    session::Session,
+    spec::Spec,
+    state::{State, pointed},
+};
+
+/// The first pause between two questions: a program that is ready is seen within it.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(10);
+/// The last: a program that takes seconds to start is not pestered.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// The longest that one answer may take: one that hangs must not use up the whole deadline.
+const LONGEST_ANSWER: Duration = Duration::from_secs(5);
+/// What a look at something that already runs may take.
+const GLANCE: Duration = Duration::from_secs(2);
+/// Seconds for a service whose health nobody described.
+const DEADLINE: u64 = 60;
+/// Between two looks whether to stop.
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// Asks until the release is healthy, or its time is up.
+pub(crate) fn probe(layout: &Layout, session: &Session, question: &Question) -> Outcome<Reply> {
+    let began = Instant::now();
+    let deadline =
+        Duration::from_secs(question.check.as_ref().map_or(DEADLINE, |check| check.deadline_seconds));
+    let deadline = if question.glance { GLANCE.min(deadline) } else { deadline };
+    let long_enough =
+        if question.glance { Duration::ZERO } else { Duration::from_secs(question.min_healthy_seconds) };
+    let needed = question.check.as_ref().map_or(1, |check| check.successes.max(1));
+    let mut streak: Option<(Instant, u32, Option<u32>)> = None;
+    let mut pause = SHORTEST_PAUSE;
+    loop {
+        if session.flags().stop() {
+            return Err(Asked::Cancelled);
+        }
+        let left = deadline.saturating_sub(began.elapsed());
+        let patience = if streak.is_some() { LONGEST_ANSWER } else { left.min(LONGEST_ANSWER) };
+        let asked_at = Instant::now();
+        let (answer, pid) = ask(layout, question, patience, session);
+        session.say(&Reply::Seen(Seen { at_millis: millis(began.elapsed()), answer: answer.clone() }));
+        match &answer {
+            Answer::Good(_) | Answer::Runs => {
+                // A program that was restarted in between begins anew.
+                let (from, times, _) =
+                    streak.filter(|(.., before)| *before == pid).unwrap_or((asked_at, 0, pid));
+                streak = Some((from, times + 1, pid));
+                if times + 1 >= needed && from.elapsed() >= long_enough {
+                    return Ok(end(Verdict::Healthy, question, needed, began));
+                }
+                pause = if times + 1 >= needed { LONGEST_PAUSE } else { SHORTEST_PAUSE };
+            }
+            other => {
+                streak = None;
+                let over = began.elapsed() >= deadline || matches!(other, Answer::GivenUp(_));
+                if over {
+                    let told = !matches!(other, Answer::Unproven(_));
+                    let verdict = if told { Verdict::Unhealthy } else { Verdict::Inconclusive };
+                    return Ok(end(verdict, question, needed, began));
+                }
+                pause = (pause * 3 / 2).min(LONGEST_PAUSE).min(deadline.saturating_sub(began.elapsed()));
+            }
+        }
+        rest(pause, session);
+    }
+}
+
+fn rest(pause: Duration, session: &Session) {
+    let until = Instant::now() + pause;
+    while Instant::now() < until && !session.flags().stop() {
+        std::thread::sleep(MOMENT.min(until.saturating_duration_since(Instant::now())));
+    }
+}
+
+fn end(verdict: Verdict, question: &Question, needed: u32, began: Instant) -> Reply {
+    Reply::Probed { verdict, url: url(question), took_millis: millis(began.elapsed()), needed }
+}
+
+fn url(question: &Question) -> String {
+    match (question.port, &question.check) {
+        (Some(port), Some(check)) => format!("http://127.0.0.1:{port}{}", check.path),
+        (Some(port), None) => format!("127.0.0.1:{port}"),
+        (None, _) => "the service".to_owned(),
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// One question, and the process that answered where that is known.
+fn ask(layout: &Layout, question: &Question, patience: Duration, session: &Session) -> (Answer, Option<u32>) {
+    match pointed(&layout.current()) {
+        Ok(Some(current)) if current == question.release => {}
+        Ok(Some(other)) => {
+            return (
+                Answer::GivenUp(format!("`current` points to another release, {}", other.short())),
+                None,
+            );
+        }
+        Ok(None) => return (Answer::GivenUp("`current` points to no release".into()), None),
+        Err(_) => return (Answer::NotRunning("`current` can't be read".into()), None),
+    }
+    let Ok(Some(spec)) = Spec::read(layout, &question.release) else {
+        return (Answer::GivenUp("the release is not on this machine".into()), None);
+    };
+    let Some(port) = question.port else {
+        return (runs(layout, question, &spec.service), main(&spec.service));
+    };
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let stop = || session.flags().stop();
+    let head = match &question.check {
+        Some(check) => {
+            http::get(address, &check.path, check.release_header.as_deref(), patience, &stop).map(Some)
+        }
+        None => http::connect(address, patience).map(|_| None),
+    };
+    match head {
+        Err(answer) => (answer, None),
+        Ok(head) => judge(layout, question, &spec.service, address, head),
+    }
+}
+
+fn judge(
+    layout: &Layout,
+    question: &Question,
+    service: &Service,
+    address: SocketAddr,
+    head: Option<http::Head>,
+) -> (Answer, Option<u32>) {
+    let header = question.check.as_ref().and_then(|check: &HealthCheck| check.release_header.as_ref());
+    let found = head.as_ref().and_then(|head| head.release.clone());
+    let named = header.is_some() && found.as_deref() == Some(question.release.to_string().as_str());
+    // Who answers comes before what: a status of somebody else's means nothing.
+    let pid = match prove::listener(layout, address, &question.release) {
+        Ok(pid) => Some(pid),
+        Err(_) if named && !matches!(service, Service::Systemd { .. }) => None,
+        Err(prove::Unproven::Unknown(_)) if named => None,
+        Err(prove::Unproven::Unknown(why)) => return (Answer::Unproven(why), None),
+        Err(prove::Unproven::Other(who))
+            if matches!(service, Service::Systemd { .. } | Service::Unit { .. }) =>
+        {
+            return (Answer::OtherProcess(who), None);
+        }
+        // What answers is none of the release's own processes, so its word is the only proof.
+        Err(prove::Unproven::Other(who)) if header.is_none() => {
+            let why = format!("{who}; send the release in a header and name it as `release_header`");
+            return (Answer::Unproven(why), None);
+        }
+        Err(prove::Unproven::Other(_)) => None,
+    };
+    let Some(head) = head else { return (Answer::Runs, pid) };
+    if !(200..300).contains(&head.status) {
+        return (Answer::BadStatus(head.status), pid);
+    }
+    match header {
+        Some(header) if !named => (Answer::OtherRelease { header: header.clone(), found }, pid),
+        _ => (Answer::Good(head.status), pid),
+    }
+}
+
+/// Whether the service runs the release, where nothing more can be asked.
+fn runs(layout: &Layout, question: &Question, service: &Service) -> Answer {
+    let restarted = || State::read(layout).is_ok_and(|state| state.restarted == Some(question.release));
+    match (service, serving::of(layout, service)) {
+        (_, Some(Serving::Up(Some(release)))) if release == question.release => Answer::Runs,
+        (_, Some(Serving::Up(Some(other)))) => {
+            Answer::NotRunning(format!("the service runs another release, {}", other.short()))
+        }
+        (Service::Unit { .. }, Some(Serving::Up(None))) if restarted() => Answer::Runs,
+        (Service::Command { .. } | Service::Files, None) if restarted() => Answer::Runs,
+        (_, Some(Serving::Up(None))) => {
+            Answer::NotRunning("the service runs a program that was not started from the release".into())
+        }
+        (_, Some(Serving::Down)) => Answer::NotRunning("the service does not run".into()),
+        (_, None) => Answer::Unproven("what the service runs can't be told".into()),
+    }
+}
+
+fn main(service: &Service) -> Option<u32> {
+    let (Service::Systemd { unit, .. } | Service::Unit { unit }) = service else { return None };
+    serving::main_process(unit).flatten()
+}

@@ -1,0 +1,61 @@
+//! Answers requests until the stream ends.
+
+use std::io::{Read, Write};
+
+use staith_model::Digest;
+
+use crate::{
+    facts, hook,
+    lock::Lock,
+    place::Place,
+    probe,
+    protocol::{PROTOCOL, Reply, Request},
+    refusal::Outcome,
+    retain, service,
+    session::Session,
+    spec::{self, Manifests},
+    stage, switch,
+};
+
+/// Answers requests until the stream ends.
+pub(crate) fn serve(place: &Place, from: impl Read + Send + 'static, to: impl Write + Send + 'static) {
+    // Files are for those whom their modes name, whatever the account's habit is.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    // What a program that was killed left behind goes first, unless one is at work.
+    if let Some(_lock) = Lock::try_now(&place.layout) {
+        let _ = spec::clear_leftovers(&place.layout);
+    }
+    let session = Session::begin(from, to);
+    session.say(&hello(place));
+    let mut manifests = Manifests::default();
+    while let Some(request) = session.next_request() {
+        match answer(place, &session, request, &mut manifests) {
+            Ok(reply) => session.say(&reply),
+            Err(why) => session.refuse(why),
+        }
+    }
+}
+
+fn hello(place: &Place) -> Reply {
+    let program = service::own_program().ok().map(|bytes| Digest::of(&bytes));
+    let releases = spec::releases(&place.layout).unwrap_or_default();
+    let releases = releases.into_iter().map(|(release, spec)| (release, spec.manifest)).collect();
+    Reply::Hello { protocol: PROTOCOL, program, releases }
+}
+
+fn answer(place: &Place, session: &Session, request: Request, manifests: &mut Manifests) -> Outcome<Reply> {
+    let (layout, flags) = (&place.layout, session.flags());
+    match request {
+        Request::Reach => Ok(Reply::Reached(facts::system(layout))),
+        Request::Observe => switch::observe(layout).map(Reply::Observed),
+        Request::Inspect { release } => stage::inspect(layout, &release, manifests, flags),
+        Request::Stage(stage) => stage::stage(layout, session, &stage, manifests),
+        Request::Switch { order, to } => switch::switch(place, &order, to, flags),
+        Request::Hook { order, release, hook } => hook::hook(layout, &order, &release, &hook, flags),
+        Request::Probe(question) => probe::probe(layout, session, &question),
+        Request::Retain { order, keep } => retain::retain(layout, &order, &keep, flags),
+        Request::Sent | Request::Abandon | Request::Cancel => {
+            Err(crate::refusal::ours("nothing is under way"))
+        }
+    }
+}

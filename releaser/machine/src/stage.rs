@@ -1,0 +1,276 @@
+//! Puts a release's files in place: built beside, verified, made durable, then named. In reading order:
+//!
+//! 1. `contents`: which contents there are on the machine, and which have to come.
+//! 2. `receive`: takes what comes, and verifies it while it is written.
+//! 3. `publish`: makes it durable and gives it its name.
+
+mod contents;
+mod publish;
+mod receive;
+
+pub(crate) use publish::remove_beside;
+
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use staith_model::{Digest, Entry, Manifest, RelPath, Service};
+
+use crate::{
+    account, durable, escape,
+    layout::Layout,
+    lock::Lock,
+    point::point,
+    protocol::{
+        Asked, Inspected, Lacks, ManifestBy, Reply, Stage,
+        content::{self, MANIFEST, Packing},
+        delta::{self, Delta},
+    },
+    refusal::{self, Outcome},
+    service,
+    session::{Flags, Said, Session},
+    spec::{self, Manifests, Spec},
+    state::State,
+    tree,
+    verified::Verified,
+};
+use contents::Contents;
+
+/// Longest manifest that is taken, packed.
+const LONGEST_MANIFEST: usize = 64 << 20;
+
+/// How long another program may be at work.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Who may read the files that hold secrets.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Private {
+    pub(crate) group: Option<u32>,
+}
+
+/// One staging under way.
+struct Site<'a> {
+    layout: &'a Layout,
+    session: &'a Session,
+    stage: &'a Stage,
+    manifest: &'a Manifest,
+    /// The manifest's entries by their places.
+    entries: Vec<(&'a RelPath, &'a Entry)>,
+    private: Private,
+    scratch: PathBuf,
+}
+
+/// Stages a release.
+pub(crate) fn stage(
+    layout: &Layout,
+    session: &Session,
+    stage: &Stage,
+    manifests: &mut Manifests,
+) -> Outcome<Reply> {
+    let delivered = receive_manifest(session, stage)?;
+    let _lock = Lock::wait(layout, PATIENCE, session.flags())?;
+    State::admit(layout, &stage.order)?;
+    let Some((manifest, base)) = manifest_of(layout, stage, &delivered, manifests)? else {
+        return Ok(Reply::NoManifest);
+    };
+    let private = check(stage, &manifest)?;
+    spec::clear_leftovers(layout)?;
+    let mut verified = Verified::read(layout);
+    if is_whole(layout, stage, &manifest, &mut verified, session.flags())? {
+        let already = publish::beside_whole(layout, stage)?;
+        return Ok(Reply::Staged { already, files: 0, bytes: 0 });
+    }
+    let scratch = layout.scratch(&stage.order.operation);
+    let entries = manifest.entries.iter().collect();
+    let site = Site { layout, session, stage, manifest: &manifest, entries, private, scratch };
+    let built = site.build(base, manifests, &mut verified);
+    // What is half-written goes, so that a full disk has its room back; after success, it is the tree that was replaced.
+    let cleared = durable::clear(&site.scratch);
+    if built.is_err() {
+        let _ = spec::clear_leftovers(layout);
+        if !layout.release(&stage.release).exists() {
+            let _ = publish::remove_beside(layout, &stage.release);
+        }
+    }
+    let reply = built?;
+    cleared.map_err(refusal::io("remove", &site.scratch))?;
+    Ok(reply)
+}
+
+impl Site<'_> {
+    fn build(
+        &self,
+        base: Option<Digest>,
+        manifests: &mut Manifests,
+        verified: &mut Verified,
+    ) -> Outcome<Reply> {
+        let releases = self.layout.releases();
+        durable::create_folder(&releases, 0o755).map_err(refusal::io("create", &releases))?;
+        fs::create_dir(&self.scratch).map_err(refusal::io("create", &self.scratch))?;
+        point("stage-begun");
+        self.folders()?;
+        point("stage-folders");
+        let mut contents = Contents::plan(self, base, manifests)?;
+        let mut marks = contents.link(self, verified)?;
+        point("stage-linked");
+        let lacking = contents.lacking();
+        let mut received = receive::Received::default();
+        if !lacking.is_empty() {
+            self.session.say(&Reply::Lacks(Lacks::of(lacking.iter().copied())));
+            received = receive::receive(self, &lacking, contents.linked())?;
+        }
+        marks.append(&mut received.marks);
+        marks.append(&mut contents.repeat(self)?);
+        self.links()?;
+        point("stage-received");
+        publish::publish(self)?;
+        verified.extend(marks);
+        verified.write(self.layout);
+        point("stage-recorded");
+        Ok(Reply::Staged { already: false, files: lacking.len() as u64, bytes: received.bytes })
+    }
+
+    fn folders(&self) -> Outcome<()> {
+        let mut last = None;
+        for (path, entry) in &self.manifest.entries {
+            let folder = if *entry == Entry::Directory { Some(path.clone()) } else { path.parent() };
+            if folder == last {
+                continue;
+            }
+            if let Some(folder) = &folder {
+                let at = self.scratch.join(folder.as_str());
+                fs::create_dir_all(&at).map_err(refusal::io("create", &at))?;
+            }
+            last = folder;
+        }
+        Ok(())
+    }
+
+    fn links(&self) -> Outcome<()> {
+        for (path, entry) in &self.manifest.entries {
+            if let Entry::Symlink { target } = entry {
+                let at = self.scratch.join(path.as_str());
+                std::os::unix::fs::symlink(target, &at).map_err(refusal::io("create the link", &at))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How the files of a release are; every byte is read.
+pub(crate) fn inspect(
+    layout: &Layout,
+    release: &Digest,
+    manifests: &mut Manifests,
+    flags: &Flags,
+) -> Outcome<Reply> {
+    let Some(spec) = Spec::read(layout, release)? else { return Ok(Reply::Inspected(Inspected::Absent)) };
+    let Some(manifest) = manifests.find(layout, spec.manifest)? else {
+        return Ok(Reply::Inspected(Inspected::Damaged(
+            "the manifest beside it is missing or another one".into(),
+        )));
+    };
+    let found = tree::look(&layout.release(release), &manifest, None, flags)?.damage;
+    Ok(Reply::Inspected(match found.as_slice() {
+        [] => Inspected::Whole,
+        [(path, what)] => Inspected::Damaged(format!("`{path}`: {what}")),
+        [(path, what), more @ ..] => Inspected::Damaged(format!("`{path}`: {what}, and {} more", more.len())),
+    }))
+}
+
+/// Takes the manifest that follows the request, packed.
+fn receive_manifest(session: &Session, stage: &Stage) -> Outcome<Vec<u8>> {
+    let mut packed = Vec::new();
+    if stage.by == ManifestBy::Digest {
+        return Ok(packed);
+    }
+    loop {
+        let frame = match session.next() {
+            Some(Said::Content(frame)) => frame,
+            Some(Said::Request(_)) | None => return Err(Asked::Cancelled),
+        };
+        let pieces = content::pieces(&frame).map_err(|error| refusal::ours(error.to_string()))?;
+        for piece in pieces {
+            if piece.place != MANIFEST || piece.packing != Packing::Deflated {
+                return Err(refusal::ours("something else came in place of the manifest"));
+            }
+            packed.extend_from_slice(&frame[piece.bytes]);
+            if packed.len() > LONGEST_MANIFEST {
+                return Err(refusal::ours("the manifest is longer than anybody sends"));
+            }
+            if piece.last {
+                return Ok(packed);
+            }
+        }
+    }
+}
+
+/// The manifest that is meant, whichever way it came, and the one that most of it comes from.
+fn manifest_of(
+    layout: &Layout,
+    stage: &Stage,
+    delivered: &[u8],
+    manifests: &mut Manifests,
+) -> Outcome<Option<(Arc<Manifest>, Option<Digest>)>> {
+    let garbled = |error: crate::protocol::FrameError| refusal::ours(format!("the manifest: {error}"));
+    let (manifest, base) = match stage.by {
+        ManifestBy::Digest => return Ok(manifests.find(layout, stage.manifest)?.map(|found| (found, None))),
+        ManifestBy::Whole => (delta::unpack::<Manifest>(delivered).map_err(garbled)?, None),
+        ManifestBy::Delta(base) => {
+            let Some(old) = manifests.find(layout, base)? else { return Ok(None) };
+            (delta::unpack::<Delta>(delivered).map_err(garbled)?.apply(&old), Some(base))
+        }
+    };
+    if manifest.digest() != stage.manifest {
+        return Err(refusal::ours("the manifest that came is not the one that was announced"));
+    }
+    Ok(Some((manifests.learn(stage.manifest, manifest), base)))
+}
+
+fn check(stage: &Stage, manifest: &Manifest) -> Outcome<Private> {
+    escape::check(manifest).map_err(|refused| {
+        refusal::project(
+            format!(
+                "the package's entry `{}` was refused: {}; nothing was unpacked",
+                refused.entry, refused.why
+            ),
+            "leave that entry out of the package, or make the link point to something inside it",
+        )
+    })?;
+    if u32::try_from(manifest.entries.len()).is_err() {
+        return Err(refusal::project("the package has more entries than can be counted", "make it smaller"));
+    }
+    for path in &stage.private {
+        if !matches!(manifest.entries.get(path), Some(Entry::File { .. })) {
+            return Err(refusal::project(
+                format!("`{path}` is to be private, and is no file of the release"),
+                "render files only that the package has",
+            ));
+        }
+    }
+    service::check(&stage.service)?;
+    let superuser = rustix::process::geteuid().is_root();
+    let group = match &stage.service {
+        Service::Systemd { user: Some(user), .. } if superuser => Some(account::find(user)?.group),
+        _ => None,
+    };
+    Ok(Private { group })
+}
+
+/// Whether the release is there as it is to be, every file verified now or before and not touched since.
+fn is_whole(
+    layout: &Layout,
+    stage: &Stage,
+    manifest: &Manifest,
+    verified: &mut Verified,
+    flags: &Flags,
+) -> Outcome<bool> {
+    let Some(spec) = Spec::read(layout, &stage.release)? else { return Ok(false) };
+    if spec.manifest != stage.manifest || spec.private != stage.private {
+        return Ok(false);
+    }
+    let found = tree::look(&layout.release(&stage.release), manifest, Some(verified), flags)?;
+    if !found.marks.is_empty() {
+        verified.extend(found.marks);
+        verified.write(layout);
+    }
+    Ok(found.damage.is_empty())
+}
