@@ -1,0 +1,101 @@
+//! Who said yes, and whether that is enough.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use staith_model::{Approvals, Digest};
+
+use super::{GateState, Moment};
+
+/// What somebody said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vote {
+    /// Who, as [`Approvals::people`] names them; told by the system or the server, never by the person alone.
+    pub person: String,
+    /// Of which plan.
+    pub plan: Digest,
+    /// When.
+    pub at: u64,
+    /// What.
+    pub says: Say,
+    /// In their own words.
+    pub comment: String,
+}
+
+/// Yes or no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Say {
+    /// To this plan, and no other.
+    Approve,
+    /// To the deployment, whatever its plan: whoever saw a reason against it is to be heard.
+    Reject,
+}
+
+/// The first no of an approver. It ends the deployment, whatever else holds.
+pub(super) fn rejection<'a>(approvals: Option<&Approvals>, at: &Moment<'a>) -> Option<&'a Vote> {
+    let people = &approvals?.people;
+    let votes = at.facts.votes.iter();
+    let no = votes.filter(|vote| vote.says == Say::Reject && people.contains(&vote.person));
+    no.filter(|vote| (at.facts.requested_at..=at.now).contains(&vote.at)).min_by_key(|vote| vote.at)
+}
+
+/// Those whose yes counts: to the plan as it is, in time, and since the hours of deployment last ended.
+fn approvers<'a>(approvals: &Approvals, last_closing: Option<u64>, at: &Moment<'a>) -> BTreeSet<&'a str> {
+    let facts = at.facts;
+    let since = facts.requested_at.max(last_closing.unwrap_or_default());
+    let yes = facts.votes.iter().filter(|vote| vote.says == Say::Approve && vote.plan == facts.plan);
+    let in_time = yes.filter(|vote| vote.at >= since && vote.at <= at.now && vote.at < at.deadline);
+    let may = |person: &str| {
+        approvals.people.contains(person) && (approvals.requester_may || person != facts.requester)
+    };
+    // A person counts once, however often they say it.
+    in_time.map(|vote| vote.person.as_str()).filter(|person| may(person)).collect()
+}
+
+pub(super) fn judge(approvals: &Approvals, last_closing: Option<u64>, at: &Moment<'_>) -> GateState {
+    // Needing nobody is a mistake in the configuration, and must not open the door.
+    let needed = usize::try_from(approvals.needed.max(1)).unwrap_or(usize::MAX);
+    if let Some(no) = rejection(Some(approvals), at) {
+        return GateState::Refused { why: format!("{} rejected it: {}", no.person, no.comment) };
+    }
+    let requester = at.facts.requester.as_str();
+    let others = approvals.people.iter().filter(|person| approvals.requester_may || *person != requester);
+    let others: Vec<&str> = others.map(String::as_str).collect();
+    if others.len() < needed {
+        let why = format!(
+            "{needed} approvals are needed, and there are {} who may give one to {requester}",
+            others.len()
+        );
+        return GateState::Refused { why };
+    }
+    let yes = approvers(approvals, last_closing, at);
+    let names = |of: &[&str]| of.join(", ");
+    if yes.len() >= needed {
+        let people: Vec<&str> = yes.into_iter().collect();
+        return GateState::Green { because: format!("approved by {}", names(&people)) };
+    }
+    let left: Vec<&str> = others.into_iter().filter(|person| !yes.contains(person)).collect();
+    let what = format!(
+        "{} of {needed} approvals of plan {}, from among {}",
+        needed - yes.len(),
+        at.facts.plan.short(),
+        names(&left)
+    );
+    at.waiting(what, None)
+}
+
+pub(super) fn mistakes(approvals: &Approvals) -> Vec<String> {
+    let mut found = Vec::new();
+    if approvals.needed == 0 {
+        found.push("`needed` in `approvals` is 0; without approvals, leave `approvals` out".to_owned());
+    }
+    if usize::try_from(approvals.needed).is_ok_and(|needed| needed > approvals.people.len()) {
+        let people = approvals.people.len();
+        found.push(format!("`approvals` needs {} people and names {people}", approvals.needed));
+    }
+    if approvals.deadline_seconds == 0 {
+        found.push("`deadline-seconds` in `approvals` is 0: everything would expire at once".to_owned());
+    }
+    found
+}
