@@ -75,7 +75,7 @@ pub enum TrafficError {
         why: String,
     },
     /// Contact was lost; what was asked may or may not have been done.
-    #[error("lost contact with the keeper while it was to {what}: {why}")]
+    #[error("lost contact with whoever sends requests while it was to {what}: {why}")]
     Lost {
         /// What it was asked.
         what: &'static str,
@@ -83,7 +83,7 @@ pub enum TrafficError {
         why: String,
     },
     /// It was not done.
-    #[error("the proxy can't {what}: {why}")]
+    #[error("whoever sends requests can't {what}: {why}")]
     Refused {
         /// What it was asked.
         what: &'static str,

@@ -8,12 +8,16 @@
 //! 6. [`container_engine`]: container engines of the tests' own.
 //! 7. [`terminal`]: a person before a terminal.
 //! 8. [`vm`]: virtual machines of the tests' own.
-//! 9. [`wait`]: the one way to wait in a test: for a condition, never for a time.
-//! 10. [`leavings`]: what a run must not leave behind.
+//! 9. [`haproxy`]: HAProxy with a configuration and sockets of its own.
+//! 10. [`balancing`]: what every balancer has to hold to.
+//! 11. [`wait`]: the one way to wait in a test: for a condition, never for a time.
+//! 12. [`leavings`]: what a run must not leave behind.
 
 pub mod app;
+pub mod balancing;
 pub mod container_engine;
 pub mod front;
+pub mod haproxy;
 pub mod leavings;
 pub mod load;
 pub mod registry;

@@ -1,4 +1,5 @@
-//! Clients that never stop asking: a closed loop over kept connections, and what they saw.
+//! Clients that never stop asking: a closed loop over kept connections, and what they saw. A mixture of clients is in [`mixed`],
+//! applications for them to ask in [`application`].
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +15,9 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, body::Bytes, client::conn::http1::SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::JoinSet};
+
+pub mod application;
+pub mod mixed;
 
 /// The header in which an example application says which release it is.
 const RELEASE: &str = "x-staith-release";

@@ -11,7 +11,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("model", &[]),
     ("builder", &["model"]),
     ("packager", &["model"]),
-    ("releaser", &["model", "packager"]),
+    ("releaser/machine", &["model"]),
+    ("releaser", &["model", "packager", "machine"]),
     ("runner", &["model", "builder", "packager", "releaser"]),
 ];
 

@@ -11,6 +11,9 @@ use staith_model::Name;
 use super::machine::Order;
 use crate::{host::Done, traffic::TrafficError};
 
+pub mod dns;
+pub mod haproxy;
+
 /// Whoever decides which machines get requests.
 ///
 /// There is one way to change that: to say who is to serve. Whoever implements it enables those that are new, waits until each is
