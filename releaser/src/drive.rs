@@ -14,7 +14,7 @@ mod driver;
 mod error;
 mod journal;
 mod local;
-mod lock;
+pub(crate) mod lock;
 mod record;
 mod retreat;
 mod session;

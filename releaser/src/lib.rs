@@ -8,12 +8,14 @@
 //! 6. [`plan`]: what will be done, from what is wanted and what is there. Pure.
 //! 7. [`drive`]: executes a plan, survives being killed, goes back when it fails.
 //! 8. [`fleet`]: the same for environments of machines.
+//! 9. [`ledger`]: what happened in an environment, in a file that only grows and tells when it was tampered with.
 
 pub mod drive;
 pub mod fleet;
 pub mod health;
 pub mod host;
 pub mod keeper;
+pub mod ledger;
 pub mod plan;
 pub mod proxy;
 pub mod release;

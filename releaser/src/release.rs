@@ -3,8 +3,9 @@
 //! A release is a value: nothing that is edited or deleted later can change what it means. It is identified by its
 //! digest, and the shelf keeps one file per release under that digest, written once.
 
-use std::{collections::BTreeSet, io, path::PathBuf};
+use std::{collections::BTreeSet, io, marker::PhantomData, path::PathBuf, time::SystemTime};
 
+use serde::{Serialize, de::DeserializeOwned};
 use staith_model::{Digest, LocalEnvironment, Package, Release};
 
 use crate::host::durable;
@@ -49,18 +50,34 @@ pub enum ReleaseError {
     },
 }
 
-/// The frozen releases of an environment: `releases.json/<digest>.json` in its folder.
+/// What is frozen: a value whose digest is its identity.
+pub trait Frozen: Serialize + DeserializeOwned {
+    /// The identity.
+    fn identity(&self) -> Digest;
+}
+
+impl Frozen for Release {
+    fn identity(&self) -> Digest {
+        self.digest()
+    }
+}
+
+/// The frozen releases of an environment on this machine.
+pub type ReleaseShelf = Shelf<Release>;
+
+/// Frozen releases: `releases.json/<digest>.json` in a folder.
 ///
 /// All methods block on the disk; call them where blocking is allowed.
 #[derive(Debug, Clone)]
-pub struct ReleaseShelf {
+pub struct Shelf<R> {
     folder: PathBuf,
+    of: PhantomData<fn() -> R>,
 }
 
-impl ReleaseShelf {
-    /// The shelf in the environment's folder `environment`. Nothing is touched until something is kept.
-    pub fn new(environment: impl Into<PathBuf>) -> Self {
-        Self { folder: environment.into().join("releases.json") }
+impl<R: Frozen> Shelf<R> {
+    /// The shelf in the folder `place`. Nothing is touched until something is kept.
+    pub fn new(place: impl Into<PathBuf>) -> Self {
+        Self { folder: place.into().join("releases.json"), of: PhantomData }
     }
 
     fn path(&self, release: &Digest) -> PathBuf {
@@ -72,8 +89,8 @@ impl ReleaseShelf {
     ///
     /// # Errors
     /// The file can't be read or written.
-    pub fn keep(&self, release: &Release) -> Result<bool, ReleaseError> {
-        let digest = release.digest();
+    pub fn keep(&self, release: &R) -> Result<bool, ReleaseError> {
+        let digest = release.identity();
         match self.get(&digest) {
             Ok(Some(_)) => return Ok(true),
             Ok(None) | Err(ReleaseError::Damaged { .. }) => {}
@@ -116,7 +133,7 @@ impl ReleaseShelf {
     ///
     /// # Errors
     /// The folder or a file in it can't be read, or a file does not hold the release that its name promises.
-    pub fn all(&self) -> Result<Vec<Release>, ReleaseError> {
+    pub fn all(&self) -> Result<Vec<R>, ReleaseError> {
         let unreadable = |source| ReleaseError::Io {
             what: "list",
             release: Digest::of(b""),
@@ -134,11 +151,16 @@ impl ReleaseShelf {
         digests.filter_map(|digest| self.get(&digest).transpose()).collect()
     }
 
+    /// When a release was kept; `None` if it is not here.
+    pub fn kept_at(&self, release: &Digest) -> Option<SystemTime> {
+        std::fs::metadata(self.path(release)).and_then(|file| file.modified()).ok()
+    }
+
     /// The release of this digest; `None` if it was never kept here.
     ///
     /// # Errors
     /// The file can't be read, or does not hold the release that its name promises.
-    pub fn get(&self, release: &Digest) -> Result<Option<Release>, ReleaseError> {
+    pub fn get(&self, release: &Digest) -> Result<Option<R>, ReleaseError> {
         let path = self.path(release);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
@@ -146,11 +168,11 @@ impl ReleaseShelf {
             Err(source) => return Err(ReleaseError::Io { what: "read", release: *release, path, source }),
         };
         let damaged = |why: String| ReleaseError::Damaged { release: *release, path: path.clone(), why };
-        let found: Release = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
-        if found.digest() == *release {
+        let found: R = serde_json::from_slice(&bytes).map_err(|error| damaged(error.to_string()))?;
+        if found.identity() == *release {
             Ok(Some(found))
         } else {
-            Err(damaged(format!("its content is release {}", found.digest().short())))
+            Err(damaged(format!("its content is release {}", found.identity().short())))
         }
     }
 }

@@ -45,13 +45,13 @@ fn holder(pid: Option<u32>) -> String {
 
 /// The right to write to an environment; given up when dropped.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     // Held for its lock.
     _file: File,
 }
 
 /// Takes the lock, waiting for `patience` if somebody has it. Cancel-safe.
-pub(super) async fn take(path: &Path, patience: Duration) -> Result<Lock, LockError> {
+pub(crate) async fn take(path: &Path, patience: Duration) -> Result<Lock, LockError> {
     let failed = |source| LockError::Io { path: path.to_owned(), source };
     let mut file = OpenOptions::new()
         .read(true)
@@ -84,7 +84,7 @@ pub(super) async fn take(path: &Path, patience: Duration) -> Result<Lock, LockEr
 }
 
 /// Whether somebody has the lock now. Leaves it as it is.
-pub(super) fn is_held(path: &Path) -> bool {
+pub(crate) fn is_held(path: &Path) -> bool {
     let Ok(file) = File::open(path) else { return false };
     flock(&file, FlockOperation::NonBlockingLockShared) == Err(rustix::io::Errno::WOULDBLOCK)
 }

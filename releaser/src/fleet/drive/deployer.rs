@@ -1,0 +1,308 @@
+//! What commands use: plan, deploy, go on, go back, swap.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use futures_util::future::join_all;
+use staith_model::{
+    Ask, DeploymentId, DeploymentState, Digest, Direction, FleetEvent, FleetPlan, FleetState, Name, PaceKind,
+    ReleaseSetting, Rollout, TargetAction,
+};
+
+use super::{
+    super::{
+        balancer::BalancerState,
+        machine::MachineState,
+        plan::{Situation, TrafficSeen, plan},
+    },
+    error::FleetDriveError,
+    seams::Fleet,
+    session::{Session, Stopped, Watcher},
+};
+use crate::drive::lock::Lock;
+
+/// How long a machine may take to be looked at before planning.
+const LOOK: Duration = Duration::from_secs(30);
+
+/// Deploys to one environment.
+#[derive(Clone)]
+pub struct Deployer {
+    /// The environment, with everything that is needed.
+    pub fleet: Fleet,
+    /// Whether [`Deployer::drive`] stays while a deployment waits for people, rather than to return. What is waited for, and
+    /// what happens at its deadline, is the same.
+    pub stay: bool,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Its identity.
+    pub deployment: DeploymentId,
+    /// What will be done, as it was shown.
+    pub plan: FleetPlan,
+    /// Who wants it.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Where to go back to.
+#[derive(Debug, Clone, Default)]
+pub struct Rollback {
+    /// The release; `None` is the one before.
+    pub to: Option<Digest>,
+    /// Also if machines lack it, or can't be asked: then bytes move.
+    pub force: bool,
+}
+
+/// What was seen before planning.
+struct Seen {
+    machines: BTreeMap<Name, Result<MachineState, String>>,
+    balancer: Option<BalancerState>,
+}
+
+impl Deployer {
+    /// What the environment's log says.
+    ///
+    /// # Errors
+    /// The log can't be read.
+    pub fn state(&self) -> Result<FleetState, FleetDriveError> {
+        let entries = self.fleet.log.since(0)?;
+        Ok(FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event))))
+    }
+
+    /// Looks at everything and plans how a release comes to serve. Reads only.
+    ///
+    /// # Errors
+    /// The log or the traffic provider can't be read, or it can't be planned.
+    pub async fn plan(
+        &self,
+        release: Digest,
+        setting: &ReleaseSetting,
+    ) -> Result<FleetPlan, FleetDriveError> {
+        let (state, seen) = (self.state()?, self.look().await?);
+        self.plan_of(release, setting, Direction::Forward, &seen, &state)
+    }
+
+    fn plan_of(
+        &self,
+        release: Digest,
+        setting: &ReleaseSetting,
+        direction: Direction,
+        seen: &Seen,
+        state: &FleetState,
+    ) -> Result<FleetPlan, FleetDriveError> {
+        let balancer = self.fleet.balancer.as_ref().zip(seen.balancer.as_ref());
+        Ok(plan(&Situation {
+            environment: &self.fleet.environment,
+            targets: &self.fleet.targets,
+            release,
+            setting,
+            direction,
+            machines: &seen.machines,
+            traffic: balancer.map(|(balancer, state)| TrafficSeen {
+                state,
+                granularity: balancer.granularity(),
+                lingers: balancer.lingers(),
+            }),
+            out: &state.out(),
+            history: &state.history,
+        })?)
+    }
+
+    async fn look(&self) -> Result<Seen, FleetDriveError> {
+        let looks = self.fleet.targets.iter().map(|target| async {
+            let name = target.name.clone();
+            let Some(machine) = self.fleet.machines.get(&name) else {
+                return (name, Err("nobody said how it is reached".to_owned()));
+            };
+            let seen = match tokio::time::timeout(LOOK, machine.observe()).await {
+                Ok(seen) => seen.map_err(|error| error.to_string()),
+                Err(_) => Err(format!("no answer within {} s", LOOK.as_secs())),
+            };
+            (name, seen)
+        });
+        let machines = join_all(looks).await.into_iter().collect();
+        let balancer = match &self.fleet.balancer {
+            None => None,
+            Some(balancer) => match tokio::time::timeout(LOOK, balancer.observe()).await {
+                Ok(Ok(state)) => Some(state),
+                Ok(Err(error)) => return Err(FleetDriveError::TrafficUnseen { why: error.to_string() }),
+                Err(_) => return Err(FleetDriveError::TrafficUnseen { why: "no answer".into() }),
+            },
+        };
+        Ok(Seen { machines, balancer })
+    }
+
+    /// Writes down what is wanted, and drives it until it is over or waits for people.
+    ///
+    /// # Errors
+    /// See [`FleetDriveError`]. A deployment that failed or went back is no error of the driver: it is
+    /// [`Stopped::Over`] with the state that it ended in.
+    pub async fn deploy(&self, request: Request, watcher: Watcher<'_>) -> Result<Stopped, FleetDriveError> {
+        let Request { deployment, plan, by, reason } = request;
+        let event =
+            FleetEvent::Requested { deployment: deployment.clone(), plan: Box::new(plan), by, reason };
+        self.fleet.log.append(event).await?;
+        self.drive(&deployment, watcher).await
+    }
+
+    /// Drives a deployment that was asked for until it is over or waits for people: also one that another process began.
+    /// Dropping the future is like being killed.
+    ///
+    /// # Errors
+    /// See [`FleetDriveError`].
+    pub async fn drive(
+        &self,
+        deployment: &DeploymentId,
+        watcher: Watcher<'_>,
+    ) -> Result<Stopped, FleetDriveError> {
+        loop {
+            let mut lock = None;
+            self.see_to_the_one_before(deployment, &mut lock, watcher).await?;
+            let mut session =
+                Session::new(&self.fleet, deployment.clone(), self.stay, &mut lock, &mut *watcher);
+            match session.run().await? {
+                Stopped::Outdated => self.replan(deployment).await?,
+                stopped => return Ok(stopped),
+            }
+        }
+    }
+
+    /// A deployment whose driver died is reversed, before another begins.
+    async fn see_to_the_one_before(
+        &self,
+        deployment: &DeploymentId,
+        lock: &mut Option<Lock>,
+        watcher: Watcher<'_>,
+    ) -> Result<(), FleetDriveError> {
+        let state = self.state()?;
+        let asked = state.deployment(deployment).is_some_and(|record| record.state.is_terminal());
+        let Some(holder) = state.holder().filter(|holder| holder.deployment != *deployment && !asked) else {
+            return Ok(());
+        };
+        if let Some(path) = &self.fleet.lock {
+            // If its driver lives, this waits for it, and is told who it is.
+            *lock = Some(crate::drive::lock::take(path, Duration::from_secs(10)).await?);
+        }
+        let before = holder.deployment.clone();
+        if !matches!(holder.state, DeploymentState::NeedsDecision) && !holder.back {
+            let reason = format!("its driver died, and deployment {deployment} is to begin");
+            let (by, ask) = (self.fleet.who.clone(), Ask::Abort { reason });
+            self.fleet.log.append(FleetEvent::Asked { deployment: before.clone(), by, ask }).await?;
+        }
+        let stopped = Session::new(&self.fleet, before.clone(), false, lock, watcher).run().await?;
+        match stopped {
+            Stopped::Over(_) => Ok(()),
+            Stopped::Waits(waiting) => {
+                Err(FleetDriveError::Unfinished { deployment: before, why: format!("{:?}", waiting.what) })
+            }
+            Stopped::Outdated => Ok(()),
+        }
+    }
+
+    /// Plans anew what is there now; approvals of the plan before are void by that.
+    async fn replan(&self, deployment: &DeploymentId) -> Result<(), FleetDriveError> {
+        let state = self.state()?;
+        let unknown = || FleetDriveError::Unknown { deployment: deployment.clone() };
+        let old = state.deployment(deployment).ok_or_else(unknown)?.plan.clone();
+        let seen = self.look().await?;
+        let plan = self.plan_of(old.release, &old.setting, old.direction, &seen, &state)?;
+        let event = FleetEvent::Replanned { deployment: deployment.clone(), plan: Box::new(plan) };
+        self.fleet.log.append(event).await?;
+        Ok(())
+    }
+
+    /// Plans the way back to a release that was there: no gates, no canary, no bytes. Every machine is asked first whether it
+    /// has the release. Reads only; [`Deployer::deploy`] does it.
+    ///
+    /// # Errors
+    /// There is none to go back to, or machines lack it or can't be asked, and it is not forced.
+    pub async fn plan_rollback(&self, rollback: &Rollback) -> Result<FleetPlan, FleetDriveError> {
+        let (state, seen) = (self.state()?, self.look().await?);
+        let now = state.history.first().copied();
+        let before = || state.history.iter().find(|known| Some(**known) != now).copied();
+        let to = rollback.to.or_else(before).ok_or(FleetDriveError::NothingToGoBackTo)?;
+        let setting = self.fleet.releases.setting(&to);
+        let setting = setting.as_ref().unwrap_or(&self.fleet.environment.setting);
+        let plan = self.plan_of(to, setting, Direction::Back, &seen, &state)?;
+        if !rollback.force {
+            check_everywhere(&plan, &seen)?;
+        }
+        Ok(plan)
+    }
+
+    /// Plans to give the requests to the other pool with what it runs: back, or forth again. Reads only.
+    ///
+    /// # Errors
+    /// There are no pools, or the other pool does not run one release on all its machines.
+    pub async fn plan_swap(&self) -> Result<FleetPlan, FleetDriveError> {
+        let (state, seen) = (self.state()?, self.look().await?);
+        let Rollout::BlueGreen { pools, .. } = &self.fleet.environment.rollout else {
+            return Err(FleetDriveError::NotPools);
+        };
+        let serving = seen.balancer.as_ref().map(BalancerState::serving).unwrap_or_default();
+        let of = |pool: &Name| -> Vec<&Name> {
+            let members = self.fleet.targets.iter().filter(|target| target.pool.as_ref() == Some(pool));
+            let names = members.map(|target| &target.name);
+            names.filter(|name| !state.quarantined.contains_key(*name)).collect()
+        };
+        let idle = pools.iter().find(|pool| !of(pool).iter().any(|name| serving.contains(name)));
+        let Some(pool) = idle.cloned() else { return Err(FleetDriveError::NotPools) };
+        let runs = |name: &Name| seen.machines.get(name).and_then(|seen| seen.as_ref().ok()?.current);
+        let not_ready = |why: &str| FleetDriveError::PoolNotReady { pool: pool.clone(), why: why.into() };
+        let first =
+            of(&pool).first().copied().and_then(runs).ok_or_else(|| not_ready("it runs no release"))?;
+        if of(&pool).into_iter().any(|name| runs(name) != Some(first)) {
+            return Err(not_ready("its machines do not all run the same release"));
+        }
+        let setting = self.fleet.releases.setting(&first);
+        let setting = setting.as_ref().unwrap_or(&self.fleet.environment.setting);
+        let plan = self.plan_of(first, setting, Direction::Back, &seen, &state)?;
+        match &plan.pace.kind {
+            PaceKind::Pools { to, .. } if *to == pool => Ok(plan),
+            _ => Err(not_ready("the pool that serves runs the same release")),
+        }
+    }
+
+    /// What a person wants of a deployment. It is heeded by whoever drives it, within a second.
+    ///
+    /// # Errors
+    /// The log can't be written, or knows no such deployment.
+    pub async fn ask(&self, deployment: &DeploymentId, by: &str, ask: Ask) -> Result<(), FleetDriveError> {
+        if self.state()?.deployment(deployment).is_none() {
+            return Err(FleetDriveError::Unknown { deployment: deployment.clone() });
+        }
+        let event = FleetEvent::Asked { deployment: deployment.clone(), by: by.to_owned(), ask };
+        self.fleet.log.append(event).await?;
+        Ok(())
+    }
+}
+
+/// Nobody goes back to a release that is there in parts only.
+fn check_everywhere(plan: &FleetPlan, seen: &Seen) -> Result<(), FleetDriveError> {
+    let changes: Vec<&Name> = plan.members().map(|one| &one.target.name).collect();
+    let unseen: Vec<Name> = plan
+        .members()
+        .filter(|one| one.action == TargetAction::Unreachable)
+        .map(|one| one.target.name.clone())
+        .collect();
+    if !unseen.is_empty() {
+        return Err(FleetDriveError::Unseen { unseen });
+    }
+    let on =
+        |name: &Name| seen.machines.get(name).and_then(|seen| seen.as_ref().ok()).map(|seen| &seen.releases);
+    let lacks = |name: &&&Name| !on(name).is_some_and(|releases| releases.contains(&plan.release));
+    let missing: Vec<Name> = changes.iter().filter(lacks).map(|name| (**name).clone()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut everywhere = changes.first().and_then(|name| on(name)).cloned().unwrap_or_default();
+    everywhere
+        .retain(|release| changes.iter().all(|name| on(name).is_some_and(|there| there.contains(release))));
+    let everywhere = match everywhere.is_empty() {
+        true => "none is".into(),
+        false => everywhere.iter().map(Digest::short).collect::<Vec<_>>().join(", "),
+    };
+    Err(FleetDriveError::BeyondRetention { release: plan.release.short(), missing, everywhere })
+}

@@ -1,0 +1,243 @@
+//! The invariants of a release, over random schedules of faults in a simulated fleet.
+//!
+//! Where an invariant was broken once by hand and seen to fail, its comment says how.
+
+use std::{collections::BTreeSet, fmt::Debug};
+
+use proptest::prelude::*;
+use staith_model::{
+    Amount, Analysis, CanaryStep, DeploymentState as State, FleetEvent, Hook, HookPoint, Rollout,
+};
+
+use crate::fleet::simulate::{Ended, Fault, Faults, Scenario, name};
+
+/// Runs it with time that passes only when nobody has anything to do.
+fn run(scenario: &Scenario) -> Result<Ended, String> {
+    runtime().block_on(scenario.run())
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap()
+}
+
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, max_shrink_iters: 2000, ..ProptestConfig::default() }
+}
+
+fn any_rollout() -> impl Strategy<Value = Rollout> {
+    let amount = || prop_oneof![(1u32..3).prop_map(Amount::Count), Just(Amount::Percent(50))];
+    let steps = prop::collection::vec(
+        (1u32..3, 0u64..8)
+            .prop_map(|(targets, bake_seconds)| CanaryStep { targets: Amount::Count(targets), bake_seconds }),
+        0..3,
+    );
+    prop_oneof![
+        1 => Just(Rollout::AllAtOnce),
+        3 => amount().prop_map(|max_unavailable| Rollout::Rolling { max_unavailable }),
+        3 => (steps, amount(), any::<bool>()).prop_map(|(steps, max_unavailable, analysed)| Rollout::Canary {
+            steps,
+            max_unavailable,
+            analysis: analysed.then(|| Analysis {
+                metrics: Vec::new(),
+                interval_seconds: 2,
+                failure_limit: 1,
+            }),
+        }),
+        3 => Just(blue_green()),
+    ]
+}
+
+fn blue_green() -> Rollout {
+    let pools = ["blue".parse().unwrap(), "green".parse().unwrap()];
+    Rollout::BlueGreen { pools, keep_warm_seconds: None }
+}
+
+fn hook(name: &str, at: HookPoint, once: bool) -> Hook {
+    Hook {
+        name: name.parse().unwrap(),
+        at,
+        command: vec!["./hook".into()],
+        repeatable: true,
+        once,
+        roles: BTreeSet::new(),
+        timeout_seconds: 10,
+    }
+}
+
+fn all_hooks() -> Vec<Hook> {
+    vec![
+        hook("migrate", HookPoint::BeforeSwitch, true),
+        hook("leave", HookPoint::BeforeRestart, false),
+        hook("warm", HookPoint::AfterRestart, false),
+        hook("smoke", HookPoint::AfterSwitch, true),
+    ]
+}
+
+/// What the network may do: nothing that a release could be blamed for.
+fn network() -> impl Strategy<Value = Fault> {
+    prop_oneof![
+        Just(Fault::LostRequest),
+        Just(Fault::LostReply),
+        (1u64..5000).prop_map(Fault::Slow),
+        (1u64..20_000).prop_map(Fault::Unreachable),
+        Just(Fault::Inconclusive),
+    ]
+}
+
+fn kill() -> impl Strategy<Value = Fault> {
+    prop_oneof![Just(Fault::KillBefore), Just(Fault::KillAfter)]
+}
+
+fn reboot() -> impl Strategy<Value = Fault> {
+    prop_oneof![Just(Fault::RebootBefore), Just(Fault::RebootAfter)]
+}
+
+fn faults(of: impl Strategy<Value = Fault>) -> impl Strategy<Value = Faults> {
+    prop::collection::btree_map(0usize..120, of, 0..14)
+}
+
+prop_compose! {
+    fn any_quiet()(
+        rollout in any_rollout(),
+        half in 1usize..4,
+        odd in 0usize..2,
+        balanced in prop::bool::weighted(0.8),
+        before in prop::bool::weighted(0.85),
+        hooks in any::<bool>(),
+    ) -> Scenario {
+        let pools = matches!(rollout, Rollout::BlueGreen { .. });
+        let targets = if pools { half * 2 } else { half * 2 - odd };
+        let mut scenario = Scenario::of(targets, rollout);
+        scenario.balanced = balanced || pools;
+        scenario.before = before;
+        scenario.hooks = if hooks { all_hooks() } else { Vec::new() };
+        scenario
+    }
+}
+
+/// A scenario in which everything may go wrong at once.
+fn any_trouble() -> impl Strategy<Value = Scenario> {
+    let any_fault = prop_oneof![3 => network(), 2 => kill(), 1 => reboot()];
+    let some = || prop::collection::btree_set(0usize..6, 0..2);
+    let abort = prop::option::weighted(0.3, 0u64..20_000);
+    (any_quiet(), faults(any_fault), some(), some(), abort).prop_map(
+        |(mut scenario, faults, sick, stubborn, abort_at)| {
+            (scenario.faults, scenario.abort_at) = (faults, abort_at);
+            (scenario.sick, scenario.stubborn) = (sick, stubborn);
+            scenario
+        },
+    )
+}
+
+fn same<T: PartialEq + Debug>(left: T, right: T, what: &str, ended: &Ended) -> Result<(), TestCaseError> {
+    prop_assert_eq!(left, right, "{}\n{}", what, story(ended));
+    Ok(())
+}
+
+/// The log and what was changed, for whoever reads a failure.
+fn story(ended: &Ended) -> String {
+    let lines = ended.entries.iter().map(|entry| {
+        let at = entry.at % 100_000_000;
+        match &entry.event {
+            FleetEvent::Requested { .. } => format!("{at} requested"),
+            FleetEvent::Intent { work, epoch, .. } => format!("{at} intent {epoch} {work:?}"),
+            FleetEvent::Outcome { work, result, .. } => format!("{at} outcome {work:?} {result:?}"),
+            FleetEvent::Changed { change, reason, .. } => {
+                format!("{at} CHANGED {change:?} {:?}", reason.as_ref().map(|reason| &reason.what))
+            }
+            other => format!("{at} {other:?}"),
+        }
+    });
+    let lines: Vec<String> = lines.collect();
+    format!("{}\nended {:?}, {} kills", lines.join("\n"), ended.state, ended.kills)
+}
+
+/// Machines that shall run the new release.
+fn members(scenario: &Scenario) -> Vec<usize> {
+    let first = if scenario.has_pools() { scenario.targets / 2 } else { 0 };
+    let first = if scenario.has_pools() && !scenario.before { 0 } else { first };
+    let last = if scenario.has_pools() && !scenario.before { scenario.targets / 2 } else { scenario.targets };
+    (first..last).collect()
+}
+
+fn check_arrived(scenario: &Scenario, ended: &Ended) -> Result<(), TestCaseError> {
+    for number in members(scenario) {
+        let machine = ended.world.machine(&name(number)).unwrap();
+        same(
+            (machine.current, machine.running),
+            (Some(scenario.new()), Some(scenario.new())),
+            "arrived",
+            ended,
+        )?;
+    }
+    if let Some(admitted) = ended.world.admitted() {
+        let expected: BTreeSet<_> = members(scenario).into_iter().map(name).collect();
+        same(admitted.keys().cloned().collect(), expected, "all of them serve", ended)?;
+    }
+    Ok(())
+}
+
+/// Whatever runs what it ran, and whoever served serves. Where two pools were, the one without requests may keep what it got.
+fn check_restored(scenario: &Scenario, ended: &Ended) -> Result<(), TestCaseError> {
+    for number in (0..scenario.targets).filter(|_| !scenario.has_pools()) {
+        let machine = ended.world.machine(&name(number)).unwrap();
+        let before = scenario.before.then(|| scenario.old());
+        same((machine.current, machine.running), (before, before), "restored", ended)?;
+    }
+    if let (Some(admitted), true) = (ended.world.admitted(), scenario.before) {
+        same(admitted.keys().cloned().collect(), scenario.serving(), "who served serves", ended)?;
+    }
+    Ok(())
+}
+
+fn completes(scenario: &Scenario) -> Result<Ended, TestCaseError> {
+    let ended = run(scenario).map_err(|why| TestCaseError::fail(format!("{why}: {scenario:#?}")))?;
+    let violations = ended.world.violations();
+    prop_assert!(violations.is_empty(), "{violations:#?}\n{}", story(&ended));
+    Ok(ended)
+}
+
+proptest! {
+    #![proptest_config(config(400))]
+
+    /// Without faults every strategy arrives, each machine is switched once, and nothing forbidden happens on the way.
+    /// Broken by a budget that is never used up: I3 is reported.
+    #[test]
+    fn quiet_deployments_arrive(scenario in any_quiet()) {
+        let ended = completes(&scenario)?;
+        same(ended.state, State::Succeeded, "quiet", &ended)?;
+        check_arrived(&scenario, &ended)?;
+        for number in members(&scenario) {
+            let machine = ended.world.machine(&name(number)).unwrap();
+            same(machine.flips.get(&Some(scenario.new())).copied(), Some(1), "once", &ended)?;
+        }
+    }
+
+    /// I4: with all faults at once it ends, in a state in which nothing more can happen; and the oracle saw nothing
+    /// forbidden on any of the ways (I2, I3, never no endpoint, nobody restarted who gets requests).
+    #[test]
+    fn i4_every_way_ends(scenario in any_trouble()) {
+        let ended = completes(&scenario)?;
+        prop_assert!(ended.state.is_terminal(), "{}", story(&ended));
+    }
+
+    /// I7: what only the network did is never taken for a failure of the release: it arrives.
+    /// Broken by taking an answer that does not come for a failure: it rolls back.
+    #[test]
+    fn i7_no_reply_is_no_failure((mut scenario, faults) in (any_quiet(), faults(network()))) {
+        scenario.faults = faults;
+        let ended = completes(&scenario)?;
+        same(ended.state, State::Succeeded, "the network alone", &ended)?;
+        check_arrived(&scenario, &ended)?;
+    }
+
+    /// A release that does not work on the last machine is taken back everywhere, by itself.
+    #[test]
+    fn what_does_not_work_is_taken_back(mut scenario in any_quiet()) {
+        scenario.before = true;
+        scenario.sick = members(&scenario).into_iter().rev().take(1).collect();
+        let ended = completes(&scenario)?;
+        same(ended.state, State::RolledBack, "sick", &ended)?;
+        check_restored(&scenario, &ended)?;
+    }
+}

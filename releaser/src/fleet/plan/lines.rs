@@ -1,0 +1,120 @@
+//! A plan in lines that people read.
+
+use staith_model::{Direction, FleetPlan, HookPoint, Name, PaceKind, TargetAction, TargetPlan};
+
+/// The plan, line by line, the most important first.
+pub fn lines(plan: &FleetPlan) -> Vec<String> {
+    let verb = if plan.direction == Direction::Back { "back to" } else { "to" };
+    let mut lines = vec![format!("{}: {verb} release {}", plan.environment, plan.release.short())];
+    match plan.previous {
+        Some(previous) => lines.push(format!("  if it fails, back to release {}", previous.short())),
+        None => lines.push("  if it fails, there is no release to go back to".into()),
+    }
+    lines.push(format!("  {}", pace(plan)));
+    lines.extend(plan.targets.iter().map(target));
+    for (number, wave) in plan.waves.iter().enumerate() {
+        let watched = match (wave.bake_seconds, wave.analysed) {
+            (0, _) => String::new(),
+            (seconds, true) => format!(", measured for {seconds} s"),
+            (seconds, false) => format!(", watched for {seconds} s"),
+        };
+        let share = match &plan.traffic {
+            Some(_) => format!(" with {} of the requests", in_ten_thousand(wave.share)),
+            None => String::new(),
+        };
+        lines.push(format!("  wave {}: {}{share}{watched}", number + 1, names(&wave.targets)));
+    }
+    for hook in &plan.hooks {
+        let when = match hook.hook.at {
+            HookPoint::BeforeSwitch => "before anything switches",
+            HookPoint::BeforeRestart => "before each switches",
+            HookPoint::AfterRestart => "after each is healthy",
+            HookPoint::AfterSwitch => "after the last switched",
+        };
+        lines.push(format!("  hook {} {when} on {}", hook.hook.name, names(&hook.targets)));
+    }
+    if let Some(traffic) = &plan.traffic {
+        let linger = match traffic.linger_seconds {
+            0 => String::new(),
+            seconds => format!(", then {seconds} s in which clients may still believe earlier answers"),
+        };
+        lines.push(format!("  requests in flight are given {} s{linger}", traffic.drain_seconds));
+    }
+    lines.extend(plan.warnings.iter().map(|warning| format!("  warning: {warning}")));
+    lines.push(format!("  plan {}", plan.digest()));
+    lines
+}
+
+fn pace(plan: &FleetPlan) -> String {
+    match &plan.pace.kind {
+        PaceKind::Pools { to, from: Some(from) } if to == from => format!("pool {to} serves and stays"),
+        PaceKind::Pools { to, from: Some(from) } => {
+            format!("pool {to} gets the release, then the requests; pool {from} stays as it is")
+        }
+        PaceKind::Pools { to, from: None } => format!("pool {to} gets the release, then the requests"),
+        PaceKind::InPlace => {
+            let out = if plan.pace.drains { ", out of traffic first" } else { ", in place" };
+            format!("at most {} out of service at once{out}", plan.pace.max_unavailable)
+        }
+    }
+}
+
+fn target(one: &TargetPlan) -> String {
+    let before = one.before.map_or_else(|| "nothing".into(), |before| before.short());
+    let bytes = if one.staged { "" } else { ", files to bring" };
+    let what = match one.action {
+        TargetAction::Unchanged => "unchanged: it runs the release".into(),
+        TargetAction::First => format!("first release{bytes}"),
+        TargetAction::Switch => format!("switches from {before}{bytes}"),
+        TargetAction::Unreachable => "unreachable now; nothing shows anywhere before it answers".into(),
+        TargetAction::Quarantined => "quarantined: left alone, and out of traffic".into(),
+        TargetAction::Kept => format!("keeps {before}"),
+    };
+    format!("  {}: {what}", one.target.name)
+}
+
+fn names(names: &[Name]) -> String {
+    names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// `2500` is `25 %`.
+pub fn in_ten_thousand(share: u32) -> String {
+    let (whole, rest) = (share / 100, share % 100);
+    match rest {
+        0 => format!("{whole} %"),
+        rest if rest % 10 == 0 => format!("{whole}.{} %", rest / 10),
+        rest => format!("{whole}.{rest:02} %"),
+    }
+}
+
+/// What a person should know before saying yes.
+pub(super) fn warnings(plan: &FleetPlan) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let changes = plan.members().any(|one| one.action != TargetAction::Unchanged);
+    if changes && plan.traffic.is_some() && plan.pace.kind == PaceKind::InPlace && !plan.pace.drains {
+        warnings.push(
+            "machines are restarted while they get requests, because nobody else would be left to answer: some requests will fail"
+                .into(),
+        );
+    }
+    if !plan.undo_moves_bytes.is_empty() {
+        let without: Vec<Name> = plan.undo_moves_bytes.iter().cloned().collect();
+        warnings.push(format!(
+            "what runs on {} is not among the releases there, so they can't be taken back",
+            names(&without)
+        ));
+    }
+    let unreachable: Vec<Name> = plan
+        .targets
+        .iter()
+        .filter(|one| one.action == TargetAction::Unreachable)
+        .map(|one| one.target.name.clone())
+        .collect();
+    if !unreachable.is_empty() {
+        warnings.push(format!(
+            "{} can't be reached; unless that changes, the deployment ends before anything shows: quarantine or skip what is to be left out",
+            names(&unreachable)
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,116 @@
+//! The seam to the simulated balancer: the same promises as a real one, and no more.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use async_trait::async_trait;
+use staith_model::Name;
+
+use super::world::{Way, World};
+use crate::{
+    fleet::{
+        balancer::{Balancer, BalancerState, Member, Shift, Shifted},
+        machine::Order,
+    },
+    traffic::TrafficError,
+};
+
+pub(super) struct Front {
+    pub(super) world: World,
+    pub(super) lingers: Duration,
+}
+
+fn lost(what: &'static str) -> TrafficError {
+    TrafficError::Lost { what, why: "no answer".into() }
+}
+
+#[async_trait]
+impl Balancer for Front {
+    async fn observe(&self) -> Result<BalancerState, TrafficError> {
+        let (way, fault) = self.world.before(None).await;
+        let state = {
+            let truth = self.world.truth();
+            let admitted = truth.admitted.clone().unwrap_or_default();
+            let member = |(name, machine): (&Name, &super::SimulatedMachine)| {
+                let weight = admitted.get(name).copied().unwrap_or_default();
+                let member = Member {
+                    weight,
+                    admitted: weight > 0,
+                    up: Some(machine.running.is_some()),
+                    in_flight: Some(0),
+                };
+                (name.clone(), member)
+            };
+            BalancerState {
+                epoch: Some(truth.balancer_epoch),
+                members: truth.machines.iter().map(member).collect(),
+            }
+        };
+        match (way, self.world.after(None, fault).await) {
+            (Way::Through, Way::Through) => Ok(state),
+            _ => Err(lost("say who serves")),
+        }
+    }
+
+    async fn serve(&self, order: &Order, shift: &Shift) -> Result<Shifted, TrafficError> {
+        let names: Vec<&str> = shift.to.keys().map(Name::as_str).collect();
+        self.world.truth().effects.push(format!("serve {}", names.join(" ")));
+        let (way, fault) = self.world.before(None).await;
+        if let Way::Lost = way {
+            return Err(lost("move requests"));
+        }
+        let done = self.shift(order, shift).await;
+        match self.world.after(None, fault).await {
+            Way::Lost => Err(lost("move requests")),
+            Way::Through => done,
+        }
+    }
+
+    fn granularity(&self) -> u32 {
+        256
+    }
+
+    fn lingers(&self) -> Duration {
+        self.lingers
+    }
+}
+
+impl Front {
+    /// New ones in, once they are up; then those that go out; then what they are answering.
+    async fn shift(&self, order: &Order, shift: &Shift) -> Result<Shifted, TrafficError> {
+        let refuse = |why: String| TrafficError::Refused { what: "move requests", why };
+        if shift.to.is_empty() {
+            return Err(refuse("nobody is to serve".into()));
+        }
+        {
+            let mut truth = self.world.truth();
+            if order.epoch < truth.balancer_epoch {
+                let why = format!("epoch {} after {}", order.epoch, truth.balancer_epoch);
+                return Err(TrafficError::Fenced { why });
+            }
+            truth.balancer_epoch = order.epoch;
+            let admitted = truth.admitted.clone().unwrap_or_default();
+            if admitted == shift.to {
+                return Ok(Shifted { already: true, ..Shifted::default() });
+            }
+            let mut new = shift.to.keys().filter(|name| !admitted.contains_key(*name));
+            let up = |name: &Name| truth.machines.get(name).is_some_and(|machine| machine.running.is_some());
+            if let Some(down) = new.find(|name| !up(name)) {
+                return Err(refuse(format!("{down} does not come up")));
+            }
+            truth.admitted = Some(admitted.into_iter().chain(shift.to.clone()).collect());
+        }
+        tokio::time::sleep(Duration::from_millis(15)).await;
+        {
+            let mut truth = self.world.truth();
+            let before: BTreeMap<Name, u32> = truth.admitted.clone().unwrap_or_default();
+            let gone: Vec<Name> =
+                before.keys().filter(|name| !shift.to.contains_key(*name)).cloned().collect();
+            if truth.drains {
+                truth.check_budget(&gone, "draining");
+            }
+            truth.and_still_serve("draining", |truth| truth.admitted = Some(shift.to.clone()));
+        }
+        tokio::time::sleep(shift.drain.min(Duration::from_millis(40))).await;
+        Ok(Shifted::default())
+    }
+}
