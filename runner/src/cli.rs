@@ -1,6 +1,7 @@
 //! The command line: one command, one file; its doc comment is its help text.
 
 mod apply;
+mod audit;
 mod completions;
 mod diff;
 mod doctor;
@@ -23,6 +24,7 @@ mod push;
 #[cfg(test)]
 mod reference;
 mod registry;
+mod release;
 mod rollback;
 mod run;
 mod sbom;
@@ -46,6 +48,7 @@ use std::{
 };
 
 pub(crate) use apply::Told;
+pub(crate) use audit::Audited;
 pub(crate) use pack::Packed;
 pub(crate) use verify::Verdict;
 
@@ -83,6 +86,7 @@ enum Command {
     Rollback(rollback::Arguments),
     Status(status::Arguments),
     Stop(stop::Arguments),
+    Audit(audit::Arguments),
     Pack(pack::Arguments),
     Inspect(inspect::Arguments),
     Diff(diff::Arguments),
@@ -96,6 +100,7 @@ enum Command {
     Push(push::Arguments),
     Pull(pull::Arguments),
     Registry(registry::Arguments),
+    Release(release::Arguments),
     Sbom(sbom::Arguments),
     Key(key::Arguments),
     Secret(secret::Arguments),
@@ -176,6 +181,7 @@ impl Command {
             Self::Logs(arguments) => arguments.obey(mode),
             Self::Secret(arguments) => arguments.obey(mode),
             Self::Stop(arguments) => arguments.obey(mode).await,
+            Self::Audit(arguments) => arguments.obey(mode).await,
             Self::Inspect(arguments) => arguments.obey(mode).await,
             Self::Diff(arguments) => arguments.obey(mode).await,
             Self::Apply(arguments) => arguments.obey(mode).await,
@@ -191,6 +197,7 @@ impl Command {
             Self::Push(arguments) => arguments.obey(mode).await,
             Self::Pull(arguments) => arguments.obey(mode).await,
             Self::Registry(arguments) => arguments.obey(mode).await,
+            Self::Release(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,

@@ -113,6 +113,11 @@ impl Home {
         self.sandbox().join(IMAGES)
     }
 
+    /// Releases of a project that go to machines.
+    pub(crate) fn releases(&self, project: &Name) -> PathBuf {
+        self.0.join("releases").join(project.as_str())
+    }
+
     /// All environments of all projects.
     pub(crate) fn environments(&self) -> PathBuf {
         self.0.join("environments")

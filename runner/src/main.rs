@@ -10,6 +10,7 @@ mod audience;
 mod cli;
 mod clock;
 mod destination;
+mod fleet;
 mod home;
 mod inner;
 mod interrupt;

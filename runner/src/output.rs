@@ -8,14 +8,16 @@
 //! 3. [`Watch`], the seam, and what fills it: `json`, `plain` and `live`. `mode` chooses.
 //! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. [`LogView`]: what steps wrote. `notice`,
 //!    `packages`, `stock`, `parameters`, `inspection`, `applied`, `transform`, `keys` and `secrets`: what short commands did.
-//!    `transfer`: packages on their way. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]: what a
+//!    `transfer`: packages on their way. `audit`: what an environment's ledger says. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]: what a
 //!    command in a step's sandbox writes.
 
 mod applied;
 mod arrival;
+mod audit;
 mod clean;
 mod counting;
 mod doctor;
+mod fleet;
 mod gc;
 mod human;
 mod inspection;
@@ -54,8 +56,10 @@ use staith_model::{Event, EventKind, Exit, RunState};
 pub(crate) use self::{
     applied::applied,
     arrival::{fetching, fetching_images, notice},
+    audit::{audit_entries, audit_verified, head_signed},
     counting::Counting,
     doctor::diagnosis,
+    fleet::{FleetWatch, fleet_asked, fleet_history, fleet_plan, fleet_status, release_made, releases},
     gc::{collected, made_room},
     human::size as bytes,
     inspection::inspection,

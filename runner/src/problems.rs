@@ -23,6 +23,7 @@ use staith_packager::{
 use staith_releaser::{
     drive::DriveError,
     keeper::{KeeperError, PortTaken},
+    ledger::LedgerError as RecordError,
 };
 
 use crate::{
@@ -286,6 +287,16 @@ impl From<DriveError> for Problem {
     }
 }
 
+impl From<RecordError> for Problem {
+    fn from(error: RecordError) -> Self {
+        let exit = match error {
+            RecordError::Unwritable { .. } => Exit::Bug,
+            _ => Exit::Environment,
+        };
+        Self::new(exit, error.to_string())
+    }
+}
+
 impl From<ApplyError> for Problem {
     fn from(error: ApplyError) -> Self {
         if let ApplyError::Package(refused) = error {
@@ -318,5 +329,15 @@ fn exit_of(error: &ApplyError) -> Exit {
         ApplyError::Stopped => Exit::Interrupted,
         ApplyError::TakenBack(cause) | ApplyError::Backup(cause) => exit_of(cause),
         _ => Exit::Environment,
+    }
+}
+
+impl From<staith_releaser::release::ReleaseError> for Problem {
+    fn from(error: staith_releaser::release::ReleaseError) -> Self {
+        let text = error.to_string();
+        match text.split_once("; ") {
+            Some((what, remedy)) => Self::new(Exit::Environment, what).with_remedy(remedy),
+            None => Self::new(Exit::Environment, text),
+        }
     }
 }

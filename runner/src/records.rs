@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use staith_model::{Event, EventKind, Name, RunId, RunOutcome, StepOutcome};
+use staith_model::{Event, EventKind, Name, Plan, RunId, RunOutcome, StepOutcome};
 
 /// A run that was recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,18 @@ pub(crate) fn read(runs: &Path, id: &RunId) -> io::Result<Option<RunRecord>> {
         line.clear();
     }
     Ok(record.map(|record: RunRecord| RunRecord { goes_on, ..record }))
+}
+
+/// The plan that a run carried out; `None` if that can't be told any more.
+pub(crate) fn plan_of(runs: &Path, id: &RunId) -> Option<Plan> {
+    let events = BufReader::new(File::open(runs.join(id.as_str()).join("events.jsonl")).ok()?);
+    // It is among the first things that a run says.
+    events.lines().map_while(Result::ok).take(100).find_map(|line| {
+        match serde_json::from_str::<Event>(&line).ok()?.what {
+            EventKind::RunStarted { plan, .. } => Some(*plan),
+            _ => None,
+        }
+    })
 }
 
 /// Whether somebody is writing the log of the run in this directory.

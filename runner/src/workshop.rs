@@ -127,10 +127,7 @@ impl Workshop {
                 read_pipeline(&directory.join(PIPELINE_FILE))?
             }
         };
-        let terminal = console::Term::stderr();
-        let width = if terminal.is_term() { usize::from(terminal.size().1).clamp(40, 120) } else { 100 };
-        let color = terminal.is_term() && console::colors_enabled_stderr();
-        Pipeline::parse(PIPELINE_FILE, &text).map_err(|errors| Problem::pipeline(&errors, color, width))
+        understood(&text)
     }
 
     /// The plan for a source and its pipeline.
@@ -461,6 +458,17 @@ version = \"0.1.0\"
 
 [steps.test]
 run = \"make test\"";
+
+/// The pipeline that a text is; its mistakes as they are shown in the file.
+///
+/// # Errors
+/// It can't work (20).
+pub(crate) fn understood(text: &str) -> Result<Pipeline, Problem> {
+    let terminal = console::Term::stderr();
+    let width = if terminal.is_term() { usize::from(terminal.size().1).clamp(40, 120) } else { 100 };
+    let color = terminal.is_term() && console::colors_enabled_stderr();
+    Pipeline::parse(PIPELINE_FILE, text).map_err(|errors| Problem::pipeline(&errors, color, width))
+}
 
 fn read_pipeline(path: &Path) -> Result<String, Problem> {
     let bytes = std::fs::read(path).map_err(|refused| {

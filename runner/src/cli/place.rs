@@ -33,10 +33,15 @@ pub(super) struct Known {
 
 /// All environments on this machine, by project and name.
 pub(super) fn all(home: &Home) -> Vec<Known> {
-    all_below(home.environments())
+    all_below(home.environments(), SOMETHING_WAS_RELEASED)
 }
 
-fn all_below(environments: PathBuf) -> Vec<Known> {
+/// All environments on this machine that have a file of this name, by project and name.
+pub(super) fn all_with(home: &Home, file: &str) -> Vec<Known> {
+    all_below(home.environments(), file)
+}
+
+fn all_below(environments: PathBuf, file: &str) -> Vec<Known> {
     let mut all: Vec<Known> = names(environments)
         .into_iter()
         .flat_map(|(project, directory)| {
@@ -47,7 +52,7 @@ fn all_below(environments: PathBuf) -> Vec<Known> {
             })
         })
         // One that can't be looked into is told of, with the reason, by whoever wants to know what is in it.
-        .filter(|known| known.directory.join(SOMETHING_WAS_RELEASED).try_exists().unwrap_or(true))
+        .filter(|known| known.directory.join(file).try_exists().unwrap_or(true))
         .collect();
     all.sort_by(|a, b| (&a.project, &a.environment).cmp(&(&b.project, &b.environment)));
     all
@@ -70,7 +75,11 @@ impl Place {
         self.some_among(all(home))
     }
 
-    fn some_among(&self, all: Vec<Known>) -> Result<Vec<Known>, Problem> {
+    /// Those of `all` that are meant.
+    ///
+    /// # Errors
+    /// As [`Place::some_of`].
+    pub(super) fn some_among(&self, all: Vec<Known>) -> Result<Vec<Known>, Problem> {
         let named: Vec<Known> = all.iter().filter(|known| self.names(known)).cloned().collect();
         let names_something = self.project.is_some() || self.environment.is_some();
         if named.is_empty() && names_something { Err(self.nothing(&all)) } else { Ok(named) }
@@ -86,7 +95,14 @@ impl Place {
     /// # Errors
     /// There is none, or it is not clear which.
     pub(super) fn one_of(&self, home: &Home) -> Result<Known, Problem> {
-        let all = all(home);
+        self.one_among(all(home))
+    }
+
+    /// The one of `all` that is meant.
+    ///
+    /// # Errors
+    /// As [`Place::one_of`].
+    pub(super) fn one_among(&self, all: Vec<Known>) -> Result<Known, Problem> {
         let mut candidates = self.some_among(all.clone())?;
         if self.project.is_none()
             && let Some(here) = project_here()
@@ -167,12 +183,12 @@ mod tests {
         for file in ["shop/production/environment.json", "cart/local/environment.json", "shop/a-file"] {
             fs::write(home.path().join(file), "{}").unwrap();
         }
-        let found: Vec<String> = all_below(home.path().to_owned())
+        let found: Vec<String> = all_below(home.path().to_owned(), SOMETHING_WAS_RELEASED)
             .iter()
             .map(|known| in_words(std::slice::from_ref(known)))
             .collect();
         assert_eq!(found, ["cart (local)", "shop (production)"]);
-        assert_eq!(all_below(home.path().join("none")), []);
+        assert_eq!(all_below(home.path().join("none"), SOMETHING_WAS_RELEASED), []);
     }
 
     #[test]

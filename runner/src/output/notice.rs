@@ -134,7 +134,7 @@ fn line(text: &str) -> io::Result<()> {
     out.written()
 }
 
-fn look() -> Look {
+pub(super) fn look() -> Look {
     Look::choose(io::stdout().is_terminal(), |name| std::env::var(name).ok())
 }
 

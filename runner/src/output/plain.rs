@@ -202,8 +202,13 @@ impl<W: Write> Plain<W> {
                 DeploymentChange::Finalized => Tone::Good,
                 DeploymentChange::Aborted
                 | DeploymentChange::RestoreFailed
+                | DeploymentChange::StagingFailed
+                | DeploymentChange::Rejected
                 | DeploymentChange::Undecidable => Tone::Bad,
-                DeploymentChange::RollbackBegan | DeploymentChange::Restored => Tone::Odd,
+                DeploymentChange::RollbackBegan
+                | DeploymentChange::Restored
+                | DeploymentChange::Paused
+                | DeploymentChange::PlanOutdated => Tone::Odd,
                 _ => Tone::Plain,
             };
             self.say("deploy", tone, text);

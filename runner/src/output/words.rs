@@ -105,6 +105,13 @@ pub(crate) const fn deployment(state: DeploymentState) -> &'static str {
         DeploymentState::RolledBack => "rolled back",
         DeploymentState::RollbackFailed => "rollback failed",
         DeploymentState::NeedsDecision => "needs a decision",
+        DeploymentState::Migrating => "doing what has to be done once before the switch",
+        DeploymentState::Paused { .. } => "paused",
+        DeploymentState::Failed => "failed before anything showed",
+        DeploymentState::Rejected => "rejected",
+        DeploymentState::Expired => "expired",
+        DeploymentState::Superseded => "superseded",
+        DeploymentState::Cancelled => "cancelled",
     }
 }
 
@@ -117,6 +124,18 @@ pub(crate) const fn deployment_change(change: DeploymentChange) -> Option<&'stat
         | DeploymentChange::Acquired
         | DeploymentChange::WaveSwitched
         | DeploymentChange::AllWavesHeld => None,
+        DeploymentChange::GatesLapsed => Some("its gates opened too long ago and are asked again"),
+        DeploymentChange::MigrationBegan => Some("doing what has to be done once before the switch"),
+        DeploymentChange::PlanOutdated => Some("what is there has changed since it was planned"),
+        DeploymentChange::Paused => Some("paused"),
+        DeploymentChange::Resumed => Some("going on"),
+        DeploymentChange::Retried => Some("trying again what failed"),
+        DeploymentChange::Accepted => Some("what is there is accepted"),
+        DeploymentChange::StagingFailed => Some("failed; nothing had become visible"),
+        DeploymentChange::Rejected => Some("rejected"),
+        DeploymentChange::Expired => Some("its gates did not open in time"),
+        DeploymentChange::Superseded => Some("a newer deployment took its place"),
+        DeploymentChange::Cancelled => Some("cancelled before anything was done"),
         DeploymentChange::StagedEverywhere => Some("all files are in place; nothing shows yet"),
         DeploymentChange::SwitchBegan | DeploymentChange::NextWave => Some("moving traffic"),
         DeploymentChange::Finalized => Some("succeeded: the new release serves"),

@@ -5,6 +5,7 @@ use std::{fs, io};
 use rustix::fs::statvfs;
 use staith_builder::upkeep::known_to_be_kept;
 use staith_model::Exit;
+use staith_releaser::fleet::gate::configured::{ENVIRONMENTS, Protections};
 use toml::Table;
 
 use crate::{home::Home, output::Problem};
@@ -68,9 +69,11 @@ fn share(disk: u64, free: u64, kept: Option<u64>) -> u64 {
 /// The budget that a file sets, if it sets one.
 fn budget_in(text: &str) -> Result<Option<u64>, String> {
     let file: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
-    if let Some(unknown) = file.keys().find(|key| *key != "caches") {
-        return Err(format!("`{unknown}` is no setting; there is [caches]"));
+    if let Some(unknown) = file.keys().find(|key| !["caches", ENVIRONMENTS].contains(&key.as_str())) {
+        return Err(format!("`{unknown}` is no setting; there are [caches] and [{ENVIRONMENTS}]"));
     }
+    // Told early: a deployment that nobody may begin is a bad time to hear of it.
+    Protections::parse(text).map_err(|mistake| mistake.to_string())?;
     let Some(caches) = file.get("caches") else { return Ok(None) };
     let caches = caches.as_table().ok_or("`caches` is a table: [caches]")?;
     if let Some(unknown) = caches.keys().find(|key| *key != "budget") {
@@ -131,10 +134,16 @@ mod tests {
     fn what_nobody_understands_is_refused() {
         assert_eq!(budget_in(""), Ok(None));
         assert_eq!(budget_in("[caches]\n"), Ok(None));
+        assert_eq!(budget_in("[environments.\"shop/production\"]\n"), Ok(None));
         assert_eq!(budget_in("[caches]\nbudget = \"1GiB\"\n"), Ok(Some(1 << 30)));
-        for bad in
-            ["cache = 1", "[caches]\nbudjet = \"1GiB\"", "[caches]\nbudget = 5", "caches = 3", "[caches"]
-        {
+        for bad in [
+            "cache = 1",
+            "[environments.\"shop/qa\"]\nneeded = 1",
+            "[caches]\nbudjet = \"1GiB\"",
+            "[caches]\nbudget = 5",
+            "caches = 3",
+            "[caches",
+        ] {
             assert!(budget_in(bad).is_err(), "{bad}");
         }
     }

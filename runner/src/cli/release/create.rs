@@ -1,0 +1,108 @@
+//! `staith release create`.
+
+use clap::Args;
+use staith_model::{Exit, FleetEnvironment, SourceOfRelease};
+use staith_packager::web_deploy::PackageReader;
+use staith_releaser::fleet::freeze::{Ingredients, freeze};
+
+use super::Project;
+use crate::{
+    cli::package,
+    fleet::{pipeline_in, secrets_of, shelf_of, source_of, version_key},
+    home::Home,
+    output::{self, OutputMode, Problem},
+};
+
+/// Freeze a package and the environments of runner.toml into a release
+///
+/// All values are taken by value; secrets by name, with a version that tells nothing of them. The same package and the same
+/// environments make the same release.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The package: NAME@VERSION, NAME@CHANNEL or NAME of this machine's store; the newest that fits if not given
+    package: Option<String>,
+    #[command(flatten)]
+    project: Project,
+}
+
+impl Arguments {
+    pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        let home = Home::find()?;
+        let release = made(&home, &self.project.project_dir, self.package.as_deref()).await?;
+        output::release_made(&release.0, release.1, mode).map_err(|lost| Problem::unwritable(&lost))?;
+        Ok(Exit::Passed)
+    }
+}
+
+/// Makes a release; says whether it was there already.
+///
+/// # Errors
+/// The package is not there (64), or can't run as the environments say (20).
+pub(crate) async fn made(
+    home: &Home,
+    folder: &std::path::Path,
+    package: Option<&str>,
+) -> Result<(staith_model::FleetRelease, bool), Problem> {
+    let pipeline = pipeline_in(folder)?;
+    let fleets = || pipeline.destinations().into_iter().filter(|to| to.environment.fleet().is_some());
+    let first = fleets().next().ok_or_else(|| {
+        Problem::new(Exit::Configuration, "runner.toml has no environment of machines")
+            .with_remedy("docs/releases.md shows how to describe one")
+    })?;
+    let wanted = package.map_or_else(|| first.package.to_string(), str::to_owned);
+    let open = {
+        let wanted = wanted.clone();
+        let opened = tokio::task::spawn_blocking(move || package::open(&wanted)).await;
+        opened.map_err(|panicked| Problem::bug(panicked.to_string()))??
+    };
+    let published = open.published.ok_or_else(|| {
+        Problem::new(
+            Exit::Usage,
+            format!("{wanted} is a file, and releases are made of packages in the store"),
+        )
+        .with_remedy("bring it there: `staith push FILE --to DIR`, or make it with `staith run`")
+    })?;
+    let reader: PackageReader = open.reader;
+    let manifest = reader.manifest().ok_or_else(|| {
+        Problem::new(
+            Exit::Configuration,
+            format!("{wanted} was not written by Staith, so it has no list of its content"),
+        )
+    })?;
+    let environments: Vec<&FleetEnvironment> = fleets()
+        .filter(|to| to.package == published.package.name)
+        .filter_map(|to| to.environment.fleet())
+        .collect();
+    if environments.is_empty() {
+        return Err(Problem::new(
+            Exit::Configuration,
+            format!(
+                "no environment of machines in runner.toml takes the package `{}`",
+                published.package.name
+            ),
+        ));
+    }
+    let secrets = secrets_of(home, environments.iter().copied()).await?;
+    let source: SourceOfRelease = source_of(home, &published);
+    let key = version_key(home)?;
+    let release = freeze(&Ingredients {
+        project: pipeline.name(),
+        package: &published.package,
+        manifest,
+        source: &source,
+        environments: &environments,
+        secrets: &secrets,
+        key: &key,
+    })
+    .map_err(|errors| {
+        let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let mut remedies: Vec<String> =
+            errors.iter().map(staith_releaser::fleet::freeze::FreezeError::remedy).collect();
+        remedies.dedup();
+        Problem::new(Exit::Configuration, format!("{wanted} makes no release"))
+            .with_why(lines.join("\n"))
+            .with_remedy(remedies.join("\n"))
+    })?;
+    let already = shelf_of(home, pipeline.name()).keep(&release)?;
+    Ok((release, already))
+}

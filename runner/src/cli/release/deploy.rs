@@ -1,0 +1,184 @@
+//! `staith release deploy`, and how any deployment to machines is driven and watched.
+
+use clap::Args;
+use staith_builder::execute::Stop;
+use staith_model::{Ask, DeploymentId, DeploymentState, Digest, Exit, FleetPlan, Name};
+use staith_releaser::{
+    drive::LockError,
+    fleet::drive::{Deployer, FleetDriveError, Request, Stopped},
+    ledger::Who,
+};
+
+use super::Project;
+use crate::{
+    clock,
+    fleet::{Site, setting_for},
+    home::Home,
+    interrupt,
+    output::{FleetWatch, OutputMode, Problem},
+};
+
+/// Bring a release to the machines of an environment
+///
+/// All machines get and verify every byte before the first of them shows anything. What fails goes back by itself. Ctrl-C aborts: what
+/// is in flight is finished, and what was visible is taken back; a second Ctrl-C leaves it as it is, for `staith release resume`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The release: the beginning of its digest, its package's version, or `latest`
+    #[arg(default_value = "latest")]
+    release: String,
+    /// The environment
+    #[arg(long, value_name = "ENVIRONMENT")]
+    to: Name,
+    #[command(flatten)]
+    how: How,
+    /// Only if this is still the plan, as `staith release plan` showed it
+    #[arg(long, value_name = "DIGEST")]
+    plan: Option<Digest>,
+    #[command(flatten)]
+    project: Project,
+}
+
+/// How a deployment is asked for.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct How {
+    /// Why; goes into the ledger
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    pub(crate) reason: String,
+    /// Do not wait for people: end with 41 while approvals are missing; `staith release resume` goes on
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+impl Arguments {
+    pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        let stop = interrupt::listen()?;
+        let site = Site::open(&Home::find()?, &self.project.project_dir, &self.to)?;
+        deploy_release(&site, &self.release, self.plan, &self.how, &stop, mode).await
+    }
+}
+
+/// Plans and deploys a release.
+pub(crate) async fn deploy_release(
+    site: &Site,
+    release: &str,
+    expected: Option<Digest>,
+    how: &How,
+    stop: &Stop,
+    mode: OutputMode,
+) -> Result<Exit, Problem> {
+    let release = site.release(release)?;
+    let setting = setting_for(&release, &site.environment.name)?;
+    let watch = FleetWatch::new(mode);
+    let deployer = site.deployer(!how.no_wait, watch.staging(), &stop.cancel).await?;
+    let plan = tokio::select! {
+        plan = deployer.plan(release.digest(), &setting) => plan?,
+        () = stop.cancel.cancelled() => return Ok(Exit::Interrupted),
+    };
+    if let Some(expected) = expected.filter(|expected| *expected != plan.digest()) {
+        return Err(Problem::new(
+            Exit::NeedsDecision,
+            format!("the plan is not {} any more", expected.short()),
+        )
+        .with_why(format!("machines or traffic have changed since; it is {} now", plan.digest()))
+        .with_remedy("look at it with `staith release plan`, and say yes to that one"));
+    }
+    carry_out(&deployer, plan, how, watch, stop).await
+}
+
+/// Asks for a plan to be carried out, and watches it to its end.
+pub(crate) async fn carry_out(
+    deployer: &Deployer,
+    plan: FleetPlan,
+    how: &How,
+    watch: FleetWatch,
+    stop: &Stop,
+) -> Result<Exit, Problem> {
+    let chance = clock::chance().map_err(|error| Problem::bug(error.to_string()))?;
+    let deployment = DeploymentId::new(clock::unix_millis(), chance);
+    watch.begins(&plan);
+    let request = Request {
+        deployment: deployment.clone(),
+        plan,
+        by: Who::of_this_process().user,
+        reason: how.reason.clone(),
+    };
+    let mut show = watch.clone();
+    let mut heard = move |entry: &_| show.heard(entry);
+    let driving = deployer.deploy(request, &mut heard);
+    match ended(deployer, &deployment, driving, watch, stop).await? {
+        Some(exit) => Ok(exit),
+        None => Err(Problem::new(Exit::Environment, "another process deploys to this environment now")
+            .with_remedy(format!("`staith release status {}` shows it", deployer.fleet.environment.name))),
+    }
+}
+
+/// Goes on with a deployment that another process began; `None` if another process drives it now.
+pub(crate) async fn go_on(
+    deployer: &Deployer,
+    deployment: &DeploymentId,
+    watch: FleetWatch,
+    stop: &Stop,
+) -> Result<Option<Exit>, Problem> {
+    let mut show = watch.clone();
+    let mut heard = move |entry: &_| show.heard(entry);
+    let driving = deployer.drive(deployment, &mut heard);
+    ended(deployer, deployment, driving, watch, stop).await
+}
+
+async fn ended(
+    deployer: &Deployer,
+    deployment: &DeploymentId,
+    driving: impl Future<Output = Result<Stopped, FleetDriveError>>,
+    watch: FleetWatch,
+    stop: &Stop,
+) -> Result<Option<Exit>, Problem> {
+    tokio::pin!(driving);
+    let stopped = tokio::select! {
+        stopped = &mut driving => stopped,
+        () = stop.cancel.cancelled() => {
+            let by = Who::of_this_process().user;
+            let abort = Ask::Abort { reason: "interrupted".into() };
+            // Whoever drives reads it from the ledger: here, the future that is polled below.
+            if let Err(error) = deployer.ask(deployment, &by, abort).await {
+                return Err(error.into());
+            }
+            watch.aborting();
+            tokio::select! {
+                stopped = &mut driving => stopped,
+                () = stop.kill.cancelled() => {
+                    return Err(Problem::new(Exit::Interrupted, format!("deployment {deployment} was left as it is"))
+                        .with_remedy(format!("`staith release resume {}` goes on with it", deployer.fleet.environment.name)));
+                }
+            }
+        }
+    };
+    let exit = match stopped {
+        Ok(Stopped::Over(state)) => exit_of(state),
+        Ok(Stopped::Waits(_) | Stopped::Outdated) => Exit::NeedsDecision,
+        Err(FleetDriveError::Lock(LockError::Held { .. })) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    watch.ended(deployer, deployment, exit).map_err(|lost| Problem::unwritable(&lost))?;
+    Ok(Some(if stop.cancel.is_cancelled() && exit == Exit::RolledBack { Exit::Interrupted } else { exit }))
+}
+
+/// What the shell is told of how a deployment ended.
+const fn exit_of(state: DeploymentState) -> Exit {
+    match state {
+        DeploymentState::Succeeded => Exit::Passed,
+        DeploymentState::NeedsDecision | DeploymentState::RollbackFailed => Exit::NeedsDecision,
+        _ => Exit::RolledBack,
+    }
+}
+
+impl From<FleetDriveError> for Problem {
+    fn from(error: FleetDriveError) -> Self {
+        let exit = error.exit();
+        let text = error.to_string();
+        match text.split_once("; ") {
+            Some((what, remedy)) => Self::new(exit, what).with_remedy(remedy),
+            None => Self::new(exit, text),
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! `staith release list`.
+
+use clap::Args;
+use staith_model::Exit;
+
+use super::Project;
+use crate::{
+    fleet::{pipeline_in, shelf_of},
+    home::Home,
+    output::{self, OutputMode, Problem},
+};
+
+/// List the project's releases
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    project: Project,
+}
+
+impl Arguments {
+    pub(crate) fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        let pipeline = pipeline_in(&self.project.project_dir)?;
+        let releases = shelf_of(&Home::find()?, pipeline.name()).all()?;
+        output::releases(&releases, mode).map_err(|lost| Problem::unwritable(&lost))?;
+        Ok(Exit::Passed)
+    }
+}

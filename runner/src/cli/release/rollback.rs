@@ -1,0 +1,47 @@
+//! `staith release rollback`.
+
+use clap::Args;
+use staith_model::Exit;
+use staith_releaser::fleet::drive::Rollback;
+
+use super::{
+    Environment,
+    deploy::{How, carry_out},
+};
+use crate::{
+    interrupt,
+    output::{FleetWatch, OutputMode, Problem},
+};
+
+/// Bring back a release that served before
+///
+/// No bytes are moved and nobody has to approve. Every machine is asked first whether it still has the release.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    environment: Environment,
+    /// This release instead of the one before
+    #[arg(long, value_name = "RELEASE")]
+    to: Option<String>,
+    /// Also where machines lack it or can't be asked: then bytes are moved
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    how: How,
+}
+
+impl Arguments {
+    pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        let stop = interrupt::listen()?;
+        let site = self.environment.site()?;
+        let to =
+            self.to.as_deref().map(|text| site.release(text)).transpose()?.map(|release| release.digest());
+        let watch = FleetWatch::new(mode);
+        let deployer = site.deployer(true, watch.staging(), &stop.cancel).await?;
+        let plan = tokio::select! {
+            plan = async { deployer.plan_rollback(&Rollback { to, force: self.force }).await } => plan?,
+            () = stop.cancel.cancelled() => return Ok(Exit::Interrupted),
+        };
+        carry_out(&deployer, plan, &self.how, watch, &stop).await
+    }
+}

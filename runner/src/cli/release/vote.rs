@@ -1,0 +1,116 @@
+//! What approvers say: `staith release approve`, `reject` and `override`.
+
+use clap::Args;
+use staith_model::{Digest, Exit, FleetEvent};
+use staith_releaser::{fleet::drive::FleetDriveError, ledger::Who};
+
+use super::{Environment, ask::under_way};
+use crate::output::{self, OutputMode, Problem};
+
+/// Say yes to the deployment that waits, for exactly its plan
+///
+/// An approval is for a plan's digest, and dies when the plan changes. Who you are is what the system says.
+#[derive(Debug, Args)]
+pub(crate) struct Approve {
+    #[command(flatten)]
+    environment: Environment,
+    /// Only if this is the plan, as `staith release status` showed it
+    #[arg(long, value_name = "DIGEST")]
+    plan: Option<Digest>,
+    /// A word to it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    comment: String,
+}
+
+/// Say no to the deployment that waits; it ends
+#[derive(Debug, Args)]
+pub(crate) struct Reject {
+    #[command(flatten)]
+    environment: Environment,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    comment: String,
+}
+
+/// Deploy in spite of what protects the environment; recorded with its reason
+#[derive(Debug, Args)]
+pub(crate) struct Override {
+    #[command(flatten)]
+    environment: Environment,
+    /// Why
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// Only a freeze is overridden; all else still has to hold
+    #[arg(long)]
+    freeze: bool,
+}
+
+impl Approve {
+    pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        said(&self.environment, self.plan, mode, |deployment, plan, by| FleetEvent::Voted {
+            deployment,
+            plan,
+            by,
+            approves: true,
+            comment: self.comment,
+        })
+        .await
+    }
+}
+
+impl Reject {
+    pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        said(&self.environment, None, mode, |deployment, plan, by| FleetEvent::Voted {
+            deployment,
+            plan,
+            by,
+            approves: false,
+            comment: self.comment,
+        })
+        .await
+    }
+}
+
+impl Override {
+    pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        if !self.reason.chars().any(char::is_alphanumeric) {
+            return Err(Problem::new(Exit::Usage, "going past a gate needs a reason, in words"));
+        }
+        said(&self.environment, None, mode, |deployment, plan, by| FleetEvent::Overridden {
+            deployment,
+            plan,
+            by,
+            reason: self.reason,
+            freeze_only: self.freeze,
+        })
+        .await
+    }
+}
+
+async fn said(
+    environment: &Environment,
+    expected: Option<Digest>,
+    mode: OutputMode,
+    event: impl FnOnce(staith_model::DeploymentId, Digest, String) -> FleetEvent,
+) -> Result<Exit, Problem> {
+    let site = environment.site()?;
+    let deployment = under_way(&site)?;
+    let log = site.log();
+    let entries = log.since(0).map_err(FleetDriveError::from)?;
+    let state = staith_model::FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event)));
+    let plan = state.deployment(&deployment).map(|record| record.plan.digest());
+    let plan = plan.ok_or_else(|| Problem::bug("a deployment that is listed is not there"))?;
+    if let Some(expected) = expected.filter(|expected| *expected != plan) {
+        return Err(Problem::new(
+            Exit::NeedsDecision,
+            format!("the plan is not {} any more", expected.short()),
+        )
+        .with_why(format!("it is {plan} now"))
+        .with_remedy("look at it with `staith release status`"));
+    }
+    log.append(event(deployment.clone(), plan, Who::of_this_process().user))
+        .await
+        .map_err(FleetDriveError::from)?;
+    output::fleet_asked(&deployment, mode).map_err(|lost| Problem::unwritable(&lost))?;
+    Ok(Exit::Passed)
+}

@@ -1,0 +1,13 @@
+//! Environments of machines, put together from the project, the home and this machine. A map, in reading order:
+//!
+//! 1. [`Site`]: one environment of a project, and everything that deploying to it needs.
+//! 2. `reach`: how each machine and the traffic provider are spoken to.
+//! 3. `hold`: what is brought to machines: packages from the store, rendered, with secrets.
+//! 4. `gatekeeper`: what protects the environment, judged from its ledger and from what is asked of others.
+
+mod gatekeeper;
+mod hold;
+mod reach;
+mod site;
+
+pub(crate) use site::{Site, pipeline_in, secrets_of, setting_for, shelf_of, source_of, version_key};

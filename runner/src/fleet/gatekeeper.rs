@@ -1,0 +1,205 @@
+//! What protects an environment, judged from its ledger and from what is asked of others.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use staith_model::{
+    DeploymentId, DeploymentRecord, DeploymentState, Digest, Direction, FleetEvent, FleetState, Name,
+    Protection, Queue,
+};
+use staith_releaser::fleet::{
+    drive::{Gates, Judge, Log, Verdict},
+    freeze::FleetShelf,
+    gate::{
+        Answer, Facts, GateState, GateVerdict, Override, Ruling, Sample, Say, Vote,
+        analysis::{Judgement, MetricSample, analyse},
+        ask::Asker,
+        judge,
+    },
+};
+
+use crate::clock;
+
+/// Judges by an environment's protection.
+pub(crate) struct Gatekeeper {
+    protection: Protection,
+    log: Log,
+    others: Vec<(Log, Name)>,
+    shelf: FleetShelf,
+    asker: Asker,
+    /// What was measured of waves, as long as this process watches them.
+    samples: Mutex<BTreeMap<(DeploymentId, u32), Watched>>,
+}
+
+#[derive(Default)]
+struct Watched {
+    samples: Vec<MetricSample>,
+    last: u64,
+}
+
+impl Gatekeeper {
+    pub(super) fn new(
+        protection: Protection,
+        log: Log,
+        others: Vec<(Log, Name)>,
+        shelf: FleetShelf,
+        asker: Asker,
+    ) -> Self {
+        Self { protection, log, others, shelf, asker, samples: Mutex::default() }
+    }
+
+    /// What protects the environment.
+    pub(crate) const fn protection(&self) -> &Protection {
+        &self.protection
+    }
+
+    /// The verdict on a deployment now. Cancel-safe.
+    pub(crate) async fn verdict(&self, record: &DeploymentRecord) -> GateVerdict {
+        let plan = record.plan.digest();
+        let release = record.plan.release;
+        let mut checks = BTreeMap::new();
+        for (place, check) in self.protection.checks.iter().enumerate() {
+            if let Some(answer) = self.asker.check(check, &release).await {
+                checks.insert(place, Sample { at: clock::unix_millis(), answer });
+            }
+        }
+        let source = self.shelf.get(&release).ok().flatten().map(|release| release.source);
+        let said = self.said(&record.deployment);
+        let facts = Facts {
+            requester: record.by.clone(),
+            requested_at: record.requested_at,
+            plan,
+            branch: source.as_ref().and_then(|source| source.branch.clone()),
+            dirty: source.as_ref().is_none_or(|source| source.dirty),
+            succeeded_in: self.succeeded_in(&release),
+            votes: said.votes,
+            checks,
+            freeze_override: said.freeze_override,
+            break_glass: said.break_glass,
+        };
+        judge(&self.protection, &facts, clock::unix_millis())
+    }
+
+    fn said(&self, deployment: &DeploymentId) -> Said {
+        let mut said = Said::default();
+        // A log that can't be read says nothing in anybody's favour.
+        for entry in self.log.since(0).unwrap_or_default() {
+            match entry.event {
+                FleetEvent::Voted { deployment: of, plan, by, approves, comment } if of == *deployment => {
+                    let says = if approves { Say::Approve } else { Say::Reject };
+                    said.votes.push(Vote { person: by, plan, at: entry.at, says, comment });
+                }
+                FleetEvent::Overridden { deployment: of, plan, by, reason, freeze_only }
+                    if of == *deployment =>
+                {
+                    let taken = Override::new(&by, &reason, plan, entry.at).ok();
+                    if freeze_only {
+                        said.freeze_override = taken;
+                    } else {
+                        said.break_glass = taken;
+                    }
+                }
+                _ => {}
+            }
+        }
+        said
+    }
+
+    fn succeeded_in(&self, release: &Digest) -> BTreeSet<Name> {
+        let serves = |log: &Log| {
+            let entries = log.since(0).unwrap_or_default();
+            let state = FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event)));
+            // What was taken back is not what serves last.
+            let mut those = state.in_order().filter(|record| record.plan.release == *release);
+            those.any(|record| {
+                record.state == DeploymentState::Succeeded && record.plan.direction == Direction::Forward
+            })
+        };
+        self.others.iter().filter(|(log, _)| serves(log)).map(|(_, name)| name.clone()).collect()
+    }
+
+    /// A newer deployment that waits takes the place of an older one, where that is the rule.
+    fn superseded_by(&self, record: &DeploymentRecord) -> Option<String> {
+        if self.protection.queue == Queue::InOrder {
+            return None;
+        }
+        let entries = self.log.since(0).ok()?;
+        let state = FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event)));
+        let newer = state.in_order().skip_while(|other| other.deployment != record.deployment).skip(1);
+        let waits = |other: &&DeploymentRecord| {
+            matches!(other.state, DeploymentState::Planned | DeploymentState::AwaitingGates)
+        };
+        newer.filter(waits).last().map(|other| other.deployment.to_string())
+    }
+}
+
+#[derive(Default)]
+struct Said {
+    votes: Vec<Vote>,
+    freeze_override: Option<Override>,
+    break_glass: Option<Override>,
+}
+
+#[async_trait]
+impl Judge for Gatekeeper {
+    async fn gates(&self, record: &DeploymentRecord) -> Gates {
+        if let Some(by) = self.superseded_by(record) {
+            return Gates::Superseded { by };
+        }
+        let verdict = self.verdict(record).await;
+        let told = |state: &GateState| match state {
+            GateState::Waiting { what, .. } => Some(what.clone()),
+            GateState::Refused { why } => Some(why.clone()),
+            GateState::Green { .. } | GateState::Overridden { .. } => None,
+        };
+        let what: Vec<String> = verdict
+            .gates
+            .iter()
+            .filter_map(|gate| Some(format!("{}: {}", gate.name, told(&gate.state)?)))
+            .collect();
+        match verdict.ruling {
+            Ruling::Go => Gates::Open,
+            Ruling::Wait => Gates::Waiting { what, until: verdict.deadline },
+            Ruling::Rejected { by, comment } => {
+                Gates::Refused { why: format!("{by} rejected it: {comment}") }
+            }
+            Ruling::Refused => Gates::Refused { why: what.join("; ") },
+            // The driver lets it expire: it is the same time.
+            Ruling::Expired => Gates::Waiting { what, until: verdict.deadline },
+        }
+    }
+
+    async fn analyse(&self, record: &DeploymentRecord, wave: u32) -> Verdict {
+        let Some(analysis) = &record.plan.analysis else {
+            return Verdict::Inconclusive("nothing is measured here".into());
+        };
+        let key = (record.deployment.clone(), wave);
+        let now = clock::unix_millis();
+        let is_due = {
+            let kept = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.get(&key)
+                .is_none_or(|watched| now.saturating_sub(watched.last) >= analysis.interval_seconds * 1000)
+        };
+        let mut fresh = Vec::new();
+        if is_due {
+            for metric in &analysis.metrics {
+                let answer: Answer = self.asker.metric(metric, &record.plan.release).await;
+                fresh.push(MetricSample { metric: metric.name.clone(), answer });
+            }
+        }
+        let mut kept = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = kept.entry(key).or_default();
+        if is_due {
+            watched.last = now;
+            watched.samples.extend(fresh);
+        }
+        match analyse(analysis, &watched.samples).judgement {
+            Judgement::Pass => Verdict::Pass,
+            Judgement::Fail { why } => Verdict::Fail(why),
+            Judgement::Inconclusive { why } => Verdict::Inconclusive(why),
+        }
+    }
+}

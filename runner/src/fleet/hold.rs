@@ -1,0 +1,93 @@
+//! What is brought to machines.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use async_trait::async_trait;
+use staith_builder::redact::Masker;
+use staith_model::{Digest, Name, ReleaseSetting, Secret, Target};
+use staith_packager::{store::Store, web_deploy::PackageReader};
+use staith_releaser::{
+    fleet::{
+        drive::{Cargo, Releases},
+        freeze::{FleetShelf, VersionKey, changed_secrets},
+        render::{RenderedFiles, Scene, render},
+    },
+    host::SealedPackage,
+};
+
+/// Packages from the home's store, rendered for an environment, with secrets from where this process has them.
+pub(super) struct Hold {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    environment: Name,
+    shelf: FleetShelf,
+    store: Store,
+    secrets: BTreeMap<String, Secret>,
+    masker: Masker,
+    key: VersionKey,
+}
+
+impl Hold {
+    pub(super) fn new(
+        environment: Name,
+        shelf: FleetShelf,
+        store: Store,
+        (secrets, masker): (BTreeMap<String, Secret>, Masker),
+        key: VersionKey,
+    ) -> Self {
+        Self { shared: Arc::new(Shared { environment, shelf, store, secrets, masker, key }) }
+    }
+}
+
+#[async_trait]
+impl Releases for Hold {
+    async fn cargo(&self, release: &Digest, target: &Target) -> Result<Cargo, String> {
+        let (shared, release, target) = (Arc::clone(&self.shared), *release, target.clone());
+        let work = tokio::task::spawn_blocking(move || shared.cargo(&release, &target));
+        work.await.map_err(|panicked| panicked.to_string())?
+    }
+
+    fn setting(&self, release: &Digest) -> Option<ReleaseSetting> {
+        let release = self.shared.shelf.get(release).ok().flatten()?;
+        release.settings.get(&self.shared.environment).cloned()
+    }
+
+    fn masked(&self, said: &[u8]) -> String {
+        self.shared.masker.text(&String::from_utf8_lossy(said)).into_owned()
+    }
+}
+
+impl Shared {
+    fn cargo(&self, release: &Digest, target: &Target) -> Result<Cargo, String> {
+        let text = |error: &dyn std::error::Error| error.to_string();
+        let release = self.shelf.get(release).map_err(|error| text(&error))?.ok_or_else(|| {
+            format!("release {} is not among this machine's; deploy from where it was made", release.short())
+        })?;
+        let setting = release.settings.get(&self.environment);
+        let changed =
+            setting.map(|setting| changed_secrets(setting, &self.secrets, &self.key)).unwrap_or_default();
+        if !changed.is_empty() {
+            let names: Vec<String> = changed.iter().map(|name| format!("`{name}`")).collect();
+            return Err(format!(
+                "the secret {} has another value than when the release was made; `staith release create` makes one with the new value",
+                names.join(", ")
+            ));
+        }
+        let blob = self.store.get(&release.package.digest).map_err(|error| text(&error))?;
+        let reader = PackageReader::of_file(blob.file, &blob.path).map_err(|error| text(&error))?;
+        let declarations = reader.declarations().map_err(|error| text(&error))?;
+        let package = Arc::new(SealedPackage::new(reader).map_err(|error| text(&error))?);
+        let scene = Scene {
+            release: &release,
+            environment: &self.environment,
+            target,
+            secrets: &self.secrets,
+            declarations: &declarations,
+        };
+        let rendered = render(package.as_ref(), &scene).map_err(|error| text(&error))?;
+        let load = rendered.load();
+        Ok(Cargo { load, files: Arc::new(RenderedFiles::new(package, Arc::new(rendered))) })
+    }
+}
