@@ -32,9 +32,17 @@ impl Node {
     /// # Panics
     /// HAProxy is not installed, or does not take the configuration.
     pub fn start(servers: &[(&str, SocketAddr)]) -> Self {
+        Self::start_checking(servers, "inter 50ms rise 1 fall 2")
+    }
+
+    /// The same, with checks of its servers as patient as this says.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_checking(servers: &[(&str, SocketAddr)], checks: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         let front = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let config = config(place.path(), front, servers);
+        let config = config(place.path(), front, servers).replace("inter 50ms rise 1 fall 2", checks);
         fs::write(place.path().join("haproxy.cfg"), config).unwrap();
         let said = fs::File::create(place.path().join("said")).unwrap();
         let master = Command::new("/usr/sbin/haproxy")

@@ -147,6 +147,25 @@ pub enum FleetEvent {
     },
 }
 
+impl FleetEvent {
+    /// The deployment that it is about, where it is about one.
+    pub const fn deployment(&self) -> Option<&DeploymentId> {
+        match self {
+            Self::Requested { deployment, .. }
+            | Self::Replanned { deployment, .. }
+            | Self::Gates { deployment, .. }
+            | Self::Lease { deployment, .. }
+            | Self::Intent { deployment, .. }
+            | Self::Outcome { deployment, .. }
+            | Self::Changed { deployment, .. }
+            | Self::Asked { deployment, .. }
+            | Self::Voted { deployment, .. }
+            | Self::Overridden { deployment, .. } => Some(deployment),
+            Self::Quarantine { .. } | Self::Held { .. } | Self::HoldLifted { .. } => None,
+        }
+    }
+}
+
 /// What a person wants of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "ask")]

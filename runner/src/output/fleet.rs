@@ -209,8 +209,11 @@ pub(crate) struct FleetWatch {
     staged: Arc<Mutex<std::collections::BTreeMap<Name, StageProgress>>>,
     moving: Arc<dyn Fn(&str, u64, u64) + Send + Sync>,
     told: Arc<Mutex<Option<Vec<String>>>>,
-    /// The deployment that is watched; what is told of others is not shown.
     began: std::time::Instant,
+    /// What was written before this time is an earlier story, when a deployment is gone on with.
+    since: u64,
+    /// The deployment that is watched; those of others are theirs to tell.
+    watched: Option<DeploymentId>,
 }
 
 impl FleetWatch {
@@ -221,7 +224,16 @@ impl FleetWatch {
             moving: Arc::new(carrying("bringing files to", mode)),
             told: Arc::default(),
             began: std::time::Instant::now(),
+            since: clock::unix_millis(),
+            watched: None,
         }
+    }
+
+    /// The same, for this deployment alone.
+    #[must_use]
+    pub(crate) fn of(mut self, deployment: &DeploymentId) -> Self {
+        self.watched = Some(deployment.clone());
+        self
     }
 
     /// What to tell of files on their way.
@@ -254,14 +266,14 @@ impl FleetWatch {
 
     /// Shows what was written into the ledger.
     pub(crate) fn heard(&mut self, entry: &Stamped) {
+        let is_ours =
+            entry.event.deployment().is_none_or(|of| self.watched.as_ref().is_none_or(|our| our == of));
+        if !is_ours || entry.at < self.since {
+            return;
+        }
         let mut out = Sink::new(io::stdout());
         if self.mode.is_json() {
             out.line(&serde_json::to_string(entry).unwrap_or_default());
-            return;
-        }
-        // What others did before is their story.
-        let age = clock::unix_millis().saturating_sub(entry.at);
-        if age > u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1000) {
             return;
         }
         (self.moving)("", 0, 0);
@@ -354,10 +366,9 @@ fn remedy(reason: &Reason) -> Option<String> {
 fn outcome(look: Look, work: &Work, result: &WorkResult) -> Vec<String> {
     let what = work_in_words(work);
     match result {
-        WorkResult::Done { already } if work.only_reads() => {
-            let _ = already;
-            vec![format!("{} {what}", look.mark(Mark::Passed))]
-        }
+        // A look at what was proven before says something only when it is not so any more.
+        WorkResult::Done { .. } if matches!(work, Work::Probe { glance: true, .. }) => Vec::new(),
+        WorkResult::Done { .. } if work.only_reads() => vec![format!("{} {what}", look.mark(Mark::Passed))],
         WorkResult::Done { already: true } => {
             vec![format!("{} {what}{}already so", look.mark(Mark::Cached), look.dot())]
         }

@@ -103,7 +103,7 @@ pub(crate) async fn carry_out(
         by: Who::of_this_process().user,
         reason: how.reason.clone(),
     };
-    let mut show = watch.clone();
+    let mut show = watch.clone().of(&deployment);
     let mut heard = move |entry: &_| show.heard(entry);
     let driving = deployer.deploy(request, &mut heard);
     match ended(deployer, &deployment, driving, watch, stop).await? {
@@ -120,7 +120,7 @@ pub(crate) async fn go_on(
     watch: FleetWatch,
     stop: &Stop,
 ) -> Result<Option<Exit>, Problem> {
-    let mut show = watch.clone();
+    let mut show = watch.clone().of(deployment);
     let mut heard = move |entry: &_| show.heard(entry);
     let driving = deployer.drive(deployment, &mut heard);
     ended(deployer, deployment, driving, watch, stop).await
