@@ -11,5 +11,5 @@ mod scenario;
 mod world;
 
 pub use faults::{Fault, Faults};
-pub use scenario::{Ended, Scenario, TheJudge, digest, name};
+pub use scenario::{BEGINNING, Ended, Scenario, TheJudge, digest, name};
 pub use world::{SimulatedMachine, World};

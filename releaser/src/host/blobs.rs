@@ -74,18 +74,34 @@ fn differs(wanted: Wanted<'_>, how: &str) -> HostError {
     HostError::NotAsPromised { what: format!("the content of `{}` is {how}", wanted.path) }
 }
 
+/// How often a blob may be replaced by an equal one just when it is linked. Each thread that takes the same content does so
+/// once; more than this at the same instant is not believed.
+const REPLACED: usize = 64;
+
 /// Hard-links a blob to `at`; says `false` if the host has no such blob.
+///
+/// Where a package has a content twice, two threads may take it. The blob of the first has no name any more when that of the
+/// second has replaced it, and the kernel then says of the first, found a moment ago, that it is not there: it is tried again.
 pub(super) fn link(layout: &Layout, wanted: Wanted<'_>, at: &Path) -> Result<bool, HostError> {
     let blob = layout.blob(&wanted.digest, wanted.executable);
-    match fs::hard_link(&blob, at) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        // A content that very many files share (an empty one, say) has as many names as a file may have.
-        Err(error) if error.kind() == io::ErrorKind::TooManyLinks => {
-            fs::copy(&blob, at).map(|_| true).map_err(HostError::io("copy a content to", at))
+    for _ in 0..REPLACED {
+        match fs::hard_link(&blob, at) {
+            Ok(()) => return Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !blob.exists() {
+                    return Ok(false);
+                }
+            }
+            // A content that very many files share (an empty one, say) has as many names as a file may have.
+            Err(error) if error.kind() == io::ErrorKind::TooManyLinks => {
+                return fs::copy(&blob, at).map(|_| true).map_err(HostError::io("copy a content to", at));
+            }
+            Err(error) => {
+                return Err(HostError::Io { what: "link a content to", path: at.to_owned(), source: error });
+            }
         }
-        Err(error) => Err(HostError::Io { what: "link a content to", path: at.to_owned(), source: error }),
     }
+    Ok(false)
 }
 
 /// Removes the blobs that no release links any more, and those that were never finished. A blob's own count of names

@@ -167,6 +167,7 @@ impl Here {
     }
 
     /// Puts a `systemctl` first in the program's path that starts and ends one process, as the unit says, and writes down how it was called.
+    /// As the real one with `Type=exec`, it comes back when the shell that starts the process has become it, which is when it has left the shell's folder.
     pub fn with_systemctl(mut self) -> Self {
         let bin = self.dir.path().join("bin");
         fs::create_dir(&bin).unwrap();
@@ -183,6 +184,8 @@ impl Here {
                [ -f $place/broken ] && {{ echo 'Job for app.service failed.' >&2; exit 1; }}\n\
                line=$(sed -n 's/^ExecStart=!*//p' $place/units/$2)\n\
                eval \"exec setsid $line\" </dev/null >$place/log 2>&1 &\n\
+               here=$(readlink /proc/$$/cwd)\n\
+               while [ \"$(readlink /proc/$!/cwd)\" = \"$here\" ]; do sleep 0.01; done\n\
                echo $! > $place/pid ;;\n\
              stop|disable) stop ;;\n\
              show)\n\

@@ -206,11 +206,27 @@ impl Deployer {
         let state = self.state()?;
         let unknown = || FleetDriveError::Unknown { deployment: deployment.clone() };
         let old = state.deployment(deployment).ok_or_else(unknown)?.plan.clone();
-        let seen = self.look().await?;
+        // Whoever is told to stop does not wait for machines that do not answer.
+        let seen = tokio::select! {
+            seen = self.look() => seen?,
+            aborted = self.aborted(deployment) => return aborted,
+        };
         let plan = self.plan_of(old.release, &old.setting, old.direction, &seen, &state)?;
         let event = FleetEvent::Replanned { deployment: deployment.clone(), plan: Box::new(plan) };
         self.fleet.log.append(event).await?;
         Ok(())
+    }
+
+    /// Returns when somebody wants the deployment stopped.
+    async fn aborted(&self, deployment: &DeploymentId) -> Result<(), FleetDriveError> {
+        loop {
+            let entries = self.fleet.log.since(0)?;
+            let state = FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event)));
+            if state.deployment(deployment).is_some_and(|record| record.abort.is_some()) {
+                return Ok(());
+            }
+            self.fleet.log.changed(entries.last().map_or(0, |entry| entry.position)).await;
+        }
     }
 
     /// Plans the way back to a release that was there: no gates, no canary, no bytes. Every machine is asked first whether it

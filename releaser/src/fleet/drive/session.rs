@@ -304,7 +304,9 @@ impl<'a> Session<'a> {
         operation: Digest,
         result: WorkResult,
     ) -> Result<(), FleetDriveError> {
-        let (deployment, epoch) = (self.id.clone(), self.record()?.epoch);
+        // Under its own epoch, not under the one that the log has by now: what a driver that was overtaken says counts for nothing.
+        let epoch = self.epoch.map_or_else(|| self.record().map(|record| record.epoch), Ok)?;
+        let deployment = self.id.clone();
         self.append(FleetEvent::Outcome { deployment, operation, work, epoch, result }).await
     }
 

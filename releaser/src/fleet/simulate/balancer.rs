@@ -23,6 +23,13 @@ fn lost(what: &'static str) -> TrafficError {
     TrafficError::Lost { what, why: "no answer".into() }
 }
 
+fn fence(seen: u64, order: &Order) -> Result<(), TrafficError> {
+    if order.epoch < seen {
+        return Err(TrafficError::Fenced { why: format!("epoch {} after {seen}", order.epoch) });
+    }
+    Ok(())
+}
+
 #[async_trait]
 impl Balancer for Front {
     async fn observe(&self) -> Result<BalancerState, TrafficError> {
@@ -83,10 +90,7 @@ impl Front {
         }
         {
             let mut truth = self.world.truth();
-            if order.epoch < truth.balancer_epoch {
-                let why = format!("epoch {} after {}", order.epoch, truth.balancer_epoch);
-                return Err(TrafficError::Fenced { why });
-            }
+            fence(truth.balancer_epoch, order)?;
             truth.balancer_epoch = order.epoch;
             let admitted = truth.admitted.clone().unwrap_or_default();
             if admitted == shift.to {
@@ -102,6 +106,8 @@ impl Front {
         tokio::time::sleep(Duration::from_millis(15)).await;
         {
             let mut truth = self.world.truth();
+            // Who slept since the first half may have been overtaken.
+            fence(truth.balancer_epoch, order)?;
             let before: BTreeMap<Name, u32> = truth.admitted.clone().unwrap_or_default();
             let gone: Vec<Name> =
                 before.keys().filter(|name| !shift.to.contains_key(*name)).cloned().collect();

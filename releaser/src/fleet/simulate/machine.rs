@@ -158,16 +158,18 @@ impl Machine for Seam {
             }
             self.flip(order, to);
             tokio::time::sleep(START).await;
-            self.edit(|machine| {
+            let failed = self.edit(|machine| {
                 // A machine that started anew in between has started what it found.
                 if machine.unfinished == Some(order.operation) {
                     machine.unfinished = None;
                     machine.running = to.copied().filter(|_| !machine.stubborn);
                 }
                 machine.stubborn && to.is_some()
-            })?
-            .then(|| Err(self.refused("restart the service", "it ended at once")))
-            .unwrap_or(Ok(Done::NOW))
+            })?;
+            if failed {
+                return Err(self.refused("restart the service", "it ended at once"));
+            }
+            Ok(Done::NOW)
         })
         .await
     }

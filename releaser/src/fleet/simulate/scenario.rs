@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     pin::Pin,
     sync::Arc,
     time::Duration,
@@ -33,7 +34,7 @@ use crate::{
 };
 
 /// When the simulation begins, in milliseconds since 1970.
-const BEGINNING: u64 = 1_700_000_000_000;
+pub const BEGINNING: u64 = 1_700_000_000_000;
 
 /// When it has to be over, in milliseconds.
 const LONGEST: u64 = 40_000_000;
@@ -64,6 +65,10 @@ pub struct Scenario {
     pub stale: Option<(u64, u64)>,
     /// What measurements say.
     pub verdict: Verdict,
+    /// Whether gates stay shut.
+    pub shut: bool,
+    /// Where the log is a ledger: its directory. Otherwise it is in memory.
+    pub ledger: Option<PathBuf>,
 }
 
 /// How it ended.
@@ -98,19 +103,27 @@ pub fn name(number: usize) -> Name {
     format!("m{number}").parse().expect("m and a number is a name")
 }
 
-/// Gates are open, and measurements always say the same.
+/// Gates never change, and measurements always say the same.
 #[derive(Debug, Clone)]
-pub struct TheJudge(pub Verdict);
+pub struct TheJudge {
+    /// Whether gates stay shut.
+    pub shut: bool,
+    /// What measurements say.
+    pub verdict: Verdict,
+}
 
 #[async_trait]
 impl Judge for TheJudge {
     async fn gates(&self, _record: &DeploymentRecord) -> Gates {
+        if self.shut {
+            return Gates::Waiting { what: vec!["nobody approved".into()], until: u64::MAX };
+        }
         Gates::Open
     }
 
     async fn analyse(&self, _record: &DeploymentRecord, _wave: u32) -> Verdict {
         tokio::time::sleep(Duration::from_millis(10)).await;
-        self.0.clone()
+        self.verdict.clone()
     }
 }
 
@@ -184,6 +197,8 @@ impl Scenario {
             abort_at: None,
             stale: None,
             verdict: Verdict::Pass,
+            shut: false,
+            ledger: None,
         }
     }
 
@@ -193,7 +208,7 @@ impl Scenario {
     }
 
     /// The release that comes.
-    pub fn new(&self) -> Digest {
+    pub fn wanted(&self) -> Digest {
         digest("new")
     }
 
@@ -269,7 +284,7 @@ impl Scenario {
         for number in 0..self.targets {
             let mut machine = SimulatedMachine::running(self.before.then(|| self.old()));
             if self.sick.contains(&number) {
-                machine.sick.insert(self.new());
+                machine.sick.insert(self.wanted());
             }
             machine.stubborn = self.stubborn.contains(&number);
             machines.insert(name(number), machine);
@@ -284,7 +299,7 @@ impl Scenario {
             calls: 0,
             effects: Vec::new(),
             violations: Vec::new(),
-            wanted: self.new(),
+            wanted: self.wanted(),
             max_unavailable: usize::MAX,
             drains: false,
             left_out: (0..blue).map(name).collect(),
@@ -293,9 +308,15 @@ impl Scenario {
 
     /// A driver in the world.
     pub fn deployer(&self, world: &World) -> Deployer {
+        // A ledger stamps its entries with the machine's own time.
+        let beginning = if self.ledger.is_some() { Clock::system().now() } else { BEGINNING };
         let clock = {
             let world = world.clone();
-            Clock::of(move || BEGINNING + world.now())
+            Clock::of(move || beginning + world.now())
+        };
+        let log = match &self.ledger {
+            Some(directory) => Log::of_environment(directory, &name(0), &name(0)),
+            None => Log::in_memory(clock.clone()),
         };
         let seam = |target: &Target| -> (Name, Arc<dyn Machine>) {
             (target.name.clone(), Arc::new(Seam { world: world.clone(), name: target.name.clone() }))
@@ -309,8 +330,8 @@ impl Scenario {
             balancer: self.balanced.then(front),
             environment,
             releases: Arc::new(Shelf),
-            judge: Arc::new(TheJudge(self.verdict.clone())),
-            log: Log::in_memory(clock.clone()),
+            judge: Arc::new(TheJudge { shut: self.shut, verdict: self.verdict.clone() }),
+            log,
             lock: None,
             clock,
             limits: limits(),
@@ -328,7 +349,7 @@ impl Scenario {
         let world = self.world();
         let deployer = self.deployer(&world);
         let faults = std::mem::take(&mut world.truth().faults);
-        let plan = deployer.plan(self.new(), &self.setting()).await.map_err(|error| error.to_string())?;
+        let plan = deployer.plan(self.wanted(), &self.setting()).await.map_err(|error| error.to_string())?;
         {
             // Planning is quiet: the schedule is about the driver.
             let mut truth = world.truth();
