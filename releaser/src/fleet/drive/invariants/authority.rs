@@ -62,7 +62,7 @@ fn analysed_canary() -> Scenario {
 }
 
 /// I1, in every state in which time passes: each deployment is run once, and then stopped a moment after each line of its log.
-/// Broken by heeding an abort only when a wave is switched: it went on from `Staging`.
+/// Broken by not heeding it while files are brought: it went on from `Staging`.
 #[test]
 fn i1_abort_is_heeded_in_every_state() {
     let mut seen = BTreeSet::new();
@@ -172,7 +172,7 @@ proptest! {
     }
 
     /// I5: a driver that slept while another took over changes nothing when it wakes up: neither machines, nor what the log
-    /// means. Broken by neither looking at the lease nor refusing lower epochs: hooks run and machines switch twice.
+    /// means. Broken by not looking at the lease: it goes on beside the other until all is over.
     #[test]
     fn i5_who_lost_the_lease_changes_nothing(
         mut scenario in any_quiet(),
@@ -190,11 +190,15 @@ proptest! {
             same(hooks.len(), machine.hook_runs.len(), "each hook once", &ended)?;
         }
         let said = &ended.stale;
-        let knows = matches!(
-            said,
-            None | Some(Err(FleetDriveError::Overtaken { .. }) | Ok(Stopped::Over(State::Succeeded)))
-        );
-        prop_assert!(knows, "{said:?}");
+        // Only one that wakes up when all is over may find nothing to be told.
+        let over = ended.entries.last().map_or(0, |entry| entry.at - BEGINNING);
+        let knows = match said {
+            Some(Err(FleetDriveError::Overtaken { .. })) => true,
+            None => freeze >= over,
+            Some(Ok(Stopped::Over(State::Succeeded))) => freeze + asleep >= over,
+            _ => false,
+        };
+        prop_assert!(knows, "{said:?}\n{}", story(&ended));
         let mut newest = 0;
         for entry in &ended.entries {
             match &entry.event {
@@ -207,8 +211,8 @@ proptest! {
         }
     }
 
-    /// I6: going back brings no files and waits for no gate. Broken by letting gates decide on the way back, too: it does not
-    /// end.
+    /// I6: going back brings no files and waits for no gate. Broken by letting gates decide on the way back, too: it never
+    /// goes back.
     #[test]
     fn i6_going_back_asks_nobody_and_moves_no_bytes(mut scenario in any_quiet()) {
         scenario.before = true;
@@ -239,7 +243,7 @@ proptest! {
 }
 
 /// With the ledger in a file: drivers that are killed leave what the next one goes on from, and the chain is whole.
-/// Broken by a log that forgets intents: the hook that is to run once runs twice.
+/// Broken by a log that does not write leases: no driver ever has one, and it does not end.
 #[test]
 fn a_ledger_in_a_file_outlives_its_drivers() {
     let directory = tempfile::tempdir().unwrap();
