@@ -434,7 +434,8 @@ impl Scenario {
 /// Shorter than for people, and long enough for every fault to heal.
 pub(super) fn limits() -> Limits {
     Limits {
-        contact: 60_000,
+        // Several in a row on one machine must not look like one that is gone.
+        contact: 300_000,
         staging: 600_000,
         wave: 600_000,
         pause: 120_000,
