@@ -179,7 +179,10 @@ fn stages(environment: &FleetEnvironment) -> Vec<String> {
     match &environment.rollout {
         Rollout::AllAtOnce => found.push("All machines switch at once.".to_owned()),
         Rollout::Rolling { max_unavailable } => {
-            found.push(format!("Machines switch {} at a time, at most.", amount(*max_unavailable)));
+            found.push(format!(
+                "Machines are switched in turn, at most {} at a time.",
+                amount(*max_unavailable)
+            ));
         }
         Rollout::Canary { steps, max_unavailable, analysis } => {
             found.extend(steps.iter().map(|step| {
