@@ -9,6 +9,7 @@
 //! 6. [`store`]: packages by content and by name, published once and for good.
 //! 7. [`seal`]: the one way from a passed run to a package in the store.
 //! 8. [`registry`]: packages over HTTP, for tools that know registries, and from registries of others.
+//! 9. [`hashing`]: digests of what passes by. [`stopping`]: ending where nothing is half done.
 //!
 //! Everything here blocks: it reads, compresses and writes files on all cores. Callers with an async runtime run it
 //! beside that runtime.

@@ -38,6 +38,7 @@ mod subject;
 mod transform;
 mod verify;
 mod vouching;
+mod whereabouts;
 mod why;
 
 use std::{
@@ -101,6 +102,8 @@ enum Command {
     Pull(pull::Arguments),
     Registry(registry::Arguments),
     Release(release::Arguments),
+    Where(whereabouts::Where),
+    Trace(whereabouts::Trace),
     Sbom(sbom::Arguments),
     Key(key::Arguments),
     Secret(secret::Arguments),
@@ -198,6 +201,8 @@ impl Command {
             Self::Pull(arguments) => arguments.obey(mode).await,
             Self::Registry(arguments) => arguments.obey(mode).await,
             Self::Release(arguments) => arguments.obey(mode).await,
+            Self::Where(arguments) => arguments.obey(mode).await,
+            Self::Trace(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,
             Self::Init(arguments) => arguments.obey(mode).await,
             Self::Completions(arguments) => arguments.obey(mode).await,

@@ -59,7 +59,10 @@ pub(crate) use self::{
     audit::{audit_entries, audit_verified, head_signed},
     counting::Counting,
     doctor::diagnosis,
-    fleet::{FleetWatch, fleet_asked, fleet_history, fleet_plan, fleet_status, release_made, releases},
+    fleet::{
+        FleetWatch, fleet_asked, fleet_history, fleet_plan, fleet_status, release_made, releases,
+        releases_differ, run_book, whereabouts,
+    },
     gc::{collected, made_room},
     human::size as bytes,
     inspection::inspection,

@@ -3,6 +3,8 @@
 mod ask;
 mod create;
 mod deploy;
+mod diff;
+mod docs;
 mod history;
 mod list;
 mod plan;
@@ -54,6 +56,8 @@ enum What {
     Accept(ask::Accept),
     Status(status::Arguments),
     History(history::Arguments),
+    Diff(diff::Arguments),
+    Docs(docs::Arguments),
 }
 
 impl Arguments {
@@ -77,6 +81,8 @@ impl Arguments {
             What::Accept(arguments) => arguments.obey(mode).await,
             What::Status(arguments) => arguments.obey(mode),
             What::History(arguments) => arguments.obey(mode),
+            What::Diff(arguments) => arguments.obey(mode).await,
+            What::Docs(arguments) => arguments.obey(mode),
         }
     }
 }

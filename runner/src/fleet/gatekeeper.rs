@@ -51,11 +51,6 @@ impl Gatekeeper {
         Self { protection, log, others, shelf, asker, samples: Mutex::default() }
     }
 
-    /// What protects the environment.
-    pub(crate) const fn protection(&self) -> &Protection {
-        &self.protection
-    }
-
     /// The verdict on a deployment now. Cancel-safe.
     pub(crate) async fn verdict(&self, record: &DeploymentRecord) -> GateVerdict {
         let plan = record.plan.digest();

@@ -12,7 +12,9 @@ use staith_builder::{
     redact::Masker,
     secrets::{Environment, SecretName, Secrets, SecretsFile},
 };
-use staith_model::{Exit, FleetEnvironment, FleetRelease, Name, ReleaseSetting, Secret, SourceOfRelease};
+use staith_model::{
+    Exit, FleetEnvironment, FleetRelease, Name, Protection, ReleaseSetting, Secret, SourceOfRelease,
+};
 use staith_packager::store::Published;
 use staith_releaser::{
     fleet::{
@@ -59,6 +61,16 @@ pub(crate) fn pipeline_in(folder: &Path) -> Result<Pipeline, Problem> {
             .with_remedy("go to the project's directory, or name it with `--project-dir`")
     })?;
     understood(&text)
+}
+
+/// All environments of machines of the project in `folder`. Makes nothing.
+///
+/// # Errors
+/// There is no pipeline, or it can't work (20).
+pub(crate) fn sites_in(home: &Home, folder: &Path) -> Result<Vec<Site>, Problem> {
+    let pipeline = pipeline_in(folder)?;
+    let names = pipeline.environments().filter_map(|one| one.fleet()).map(|fleet| fleet.name.clone());
+    names.map(|name| Site::open(home, folder, &name)).collect()
 }
 
 impl Site {
@@ -149,14 +161,22 @@ impl Site {
         })
     }
 
+    /// What protects the environment.
+    ///
+    /// # Errors
+    /// It can't be understood (20).
+    pub(crate) fn protection(&self) -> Result<Protection, Problem> {
+        protections(&self.home)?
+            .of(self.project(), &self.environment.name)
+            .map_err(|refused| Problem::new(Exit::Configuration, refused.to_string()))
+    }
+
     /// Who judges gates and measurements.
     ///
     /// # Errors
     /// What protects the environment can't be understood: then nothing is deployed there (20).
     pub(crate) fn gatekeeper(&self) -> Result<Gatekeeper, Problem> {
-        let protection = protections(&self.home)?
-            .of(self.project(), &self.environment.name)
-            .map_err(|refused| Problem::new(Exit::Configuration, refused.to_string()))?;
+        let protection = self.protection()?;
         let others = protection.after.iter().cloned();
         let logs = others.map(|name| (log_of(&self.home, self.project(), &name), name)).collect();
         let asker = Asker::new().map_err(|no| Problem::new(Exit::Environment, no.to_string()))?;

@@ -52,7 +52,7 @@ pub fn run_book(subject: &Subject<'_>) -> String {
     page.section("Stages", stages(environment));
     page.section("Programs that run", environment.setting.hooks.iter().map(hook));
     page.section("Machines", machines(environment));
-    page.section("Going back", going_back(project, environment));
+    page.section("Going back", going_back(environment));
     page.section(
         "Looking",
         [
@@ -65,8 +65,8 @@ pub fn run_book(subject: &Subject<'_>) -> String {
                 code(&format!("staith audit verify {project} --environment {}", environment.name))
             ),
             format!(
-                "{}: what each machine serves.",
-                code(&format!("staith env status {}", environment.name))
+                "{}: which release serves, and where a deployment stands.",
+                code(&format!("staith release status {}", environment.name))
             ),
         ],
     );
@@ -179,7 +179,10 @@ fn stages(environment: &FleetEnvironment) -> Vec<String> {
     match &environment.rollout {
         Rollout::AllAtOnce => found.push("All machines switch at once.".to_owned()),
         Rollout::Rolling { max_unavailable } => {
-            found.push(format!("Machines switch {} at a time, at most.", amount(*max_unavailable)));
+            found.push(format!(
+                "Machines are switched in turn, at most {} at a time.",
+                amount(*max_unavailable)
+            ));
         }
         Rollout::Canary { steps, max_unavailable, analysis } => {
             found.extend(steps.iter().map(|step| {
@@ -303,20 +306,17 @@ fn machines(environment: &FleetEnvironment) -> Vec<String> {
     found
 }
 
-fn going_back(project: &Name, environment: &FleetEnvironment) -> Vec<String> {
+fn going_back(environment: &FleetEnvironment) -> Vec<String> {
     let name = &environment.name;
     vec![
         format!(
             "By itself: when a machine is not healthy, the smoke test fails, or somebody aborts with {}.",
             code(&format!("staith release abort {name}"))
         ),
-        format!(
-            "By hand: {} goes to the release before.",
-            code(&format!("staith rollback {project} --environment {name}"))
-        ),
+        format!("By hand: {} goes to the release before.", code(&format!("staith release rollback {name}"))),
         format!(
             "{} goes to an earlier one; the last {} are on each machine, and going back to them moves no bytes and needs no approval.",
-            code(&format!("staith rollback {project} --environment {name} --to RELEASE")),
+            code(&format!("staith release rollback {name} --to RELEASE")),
             environment.keep_releases
         ),
     ]
@@ -412,7 +412,7 @@ mod tests {
             "- migrate, before any machine switches, on the first machine only: `./migrate up` (60 seconds; must not run twice: if its machine dies in it, a person decides).",
             "- web1: by ssh to `web1.example.org`",
             "- and those that `./machines` prints",
-            "`staith rollback shop --environment production --to RELEASE`",
+            "`staith release rollback production --to RELEASE`",
         ] {
             assert!(page.contains(part), "{part}\n\n{page}");
         }

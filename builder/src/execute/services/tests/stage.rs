@@ -19,7 +19,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     cache::StepCache,
-    engine::*,
+    // The model has an `Ask`, too.
+    engine::{Ask, *},
     execute::{Budget, EventLog, Manner, Stop, Workbench, execute},
     layers::LayerStore,
     secrets::Supply,
