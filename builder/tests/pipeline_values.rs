@@ -237,7 +237,10 @@ fn the_examples_of_the_reference_are_good() {
         // Each of the others shows some keys of a file, whose rest is not the point.
         let head = "name = \"x\"\nversion = \"1\"\n";
         let build = if part.contains("[steps.") { "" } else { "[steps.x]\nrun = \"make\"\n" };
-        let (before, after) = if part.starts_with('[') { (build, "") } else { ("", build) };
+        let is_without_package = part.contains("[environments.") && !part.contains("[package");
+        let package = if is_without_package { "[package]\n" } else { "" };
+        let rest = format!("{build}{package}");
+        let (before, after) = if part.starts_with('[') { (rest.as_str(), "") } else { ("", rest.as_str()) };
         parse(&format!("{head}{before}{part}\n{after}"));
     }
 }

@@ -113,9 +113,14 @@ impl Home {
         self.sandbox().join(IMAGES)
     }
 
+    /// Releases of all projects that go to machines.
+    pub(crate) fn all_releases(&self) -> PathBuf {
+        self.0.join("releases")
+    }
+
     /// Releases of a project that go to machines.
     pub(crate) fn releases(&self, project: &Name) -> PathBuf {
-        self.0.join("releases").join(project.as_str())
+        self.all_releases().join(project.as_str())
     }
 
     /// All environments of all projects.

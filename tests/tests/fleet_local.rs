@@ -193,3 +193,21 @@ fn folders_of_the_system_are_refused() {
     site.world.staith(&["release", "plan", "--to", "qa"]).exits(20).says("folder");
     assert!(Path::new("/etc").is_dir());
 }
+
+#[test]
+fn what_a_release_was_made_of_survives_every_collection() {
+    let site = Site::new();
+    let world = &site.world;
+    // Two more packages: one that no release is made of, and the newest.
+    for word in ["nobody's", "newest"] {
+        world.write("word.txt", word);
+        world.commit(word);
+        world.staith(&["run"]).exits(0);
+    }
+    world.staith(&["packages", "collect", "--keep", "1"]).exits(0);
+    world.staith(&["packages", "collect", "--keep", "1", "--grace", "0"]).exits(0).says("removed bell@");
+    let left = world.staith(&["packages", "--json"]).exits(0);
+    assert_eq!(left.out.lines().count(), 2, "{}", left.out);
+    world.staith(&["release", "deploy", "--to", "qa"]).exits(0);
+    assert_eq!(site.serves("qa"), "one hello qa\n");
+}

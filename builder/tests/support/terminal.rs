@@ -103,9 +103,10 @@ pub async fn a_terminal_is_the_programs_own(engine: &dyn Engine) {
         person.sees("4 ways").await;
         person.types("echo $((3 + 3)) ways > /dev/stderr\n");
         person.sees("6 ways").await;
-        person.asks_until("echo size $(stty size)\n", "size 33 101").await;
+        let size = "/usr/bin/python3 -c 'import os; print(\"size\", *reversed(os.get_terminal_size(0)))'\n";
+        person.asks_until(size, "size 33 101").await;
         person.resizes_to(20, 60);
-        person.asks_until("echo size $(stty size)\n", "size 20 60").await;
+        person.asks_until(size, "size 20 60").await;
         // Ctrl-C is for what runs in the foreground.
         person.types("sh -c 'echo begun $((4 + 4)); exec sleep 1000'\n");
         person.sees("begun 8").await;

@@ -12,7 +12,7 @@ use std::{
 use staith_builder::upkeep::{Collection, Inventory, Item, Kind, Stockroom, plan_collection};
 use staith_model::Package;
 use staith_packager::store::{Collected, Collecting, Policy, Published, Store, StoreError};
-use staith_releaser::release::ReleaseShelf;
+use staith_releaser::{fleet::freeze::FleetShelf, release::ReleaseShelf};
 
 use crate::home::Home;
 
@@ -211,7 +211,7 @@ impl<'a> Household<'a> {
         grace: Duration,
         is_dry: bool,
     ) -> Told<Collected> {
-        let deployed = deployed(&self.home.environments());
+        let deployed = deployed(&self.home);
         let collect = |is_named: &dyn Fn(&str) -> bool| {
             let is_used = |package: &Package| {
                 let name = format!("{}/{}", package.name, package.version);
@@ -308,7 +308,7 @@ impl<'a> Household<'a> {
             .map(Stockroom::names_in_use)
             .transpose()
             .map_err(told("looking who uses what"))?;
-        let deployed = deployed(&self.home.environments());
+        let deployed = deployed(&self.home);
         let held = self.packages.as_ref().map(Store::held).transpose().map_err(|error| error.to_string())?;
         let held: BTreeSet<String> =
             held.into_iter().flatten().map(|(name, version)| format!("{name}/{version}")).collect();
@@ -343,15 +343,21 @@ fn name_of(published: &Published) -> String {
     format!("{}/{}", published.package.name, published.package.version)
 }
 
-/// The packages of all releases that an environment keeps: the one that serves, and those that a rollback leads to. `None`
-/// where a record of one can't be read.
-fn deployed(environments: &Path) -> Option<BTreeSet<String>> {
+/// The packages of all releases that an environment keeps (the one that serves, and those that a rollback leads to), and of all
+/// that were made for machines. `None` where a record of one can't be read.
+fn deployed(home: &Home) -> Option<BTreeSet<String>> {
     let mut packages = BTreeSet::new();
-    for project in entries(environments).ok()? {
+    let mut keep = |package: &Package| packages.insert(format!("{}/{}", package.name, package.version));
+    for project in entries(&home.environments()).ok()? {
         for environment in entries(&project.path()).ok()? {
             for release in ReleaseShelf::new(environment.path()).all().ok()? {
-                packages.insert(format!("{}/{}", release.package.name, release.package.version));
+                keep(&release.package);
             }
+        }
+    }
+    for project in entries(&home.all_releases()).ok()? {
+        for release in FleetShelf::new(project.path()).all().ok()? {
+            keep(&release.package);
         }
     }
     Some(packages)

@@ -71,11 +71,7 @@ impl HaProxy {
             return refused(format!("the weight of {name} is {weight}, and HAProxy has 1 to 256"));
         }
         for (node, seen) in self.nodes.iter().zip(seen) {
-            if let Some(highest) = seen.epoch.filter(|highest| *highest > epoch) {
-                return Err(TrafficError::Fenced {
-                    why: format!("{} has seen epoch {highest}, and this one has {epoch}", node.runtime),
-                });
-            }
+            fenced(node, seen, epoch)?;
             for name in to.keys() {
                 let Some(server) = seen.servers.get(name) else {
                     return refused(format!(
@@ -95,13 +91,22 @@ impl HaProxy {
         Ok(())
     }
 
+    /// A look at the nodes in the middle of a shift, which is over for this deployment when another has begun.
+    async fn look_as(&self, epoch: u64) -> Result<Vec<Seen>, TrafficError> {
+        let seen = self.look().await?;
+        for (node, seen) in self.nodes.iter().zip(&seen) {
+            fenced(node, seen, epoch)?;
+        }
+        Ok(seen)
+    }
+
     /// Waits until all that are to serve are up on all nodes, bringing in those that are new, and then admits them.
-    async fn bring_in(&self, to: &To, patience: Duration) -> Result<bool, TrafficError> {
+    async fn bring_in(&self, epoch: u64, to: &To, patience: Duration) -> Result<bool, TrafficError> {
         let deadline = Instant::now() + patience;
         let mut brought: Vec<(u32, BTreeSet<String>)> = vec![(0, BTreeSet::new()); self.nodes.len()];
         let mut acted = false;
         loop {
-            let seen = self.look().await?;
+            let seen = self.look_as(epoch).await?;
             let mut waited_for = BTreeSet::new();
             for ((node, seen), (pid, brought)) in self.nodes.iter().zip(&seen).zip(&mut brought) {
                 if *pid != seen.info.pid {
@@ -159,10 +164,10 @@ impl HaProxy {
     }
 
     /// Takes new requests from those that go, and waits for what they are answering.
-    async fn drain(&self, to: &To, within: Duration) -> Result<Drained, TrafficError> {
+    async fn drain(&self, epoch: u64, to: &To, within: Duration) -> Result<Drained, TrafficError> {
         let (mut acted, deadline) = (false, Instant::now() + within);
         loop {
-            let seen = self.look().await?;
+            let seen = self.look_as(epoch).await?;
             let good = |seen: &Seen| {
                 next::waited_for(&seen.servers, to).is_empty()
                     && next::admit(&self.backend, &seen.servers, to).is_empty()
@@ -284,10 +289,10 @@ impl Balancer for HaProxy {
         }
         let mut acted = false;
         loop {
-            acted |= self.bring_in(&to, shift.patience).await?;
+            acted |= self.bring_in(order.epoch, &to, shift.patience).await?;
             // A reload between here and the end finds both, never neither.
             self.keep().await?;
-            match self.drain(&to, shift.drain).await? {
+            match self.drain(order.epoch, &to, shift.drain).await? {
                 Drained::Done { acted: also, left } => {
                     self.keep().await?;
                     let left =
@@ -306,6 +311,16 @@ impl Balancer for HaProxy {
 
     fn granularity(&self) -> u32 {
         256
+    }
+}
+
+/// A node that has seen a later epoch takes nothing from an earlier one.
+fn fenced(node: &NodeSpec, seen: &Seen, epoch: u64) -> Result<(), TrafficError> {
+    match seen.epoch.filter(|highest| *highest > epoch) {
+        None => Ok(()),
+        Some(highest) => Err(TrafficError::Fenced {
+            why: format!("{} has seen epoch {highest}, and this one has {epoch}", node.runtime),
+        }),
     }
 }
 
