@@ -238,7 +238,7 @@ fn the_examples_of_the_reference_are_good() {
         let head = "name = \"x\"\nversion = \"1\"\n";
         let build = if part.contains("[steps.") { "" } else { "[steps.x]\nrun = \"make\"\n" };
         let is_without_package = part.contains("[environments.") && !part.contains("[package");
-        let package = if is_without_package { "[package]\n" } else { "" };
+        let package = if is_without_package { "[package]\nsource = [\"**\"]\n" } else { "" };
         let rest = format!("{build}{package}");
         let (before, after) = if part.starts_with('[') { (rest.as_str(), "") } else { ("", rest.as_str()) };
         parse(&format!("{head}{before}{part}\n{after}"));
