@@ -211,7 +211,7 @@ impl<'a> Household<'a> {
         grace: Duration,
         is_dry: bool,
     ) -> Told<Collected> {
-        let deployed = deployed(&self.home);
+        let deployed = deployed(self.home);
         let collect = |is_named: &dyn Fn(&str) -> bool| {
             let is_used = |package: &Package| {
                 let name = format!("{}/{}", package.name, package.version);
@@ -308,7 +308,7 @@ impl<'a> Household<'a> {
             .map(Stockroom::names_in_use)
             .transpose()
             .map_err(told("looking who uses what"))?;
-        let deployed = deployed(&self.home);
+        let deployed = deployed(self.home);
         let held = self.packages.as_ref().map(Store::held).transpose().map_err(|error| error.to_string())?;
         let held: BTreeSet<String> =
             held.into_iter().flatten().map(|(name, version)| format!("{name}/{version}")).collect();
