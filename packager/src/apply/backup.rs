@@ -120,7 +120,8 @@ fn copy_all(destination: &Destination, tree: &Tree, to: &Path) -> Result<(), App
         };
         Some(entry.map(|entry| (path.clone(), entry)))
     });
-    let listed = Listed { version: 1, entries: copied.collect::<Result<_, ApplyError>>()? };
+    let copied: Vec<_> = copied.collect();
+    let listed = Listed { version: 1, entries: copied.into_iter().collect::<Result<_, ApplyError>>()? };
     let (list, failed_list) = (to.join(LIST), failed("write", &to.join(LIST)));
     let json = serde_json::to_vec(&listed).map_err(|why| failed_list(why.into()))?;
     OpenOptions::new()

@@ -148,10 +148,9 @@ fn observe(
     }
     let paths: Vec<RelPath> = to_compare(&ours, &theirs, &options.plan).into_iter().cloned().collect();
     let digests = |digest: &(dyn Fn(&RelPath) -> Result<Digest, ApplyError> + Sync)| {
-        paths
-            .par_iter()
-            .map(|path| Ok((path.clone(), digest(path)?)))
-            .collect::<Result<HashMap<_, _>, ApplyError>>()
+        // Not collected into a result at once: of several errors, the first in the order of the paths is told.
+        let read: Vec<_> = paths.par_iter().map(|path| Ok((path.clone(), digest(path)?))).collect();
+        read.into_iter().collect::<Result<HashMap<_, _>, ApplyError>>()
     };
     let (found, at_destination) =
         (digests(&|path| source.digest(path))?, digests(&|path| destination.digest(path))?);
@@ -213,11 +212,14 @@ impl Work<'_> {
         let is_staged = !self.options.one_by_one && self.has_room()?;
         let new: Vec<_> =
             self.observed.plan.changes.iter().enumerate().filter(|(_, change)| is_copied(change)).collect();
-        let prepared = new.par_iter().map(|(nth, change)| {
+        let prepare = |(nth, change): &(usize, &Change)| {
             self.ask(&Step::Stage(change))?;
             if is_staged { self.stage(&staging, *nth, change) } else { self.verify(change) }
-        });
-        prepared.collect::<Result<(), ApplyError>>()?;
+        };
+        // Of several that fail, the first in the plan is told, whichever thread was the first to find one.
+        if let Some(why) = new.par_iter().find_map_first(|change| prepare(change).err()) {
+            return Err(why);
+        }
         // Once for all files: syncing each would take seconds for thousands.
         let unsynced = self.destination.failed("write to the disk of", None);
         let root = self.destination.root()?;
