@@ -45,6 +45,8 @@ impl Site {
         let world = World::new();
         world.write("runner.toml", &PIPELINE.replace("PLACE", &place.path().display().to_string()));
         world.write("ring", "#!/bin/sh\necho \"$(cat word.txt)\" >> \"$STAITH_FOLDER/rung\"\n");
+        // A file that is called as the package is must not be taken for one.
+        world.write("bell", "no package");
         world.write("check", "#!/bin/sh\n! grep -q sick word.txt\n");
         let site = Self { world, place };
         site.says("one");

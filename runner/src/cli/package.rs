@@ -82,22 +82,29 @@ pub(crate) fn reference(text: &str) -> Result<Reference, Problem> {
 /// # Errors
 /// There is no such package (64), it is refused (20), or it can't be read (30).
 pub(crate) fn open(argument: &str) -> Result<OpenPackage, Problem> {
-    let wanted = match meant(argument)? {
+    match meant(argument)? {
         Meant::File(path) => {
             let reader = PackageReader::open(&path)?;
-            return Ok(OpenPackage { reader, called: argument.to_owned(), path, published: None });
+            Ok(OpenPackage { reader, called: argument.to_owned(), path, published: None })
         }
-        Meant::Stored(wanted) => wanted,
-    };
+        Meant::Stored(wanted) => open_stored(&wanted),
+    }
+}
+
+/// Opens a package of this machine's store, whatever files lie about that are called so; held against its digest. Blocks.
+///
+/// # Errors
+/// There is no such package (64), it is refused (20), or it can't be read (30).
+pub(crate) fn open_stored(wanted: &Reference) -> Result<OpenPackage, Problem> {
     let packages = Home::find()?.packages();
     // Looking makes no store.
     if !packages.is_dir() {
-        return Err(absent(&wanted)
+        return Err(absent(wanted)
             .with_why("there is no file of that name, and nothing was published on this machine")
             .with_remedy("give the path of a package, or make one with `staith run`"));
     }
     let store = Store::open(&packages)?;
-    let published = find(&store, &wanted)?;
+    let published = find(&store, wanted)?;
     let blob = store.get(&published.package.digest)?;
     let reader = PackageReader::of_file(blob.file, &blob.path)?;
     let called = format!("{}@{}", published.package.name, published.package.version);

@@ -51,17 +51,13 @@ pub(crate) async fn made(
     })?;
     let wanted = package.map_or_else(|| first.package.to_string(), str::to_owned);
     let open = {
-        let wanted = wanted.clone();
-        let opened = tokio::task::spawn_blocking(move || package::open(&wanted)).await;
+        // Never a file: one in the project's directory may well be called as the package is.
+        let reference = package::reference(&wanted)
+            .map_err(|bad| bad.with_remedy("name a package of the store, NAME@VERSION; `staith run` brings one there"))?;
+        let opened = tokio::task::spawn_blocking(move || package::open_stored(&reference)).await;
         opened.map_err(|panicked| Problem::bug(panicked.to_string()))??
     };
-    let published = open.published.ok_or_else(|| {
-        Problem::new(
-            Exit::Usage,
-            format!("{wanted} is a file, and releases are made of packages in the store"),
-        )
-        .with_remedy("bring it there: `staith push FILE --to DIR`, or make it with `staith run`")
-    })?;
+    let published = open.published.ok_or_else(|| Problem::bug("a package of the store is not published"))?;
     let reader: PackageReader = open.reader;
     let manifest = reader.manifest().ok_or_else(|| {
         Problem::new(
