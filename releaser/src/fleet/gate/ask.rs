@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Client, ClientBuilder, Response, redirect::Policy};
 use serde::Deserialize;
-use staith_model::{Check, Digest, Metric};
+use staith_model::{Check, Digest, Metric, causes};
 
 use super::checks::Answer;
 
@@ -132,18 +132,6 @@ fn number(body: &[u8]) -> Result<f64, String> {
     };
     let text = text.replace("Inf", "inf");
     text.parse().map_err(|_| "the query gives no number".to_owned())
-}
-
-/// The whole chain of what went wrong; the outermost rarely says anything.
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut told = vec![error.to_string()];
-    let mut next = error.source();
-    while let Some(error) = next {
-        told.push(error.to_string());
-        next = error.source();
-    }
-    told.dedup();
-    told.join(": ")
 }
 
 #[cfg(test)]
