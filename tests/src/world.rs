@@ -89,7 +89,7 @@ pub fn staith_binary() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let place = own.ancestors().map(|place| place.join("staith")).find(|path| path.is_file());
     place.expect(
-        "the program under test is not built: run `cargo build --package staith` with the same profile",
+        "the program under test is not built: run `cargo build --workspace` with the same profile",
     )
 }
 
