@@ -88,9 +88,7 @@ impl Said {
 pub fn staith_binary() -> PathBuf {
     let own = std::env::current_exe().unwrap();
     let place = own.ancestors().map(|place| place.join("staith")).find(|path| path.is_file());
-    place.expect(
-        "the program under test is not built: run `cargo build --workspace` with the same profile",
-    )
+    place.expect("the program under test is not built: run `cargo build --workspace` with the same profile")
 }
 
 /// The root of this repository.

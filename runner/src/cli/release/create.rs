@@ -52,8 +52,9 @@ pub(crate) async fn made(
     let wanted = package.map_or_else(|| first.package.to_string(), str::to_owned);
     let open = {
         // Never a file: one in the project's directory may well be called as the package is.
-        let reference = package::reference(&wanted)
-            .map_err(|bad| bad.with_remedy("name a package of the store, NAME@VERSION; `staith run` brings one there"))?;
+        let reference = package::reference(&wanted).map_err(|bad| {
+            bad.with_remedy("name a package of the store, NAME@VERSION; `staith run` brings one there")
+        })?;
         let opened = tokio::task::spawn_blocking(move || package::open_stored(&reference)).await;
         opened.map_err(|panicked| Problem::bug(panicked.to_string()))??
     };
