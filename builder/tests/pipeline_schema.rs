@@ -160,7 +160,7 @@ service = { run = ["./x"], env = { A = "#{B}#" } }
 port = 80
 health = { path = "/", for = "1s" }
 strategy = { blue-green = { pools = ["blue", "green"], keep-warm = "1h" } }
-traffic = { haproxy = { nodes = ["unix:/a", "ssh:b:/c"], backend = "d", front = "http://x" } }
+traffic = { haproxy = { nodes = ["unix:/a", { runtime = "ssh:b:/c", master = "/d", state-file = "/e", state = "local", host-key = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }], backend = "d", front = "http://x" } }
 variables = { "B c" = "c" }
 secrets = { D = "e" }
 render = ["*.json"]
@@ -169,7 +169,7 @@ hooks = [{ name = "h", at = "before-switch", run = ["./h"], roles = ["w"], once 
 targets = ["x"]
 service = "files"
 strategy = { canary = { steps = [{ targets = "10%", bake = "1m" }, { targets = 9, bake = "1h" }], metrics = [{ name = "m", prometheus = "http://p", query = "q", above = -1.5 }] } }
-traffic = { dns = { server = "a:53", zone = "b.c", record = "a.b.c", key = "k", ttl = "5s" } }
+traffic = { dns = { server = "a:53", zone = "b.c", record = "a.b.c", key = "k", secret = "s", ttl = "5s" } }
 [environments.plain]
 targets = ["x"]
 service = { restart = ["a"], stop = ["b"] }
@@ -178,7 +178,11 @@ traffic = { built-in = { listen = "127.0.0.1:80" } }
 [environments.unit]
 targets = ["x"]
 service = { existing-unit = "a" }
-traffic = { traffic-manager = { profile = "/subscriptions/x" } }
+traffic = { traffic-manager = { profile = "/subscriptions/x", token = "t" } }
+[environments.azure]
+targets = ["x"]
+service = "files"
+traffic = { traffic-manager = { profile = "/subscriptions/x", tenant = "a", client = "b", secret = "c", management = "https://m", login = "http://127.0.0.1:1" } }
 "##;
 
 /// Made once: a property asks it thousands of times.

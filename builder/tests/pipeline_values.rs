@@ -311,7 +311,7 @@ interval = "30s"
 failure-limit = 1
 metrics = [{ name = "errors", prometheus = "http://127.0.0.1:9090", query = "q", below = 0.010, dry-run = true }]
 [environments.production.traffic.haproxy]
-nodes = ["unix:/run/haproxy/admin.sock", "tcp:10.0.0.1:9999", "ssh:root@lb1:/run/h.sock"]
+nodes = ["unix:/run/haproxy/admin.sock", "tcp:10.0.0.1:9999", { runtime = "ssh:root@lb1:/run/h.sock", master = "/run/m.sock", state-file = "/var/lib/haproxy/state" }]
 backend = "shop"
 front = "http://shop.example.net/"
 
@@ -393,6 +393,18 @@ fn every_key_of_an_environment_of_machines_arrives() {
         (nodes.len(), backend.as_str(), front.as_deref()),
         (3, "shop", Some("http://shop.example.net/"))
     );
+    assert_eq!((&nodes[0].master, &nodes[0].state, &nodes[0].host_key), (&None, &None, &None));
+    // What is beside a socket is on the same machine.
+    let far = &nodes[2];
+    assert_eq!(
+        (far.runtime.as_str(), far.master.as_deref()),
+        ("ssh:root@lb1:/run/h.sock", Some("ssh:root@lb1:/run/m.sock"))
+    );
+    let state = far.state.as_ref().unwrap();
+    assert_eq!(
+        (state.path.as_str(), state.host.as_deref(), state.whole),
+        ("/var/lib/haproxy/state", Some("root@lb1"), true)
+    );
 }
 
 #[test]
@@ -406,8 +418,10 @@ fn an_environment_of_machines_has_usual_values() {
     let swapped = pipeline.environment("blue-green").unwrap().fleet().unwrap();
     let pools = ["blue", "green"].map(|pool| pool.parse().unwrap());
     assert_eq!(swapped.rollout, Rollout::BlueGreen { pools, keep_warm_seconds: Some(3600) });
-    let Some(TrafficSpec::Dns { zone, ttl_seconds: 60, .. }) = &swapped.traffic else { panic!() };
-    assert_eq!(zone, "example.net");
+    let Some(TrafficSpec::Dns { zone, ttl_seconds: 60, key, secret, .. }) = &swapped.traffic else {
+        panic!()
+    };
+    assert_eq!((zone.as_str(), key), ("example.net", secret));
     let last = pipeline.environment("last").unwrap().fleet().unwrap();
     assert!(last.targets.is_empty() && last.inventory == Some(Inventory::File("hosts.toml".into())));
 }

@@ -18,6 +18,7 @@ mod record;
 mod release;
 mod rollout;
 mod state;
+mod traffic;
 
 pub use address::NotAnAddress;
 pub use event::{Ask, FleetEvent, TargetStep, Work, WorkResult};
@@ -27,6 +28,7 @@ pub use record::{DeploymentRecord, Failure, Lost, Samples, ServeRecord, TargetRe
 pub use release::{FleetRelease, Hook, HookPoint, ReleaseSetting, SecretVersion, Service, SourceOfRelease};
 pub use rollout::{Amount, Analysis, CanaryStep, Comparison, Metric, Rollout};
 pub use state::FleetState;
+pub use traffic::{AzureSignIn, HaproxyNode, StateFile};
 
 /// An environment whose releases run on machines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,8 +117,8 @@ pub enum Inventory {
 pub enum TrafficSpec {
     /// HAProxy, through its runtime API. Each node is told the same.
     Haproxy {
-        /// `unix:/run/haproxy/admin.sock`, `tcp:HOST:PORT`, or `ssh:HOST:/run/haproxy/admin.sock`.
-        nodes: Vec<String>,
+        /// How each is reached.
+        nodes: Vec<HaproxyNode>,
         /// The backend whose servers are the targets, by their names.
         backend: String,
         /// Where clients ask: for verifying through the front door.
@@ -137,13 +139,19 @@ pub enum TrafficSpec {
         record: String,
         /// Seconds that answers may be kept.
         ttl_seconds: u32,
-        /// Name of the TSIG key; its value is a secret of that name.
+        /// Name of the TSIG key.
         key: String,
+        /// Name of the secret that is the key's value, in base64.
+        secret: String,
     },
     /// Azure Traffic Manager's REST interface. Checked against recorded exchanges.
     TrafficManager {
         /// The profile's resource id.
         profile: String,
+        /// Where Azure's resources are managed: `https://management.azure.com`.
+        management: String,
+        /// How Azure is told who asks.
+        sign_in: AzureSignIn,
     },
 }
 

@@ -9,7 +9,7 @@ use super::{
     matrix, package, parameters, resources, retries, services, step_keys, triggers,
 };
 
-const TABLES: [(&str, &Keys); 36] = [
+const TABLES: [(&str, &Keys); 37] = [
     ("file", &KEYS),
     ("defaults", &resources::KEYS),
     ("parameters", &parameters::KEYS),
@@ -42,6 +42,7 @@ const TABLES: [(&str, &Keys); 36] = [
     ("blue-green", &environments::rollout::BLUE_GREEN_KEYS),
     ("traffic", &environments::traffic::KEYS),
     ("haproxy", &environments::traffic::HAPROXY_KEYS),
+    ("haproxy-node", &environments::traffic::haproxy::NODE_KEYS),
     ("built-in", &environments::traffic::BUILT_IN_KEYS),
     ("dns", &environments::traffic::DNS_KEYS),
     ("traffic-manager", &environments::traffic::TRAFFIC_MANAGER_KEYS),

@@ -9,6 +9,7 @@ mod deployer;
 mod error;
 #[cfg(test)]
 mod invariants;
+mod lingering;
 mod log;
 mod phases;
 mod reconcile;

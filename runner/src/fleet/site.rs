@@ -27,7 +27,7 @@ use staith_releaser::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{gatekeeper::Gatekeeper, hold::Hold, reach};
+use super::{gatekeeper::Gatekeeper, hold::Hold, reach, traffic};
 use crate::{
     home::Home,
     output::Problem,
@@ -127,7 +127,7 @@ impl Site {
         let secrets = secrets_of(&self.home, [&self.environment]).await?;
         let masker = masker(&secrets)?;
         let machines = reach::machines(&self.environment, &targets);
-        let balancer = reach::balancer(&self.environment, &targets, &secrets).await?;
+        let balancer = traffic::balancer(&self.environment, &targets, &secrets).await?;
         let releases = Hold::new(
             self.environment.name.clone(),
             self.shelf(),
@@ -233,9 +233,7 @@ pub(crate) async fn secrets_of(
     let mut names = BTreeSet::new();
     for environment in environments {
         names.extend(environment.setting.secrets.values().map(|secret| secret.name.clone()));
-        if let Some(staith_model::TrafficSpec::Dns { key, .. }) = &environment.traffic {
-            names.insert(key.clone());
-        }
+        names.extend(environment.traffic.iter().flat_map(|traffic| traffic.secrets()).map(str::to_owned));
     }
     let mut found = BTreeMap::new();
     for name in names {

@@ -259,7 +259,7 @@ fn usual_name(table: &Table<'_>, whose: &str, access: &Access, item: &Spanned<De
     name
 }
 
-fn understood<T>(read: Result<T, NotAnAddress>) -> Understood<T> {
+pub(super) fn understood<T>(read: Result<T, NotAnAddress>) -> Understood<T> {
     read.or_else(|wrong| complaint(format!("is wrong: {wrong}"), wrong.what, wrong.remedy))
 }
 

@@ -15,6 +15,7 @@ use super::{
         plan::{Situation, TrafficSeen, plan},
     },
     error::FleetDriveError,
+    lingering,
     seams::Fleet,
     session::{Session, Stopped, Watcher},
 };
@@ -93,7 +94,7 @@ impl Deployer {
         state: &FleetState,
     ) -> Result<FleetPlan, FleetDriveError> {
         let balancer = self.fleet.balancer.as_ref().zip(seen.balancer.as_ref());
-        Ok(plan(&Situation {
+        let mut planned = plan(&Situation {
             environment: &self.fleet.environment,
             targets: &self.fleet.targets,
             release,
@@ -107,7 +108,19 @@ impl Deployer {
             }),
             out: &state.out(),
             history: &state.history,
-        })?)
+        })?;
+        planned.warnings.extend(balancer.iter().flat_map(|(balancer, _)| balancer.cautions()));
+        let now = self.fleet.clock.now();
+        let lingers =
+            planned.traffic.as_ref().and_then(|_| lingering::of_all(state)).filter(|until| *until > now);
+        planned.warnings.extend(lingers.map(|until| {
+            format!(
+                "for {} s more, clients may believe what they were told before the last change of who gets requests; machines that may \
+                 still be asked are not touched before",
+                (until - now).div_ceil(1000)
+            )
+        }));
+        Ok(planned)
     }
 
     async fn look(&self) -> Result<Seen, FleetDriveError> {

@@ -223,6 +223,15 @@ proptest! {
         prop_assert!(ended.state.is_terminal(), "{}", story(&ended));
     }
 
+    /// Where clients believe for a while what they were told, nobody who may still be asked is restarted; going back waits, too.
+    /// Broken by a time to live that is not waited for (`lingering::of` without its seconds): the oracle reports it.
+    #[test]
+    fn who_may_still_be_asked_is_not_restarted(mut scenario in any_trouble(), seconds in 1u64..120) {
+        scenario.lingers = std::time::Duration::from_secs(seconds);
+        let ended = completes(&scenario)?;
+        prop_assert!(ended.state.is_terminal(), "{}", story(&ended));
+    }
+
     /// I7: what only the network did is never taken for a failure of the release: it arrives.
     /// Broken by taking an answer that does not come for a failure: it rolls back.
     #[test]
@@ -242,4 +251,30 @@ proptest! {
         same(ended.state, State::RolledBack, "sick", &ended)?;
         check_restored(&scenario, &ended)?;
     }
+}
+
+/// What an earlier deployment told clients is waited for by the next one: the pool that served is not touched before.
+#[test]
+fn the_next_deployment_waits_for_what_the_one_before_told_clients() {
+    let mut scenario = Scenario::of(4, blue_green());
+    (scenario.balanced, scenario.before) = (true, true);
+    scenario.lingers = std::time::Duration::from_secs(300);
+    runtime().block_on(async {
+        let ended = scenario.run().await.unwrap();
+        assert_eq!(ended.state, State::Succeeded, "{}", story(&ended));
+        assert!(ended.world.violations().is_empty());
+        let shifted = ended.world.now();
+        // Forward to the other pool: blue has to serve those who still ask it.
+        let release = crate::fleet::simulate::digest("a third release");
+        let plan = ended.deployer.plan(release, &scenario.setting()).await.unwrap();
+        assert!(plan.warnings.iter().any(|one| one.contains("clients may believe")), "{:?}", plan.warnings);
+        ended.world.is_about(&plan);
+        let deployment = staith_model::DeploymentId::new(crate::fleet::simulate::BEGINNING, [8; 10]);
+        let request =
+            crate::fleet::drive::Request { deployment, plan, by: "somebody".into(), reason: String::new() };
+        let stopped = ended.deployer.deploy(request, &mut |_| {}).await.unwrap();
+        assert_eq!(stopped, crate::fleet::drive::Stopped::Over(State::Succeeded));
+        assert_eq!(ended.world.violations(), Vec::<String>::new());
+        assert!(ended.world.now() >= shifted + 290_000, "{} {shifted}", ended.world.now());
+    });
 }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     decide::decide,
     error::FleetDriveError,
+    lingering,
     log::Stamped,
     seams::Fleet,
     view::{Decision, Gates, Sight, Sights, View, Waiting},
@@ -133,6 +134,7 @@ impl<'a> Session<'a> {
             sights: &self.sights,
             running: &self.running,
             gates: &self.gates,
+            lingers: lingering::of_others(&self.state, &self.id),
             limits: &self.fleet.limits,
             now: self.fleet.clock.now(),
         }))

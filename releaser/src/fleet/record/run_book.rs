@@ -243,7 +243,7 @@ fn service(service: &Service) -> String {
 fn provider(traffic: &TrafficSpec) -> String {
     match traffic {
         TrafficSpec::Haproxy { nodes, backend, .. } => {
-            let nodes: Vec<String> = nodes.iter().map(|node| code(node)).collect();
+            let nodes: Vec<String> = nodes.iter().map(|node| code(&node.runtime)).collect();
             format!("HAProxy ({}) sends requests to its backend {}.", nodes.join(", "), code(backend))
         }
         TrafficSpec::BuiltIn { listen } => format!("The built-in proxy on {} sends requests.", code(listen)),
@@ -252,7 +252,7 @@ fn provider(traffic: &TrafficSpec) -> String {
             code(record),
             code(server)
         ),
-        TrafficSpec::TrafficManager { profile } => {
+        TrafficSpec::TrafficManager { profile, .. } => {
             format!("Traffic Manager {} names the machines.", code(profile))
         }
     }

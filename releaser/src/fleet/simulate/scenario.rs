@@ -48,6 +48,8 @@ pub struct Scenario {
     pub rollout: Rollout,
     /// Whether somebody balances.
     pub balanced: bool,
+    /// How long clients believe what they were told before about who serves.
+    pub lingers: Duration,
     /// Whether the machines run an older release.
     pub before: bool,
     /// Hooks of the release.
@@ -199,6 +201,7 @@ impl Scenario {
             verdict: Verdict::Pass,
             shut: false,
             ledger: None,
+            lingers: Duration::ZERO,
         }
     }
 
@@ -303,6 +306,8 @@ impl Scenario {
             max_unavailable: usize::MAX,
             drains: false,
             left_out: (0..blue).map(name).collect(),
+            lingers: self.lingers,
+            left: BTreeMap::new(),
         })
     }
 
@@ -322,7 +327,7 @@ impl Scenario {
             (target.name.clone(), Arc::new(Seam { world: world.clone(), name: target.name.clone() }))
         };
         let front =
-            || -> Arc<dyn Balancer> { Arc::new(Front { world: world.clone(), lingers: Duration::ZERO }) };
+            || -> Arc<dyn Balancer> { Arc::new(Front { world: world.clone(), lingers: self.lingers }) };
         let environment = self.environment();
         let fleet = Fleet {
             targets: environment.targets.clone(),

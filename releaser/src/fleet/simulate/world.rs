@@ -37,6 +37,10 @@ pub(super) struct Truth {
     pub(super) drains: bool,
     /// Machines that the deployment leaves alone.
     pub(super) left_out: BTreeSet<Name>,
+    /// How long clients believe what they were told before.
+    pub(super) lingers: Duration,
+    /// When members were last taken away from those that get requests.
+    pub(super) left: BTreeMap<Name, Instant>,
 }
 
 /// A machine.
@@ -136,6 +140,14 @@ impl World {
     /// Returns when the schedule kills the driver.
     pub async fn killed(&self) {
         self.killed.notified().await;
+    }
+
+    /// From now on, this plan's deployment is what the oracle watches.
+    pub fn is_about(&self, plan: &staith_model::FleetPlan) {
+        let kept = plan.targets.iter().filter(|one| one.action == staith_model::TargetAction::Kept);
+        let mut truth = self.truth();
+        truth.wanted = plan.release;
+        truth.left_out = kept.map(|one| one.target.name.clone()).collect();
     }
 
     /// What happened that must never happen.

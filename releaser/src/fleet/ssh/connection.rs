@@ -172,6 +172,7 @@ impl Connection {
     }
 
     fn refusal(&self, what: &str, reason: ChannelOpenFailure) -> SshError {
+        let nobody_listens = matches!(reason, ChannelOpenFailure::ConnectFailed);
         let (why, remedy) = match reason {
             ChannelOpenFailure::AdministrativelyProhibited => (
                 "its sshd does not allow it",
@@ -193,6 +194,7 @@ impl Connection {
             what: what.into(),
             why: why.into(),
             remedy: remedy.into(),
+            nobody_listens,
         }
     }
 

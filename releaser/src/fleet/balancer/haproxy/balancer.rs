@@ -312,6 +312,18 @@ impl Balancer for HaProxy {
     fn granularity(&self) -> u32 {
         256
     }
+
+    fn cautions(&self) -> Vec<String> {
+        let forgets = self.nodes.iter().filter(|node| node.keep.is_none());
+        let nodes: Vec<String> = forgets.map(|node| node.runtime.to_string()).collect();
+        if nodes.is_empty() {
+            return Vec::new();
+        }
+        vec![format!(
+            "a reload of HAProxy forgets who serves and begins with what its configuration says: name the `state-file` of {}",
+            nodes.join(", ")
+        )]
+    }
 }
 
 /// A node that has seen a later epoch takes nothing from an earlier one.

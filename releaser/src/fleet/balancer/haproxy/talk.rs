@@ -32,8 +32,12 @@ pub(super) enum Unsaid {
 
 /// Says one line, on a connection of its own, and reads the reply to its end. When this is dropped, what was sent may still be done.
 pub(super) async fn say(dial: &Dial, line: &str) -> Result<String, Unsaid> {
+    let unopened = |why: String| Unsaid::Lost(format!("{dial}: {why}"));
+    let mut stream = match timeout(dial.patience(), open(dial)).await {
+        Ok(opened) => opened.map_err(|error| unopened(error.to_string()))?,
+        Err(_) => return Err(unopened(format!("no connection within {} s", dial.patience().as_secs()))),
+    };
     let exchange = async {
-        let mut stream = open(dial).await?;
         stream.write_all(format!("{line}\n").as_bytes()).await?;
         let mut reply = Vec::new();
         // One line beyond is what a master's socket needs: it waits for more commands otherwise.
