@@ -185,7 +185,8 @@ fn over_udp_alone_over_tcp_alone_and_with_answers_that_are_lost_it_comes_to_the_
         let through = dns(place, RECORD, KEY).unwrap();
         serve(&through, &["blue"]).await.unwrap();
         assert_eq!(serving(&bind.dns()).await, names(&["blue"]));
-        (udp.abort(), tcp.abort());
+        udp.abort();
+        tcp.abort();
     });
 }
 

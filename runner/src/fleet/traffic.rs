@@ -66,7 +66,7 @@ impl Around<'_> {
                     "the secret `{name}`, which the traffic provider of `{environment}` needs, is not set"
                 ),
             )
-            .with_remedy(format!("set it: `staith secrets set {name}`"))
+            .with_remedy(format!("set it: `staith secret set {name}`"))
         })
     }
 }
