@@ -130,7 +130,7 @@ impl Drop for Machines {
     }
 }
 
-/// Serves what a machine's `current` holds: `word.txt` is the answer, and names the release. Dropping it ends it.
+/// Serves what a machine's `current` holds: `word.txt` names the release, as the load wants to hear it. Dropping it ends it.
 #[derive(Debug)]
 pub struct Files {
     /// Where it listens.
@@ -193,10 +193,13 @@ fn answer(mut stream: TcpStream, folder: &Path) {
             _ => return,
         }
     }
+    // The load looks whether an answer is one to its own question: the path comes back.
+    let asked = String::from_utf8_lossy(&asked);
+    let path = asked.split(' ').nth(1).unwrap_or_default();
     let answer = match word(folder) {
         Some(word) => format!(
-            "HTTP/1.1 200 OK\r\n{RELEASE}: {word}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{word}",
-            word.len()
+            "HTTP/1.1 200 OK\r\n{RELEASE}: {word}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{path}",
+            path.len()
         ),
         None => "HTTP/1.1 503 Nothing\r\ncontent-length: 0\r\nconnection: close\r\n\r\n".to_owned(),
     };

@@ -10,9 +10,12 @@ use std::{
     time::Duration,
 };
 
-use staith_releaser::fleet::balancer::{
-    Balancer, Shift, Shifted,
-    dns::{Dns, DnsMember, DnsSpec},
+use staith_releaser::{
+    fleet::balancer::{
+        Balancer, Shift, Shifted,
+        dns::{Dns, DnsMember, DnsSpec},
+    },
+    traffic::TrafficError,
 };
 use staith_tests::{
     balancing::{hold_to_the_contract, name, order},
