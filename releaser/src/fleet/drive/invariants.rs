@@ -224,7 +224,6 @@ proptest! {
     }
 
     /// Where clients believe for a while what they were told, nobody who may still be asked is restarted; going back waits, too.
-    /// Broken by a time to live that is not waited for (`lingering::of` without its seconds): the oracle reports it.
     #[test]
     fn who_may_still_be_asked_is_not_restarted(mut scenario in any_trouble(), seconds in 1u64..120) {
         scenario.lingers = std::time::Duration::from_secs(seconds);
