@@ -8,8 +8,6 @@ mod server;
 mod host_keys;
 #[path = "ssh/keys.rs"]
 mod keys;
-#[path = "ssh/nodes.rs"]
-mod nodes;
 #[path = "ssh/programs.rs"]
 mod programs;
 #[path = "ssh/roads.rs"]
