@@ -174,7 +174,7 @@ traffic = { dns = { server = "a:53", zone = "b.c", record = "a.b.c", key = "k", 
 targets = ["x"]
 service = { restart = ["a"], stop = ["b"] }
 strategy = "rolling"
-traffic = { built-in = { listen = "127.0.0.1:80" } }
+traffic = { built-in = { nodes = ["unix:/p.sock"], backend = "shop" } }
 [environments.unit]
 targets = ["x"]
 service = { existing-unit = "a" }

@@ -329,7 +329,7 @@ traffic = { dns = { server = "192.0.2.1:53", zone = "Example.net", record = "sho
 inventory = { file = "hosts.toml" }
 service = { restart = ["systemctl", "reload", "nginx"], stop = ["true"] }
 strategy = "all-at-once"
-traffic = { built-in = { listen = "127.0.0.1:80" } }
+traffic = { built-in = { nodes = ["unix:/run/staith-proxy/control.sock"], backend = "shop" } }
 "##;
 
 #[test]

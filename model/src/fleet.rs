@@ -122,10 +122,12 @@ pub enum TrafficSpec {
         /// Where clients ask: for verifying through the front door.
         front: Option<String>,
     },
-    /// The built-in reverse proxy on this machine.
+    /// The built-in reverse proxy, `staith proxy serve`. Each node is told the same.
     BuiltIn {
-        /// Where it listens.
-        listen: String,
+        /// The control socket of each: `unix:/run/staith-proxy/control.sock`.
+        nodes: Vec<String>,
+        /// The backend whose members are the targets, by their names.
+        backend: String,
     },
     /// Records of a zone, changed by RFC 2136 with TSIG.
     Dns {

@@ -11,6 +11,8 @@ use staith_model::Name;
 use super::machine::Order;
 use crate::{host::Done, traffic::TrafficError};
 
+mod agree;
+pub mod built_in;
 pub mod dns;
 pub mod haproxy;
 

@@ -1,17 +1,16 @@
 //! `traffic`: who sends requests to the machines.
 
-use staith_model::{Access, TrafficSpec};
+use staith_model::{Access, Name, TrafficSpec};
 
 use super::{
     super::{
         amounts,
-        keys::{ADDRESS, DURATION, HOST, Keys, NODE, PLAIN_WORD, REQUIRED, SECRET, Shape, TEXT, URL, key},
+        keys::{DURATION, HOST, Keys, NODE, PLAIN_WORD, REQUIRED, SECRET, Shape, TEXT, URL, key},
         problems::{Problem, quoted},
         suggest::listed,
         values::{Understood, complaint, texts},
         variables,
         walk::Table,
-        web,
     },
     rollout::url,
 };
@@ -26,7 +25,7 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
             "built-in",
             Shape::Table(&BUILT_IN_KEYS),
             "one of these",
-            "The built-in reverse proxy on this machine.",
+            "The built-in reverse proxy, `staith proxy serve`.",
         ),
         key(
             "dns",
@@ -80,8 +79,21 @@ pub(in crate::pipeline) const HAPROXY_KEYS: Keys = Keys {
 };
 
 pub(in crate::pipeline) const BUILT_IN_KEYS: Keys = Keys {
-    known: &[key("listen", Shape::Text(&ADDRESS), REQUIRED, "IP address and port where it listens.")],
-    elsewhere: &[("port", "listen"), ("address", "listen"), ("bind", "listen")],
+    known: &[
+        key(
+            "nodes",
+            Shape::List { of: &Shape::Text(&NODE), filled: true },
+            REQUIRED,
+            "The control socket of each proxy: `\"unix:/run/staith-proxy/control.sock\"`. All are told the same.",
+        ),
+        key(
+            "backend",
+            Shape::Text(&PLAIN_WORD),
+            REQUIRED,
+            "The backend whose members are the targets, by the targets' names; they listen where `serves-at` of each says.",
+        ),
+    ],
+    elsewhere: &[("socket", "nodes"), ("sockets", "nodes"), ("node", "nodes"), ("control", "nodes")],
 };
 
 pub(in crate::pipeline) const DNS_KEYS: Keys = Keys {
@@ -143,11 +155,7 @@ pub(super) fn read(table: &Table<'_>) -> Option<TrafficSpec> {
         |keys| Table::below(format!("`{provider}`"), traffic.entry(provider)?.value, keys, table.problems());
     match *provider {
         "haproxy" => haproxy(&inner(&HAPROXY_KEYS)?),
-        "built-in" => {
-            let listen =
-                inner(&BUILT_IN_KEYS)?.required("listen", "listen = \"192.0.2.1:80\"", web::listen)?;
-            Some(TrafficSpec::BuiltIn { listen: listen.value.to_string() })
-        }
+        "built-in" => built_in(&inner(&BUILT_IN_KEYS)?),
         "dns" => dns(&inner(&DNS_KEYS)?),
         _ => {
             let profile = inner(&TRAFFIC_MANAGER_KEYS)?.required(
@@ -171,6 +179,27 @@ fn haproxy(table: &Table<'_>) -> Option<TrafficSpec> {
         false => None,
     };
     Some(TrafficSpec::Haproxy { nodes: texts(nodes?), backend: backend?.value, front })
+}
+
+fn built_in(table: &Table<'_>) -> Option<TrafficSpec> {
+    if !table.has("nodes") {
+        table.missing("nodes", "nodes = [\"unix:/run/staith-proxy/control.sock\"]");
+    }
+    let nodes = table.filled_list("nodes", node);
+    let backend = table.required("backend", "backend = \"shop\"", name_of_backend);
+    Some(TrafficSpec::BuiltIn { nodes: texts(nodes?), backend: backend?.value })
+}
+
+/// A backend of the built-in proxy is called as everything of ours is.
+fn name_of_backend(text: &str) -> Understood<String> {
+    match text.parse::<Name>() {
+        Ok(name) => Ok(name.to_string()),
+        Err(why) => complaint(
+            "is not a backend's name",
+            format!("{} can't be a backend: {why}", quoted(text)),
+            "write its name in the proxy's configuration",
+        ),
+    }
 }
 
 fn node(text: &str) -> Understood<String> {

@@ -246,7 +246,14 @@ fn provider(traffic: &TrafficSpec) -> String {
             let nodes: Vec<String> = nodes.iter().map(|node| code(node)).collect();
             format!("HAProxy ({}) sends requests to its backend {}.", nodes.join(", "), code(backend))
         }
-        TrafficSpec::BuiltIn { listen } => format!("The built-in proxy on {} sends requests.", code(listen)),
+        TrafficSpec::BuiltIn { nodes, backend } => {
+            let nodes: Vec<String> = nodes.iter().map(|node| code(node)).collect();
+            format!(
+                "The built-in proxy ({}) sends requests to its backend {}.",
+                nodes.join(", "),
+                code(backend)
+            )
+        }
         TrafficSpec::Dns { server, record, ttl_seconds, .. } => format!(
             "The record {} at {} names the machines; answers are kept for {ttl_seconds} seconds.",
             code(record),

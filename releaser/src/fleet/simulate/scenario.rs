@@ -265,7 +265,7 @@ impl Scenario {
 
     /// The environment.
     pub fn environment(&self) -> FleetEnvironment {
-        let front = TrafficSpec::BuiltIn { listen: "127.0.0.1:80".into() };
+        let front = TrafficSpec::BuiltIn { nodes: vec!["unix:/run/p.sock".into()], backend: "shop".into() };
         FleetEnvironment {
             name: name(0),
             targets: self.targets(),
