@@ -18,6 +18,7 @@ mod packages;
 mod parameters;
 mod place;
 mod plan;
+mod proxy;
 mod publish;
 mod pull;
 mod push;
@@ -102,6 +103,7 @@ enum Command {
     Pull(pull::Arguments),
     Registry(registry::Arguments),
     Release(release::Arguments),
+    Proxy(proxy::Arguments),
     Where(whereabouts::Where),
     Trace(whereabouts::Trace),
     Sbom(sbom::Arguments),
@@ -201,6 +203,7 @@ impl Command {
             Self::Pull(arguments) => arguments.obey(mode).await,
             Self::Registry(arguments) => arguments.obey(mode).await,
             Self::Release(arguments) => arguments.obey(mode).await,
+            Self::Proxy(arguments) => arguments.obey(mode).await,
             Self::Where(arguments) => arguments.obey(mode).await,
             Self::Trace(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,

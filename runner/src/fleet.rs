@@ -1,11 +1,12 @@
 //! Environments of machines, put together from the project, the home and this machine. A map, in reading order:
 //!
 //! 1. [`Site`]: one environment of a project, and everything that deploying to it needs.
-//! 2. `reach`: how each machine and the traffic provider are spoken to.
+//! 2. `reach`: how each machine and the traffic provider are spoken to; `built_in`: the latter where it is our own proxy.
 //! 3. `hold`: what is brought to machines: packages from the store, rendered, with secrets.
 //! 4. `gatekeeper`: what protects the environment, judged from its ledger and from what is asked of others.
 //! 5. `facts`: what its ledger says of its deployments, for questions about them.
 
+mod built_in;
 mod facts;
 mod gatekeeper;
 mod hold;

@@ -33,6 +33,7 @@ mod parameters;
 mod plain;
 mod plan;
 mod problem;
+mod proxy;
 mod secrets;
 mod shell;
 mod sink;
@@ -74,6 +75,7 @@ pub(crate) use self::{
     parameters::{parameters, set_file_written},
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
+    proxy::{proxy_ended, proxy_paused, proxy_serves, proxy_status},
     secrets::{secret_names, secret_removed, secret_set},
     shell::{LeftBy, Passage, Seen, afterwards, welcome},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},

@@ -9,9 +9,10 @@
 //! 7. [`terminal`]: a person before a terminal.
 //! 8. [`vm`]: virtual machines of the tests' own.
 //! 9. [`haproxy`]: HAProxy with a configuration and sockets of its own.
-//! 10. [`balancing`]: what every balancer has to hold to.
-//! 11. [`wait`]: the one way to wait in a test: for a condition, never for a time.
-//! 12. [`leavings`]: what a run must not leave behind.
+//! 10. [`station`]: the built-in proxy as a process of its own.
+//! 11. [`balancing`]: what every balancer has to hold to.
+//! 12. [`wait`]: the one way to wait in a test: for a condition, never for a time.
+//! 13. [`leavings`]: what a run must not leave behind.
 
 pub mod app;
 pub mod balancing;
@@ -21,6 +22,7 @@ pub mod haproxy;
 pub mod leavings;
 pub mod load;
 pub mod registry;
+pub mod station;
 pub mod terminal;
 pub mod vm;
 pub mod wait;

@@ -58,7 +58,7 @@ fn ssh_options() -> SshOptions {
 /// What the environment says of it can't be understood (20).
 pub(super) async fn balancer(
     environment: &FleetEnvironment,
-    _targets: &[Target],
+    targets: &[Target],
     _secrets: &BTreeMap<String, Secret>,
 ) -> Result<Option<Arc<dyn Balancer>>, Problem> {
     let Some(traffic) = &environment.traffic else { return Ok(None) };
@@ -77,7 +77,10 @@ pub(super) async fn balancer(
             }
             Ok(HaProxy::new(specs, backend).map(|haproxy| Arc::new(haproxy) as Arc<dyn Balancer>))
         }
-        TrafficSpec::BuiltIn { .. } | TrafficSpec::Dns { .. } | TrafficSpec::TrafficManager { .. } => {
+        TrafficSpec::BuiltIn { nodes, backend } => {
+            super::built_in::balancer(environment, targets, nodes, backend).map(Some)
+        }
+        TrafficSpec::Dns { .. } | TrafficSpec::TrafficManager { .. } => {
             Err(Problem::new(
                 Exit::Configuration,
                 format!(
@@ -86,7 +89,7 @@ pub(super) async fn balancer(
                 ),
             )
             .with_remedy(
-                "HAProxy is; or leave `traffic` out and let machines be taken out of traffic by hooks",
+                "HAProxy and the built-in proxy are; or leave `traffic` out and let machines be taken out of traffic by hooks",
             ))
         }
     }
