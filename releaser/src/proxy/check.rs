@@ -29,7 +29,7 @@ const SOON: Duration = Duration::from_millis(10);
 
 /// How members are checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Check {
+pub(super) struct Check {
     /// What is asked for; `None` only connects.
     pub path: Option<String>,
     /// The `Host` that is asked; the member's address if `None`.

@@ -12,7 +12,7 @@ use super::{
 };
 
 /// Weights are relative to each other; this is as fine as it gets.
-pub const HEAVIEST: u32 = 256;
+pub(super) const HEAVIEST: u32 = 256;
 
 /// The one who gives orders to a backend.
 #[derive(Debug)]
