@@ -14,5 +14,6 @@ mod site;
 
 pub(crate) use facts::facts_of_all;
 pub(crate) use site::{
-    Site, pipeline_in, release_among, secrets_of, setting_for, shelf_of, sites_in, source_of, version_key,
+    Site, missing_secrets, pipeline_in, release_among, secrets_of, setting_for, shelf_of, sites_in,
+    source_of, takers_of, version_key,
 };

@@ -25,6 +25,9 @@ use crate::{
     output::{OutputMode, Problem},
 };
 
+pub(super) use create::freeze_package;
+pub(super) use deploy::{How, deploy_found};
+
 /// Release packages to machines: plan, approve, deploy, watch, go back
 ///
 /// A release freezes a package with what the environments in runner.toml say about running it. It moves from environment to

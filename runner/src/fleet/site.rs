@@ -14,6 +14,7 @@ use staith_builder::{
 };
 use staith_model::{
     Exit, FleetEnvironment, FleetRelease, Name, Protection, ReleaseSetting, Secret, SourceOfRelease,
+    TriggerKind,
 };
 use staith_packager::store::Published;
 use staith_releaser::{
@@ -82,8 +83,18 @@ impl Site {
         let pipeline = pipeline_in(folder)?;
         let found = pipeline.environment(name.as_str()).and_then(|found| found.fleet().cloned());
         let environment = found.ok_or_else(|| no_such(&pipeline, name))?;
-        let directory = home.environment(pipeline.name(), name);
-        Ok(Self { folder: folder.to_owned(), pipeline, environment, directory, home: home.clone() })
+        Ok(Self::of(home, folder, pipeline, environment))
+    }
+
+    /// An environment of a pipeline that is at hand: that of a commit, say, while another is on the screen. Makes nothing.
+    pub(crate) fn of(home: &Home, folder: &Path, pipeline: Pipeline, environment: FleetEnvironment) -> Self {
+        let directory = home.environment(pipeline.name(), &environment.name);
+        Self { folder: folder.to_owned(), pipeline, environment, directory, home: home.clone() }
+    }
+
+    /// The environments of machines that take a package.
+    pub(crate) fn takers_of(&self, package: &Name) -> Vec<&FleetEnvironment> {
+        takers_of(&self.pipeline, package)
     }
 
     /// The project.
@@ -250,6 +261,28 @@ pub(crate) async fn secrets_of(
     Ok(found)
 }
 
+/// The environments of machines that take a package.
+pub(crate) fn takers_of<'a>(pipeline: &'a Pipeline, package: &Name) -> Vec<&'a FleetEnvironment> {
+    let those = pipeline.destinations().into_iter().filter(|to| to.package == *package);
+    those.filter_map(|to| to.environment.fleet()).collect()
+}
+
+/// Secrets that environments give to variables and that are not set: environment, variable, secret.
+pub(crate) fn missing_secrets(
+    environments: &[&FleetEnvironment],
+    secrets: &BTreeMap<String, Secret>,
+) -> Vec<(Name, String, String)> {
+    let mut missing = Vec::new();
+    for environment in environments {
+        let unset = environment.setting.secrets.iter().filter(|(_, one)| !secrets.contains_key(&one.name));
+        let of = |(variable, one): (&String, &staith_model::SecretVersion)| {
+            (environment.name.clone(), variable.clone(), one.name.clone())
+        };
+        missing.extend(unset.map(of));
+    }
+    missing
+}
+
 fn masker(secrets: &BTreeMap<String, Secret>) -> Result<Masker, Problem> {
     Ok(staith_builder::secrets::Supply::new(secrets.clone())?.masker().clone())
 }
@@ -335,7 +368,8 @@ pub(crate) fn source_of(home: &Home, published: &Published) -> SourceOfRelease {
     match plan {
         Some(plan) => SourceOfRelease {
             commit: plan.source.commit,
-            branch: plan.trigger.branch,
+            // What the branch of a pull request is called was chosen by whoever asks for the merge: `main`, for all they like.
+            branch: plan.trigger.branch.filter(|_| plan.trigger.kind != TriggerKind::PullRequest),
             dirty: plan.source.dirty,
         },
         // It was made elsewhere: nothing is known, and nothing is claimed.

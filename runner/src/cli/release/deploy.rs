@@ -2,7 +2,7 @@
 
 use clap::Args;
 use staith_builder::execute::Stop;
-use staith_model::{Ask, DeploymentId, DeploymentState, Digest, Exit, FleetPlan, Name};
+use staith_model::{Ask, DeploymentId, DeploymentState, Digest, Exit, FleetPlan, FleetRelease, Name};
 use staith_releaser::{
     drive::LockError,
     fleet::drive::{Deployer, FleetDriveError, Request, Stopped},
@@ -67,8 +67,19 @@ pub(crate) async fn deploy_release(
     stop: &Stop,
     mode: OutputMode,
 ) -> Result<Exit, Problem> {
-    let release = site.release(release)?;
-    let setting = setting_for(&release, &site.environment.name)?;
+    deploy_found(site, &site.release(release)?, expected, how, stop, mode).await
+}
+
+/// The same, of a release that is at hand.
+pub(crate) async fn deploy_found(
+    site: &Site,
+    release: &FleetRelease,
+    expected: Option<Digest>,
+    how: &How,
+    stop: &Stop,
+    mode: OutputMode,
+) -> Result<Exit, Problem> {
+    let setting = setting_for(release, &site.environment.name)?;
     let watch = FleetWatch::new(mode);
     let deployer = site.deployer(!how.no_wait, watch.staging(), &stop.cancel).await?;
     let plan = tokio::select! {
