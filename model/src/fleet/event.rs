@@ -39,6 +39,9 @@ pub enum FleetEvent {
         open: bool,
         /// What is waited for, or why not.
         what: Vec<String>,
+        /// Whether somebody, or something, said no: then nothing is waited for.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        refused: bool,
     },
     /// A process drives the deployment from here on. All others have to stop.
     Lease {

@@ -206,10 +206,11 @@ impl<'a> Session<'a> {
             Gates::Superseded { by } => vec![format!("{by} took its place")],
         };
         let open = gates == Gates::Open;
+        let refused = matches!(gates, Gates::Refused { .. } | Gates::Superseded { .. });
         self.gates = gates;
         if self.record()?.gates != what {
             let (deployment, plan) = (self.id.clone(), record.plan.digest());
-            self.append(FleetEvent::Gates { deployment, plan, open, what }).await?;
+            self.append(FleetEvent::Gates { deployment, plan, open, what, refused }).await?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! One deployment in the simulated world, from beginning to end, however often its driver dies.
 
+mod props;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -8,12 +10,13 @@ use std::{
     time::Duration,
 };
 
-use async_trait::async_trait;
 use staith_model::{
-    Access, Ask, DeploymentId, DeploymentRecord, DeploymentState, Digest, FleetEnvironment, FleetState,
-    HealthCheck, Hook, Manifest, Name, RelPath, ReleaseSetting, Rollout, Service, Target, TargetAction,
-    TrafficSpec,
+    Access, Ask, DeploymentId, DeploymentState, Digest, FleetEnvironment, FleetState, HealthCheck, Hook,
+    Name, ReleaseSetting, Rollout, Service, Target, TargetAction, TrafficSpec,
 };
+
+use props::Shelf;
+pub use props::TheJudge;
 
 use super::{
     balancer::Front,
@@ -21,16 +24,10 @@ use super::{
     machine::Seam,
     world::{SimulatedMachine, Truth, World},
 };
-use crate::{
-    fleet::{
-        balancer::Balancer,
-        drive::{
-            Cargo, Clock, Deployer, Fleet, FleetDriveError, Gates, Judge, Limits, Log, Releases, Request,
-            Stamped, Stopped, Verdict,
-        },
-        machine::{Load, Machine},
-    },
-    host::PackageFiles,
+use crate::fleet::{
+    balancer::Balancer,
+    drive::{Clock, Deployer, Fleet, FleetDriveError, Limits, Log, Request, Stamped, Stopped, Verdict},
+    machine::Machine,
 };
 
 /// When the simulation begins, in milliseconds since 1970.
@@ -103,30 +100,6 @@ pub fn name(number: usize) -> Name {
     format!("m{number}").parse().expect("m and a number is a name")
 }
 
-/// Gates never change, and measurements always say the same.
-#[derive(Debug, Clone)]
-pub struct TheJudge {
-    /// Whether gates stay shut.
-    pub shut: bool,
-    /// What measurements say.
-    pub verdict: Verdict,
-}
-
-#[async_trait]
-impl Judge for TheJudge {
-    async fn gates(&self, _record: &DeploymentRecord) -> Gates {
-        if self.shut {
-            return Gates::Waiting { what: vec!["nobody approved".into()], until: u64::MAX };
-        }
-        Gates::Open
-    }
-
-    async fn analyse(&self, _record: &DeploymentRecord, _wave: u32) -> Verdict {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        self.verdict.clone()
-    }
-}
-
 type Driver = Pin<Box<dyn Future<Output = Result<Stopped, FleetDriveError>> + Send>>;
 
 /// A driver of its own, as another process would be.
@@ -139,46 +112,6 @@ async fn and_go_on(driver: &mut Option<Driver>) -> Result<Stopped, FleetDriveErr
     match driver {
         Some(driver) => driver.await,
         None => std::future::pending().await,
-    }
-}
-
-struct Shelf;
-
-struct NoFiles(Manifest);
-
-impl PackageFiles for NoFiles {
-    fn manifest(&self) -> &Manifest {
-        &self.0
-    }
-
-    fn copy_file(
-        &self,
-        _path: &RelPath,
-        _to: &mut dyn std::io::Write,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Releases for Shelf {
-    async fn cargo(&self, release: &Digest, _target: &Target) -> Result<Cargo, String> {
-        let load = Load {
-            release: *release,
-            manifest: Arc::new(Manifest::default()),
-            service: Service::Files,
-            secrets: Vec::new(),
-            private: BTreeSet::new(),
-        };
-        Ok(Cargo { load, files: Arc::new(NoFiles(Manifest::default())) })
-    }
-
-    fn setting(&self, _release: &Digest) -> Option<ReleaseSetting> {
-        None
-    }
-
-    fn masked(&self, said: &[u8]) -> String {
-        String::from_utf8_lossy(said).into_owned()
     }
 }
 

@@ -116,7 +116,8 @@ impl FleetWatch {
     fn in_words(&self, event: &FleetEvent) -> Vec<String> {
         let look = look();
         match event {
-            FleetEvent::Gates { open: false, what, .. } => {
+            // A no is told with the change that it leads to.
+            FleetEvent::Gates { open: false, refused: false, what, .. } => {
                 // The same wait is told once.
                 let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
                 if told.as_ref() == Some(what) {
