@@ -60,8 +60,8 @@ pub(crate) use self::{
     counting::Counting,
     doctor::diagnosis,
     fleet::{
-        FleetWatch, fleet_asked, fleet_history, fleet_plan, fleet_status, release_made, releases,
-        releases_differ, run_book, whereabouts,
+        FleetWatch, fleet_asked, fleet_history, fleet_plan, fleet_status, hold_lifted, release_made,
+        releases, releases_differ, run_book, whereabouts,
     },
     gc::{collected, made_room},
     human::size as bytes,

@@ -6,6 +6,7 @@ mod deploy;
 mod diff;
 mod docs;
 mod history;
+mod lift;
 mod list;
 mod plan;
 mod promote;
@@ -51,6 +52,7 @@ enum What {
     Override(vote::Override),
     Swap(swap::Arguments),
     Rollback(rollback::Arguments),
+    Lift(lift::Arguments),
     Abort(ask::Abort),
     Pause(ask::Pause),
     Resume(ask::Resume),
@@ -76,6 +78,7 @@ impl Arguments {
             What::Override(arguments) => arguments.obey(mode).await,
             What::Swap(arguments) => arguments.obey(mode).await,
             What::Rollback(arguments) => arguments.obey(mode).await,
+            What::Lift(arguments) => arguments.obey(mode).await,
             What::Abort(arguments) => arguments.obey(mode).await,
             What::Pause(arguments) => arguments.obey(mode).await,
             What::Resume(arguments) => arguments.obey(mode).await,

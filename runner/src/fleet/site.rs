@@ -19,7 +19,7 @@ use staith_model::{
 use staith_packager::store::Published;
 use staith_releaser::{
     fleet::{
-        drive::{Clock, Deployer, Fleet, Limits, Log, StageWatch},
+        drive::{Clock, Deployer, Fleet, Limits, Log, StageWatch, status},
         freeze::{FleetShelf, VersionKey},
         gate::{ask::Asker, configured::Protections},
         inventory,
@@ -180,6 +180,20 @@ impl Site {
         protections(&self.home)?
             .of(self.project(), &self.environment.name)
             .map_err(|refused| Problem::new(Exit::Configuration, refused.to_string()))
+    }
+
+    /// Whether deployments that nobody asks for one by one may be made now.
+    ///
+    /// # Errors
+    /// Somebody went back to an older release, and holds the environment with that (41); or the ledger can't be read.
+    pub(crate) fn refuse_while_held(&self) -> Result<(), Problem> {
+        let Some(held) = status(&self.log())?.held else { return Ok(()) };
+        let name = &self.environment.name;
+        Err(Problem::new(Exit::NeedsDecision, format!("runs don't release to `{name}` now"))
+            .with_why(held)
+            .with_remedy(format!(
+                "`staith release deploy --to {name}` deploys by hand; `staith release lift {name}` lets runs release again"
+            )))
     }
 
     /// Who judges gates and measurements.

@@ -12,7 +12,9 @@ mod words;
 use std::io;
 
 use serde_json::{Value, json};
-use staith_model::{DeploymentId, DeploymentRecord, Direction, FleetPlan, FleetRelease, Name};
+use staith_model::{
+    DeploymentId, DeploymentRecord, DeploymentState, Direction, FleetPlan, FleetRelease, Name,
+};
 use staith_releaser::fleet::{drive::FleetStatus, plan::lines};
 
 use super::{
@@ -108,6 +110,15 @@ pub(crate) fn fleet_asked(deployment: &DeploymentId, mode: OutputMode) -> io::Re
     say(mode, &[json!({"deployment": deployment, "written": true})], &[line])
 }
 
+/// Says that runs may release there again.
+pub(crate) fn hold_lifted(environment: &Name, held: Option<&str>, mode: OutputMode) -> io::Result<()> {
+    let line = match held {
+        Some(held) => format!("runs may release to {environment} again; it was held: {}", clean_word(held)),
+        None => format!("nobody holds {environment}"),
+    };
+    say(mode, &[json!({"environment": environment, "held": held, "lifted": held.is_some()})], &[line])
+}
+
 /// Shows where an environment stands.
 pub(crate) fn fleet_status(environment: &Name, status: &FleetStatus, mode: OutputMode) -> io::Result<()> {
     let mut value = serde_json::to_value(status).unwrap_or_default();
@@ -132,7 +143,9 @@ pub(crate) fn fleet_status(environment: &Name, status: &FleetStatus, mode: Outpu
             state_in_words(one.state),
         ));
         lines.extend(one.trouble.iter().map(|trouble| format!("    {}", clean_word(&trouble.what))));
-        lines.extend(one.gates.iter().map(|gate| format!("    waits for {}", clean_word(gate))));
+        let waits = one.state == DeploymentState::AwaitingGates;
+        let gates = one.gates.iter().filter(|_| waits);
+        lines.extend(gates.map(|gate| format!("    waits for {}", clean_word(gate))));
         for target in one.targets.iter().filter(|_| !one.state.is_terminal() || one.trouble.is_some()) {
             let failed = target.failed.as_ref().map(|failed| format!(": {}", clean_word(&failed.what)));
             let lost = target.lost.as_ref().map(|lost| format!(": {}", clean_word(lost)));

@@ -182,8 +182,11 @@ impl Deployer {
             return Ok(());
         };
         if let Some(path) = &self.fleet.lock {
-            // If its driver lives, this waits for it, and is told who it is.
-            *lock = Some(crate::drive::lock::take(path, Duration::from_secs(10)).await?);
+            // If its driver lives, this waits for it, and is told who it is; unless nobody wants it any more.
+            *lock = tokio::select! {
+                taken = crate::drive::lock::take(path, Duration::from_secs(10)) => Some(taken?),
+                aborted = self.aborted(deployment) => return aborted,
+            };
         }
         let before = holder.deployment.clone();
         if !matches!(holder.state, DeploymentState::NeedsDecision) && !holder.back {
@@ -279,6 +282,27 @@ impl Deployer {
             PaceKind::Pools { to, .. } if *to == pool => Ok(plan),
             _ => Err(not_ready("the pool that serves runs the same release")),
         }
+    }
+
+    /// Nothing is deployed by itself any more until a person says so: somebody went back to an older release.
+    ///
+    /// # Errors
+    /// The log can't be written.
+    pub async fn hold(&self, by: &str, reason: &str) -> Result<(), FleetDriveError> {
+        let event = FleetEvent::Held { by: by.to_owned(), reason: reason.to_owned() };
+        Ok(self.fleet.log.append(event).await.map(drop)?)
+    }
+
+    /// Deployments by themselves may go on. Writes nothing if they may already.
+    ///
+    /// # Errors
+    /// The log can't be read or written.
+    pub async fn lift_hold(&self, by: &str, reason: &str) -> Result<(), FleetDriveError> {
+        if self.state()?.held.is_none() {
+            return Ok(());
+        }
+        let event = FleetEvent::HoldLifted { by: by.to_owned(), reason: reason.to_owned() };
+        Ok(self.fleet.log.append(event).await.map(drop)?)
     }
 
     /// What a person wants of a deployment. It is heeded by whoever drives it, within a second.

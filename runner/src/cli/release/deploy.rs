@@ -48,6 +48,9 @@ pub(crate) struct How {
     /// Do not wait for people: end with 41 while approvals are missing; `staith release resume` goes on
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Whether nobody asks for this very deployment: then it is refused while somebody holds the environment.
+    #[arg(skip)]
+    pub(crate) by_itself: bool,
 }
 
 impl Arguments {
@@ -93,6 +96,12 @@ pub(crate) async fn deploy_found(
         )
         .with_why(format!("machines or traffic have changed since; it is {} now", plan.digest()))
         .with_remedy("look at it with `staith release plan`, and say yes to that one"));
+    }
+    if how.by_itself {
+        site.refuse_while_held()?;
+    } else {
+        let what = format!("release {} was deployed by hand", plan.release.short());
+        deployer.lift_hold(&Who::of_this_process().user, &what).await?;
     }
     carry_out(&deployer, plan, how, watch, stop).await
 }

@@ -51,7 +51,7 @@ impl Destination {
         let package = ready.pipeline.package_for(name).cloned();
         let found = match (fleet, package) {
             (Some(fleet), Some(package)) => {
-                let how = How { reason: asked.reason.clone(), no_wait: asked.no_wait };
+                let how = How { reason: asked.reason.clone(), no_wait: asked.no_wait, by_itself: true };
                 let site = Site::of(home, &ready.place, ready.pipeline.clone(), fleet.clone());
                 let machines = Machines { site, package, how };
                 machines.check(home, &ready.plan).await?;
@@ -90,6 +90,7 @@ impl Machines {
                 .with_why("it was written by whoever asks for the merge, and nobody has said yes to it")
                 .with_remedy("release it once it is merged; `--event` says what a run is, where it is taken for another"));
         }
+        self.site.refuse_while_held()?;
         self.site.protection()?;
         let environments: Vec<&FleetEnvironment> = self.site.takers_of(&self.package);
         let secrets = secrets_of(home, environments.iter().copied()).await?;

@@ -267,3 +267,43 @@ fn a_ledger_in_a_file_outlives_its_drivers() {
     let log = Log::of_environment(directory.path(), &name(0), &name(0));
     assert_eq!(log.since(0).unwrap(), ended.entries);
 }
+
+/// Broken once by hand: without a look at the log meanwhile, it ends with an error ten seconds later.
+#[test]
+fn who_waits_for_the_one_before_hears_an_abort() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("driver.lock");
+    let scenario = Scenario::of(2, Rollout::AllAtOnce);
+    let stopped = runtime().block_on(async {
+        let _driver = crate::drive::lock::take(&path, std::time::Duration::ZERO).await.unwrap();
+        let world = scenario.world();
+        let mut deployer = scenario.deployer(&world);
+        deployer.fleet.lock = Some(path.clone());
+        let plan = deployer.plan(scenario.wanted(), &scenario.setting()).await.unwrap();
+        let [first, second] = [1, 2].map(|nth| DeploymentId::new(BEGINNING, [nth; 10]));
+        let requested = |deployment: &DeploymentId| FleetEvent::Requested {
+            deployment: deployment.clone(),
+            plan: Box::new(plan.clone()),
+            by: "somebody".into(),
+            reason: String::new(),
+        };
+        let changed =
+            |change, epoch| FleetEvent::Changed { deployment: first.clone(), epoch, change, reason: None };
+        let who = "a driver that lives".to_owned();
+        let ask = Ask::Abort { reason: "never mind".into() };
+        for event in [
+            requested(&first),
+            changed(Change::Submitted, 0),
+            changed(Change::GatesPassed, 0),
+            FleetEvent::Lease { deployment: first.clone(), epoch: 1, who },
+            changed(Change::Acquired, 1),
+            requested(&second),
+            FleetEvent::Asked { deployment: second.clone(), by: "somebody".into(), ask },
+        ] {
+            deployer.fleet.log.append(event).await.unwrap();
+        }
+        assert!(deployer.state().unwrap().holder().is_some_and(|holder| holder.deployment == first));
+        deployer.drive(&second, &mut |_| {}).await
+    });
+    assert_eq!(stopped.unwrap(), Stopped::Over(State::Cancelled));
+}
