@@ -343,6 +343,7 @@ fn every_key_of_an_environment_of_machines_arrives() {
         user: user.map(Into::into),
         port,
         host_key: None,
+        superuser: false,
     };
     assert_eq!(fleet.targets[1].access, ssh("web2.example.net", Some("deploy"), Some(2222)));
     let third = &fleet.targets[2];

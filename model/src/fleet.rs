@@ -49,6 +49,18 @@ pub struct FleetEnvironment {
     pub keep_releases: u32,
 }
 
+impl FleetEnvironment {
+    /// The folder of the application on a machine. Where several targets are one machine, each has its own below that of the
+    /// environment.
+    pub fn folder_on(&self, target: &Target) -> String {
+        let here = self.targets.iter().filter(|other| other.access == Access::Local).count();
+        match target.access {
+            Access::Local if here > 1 => format!("{}/{}", self.setting.folder, target.name),
+            _ => self.setting.folder.clone(),
+        }
+    }
+}
+
 /// A machine of an environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
@@ -83,6 +95,9 @@ pub enum Access {
         port: Option<u16>,
         /// The host's key, pinned: `ssh-ed25519 AAAA...` or `SHA256:...`. `None` means that the known hosts decide.
         host_key: Option<String>,
+        /// Whether the user who logs in becomes the superuser, by `sudo -n`, where they are not.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        superuser: bool,
     },
     /// This machine.
     Local,

@@ -38,7 +38,7 @@ impl Access {
             None => (None, text),
         };
         let (host, port) = host_and_port(place)?;
-        Ok(Self::Ssh { host, user, port, host_key: None })
+        Ok(Self::Ssh { host, user, port, host_key: None, superuser: false })
     }
 
     /// A host's name, its address, or an alias of OpenSSH's configuration.
@@ -144,7 +144,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn ssh(host: &str, user: Option<&str>, port: Option<u16>) -> Access {
-        Access::Ssh { host: host.into(), user: user.map(Into::into), port, host_key: None }
+        Access::Ssh { host: host.into(), user: user.map(Into::into), port, host_key: None, superuser: false }
     }
 
     #[test]

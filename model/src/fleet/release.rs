@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::{Access, Target};
 use crate::{Digest, HealthCheck, Name, Package};
 
 /// A release: frozen when it is made, never edited, moved from environment to environment as it is.
@@ -83,6 +84,17 @@ pub enum Service {
         /// Seconds between asking it to end and ending it.
         stop_seconds: u64,
     },
+    /// A program that Staith's own program on the machine keeps running: neither systemd nor the superuser is needed.
+    Supervised {
+        /// Program and arguments; one with a `/` is looked up in the release's folder.
+        command: Vec<String>,
+        /// Environment.
+        env: BTreeMap<String, String>,
+        /// The account that it runs as; `None` is that of the deployer.
+        user: Option<String>,
+        /// Seconds between asking it to end and ending it.
+        stop_seconds: u64,
+    },
     /// A systemd unit that is on the machine already; it is restarted.
     Unit {
         /// The unit's name.
@@ -133,7 +145,37 @@ pub enum HookPoint {
     AfterSwitch,
 }
 
+impl Service {
+    /// The environment that a program gets which Staith starts.
+    pub const fn env(&self) -> Option<&BTreeMap<String, String>> {
+        match self {
+            Self::Systemd { env, .. } | Self::Supervised { env, .. } => Some(env),
+            Self::Unit { .. } | Self::Command { .. } | Self::Files => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub const fn env_mut(&mut self) -> Option<&mut BTreeMap<String, String>> {
+        match self {
+            Self::Systemd { env, .. } | Self::Supervised { env, .. } => Some(env),
+            Self::Unit { .. } | Self::Command { .. } | Self::Files => None,
+        }
+    }
+}
+
 impl ReleaseSetting {
+    /// The port on which the application listens on a machine. Several targets that are one machine differ in it: there it is the
+    /// one at which a target is reached, where it says one.
+    pub fn port_on(&self, target: &Target) -> Option<u16> {
+        let own = match (&target.access, &target.serves_at) {
+            (Access::Local, Some(at)) => {
+                at.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'))
+            }
+            _ => None,
+        };
+        own.and_then(|(_, port)| port.parse().ok()).or(self.port)
+    }
+
     /// Whether a variable may be called so: `LOG_LEVEL`, `ConnectionStrings.Default`, `Service Url`. Letters, digits, `_`, `.`, `:`,
     /// `-` and spaces, first a letter, a digit or `_`, 200 at most; what starts with `STAITH_` is Staith's own.
     pub fn can_name_variable(text: &str) -> bool {

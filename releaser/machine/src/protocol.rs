@@ -20,7 +20,7 @@ mod secret;
 pub use frame::{FrameError, Kind, LONGEST_FRAME, decode_length, encode, read_frame};
 pub use message::{
     Answer, Asked, HookRan, Inspected, Lacks, ManifestBy, Order, Question, Reply, Request, Seen, Serving,
-    Stage, State, System, Verdict,
+    Stage, State, System, Verdict, Words,
 };
 pub use secret::Hidden;
 

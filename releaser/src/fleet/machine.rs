@@ -92,7 +92,8 @@ pub struct Order {
     pub epoch: u64,
     /// The deployment.
     pub deployment: DeploymentId,
-    /// The operation, the same each time it is asked for in this deployment: `H(deployment, epoch, target, what)`.
+    /// The operation, the same each time it is asked for in this deployment until it is decided to do it anew: `H(deployment, attempt,
+    /// work)`. The epoch is no part of it, so that a driver which takes over asks for the same.
     pub operation: Digest,
 }
 

@@ -263,8 +263,8 @@ impl Machine for RemoteMachine {
         };
         *kept = Some(connection);
         match self.understand(ERRAND, end)? {
-            Reply::Probed { verdict, url, took_millis, needed } => {
-                Ok(meaning::health(verdict, url, took_millis, needed, seen))
+            Reply::Probed { verdict, url, took_millis, needed, log } => {
+                Ok(meaning::health(verdict, url, took_millis, needed, seen, log))
             }
             other => Err(self.unexpected(ERRAND, &other)),
         }

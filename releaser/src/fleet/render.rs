@@ -121,8 +121,9 @@ pub fn render(files: &dyn PackageFiles, scene: &Scene<'_>) -> Result<Rendered, R
             *digest = Digest::of(content.as_bytes());
         }
     }
-    let service =
-        service(&setting.service, &values, &mut |name| done.used.borrow_mut().insert(name.to_owned()))?;
+    let service = service(&setting.service, &values, setting.port_on(scene.target), &mut |name| {
+        done.used.borrow_mut().insert(name.to_owned())
+    })?;
     let used = done.used.into_inner();
     Ok(Rendered {
         release: scene.release.digest(),
@@ -139,10 +140,14 @@ pub fn render(files: &dyn PackageFiles, scene: &Scene<'_>) -> Result<Rendered, R
 fn service(
     service: &Service,
     values: &Values,
+    port: Option<u16>,
     used: &mut dyn FnMut(&str) -> bool,
 ) -> Result<Service, RenderError> {
     let mut service = service.clone();
-    if let Service::Systemd { env, .. } = &mut service {
+    if let (Service::Supervised { env, .. }, Some(port)) = (&mut service, port) {
+        env.entry("PORT".into()).or_insert_with(|| port.to_string());
+    }
+    if let Some(env) = service.env_mut() {
         for (name, text) in env {
             *text = tokens::in_environment(name, text, values, used)?;
         }

@@ -24,18 +24,18 @@ pub(super) fn machines(
 ) -> BTreeMap<Name, Arc<dyn Machine>> {
     let client = SshClient::new(ssh_options());
     let program = Arc::new(Program::new(program::bytes(), program::digest()));
-    let folder = &environment.setting.folder;
     let reached = |target: &Target| -> Option<(Name, Arc<dyn Machine>)> {
+        let folder = environment.folder_on(target);
         let way = match &target.access {
             Access::Local => Way::Child(Child::default()),
-            Access::Ssh { .. } => Way::Ssh(Box::new(SshWay {
+            Access::Ssh { superuser, .. } => Way::Ssh(Box::new(SshWay {
                 target: target.name.to_string(),
                 destination: Destination::of_access(&target.access)?,
                 client: client.clone(),
                 program: Arc::clone(&program),
                 arguments: vec!["serve".into(), "--folder".into(), folder.clone()],
                 places: Places::default(),
-                superuser: false,
+                superuser: *superuser,
             })),
             // Nobody speaks to these from here yet: planning says so.
             Access::Pull | Access::Windows { .. } => return None,

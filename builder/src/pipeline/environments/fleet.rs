@@ -1,6 +1,6 @@
 //! Environments of machines.
 
-use staith_model::{FleetEnvironment, Name, ReleaseSetting, Rollout, Service};
+use staith_model::{Access, FleetEnvironment, Name, ReleaseSetting, Rollout, Service, Target};
 
 use super::{
     super::{
@@ -11,7 +11,7 @@ use super::{
         problems::Problem,
         values,
         values::{Understood, complaint},
-        walk::Table,
+        walk::{Placed, Table},
     },
     count, health, hooks,
     order::AFTER,
@@ -182,6 +182,9 @@ pub(super) fn environment(
     // Any machine may have any role where others name the machines.
     let roles = targets.as_ref().filter(|_| !has_inventory).map(|targets| targets::roles(targets));
     let setting = setting(table, project, roles.as_deref());
+    if let (Some(setting), Some(targets)) = (&setting, &targets) {
+        refuse_shared_ports(table, setting, targets);
+    }
     let targets = targets?.into_iter().map(|target| target.value).collect();
     let environment = FleetEnvironment {
         name: name?,
@@ -239,6 +242,25 @@ fn refuse_portless_health(table: &Table<'_>) {
             "the check is asked on the machine itself",
             "add the port that the application listens on: `port = 8080`",
         ));
+    }
+}
+
+/// Two targets that are this machine can't both listen on one port.
+fn refuse_shared_ports(table: &Table<'_>, setting: &ReleaseSetting, targets: &[Placed<Target>]) {
+    let mut taken: Vec<(u16, &Placed<Target>)> = Vec::new();
+    for target in targets.iter().filter(|target| target.value.access == Access::Local) {
+        let Some(port) = setting.port_on(&target.value) else { continue };
+        if let Some((_, first)) = taken.iter().find(|(other, _)| *other == port) {
+            let problem = Problem::at(
+                target.place.clone(),
+                format!("two targets of {} are this machine and listen on port {port}", table.title()),
+                "this one as well",
+                "give each a port of its own: `serves-at = \"127.0.0.1:9001\"`; the program gets it as `PORT` where Staith keeps it \
+                 running, or say it in its `variables`",
+            );
+            table.problems().add(problem.and_at(first.place.clone(), "this one"));
+        }
+        taken.push((port, target));
     }
 }
 

@@ -39,6 +39,13 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
             "the known hosts",
             "The host's key, pinned: `\"SHA256:...\"` or `\"ssh-ed25519 AAAA...\"`.",
         ),
+        key(
+            "become",
+            Shape::Word(&["sudo"]),
+            "nobody else",
+            "How the account that logs in becomes the superuser: `sudo`, which must not ask for a password. Units of systemd for the \
+             whole machine and services of other accounts need it.",
+        ),
         key("site", Shape::Text(&TEXT), "none", "A Windows machine: the IIS site whose folder is switched."),
         key("local", Shape::Truth, "`false`", "This machine itself."),
         key("pull", Shape::Truth, "`false`", "A registered runner on the machine asks for its deployments."),
@@ -56,7 +63,8 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
             "serves-at",
             Shape::Text(&TEXT),
             "its host, and the environment's port",
-            "Host and port at which others reach the application: `\"10.0.0.3:8080\"`.",
+            "Host and port at which others reach the application: `\"10.0.0.3:8080\"`. On this machine, also the port on which it \
+             listens, since several targets may be this one; each then has a folder of its own below the environment's.",
         ),
     ],
     elsewhere: &[
@@ -68,6 +76,8 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
         ("host_key", "host-key"),
         ("hostkey", "host-key"),
         ("fingerprint", "host-key"),
+        ("sudo", "become"),
+        ("superuser", "become"),
         ("role", "roles"),
         ("tag", "tags"),
         ("vars", "variables"),
@@ -212,15 +222,24 @@ fn access(table: &Table<'_>) -> Option<Access> {
     }
     let host_key = table.text("host-key", |text| understood(Access::host_key(text))).map(|key| key.value);
     let (user, port) = (user.or(within_user), port.or(within_port));
+    if let Some(entry) = table.entry("become").filter(|_| table.has("site")) {
+        table.problems().add(Problem::at(
+            entry.key_place,
+            format!("{} is a Windows machine, which has no sudo", table.title()),
+            "this belongs to a machine with a shell",
+            "remove it, and log in as a user who may do what has to be done",
+        ));
+    }
     if table.has("site") {
         let site = table.text("site", site)?.value;
         return Some(Access::Windows { host: address, user, site });
     }
-    Some(Access::Ssh { host: address, user, port, host_key })
+    let superuser = table.has("become") && table.text("become", sudo)?.value;
+    Some(Access::Ssh { host: address, user, port, host_key, superuser })
 }
 
 fn refuse_keys_of_ssh(table: &Table<'_>) {
-    for key in ["user", "port", "host-key", "site"] {
+    for key in ["user", "port", "host-key", "become", "site"] {
         if let Some(entry) = table.entry(key) {
             table.problems().add(Problem::at(
                 entry.key_place,
@@ -229,6 +248,17 @@ fn refuse_keys_of_ssh(table: &Table<'_>) {
                 "remove it",
             ));
         }
+    }
+}
+
+fn sudo(text: &str) -> Understood<bool> {
+    match text {
+        "sudo" => Ok(true),
+        _ => complaint(
+            "has an unknown value",
+            format!("{} is no way to become the superuser", quoted(text)),
+            "write \"sudo\", or leave it out",
+        ),
     }
 }
 

@@ -153,6 +153,8 @@ pub enum Reply {
         took_millis: u64,
         /// Good answers in a row that were needed.
         needed: u32,
+        /// What the service wrote last, where it is not healthy and somebody keeps that.
+        log: Option<Words>,
     },
     /// To [`Request::Retain`].
     Removed(BTreeSet<Digest>),
@@ -347,6 +349,15 @@ pub enum Answer {
     NotRunning(String),
     /// It will not be that release.
     GivenUp(String),
+}
+
+/// The end of what a service wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Words {
+    /// Where all of it is.
+    pub from: String,
+    /// The last lines. Secrets are not masked yet.
+    pub lines: String,
 }
 
 /// What the answers add up to.

@@ -23,11 +23,12 @@ impl Form {
     }
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "host",
     "user",
     "port",
     "host-key",
+    "become",
     "site",
     "local",
     "pull",
@@ -200,7 +201,22 @@ fn access(object: &Map<String, Value>) -> Result<Access, String> {
             Err(format!("`{}` can't be an IIS site", readable(site)))
         }
         Some(site) => Ok(Access::Windows { host, user, site: site.to_owned() }),
-        None => Ok(Access::Ssh { host, user, port: port(object)?.or(at), host_key }),
+        None => Ok(Access::Ssh {
+            host,
+            user,
+            port: port(object)?.or(at),
+            host_key,
+            superuser: superuser(object)?,
+        }),
+    }
+}
+
+/// By whom orders are carried out: `become` is `sudo`, if it is anything.
+fn superuser(object: &Map<String, Value>) -> Result<bool, String> {
+    match text(object, "become")? {
+        None => Ok(false),
+        Some("sudo") => Ok(true),
+        Some(other) => Err(format!("`become` is `{}`, and `sudo` is the one way", readable(other))),
     }
 }
 

@@ -234,6 +234,12 @@ fn amount(amount: Amount) -> String {
 fn service(service: &Service) -> String {
     match service {
         Service::Systemd { unit, .. } => format!("The unit {} is written and restarted.", code(unit)),
+        Service::Supervised { command, .. } => {
+            format!(
+                "{} is restarted, and kept running by Staith's program on the machine.",
+                code(&command.join(" "))
+            )
+        }
         Service::Unit { unit } => format!("The unit {} is restarted.", code(unit)),
         Service::Command { restart, .. } => format!("{} restarts it.", code(&restart.join(" "))),
         Service::Files => "Nothing is restarted: something else serves the files.".to_owned(),
@@ -340,6 +346,7 @@ mod tests {
                     user: None,
                     port: None,
                     host_key: None,
+                    superuser: false,
                 },
                 pool: None,
                 tags: [].into(),
