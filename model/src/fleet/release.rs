@@ -28,6 +28,10 @@ pub struct SourceOfRelease {
     pub branch: Option<String>,
     /// Whether the tree had changes that no commit has.
     pub dirty: bool,
+    /// When the commit was made, in milliseconds since 1970, where the repository was at hand to tell. Not part of a release's
+    /// identity: the commit's own id says it already, and the same inputs make the same release wherever that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_at: Option<u64>,
 }
 
 /// How a release runs in one environment.
@@ -156,6 +160,50 @@ impl ReleaseSetting {
 impl FleetRelease {
     /// The identity of the release.
     pub fn digest(&self) -> Digest {
-        Digest::of_value("staith.fleet-release.v1", self)
+        const DOMAIN: &str = "staith.fleet-release.v1";
+        match self.source.committed_at {
+            None => Digest::of_value(DOMAIN, self),
+            Some(_) => {
+                let mut identity = self.clone();
+                identity.source.committed_at = None;
+                Digest::of_value(DOMAIN, &identity)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_the_commit_was_made_makes_no_other_release() {
+        let source = |committed_at| SourceOfRelease {
+            commit: Some("c0ffee".into()),
+            branch: None,
+            dirty: false,
+            committed_at,
+        };
+        let release = |source| FleetRelease {
+            project: "shop".parse().unwrap(),
+            package: Package {
+                name: "shop".parse().unwrap(),
+                version: "1.0.0".to_owned().try_into().unwrap(),
+                digest: Digest::of(b"package"),
+                content: Digest::of(b"content"),
+                size: 1,
+            },
+            source,
+            settings: BTreeMap::new(),
+        };
+        let unknown = release(source(None));
+        assert_eq!(release(source(Some(1))).digest(), unknown.digest());
+        // What was written before the time was known is read, and means the same.
+        let written = serde_json::to_string(&unknown).unwrap();
+        assert!(!written.contains("committed_at"), "{written}");
+        assert_eq!(serde_json::from_str::<FleetRelease>(&written).unwrap(), unknown);
+        let mut other = source(None);
+        other.commit = None;
+        assert_ne!(release(other).digest(), unknown.digest());
     }
 }
