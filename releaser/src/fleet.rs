@@ -10,7 +10,8 @@
 //! 8. [`drive`]: makes a plan true, survives being killed, goes back when something fails.
 //! 9. [`gate`]: what has to hold before a deployment may begin.
 //! 10. [`record`]: what the ledger of an environment tells: history, origins, figures, notes, drift, a run-book.
-//! 11. [`simulate`]: machines and a balancer in memory, under faults: for tests.
+//! 11. [`survey`]: a look at all machines at once, for people.
+//! 12. [`simulate`]: machines and a balancer in memory, under faults: for tests.
 
 pub mod balancer;
 pub mod diff;
@@ -27,5 +28,6 @@ pub mod render;
 #[cfg(any(test, feature = "simulate"))]
 pub mod simulate;
 pub mod ssh;
+pub mod survey;
 pub mod way;
 pub mod wire;

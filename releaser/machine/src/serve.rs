@@ -48,7 +48,9 @@ fn answer(place: &Place, session: &Session, request: Request, manifests: &mut Ma
     match request {
         Request::Reach => Ok(Reply::Reached(facts::system(layout))),
         Request::Observe => switch::observe(layout).map(Reply::Observed),
-        Request::Inspect { release } => stage::inspect(layout, &release, manifests, flags),
+        Request::Inspect { release, every_byte } => {
+            stage::inspect(layout, &release, every_byte, manifests, flags)
+        }
         Request::Stage(stage) => stage::stage(layout, session, &stage, manifests),
         Request::Switch { order, to } => switch::switch(place, &order, to, flags),
         Request::Hook { order, release, hook } => hook::hook(layout, &order, &release, &hook, flags),

@@ -186,6 +186,13 @@ fn systemctl(arguments: &[&str]) -> Outcome<()> {
     Err(refusal::environment(format!("`systemctl {what}` {}", ended(&ran)), remedy()))
 }
 
+/// Whether there is a systemd that would carry out what this account asks of it.
+pub(crate) fn answers() -> bool {
+    let mut asked = systemctl_command(&["show", "--property", "Version"]);
+    let ended = asked.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    ended.is_ok_and(|ended| ended.success())
+}
+
 /// What systemd says of a unit's properties.
 pub(crate) fn show(unit: &str, properties: &str) -> Option<Vec<(String, String)>> {
     let mut child = systemctl_command(&["show", &unit_name(unit), "--property", properties])

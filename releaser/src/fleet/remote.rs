@@ -19,12 +19,12 @@ use staith_model::{Digest, Hook, Manifest};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    machine::{Facts, HookOutcome, Load, Machine, MachineError, MachineState, Order, Question},
+    machine::{Facts, HookOutcome, Inspection, Load, Machine, MachineError, MachineState, Order, Question},
     way::Open,
 };
 use crate::{
     health::Health,
-    host::{Depth, Done, Files, PackageFiles, Patience, Progress, Staged},
+    host::{Done, Files, PackageFiles, Patience, Progress, Staged},
 };
 use connection::Connection;
 use meaning::{Errand, order_of};
@@ -66,24 +66,6 @@ impl RemoteMachine {
     /// the difference.
     pub fn know(&self, manifest: Arc<Manifest>) {
         self.remember(manifest.digest(), manifest);
-    }
-
-    /// How a release's files are. [`Depth::Content`] reads and hashes every byte on the machine.
-    ///
-    /// # Errors
-    /// The files can't be read, or contact was lost; damage is an answer, not an error.
-    pub async fn inspect(&self, release: &Digest, depth: Depth) -> Result<Files, MachineError> {
-        const ERRAND: Errand = Errand::new("look at a release's files");
-        if depth == Depth::Presence {
-            let there = self.observe().await?.releases.contains(release);
-            return Ok(if there { Files::Complete } else { Files::Absent });
-        }
-        match self.ask(ERRAND, &Request::Inspect { release: *release }).await? {
-            Reply::Inspected(Inspected::Absent) => Ok(Files::Absent),
-            Reply::Inspected(Inspected::Damaged(what)) => Ok(Files::Damaged(what)),
-            Reply::Inspected(Inspected::Whole) => Ok(Files::Complete),
-            other => Err(self.unexpected(ERRAND, &other)),
-        }
     }
 
     fn remember(&self, digest: Digest, manifest: Arc<Manifest>) {
@@ -266,6 +248,17 @@ impl Machine for RemoteMachine {
             Reply::Probed { verdict, url, took_millis, needed } => {
                 Ok(meaning::health(verdict, url, took_millis, needed, seen))
             }
+            other => Err(self.unexpected(ERRAND, &other)),
+        }
+    }
+
+    async fn inspect(&self, release: &Digest, how: Inspection) -> Result<Files, MachineError> {
+        const ERRAND: Errand = Errand::reading("look at a release's files");
+        let request = Request::Inspect { release: *release, every_byte: how == Inspection::EveryByte };
+        match self.ask(ERRAND, &request).await? {
+            Reply::Inspected(Inspected::Absent) => Ok(Files::Absent),
+            Reply::Inspected(Inspected::Damaged(what)) => Ok(Files::Damaged(what)),
+            Reply::Inspected(Inspected::Whole) => Ok(Files::Complete),
             other => Err(self.unexpected(ERRAND, &other)),
         }
     }

@@ -15,10 +15,12 @@ pub enum Request {
     Reach,
     /// What is there.
     Observe,
-    /// Whether every byte of a release is right.
+    /// Whether the files of a release are right.
     Inspect {
         /// The release.
         release: Digest,
+        /// Whether every byte is read; else only files are that were touched since they were verified.
+        every_byte: bool,
     },
     /// Put a release's files in place.
     Stage(Box<Stage>),
@@ -208,6 +210,8 @@ pub struct System {
     pub superuser: bool,
     /// Bytes that may still be written.
     pub free_bytes: u64,
+    /// Whether systemd answers this account: that of the system for the superuser, else the account's own.
+    pub systemd: bool,
 }
 
 /// What is there.
@@ -245,7 +249,7 @@ pub enum Inspected {
     Absent,
     /// There, and something is missing or different.
     Damaged(String),
-    /// Every byte is right.
+    /// All that was looked at is right.
     Whole,
 }
 

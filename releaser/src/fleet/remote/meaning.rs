@@ -76,6 +76,7 @@ pub(super) fn facts(system: System) -> Facts {
         system: system.name,
         superuser: system.superuser,
         free_bytes: system.free_bytes,
+        systemd: system.systemd,
     }
 }
 

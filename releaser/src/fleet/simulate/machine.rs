@@ -88,6 +88,7 @@ impl Machine for Seam {
                 system: "simulated".into(),
                 superuser: true,
                 free_bytes: 1 << 40,
+                systemd: true,
             })
         })
         .await
