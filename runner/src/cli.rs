@@ -5,6 +5,7 @@ mod audit;
 mod completions;
 mod diff;
 mod doctor;
+mod env;
 mod extract;
 mod gc;
 mod init;
@@ -35,6 +36,7 @@ mod status;
 mod steps;
 mod stop;
 mod subject;
+mod targets;
 mod transform;
 mod verify;
 mod vouching;
@@ -102,6 +104,8 @@ enum Command {
     Pull(pull::Arguments),
     Registry(registry::Arguments),
     Release(release::Arguments),
+    Env(env::Arguments),
+    Targets(targets::Arguments),
     Where(whereabouts::Where),
     Trace(whereabouts::Trace),
     Sbom(sbom::Arguments),
@@ -201,6 +205,8 @@ impl Command {
             Self::Pull(arguments) => arguments.obey(mode).await,
             Self::Registry(arguments) => arguments.obey(mode).await,
             Self::Release(arguments) => arguments.obey(mode).await,
+            Self::Env(arguments) => arguments.obey(mode).await,
+            Self::Targets(arguments) => arguments.obey(mode).await,
             Self::Where(arguments) => arguments.obey(mode).await,
             Self::Trace(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,

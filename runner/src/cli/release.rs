@@ -7,6 +7,8 @@ mod diff;
 mod docs;
 mod history;
 mod list;
+mod metrics;
+mod notes;
 mod plan;
 mod promote;
 mod rollback;
@@ -58,6 +60,8 @@ enum What {
     History(history::Arguments),
     Diff(diff::Arguments),
     Docs(docs::Arguments),
+    Notes(notes::Arguments),
+    Metrics(metrics::Arguments),
 }
 
 impl Arguments {
@@ -83,6 +87,8 @@ impl Arguments {
             What::History(arguments) => arguments.obey(mode),
             What::Diff(arguments) => arguments.obey(mode).await,
             What::Docs(arguments) => arguments.obey(mode),
+            What::Notes(arguments) => arguments.obey(mode).await,
+            What::Metrics(arguments) => arguments.obey(mode).await,
         }
     }
 }

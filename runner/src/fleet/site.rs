@@ -8,12 +8,13 @@ use std::{
 };
 
 use staith_builder::{
-    pipeline::Pipeline,
+    pipeline::{Pipeline, closest},
     redact::Masker,
     secrets::{Environment, SecretName, Secrets, SecretsFile},
+    source::committed_at,
 };
 use staith_model::{
-    Exit, FleetEnvironment, FleetRelease, Name, Protection, ReleaseSetting, Secret, SourceOfRelease,
+    Exit, FleetEnvironment, FleetRelease, Name, Protection, ReleaseSetting, Secret, SourceOfRelease, Target,
 };
 use staith_packager::store::Published;
 use staith_releaser::{
@@ -46,7 +47,7 @@ pub(crate) struct Site {
     pub(crate) environment: FleetEnvironment,
     /// Where its ledger is.
     pub(crate) directory: PathBuf,
-    home: Home,
+    pub(super) home: Home,
 }
 
 /// The pipeline of the project in a folder.
@@ -109,6 +110,16 @@ impl Site {
         release_among(&self.shelf(), text)
     }
 
+    /// Its machines: those of runner.toml and those of the inventory.
+    ///
+    /// # Errors
+    /// The inventory can't be had or understood (20).
+    pub(crate) async fn targets(&self, cancel: &CancellationToken) -> Result<Vec<Target>, Problem> {
+        let targets = inventory::resolve(&self.environment, self.project(), &self.folder, cancel).await;
+        targets
+            .map_err(|error| Problem::new(Exit::Configuration, error.to_string()).with_remedy(error.remedy()))
+    }
+
     /// Everything that deploying here needs. Contacts no machine yet.
     ///
     /// # Errors
@@ -120,10 +131,7 @@ impl Site {
         watch: StageWatch,
         cancel: &CancellationToken,
     ) -> Result<Deployer, Problem> {
-        let targets = inventory::resolve(&self.environment, self.project(), &self.folder, cancel).await;
-        let targets = targets.map_err(|error| {
-            Problem::new(Exit::Configuration, error.to_string()).with_remedy(error.remedy())
-        })?;
+        let targets = self.targets(cancel).await?;
         let secrets = secrets_of(&self.home, [&self.environment]).await?;
         let masker = masker(&secrets)?;
         let machines = reach::machines(&self.environment, &targets);
@@ -153,7 +161,11 @@ impl Site {
         Ok(Deployer { fleet, stay })
     }
 
-    fn make_directory(&self) -> Result<(), Problem> {
+    /// The directory of its ledger, made if it is not there.
+    ///
+    /// # Errors
+    /// It can't be made (30).
+    pub(crate) fn make_directory(&self) -> Result<(), Problem> {
         let made = self.home.make().and_then(|()| fs::create_dir_all(&self.directory));
         made.map_err(|refused| {
             Problem::new(Exit::Environment, format!("{} can't be made", self.directory.display()))
@@ -310,9 +322,15 @@ fn no_such(pipeline: &Pipeline, name: &Name) -> Problem {
         (None, true) => "it has none".to_owned(),
         (None, false) => format!("it has {}", fleets.join(", ")),
     };
+    let known = pipeline.environments().filter(|known| known.fleet().is_some());
+    let meant = closest(name.as_str(), known.map(|known| known.name().as_str()));
+    let remedy = match meant {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "docs/releases.md shows how to describe one".to_owned(),
+    };
     Problem::new(Exit::Configuration, format!("{PIPELINE_FILE} has no environment of machines `{name}`"))
         .with_why(why)
-        .with_remedy("docs/releases.md shows how to describe one")
+        .with_remedy(remedy)
 }
 
 /// How a release runs in an environment.
@@ -329,16 +347,22 @@ pub(crate) fn setting_for(release: &FleetRelease, environment: &Name) -> Result<
     })
 }
 
-/// Where a package came from, as far as this home knows.
-pub(crate) fn source_of(home: &Home, published: &Published) -> SourceOfRelease {
+/// Where a package came from, as far as this home and the repository of the project in `folder` know.
+pub(crate) fn source_of(home: &Home, folder: &Path, published: &Published) -> SourceOfRelease {
     let plan = published.origin.as_ref().and_then(|origin| records::plan_of(&home.runs(), &origin.run));
     match plan {
         Some(plan) => SourceOfRelease {
+            // What can't be told now may be told later, by a repository that has the commit.
+            committed_at: plan
+                .source
+                .commit
+                .as_deref()
+                .and_then(|commit| committed_at(folder, commit).ok().flatten()),
             commit: plan.source.commit,
             branch: plan.trigger.branch,
             dirty: plan.source.dirty,
         },
         // It was made elsewhere: nothing is known, and nothing is claimed.
-        None => SourceOfRelease { commit: None, branch: None, dirty: false },
+        None => SourceOfRelease { commit: None, branch: None, dirty: false, committed_at: None },
     }
 }

@@ -3,8 +3,13 @@
 //! 1. Here: releases, plans, where an environment stands, what was deployed.
 //! 2. `watch`: a deployment while it is carried out.
 //! 3. `whereabouts`: what differs between releases, which machines run what, and the run-book.
-//! 4. `words`: what is done and what is wanted, in words.
+//! 4. `environments`: what was seen of environments. `targets`: their machines.
+//! 5. `notes`: what is new in a release; how well releases go.
+//! 6. `words`: what is done and what is wanted, in words.
 
+mod environments;
+mod notes;
+mod targets;
 mod watch;
 mod whereabouts;
 mod words;
@@ -26,6 +31,9 @@ use super::{
 };
 use crate::clock;
 
+pub(crate) use environments::{KnownEnvironment, environments, fleet_look};
+pub(crate) use notes::{Measured, metrics, release_notes};
+pub(crate) use targets::{CheckedTarget, KnownTarget, quarantine, targets, targets_checked};
 pub(crate) use watch::FleetWatch;
 pub(crate) use whereabouts::{releases_differ, run_book, whereabouts};
 use words::state_in_words;

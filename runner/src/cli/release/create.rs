@@ -80,7 +80,7 @@ pub(crate) async fn made(
         ));
     }
     let secrets = secrets_of(home, environments.iter().copied()).await?;
-    let source: SourceOfRelease = source_of(home, &published);
+    let source: SourceOfRelease = source_of(home, folder, &published);
     let key = version_key(home)?;
     let release = freeze(&Ingredients {
         project: pipeline.name(),
