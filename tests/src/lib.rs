@@ -11,10 +11,12 @@
 //! 9. [`haproxy`]: HAProxy with a configuration and sockets of its own.
 //! 10. [`balancing`]: what every balancer has to hold to.
 //! 11. [`wait`]: the one way to wait in a test: for a condition, never for a time.
-//! 12. [`leavings`]: what a run must not leave behind.
+//! 12. [`bell`]: a project that is released to machines.
+//! 13. [`leavings`]: what a run must not leave behind.
 
 pub mod app;
 pub mod balancing;
+pub mod bell;
 pub mod container_engine;
 pub mod front;
 pub mod haproxy;
