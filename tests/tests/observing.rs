@@ -7,7 +7,7 @@ use staith_tests::bell::Bell;
 /// Writes into a file of a release as somebody would who logs in to change just one thing.
 fn edit_by_hand(file: &Path, text: &str) {
     let mode = fs::metadata(file).unwrap().permissions();
-    fs::set_permissions(file, PermissionsExt::from_mode(0o644)).unwrap();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
     fs::write(file, text).unwrap();
     fs::set_permissions(file, mode).unwrap();
 }
@@ -19,7 +19,7 @@ fn nothing_deployed_yet_is_no_drift() {
     world.staith(&["env", "status", "qa", "--check"]).exits(0).says("qa: no release was deployed here yet");
     assert!(!bell.at("qa").exists(), "looking makes nothing");
     assert!(!world.home().join("environments/bell/qa").exists(), "looking makes nothing");
-    world.staith(&["env", "list"]).exits(0).says("qa").says("production").says("all-at-once");
+    world.staith(&["env", "list"]).exits(0).says("qa").says("production").says("rolling");
     let listed = world.staith(&["targets", "--json"]).exits(0).values();
     assert_eq!(listed.len(), 3);
     assert!(listed.iter().all(|one| one["release"].is_null() && one["heard_at"].is_null()), "{listed:?}");

@@ -66,7 +66,7 @@ fn a_run_book_says_what_is_there() {
         .says("staith release rollback qa");
     let value = world.staith(&["release", "docs", "production", "--json"]).exits(0).values().remove(0);
     assert!(value["markdown"].as_str().unwrap().contains("gone"), "{value}");
-    world.staith(&["release", "docs", "qq"]).exits(20).says("did you mean `qa`?");
+    world.staith(&["release", "docs", "productio"]).exits(20).says("did you mean `production`?");
     world.staith(&["release", "docs", "qa", "--release", "nothing"]).exits(64).says("there is none yet");
 }
 

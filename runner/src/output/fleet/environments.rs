@@ -132,10 +132,11 @@ pub(crate) fn fleet_look(looks: &[EnvironmentLook], mode: OutputMode) -> io::Res
 fn look_value(seen: &EnvironmentLook) -> Value {
     let in_use = || seen.targets.iter().filter(|target| target.quarantined.is_none());
     let targets: Vec<Value> = seen.targets.iter().map(target_value).collect();
+    let all_seen = !in_use().any(TargetLook::is_unknown) && !matches!(seen.traffic, Some(Err(_)));
     json!({
         "environment": seen.environment, "release": seen.state.history.first(), "held": seen.state.held,
         "under_way": seen.state.in_order().find(|one| !one.state.is_terminal()).map(|one| &one.deployment),
-        "as_it_should_be": !in_use().any(TargetLook::is_wrong), "all_seen": !in_use().any(TargetLook::is_unknown),
+        "as_it_should_be": !in_use().any(TargetLook::is_wrong), "all_seen": all_seen,
         "traffic": seen.traffic.as_ref().map(|traffic| match traffic {
             Ok(_) => json!({"seen": true}),
             Err(why) => json!({"seen": false, "why": why}),
@@ -269,3 +270,6 @@ fn remarks(one: &TargetLook) -> Vec<String> {
     }
     remarks
 }
+
+#[cfg(test)]
+mod tests;
