@@ -14,6 +14,7 @@ mod address;
 mod event;
 mod plan;
 mod protection;
+mod provision;
 mod record;
 mod release;
 mod rollout;
@@ -23,6 +24,10 @@ pub use address::NotAnAddress;
 pub use event::{Ask, FleetEvent, TargetStep, Work, WorkResult};
 pub use plan::{Direction, FleetPlan, HookPlan, Pace, PaceKind, TargetAction, TargetPlan, TrafficPlan, Wave};
 pub use protection::{Approvals, Check, FreezeWindow, HoursOfWeek, Protection, Queue};
+pub use provision::{
+    Begun, CloudInit, Provision, ProvisionEvent, ProvisionPlan, ProvisionState, ProvisionTool, ProvisionVote,
+    Provisioning, Standing, Waiting,
+};
 pub use record::{DeploymentRecord, Failure, Lost, Samples, ServeRecord, TargetRecord};
 pub use release::{FleetRelease, Hook, HookPoint, ReleaseSetting, SecretVersion, Service, SourceOfRelease};
 pub use rollout::{Amount, Analysis, CanaryStep, Comparison, Metric, Rollout};

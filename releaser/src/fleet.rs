@@ -10,7 +10,8 @@
 //! 8. [`drive`]: makes a plan true, survives being killed, goes back when something fails.
 //! 9. [`gate`]: what has to hold before a deployment may begin.
 //! 10. [`record`]: what the ledger of an environment tells: history, origins, figures, notes, drift, a run-book.
-//! 11. [`simulate`]: machines and a balancer in memory, under faults: for tests.
+//! 11. [`provision`]: machines that come and go with their environment.
+//! 12. [`simulate`]: machines and a balancer in memory, under faults: for tests.
 
 pub mod balancer;
 pub mod diff;
@@ -21,6 +22,7 @@ pub mod inventory;
 pub mod machine;
 pub mod plan;
 pub mod program;
+pub mod provision;
 pub mod record;
 pub mod remote;
 pub mod render;

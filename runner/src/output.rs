@@ -8,7 +8,7 @@
 //! 3. [`Watch`], the seam, and what fills it: `json`, `plain` and `live`. `mode` chooses.
 //! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. [`LogView`]: what steps wrote. `notice`,
 //!    `packages`, `stock`, `parameters`, `inspection`, `applied`, `transform`, `keys` and `secrets`: what short commands did.
-//!    `transfer`: packages on their way. `audit`: what an environment's ledger says. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]: what a
+//!    `transfer`: packages on their way. `audit`: what an environment's ledger says. `provision`: machines that are made and taken down. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]: what a
 //!    command in a step's sandbox writes.
 
 mod applied;
@@ -33,6 +33,7 @@ mod parameters;
 mod plain;
 mod plan;
 mod problem;
+mod provision;
 mod secrets;
 mod shell;
 mod sink;
@@ -74,6 +75,7 @@ pub(crate) use self::{
     parameters::{parameters, set_file_written},
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
+    provision::{ProvisionVoice, provision_asked, swept, tell_of_overdue},
     secrets::{secret_names, secret_removed, secret_set},
     shell::{LeftBy, Passage, Seen, afterwards, welcome},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},

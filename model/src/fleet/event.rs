@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{FleetPlan, HookPoint};
+use super::{FleetPlan, HookPoint, ProvisionEvent};
 use crate::{DeploymentChange, DeploymentId, Digest, Name, Reason};
 
 /// One entry of an environment's log. Names and fields stay readable for ever: an old log must still tell its story.
@@ -145,6 +145,11 @@ pub enum FleetEvent {
         /// Why.
         reason: String,
     },
+    /// Something about how the machines themselves come and go.
+    Provision {
+        /// What.
+        provision: Box<ProvisionEvent>,
+    },
 }
 
 impl FleetEvent {
@@ -161,7 +166,10 @@ impl FleetEvent {
             | Self::Asked { deployment, .. }
             | Self::Voted { deployment, .. }
             | Self::Overridden { deployment, .. } => Some(deployment),
-            Self::Quarantine { .. } | Self::Held { .. } | Self::HoldLifted { .. } => None,
+            Self::Quarantine { .. }
+            | Self::Held { .. }
+            | Self::HoldLifted { .. }
+            | Self::Provision { .. } => None,
         }
     }
 }

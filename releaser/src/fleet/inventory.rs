@@ -19,6 +19,7 @@ mod tests;
 
 pub use error::InventoryError;
 pub use fetch::PATIENCE;
+pub(super) use read::read_trusting;
 pub use read::{Form, read};
 
 /// Machines of an environment at most.
@@ -58,6 +59,18 @@ pub async fn resolve(
     }
     refuse_pools(&targets, &environment.rollout, &from)?;
     Ok(targets)
+}
+
+/// The environment with those machines beside its own that its provision made.
+///
+/// # Errors
+/// A machine is named twice.
+pub fn with_provisioned(
+    environment: FleetEnvironment,
+    made: Vec<Target>,
+) -> Result<FleetEnvironment, InventoryError> {
+    let targets = together(&environment.targets, made, "provision")?;
+    Ok(FleetEnvironment { targets, ..environment })
 }
 
 /// What people call an inventory.

@@ -30,6 +30,7 @@ mod globs;
 mod tests;
 mod tokens;
 mod values;
+mod yaml;
 
 pub use error::{MissingToken, RenderError};
 pub use globs::Globs;
@@ -133,6 +134,26 @@ pub fn render(files: &dyn PackageFiles, scene: &Scene<'_>) -> Result<Rendered, R
         service,
         secrets: values.of_the_process(),
     })
+}
+
+/// A text for cloud-init with values in it, escaped for YAML. Variables that are plain, secrets by the variables' names, and what
+/// Staith itself tells.
+///
+/// # Errors
+/// A token names nothing, or a value can't stand where its token is.
+pub(in crate::fleet) fn user_data_text(
+    file: &RelPath,
+    text: &str,
+    plain: &BTreeMap<String, String>,
+    secrets: BTreeMap<String, Secret>,
+    own: BTreeMap<String, String>,
+) -> Result<Zeroizing<String>, RenderError> {
+    let values = Values::alone(plain, secrets, own);
+    let expanded = tokens::expand(file, text, tokens::Context::Yaml, &values)?;
+    match expanded.missing.is_empty() {
+        true => Ok(expanded.text),
+        false => Err(RenderError::Missing { tokens: expanded.missing }),
+    }
 }
 
 /// The service with values in its environment.

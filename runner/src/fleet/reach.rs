@@ -10,6 +10,7 @@ use staith_releaser::fleet::{
     },
     machine::Machine,
     program,
+    provision::Reach,
     remote::RemoteMachine,
     ssh::{Destination, Places, Program, SshClient, SshOptions, SshWay},
     way::{Child, Way},
@@ -42,6 +43,20 @@ pub(super) fn machines(
         };
         let machine = RemoteMachine::new(target.name.to_string(), way, folder.clone());
         Some((target.name.clone(), Arc::new(machine)))
+    };
+    targets.iter().filter_map(reached).collect()
+}
+
+/// How each machine is asked whether it is ready; those that are not reached from here are left out.
+pub(super) fn asked(targets: &[Target]) -> Vec<(Name, Reach)> {
+    let client = SshClient::new(ssh_options());
+    let reached = |target: &Target| match &target.access {
+        Access::Local => Some((target.name.clone(), Reach::Here)),
+        Access::Ssh { .. } => {
+            let to = Destination::of_access(&target.access)?;
+            Some((target.name.clone(), Reach::Ssh(client.clone(), to)))
+        }
+        Access::Pull | Access::Windows { .. } => None,
     };
     targets.iter().filter_map(reached).collect()
 }

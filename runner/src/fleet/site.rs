@@ -13,12 +13,13 @@ use staith_builder::{
     secrets::{Environment, SecretName, Secrets, SecretsFile},
 };
 use staith_model::{
-    Exit, FleetEnvironment, FleetRelease, Name, Protection, ReleaseSetting, Secret, SourceOfRelease,
+    Exit, FleetEnvironment, FleetRelease, Name, Protection, Provision, ProvisionState, ReleaseSetting,
+    Secret, SourceOfRelease,
 };
 use staith_packager::store::Published;
 use staith_releaser::{
     fleet::{
-        drive::{Clock, Deployer, Fleet, Limits, Log, StageWatch},
+        drive::{Clock, Deployer, Fleet, FleetDriveError, Limits, Log, StageWatch},
         freeze::{FleetShelf, VersionKey},
         gate::{ask::Asker, configured::Protections},
         inventory,
@@ -44,9 +45,11 @@ pub(crate) struct Site {
     pub(crate) pipeline: Pipeline,
     /// The environment.
     pub(crate) environment: FleetEnvironment,
+    /// What makes its machines, where Staith has them made.
+    pub(crate) provision: Option<Provision>,
     /// Where its ledger is.
     pub(crate) directory: PathBuf,
-    home: Home,
+    pub(super) home: Home,
 }
 
 /// The pipeline of the project in a folder.
@@ -83,7 +86,19 @@ impl Site {
         let found = pipeline.environment(name.as_str()).and_then(|found| found.fleet().cloned());
         let environment = found.ok_or_else(|| no_such(&pipeline, name))?;
         let directory = home.environment(pipeline.name(), name);
-        Ok(Self { folder: folder.to_owned(), pipeline, environment, directory, home: home.clone() })
+        let provision = pipeline.destination(name.as_str()).and_then(|found| found.provision.clone());
+        let environment = match &provision {
+            Some(_) => with_made(home, pipeline.name(), environment)?,
+            None => environment,
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            pipeline,
+            environment,
+            provision,
+            directory,
+            home: home.clone(),
+        })
     }
 
     /// The project.
@@ -153,7 +168,7 @@ impl Site {
         Ok(Deployer { fleet, stay })
     }
 
-    fn make_directory(&self) -> Result<(), Problem> {
+    pub(super) fn make_directory(&self) -> Result<(), Problem> {
         let made = self.home.make().and_then(|()| fs::create_dir_all(&self.directory));
         made.map_err(|refused| {
             Problem::new(Exit::Environment, format!("{} can't be made", self.directory.display()))
@@ -182,6 +197,18 @@ impl Site {
         let asker = Asker::new().map_err(|no| Problem::new(Exit::Environment, no.to_string()))?;
         Ok(Gatekeeper::new(protection, self.log(), logs, self.shelf(), asker))
     }
+}
+
+/// The environment with the machines that its provision made.
+fn with_made(
+    home: &Home,
+    project: &Name,
+    environment: FleetEnvironment,
+) -> Result<FleetEnvironment, Problem> {
+    let entries = log_of(home, project, &environment.name).since(0).map_err(FleetDriveError::from)?;
+    let made = ProvisionState::of(entries.iter().map(|entry| (entry.at, &entry.event))).targets;
+    inventory::with_provisioned(environment, made)
+        .map_err(|error| Problem::new(Exit::Configuration, error.to_string()).with_remedy(error.remedy()))
 }
 
 /// The ledger of an environment, as whoever drives reads it.
@@ -229,7 +256,6 @@ pub(crate) async fn secrets_of(
     home: &Home,
     environments: impl IntoIterator<Item = &FleetEnvironment>,
 ) -> Result<BTreeMap<String, Secret>, Problem> {
-    let (process, file) = (Environment::of_this_process(), SecretsFile::in_directory(home.path()));
     let mut names = BTreeSet::new();
     for environment in environments {
         names.extend(environment.setting.secrets.values().map(|secret| secret.name.clone()));
@@ -237,6 +263,18 @@ pub(crate) async fn secrets_of(
             names.insert(key.clone());
         }
     }
+    secrets_named(home, names).await
+}
+
+/// The secrets of these names, as far as they are set.
+///
+/// # Errors
+/// A name is none, or the secrets can't be read.
+pub(crate) async fn secrets_named(
+    home: &Home,
+    names: BTreeSet<String>,
+) -> Result<BTreeMap<String, Secret>, Problem> {
+    let (process, file) = (Environment::of_this_process(), SecretsFile::in_directory(home.path()));
     let mut found = BTreeMap::new();
     for name in names {
         let key: SecretName =
@@ -250,7 +288,7 @@ pub(crate) async fn secrets_of(
     Ok(found)
 }
 
-fn masker(secrets: &BTreeMap<String, Secret>) -> Result<Masker, Problem> {
+pub(super) fn masker(secrets: &BTreeMap<String, Secret>) -> Result<Masker, Problem> {
     Ok(staith_builder::secrets::Supply::new(secrets.clone())?.masker().clone())
 }
 

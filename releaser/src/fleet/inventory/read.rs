@@ -47,6 +47,16 @@ const KEYS: [&str; 13] = [
 /// # Errors
 /// The first thing that is wrong, with the entry that it is in.
 pub fn read(text: &[u8], form: Form, from: &str) -> Result<Vec<Target>, InventoryError> {
+    read_trusting(text, form, from, false)
+}
+
+/// The same of somebody who may name this machine itself.
+pub(in crate::fleet) fn read_trusting(
+    text: &[u8],
+    form: Form,
+    from: &str,
+    may_be_local: bool,
+) -> Result<Vec<Target>, InventoryError> {
     let not_understood = |why: String| InventoryError::NotUnderstood { from: from.to_owned(), why };
     let text = std::str::from_utf8(text).map_err(|_| not_understood("it is no text in UTF-8".into()))?;
     let value: Value = match form {
@@ -69,7 +79,7 @@ pub fn read(text: &[u8], form: Form, from: &str) -> Result<Vec<Target>, Inventor
             Some(name) => format!("entry {} (`{name}`)", index + 1),
             None => format!("entry {}", index + 1),
         };
-        target(item).map_err(|why| InventoryError::Entry { from: from.to_owned(), entry, why })
+        target(item, may_be_local).map_err(|why| InventoryError::Entry { from: from.to_owned(), entry, why })
     });
     understood.collect()
 }
@@ -128,14 +138,14 @@ pub(super) fn safe_name(text: &str) -> Option<Name> {
     cut(all.trim_matches(['-', '_', '.'])).parse().ok()
 }
 
-fn target(item: Value) -> Result<Target, String> {
+fn target(item: Value, may_be_local: bool) -> Result<Target, String> {
     match item {
         Value::String(text) => {
             let access = Access::ssh(&text).map_err(|wrong| format!("{wrong}; {}", wrong.remedy))?;
             let name = access.usual_name().or_else(|| safe_name(&text)).ok_or("it gives no name")?;
             Ok(plain(name, access))
         }
-        Value::Object(object) => of_object(&object),
+        Value::Object(object) => of_object(&object, may_be_local),
         other => Err(format!("it is {}; a machine is a text or an object", kind(&other))),
     }
 }
@@ -152,11 +162,11 @@ const fn plain(name: Name, access: Access) -> Target {
     }
 }
 
-fn of_object(object: &Map<String, Value>) -> Result<Target, String> {
+fn of_object(object: &Map<String, Value>, may_be_local: bool) -> Result<Target, String> {
     if let Some(unknown) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(format!("it has the key `{}`, and known are {}", readable(unknown), KEYS.join(", ")));
     }
-    let access = access(object)?;
+    let access = access(object, may_be_local)?;
     let name = match text(object, "name")? {
         Some(name) => safe_name(name).ok_or_else(|| format!("`{}` gives no name", readable(name)))?,
         None => access.usual_name().ok_or("it has no `name`")?,
@@ -175,8 +185,11 @@ fn of_object(object: &Map<String, Value>) -> Result<Target, String> {
     })
 }
 
-fn access(object: &Map<String, Value>) -> Result<Access, String> {
+fn access(object: &Map<String, Value>, may_be_local: bool) -> Result<Access, String> {
     if truth(object, "local")? {
+        if may_be_local && !object.contains_key("host") {
+            return Ok(Access::Local);
+        }
         // Who may name other machines is not thereby trusted with this one.
         return Err(
             "an inventory can't name this machine itself; write `{ local = true }` in runner.toml".into()

@@ -10,6 +10,7 @@ use russh::{
     client::{DisconnectReason, Msg, Session},
     keys::{Algorithm, PublicKeyOrCertificate},
 };
+use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -137,6 +138,19 @@ impl Connection {
         // No reply is waited for: what the program says is the reply, and a refusal comes in its place.
         channel.exec(true, command).await.map_err(|_| self.lost())?;
         Ok(streams(channel, Arc::clone(self), true))
+    }
+
+    /// What a program writes that the user's login shell starts, `most` bytes of it, up to its end. Cancel-safe: dropping it ends
+    /// the program.
+    ///
+    /// # Errors
+    /// The connection broke, or the server opens no more sessions.
+    pub async fn output(self: &Arc<Self>, command: &str, most: usize) -> Result<Vec<u8>, SshError> {
+        let (from, _to) = self.exec(command).await?;
+        let mut said = Vec::new();
+        let most = u64::try_from(most).unwrap_or(u64::MAX);
+        from.take(most).read_to_end(&mut said).await.map_err(|_| self.lost())?;
+        Ok(said)
     }
 
     /// Connects to a socket or address that the machine reaches. Cancel-safe.

@@ -12,7 +12,7 @@ use staith_releaser::{
 use super::Project;
 use crate::{
     clock,
-    fleet::{Site, setting_for},
+    fleet::{Done, Site, made_ready, setting_for},
     home::Home,
     interrupt,
     output::{FleetWatch, OutputMode, Problem},
@@ -69,6 +69,16 @@ pub(crate) async fn deploy_release(
 ) -> Result<Exit, Problem> {
     let release = site.release(release)?;
     let setting = setting_for(&release, &site.environment.name)?;
+    // A release that can't go there makes no machines.
+    let made;
+    let site = match made_ready(site, &how.reason, !how.no_wait, stop, mode).await? {
+        Done::Site(with_machines) => {
+            made = with_machines;
+            &*made
+        }
+        Done::Nothing => site,
+        Done::Stopped(exit) => return Ok(exit),
+    };
     let watch = FleetWatch::new(mode);
     let deployer = site.deployer(!how.no_wait, watch.staging(), &stop.cancel).await?;
     let plan = tokio::select! {
