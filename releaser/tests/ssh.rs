@@ -10,6 +10,8 @@ mod host_keys;
 mod keys;
 #[path = "ssh/programs.rs"]
 mod programs;
+#[path = "ssh/ready.rs"]
+mod ready;
 #[path = "ssh/roads.rs"]
 mod roads;
 

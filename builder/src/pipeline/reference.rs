@@ -9,7 +9,7 @@ use super::{
     matrix, package, parameters, resources, retries, services, step_keys, triggers,
 };
 
-const TABLES: [(&str, &Keys); 36] = [
+const TABLES: [(&str, &Keys); 38] = [
     ("file", &KEYS),
     ("defaults", &resources::KEYS),
     ("parameters", &parameters::KEYS),
@@ -30,6 +30,8 @@ const TABLES: [(&str, &Keys); 36] = [
     ("machines", &environments::fleet::KEYS),
     ("target", &environments::targets::KEYS),
     ("inventory", &environments::targets::INVENTORY_KEYS),
+    ("provision", &environments::provision::KEYS),
+    ("cloud-init", &environments::provision::CLOUD_INIT_KEYS),
     ("service", &environments::service::SYSTEMD_KEYS),
     ("service-unit", &environments::service::UNIT_KEYS),
     ("service-command", &environments::service::COMMAND_KEYS),

@@ -41,7 +41,7 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
             "folder",
             Shape::Text(&PATH),
             REQUIRED,
-            "The folder of the project with everything that is needed for it. It is copied, so that what was made can be taken down \\
+            "The folder of the project with everything that is needed for it. It is copied, so that what was made can be taken down \
              when the project is gone.",
         ),
         key(

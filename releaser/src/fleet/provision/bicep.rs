@@ -4,12 +4,7 @@
 //! is asked again, and has to say the same. Written after Azure's reference and tried against a program that answers as it documents;
 //! not verified against Azure.
 
-use std::{
-    collections::BTreeMap,
-    ffi::OsString,
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, ffi::OsString, fs, path::Path};
 
 use serde_json::{Value, json};
 use staith_model::{Digest, ProvisionTool, Provisioning};
@@ -174,15 +169,10 @@ impl<'a> Azure<'a> {
         call
     }
 
-    pub(super) async fn carry_out(
-        &self,
-        direction: Provisioning,
-        saved: Option<PathBuf>,
-    ) -> Result<(), ProvisionError> {
+    pub(super) async fn carry_out(&self, direction: Provisioning) -> Result<(), ProvisionError> {
         if direction == Provisioning::Destroy {
             return self.destroy().await;
         }
-        self.refuse_other(saved).await?;
         let create = match self.stack {
             Some(stack) => {
                 let words = ["stack", "group", "create", "--name", stack, "--resource-group", self.group];
@@ -210,10 +200,10 @@ impl<'a> Azure<'a> {
     }
 
     /// What would be done now has to be what was looked at.
-    async fn refuse_other(&self, saved: Option<PathBuf>) -> Result<(), ProvisionError> {
+    pub(super) async fn confirm(&self, saved: Option<&Path>) -> Result<(), ProvisionError> {
         let changed = |why: &str| ProvisionError::Changed { why: why.to_owned() };
         let saved = saved.ok_or_else(|| changed("there is no saved plan"))?;
-        let bytes = fs::read(&saved).map_err(ProvisionError::kept("can't read", &saved))?;
+        let bytes = fs::read(saved).map_err(ProvisionError::kept("can't read", saved))?;
         let then: Value = tool::json(&bytes, "the saved plan")?;
         if self.look().await? != then {
             return Err(changed("Azure says that something else would be done now"));

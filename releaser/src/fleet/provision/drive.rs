@@ -323,9 +323,12 @@ impl Session<'_> {
     /// far stays, and the ledger says that it failed.
     pub async fn carry_out(&self, proposal: &Proposal) -> Result<Vec<Target>, ProvisionError> {
         let plan = &proposal.plan;
-        let saved = match plan.file.as_ref().map(|file| self.of.place.check_plan(file)).transpose() {
+        let saved = match self.confirmed(plan).await {
             Ok(saved) => saved,
-            Err(changed) => return Err(self.withdrawn(proposal.digest, changed).await),
+            Err(changed @ ProvisionError::Changed { .. }) => {
+                return Err(self.withdrawn(proposal.digest, changed).await);
+            }
+            Err(error) => return Err(error),
         };
         let _nobody_deploys =
             lock::take(&self.of.driver_lock, Duration::ZERO).await.map_err(ProvisionError::Deploying)?;
@@ -357,6 +360,15 @@ impl Session<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// The saved plan, where it is the one that was looked at and would still do the same.
+    async fn confirmed(&self, plan: &ProvisionPlan) -> Result<Option<PathBuf>, ProvisionError> {
+        let saved = plan.file.as_ref().map(|file| self.of.place.check_plan(file)).transpose()?;
+        if !plan.nothing {
+            self.hands(&plan.provision)?.confirm(plan.direction, saved.as_deref()).await?;
+        }
+        Ok(saved)
     }
 
     async fn make_true(

@@ -36,6 +36,20 @@ impl Hands<'_> {
         }
     }
 
+    /// What was planned is still what would be done, for tools whose saved plans do not see to that themselves.
+    pub(super) async fn confirm(
+        &self,
+        direction: Provisioning,
+        saved: Option<&Path>,
+    ) -> Result<(), ProvisionError> {
+        match (&self.provision.tool, direction) {
+            (ProvisionTool::Bicep { .. }, Provisioning::Apply) => {
+                bicep::Azure::of(self)?.confirm(saved).await
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Does exactly what was planned; `saved` is the plan's file, whose bytes were checked.
     pub(super) async fn carry_out(
         &self,
@@ -45,7 +59,7 @@ impl Hands<'_> {
         match &self.provision.tool {
             ProvisionTool::Command { .. } => command::carry_out(self, direction, saved).await,
             ProvisionTool::Terraform { program } => terraform::apply(self, program, saved).await,
-            ProvisionTool::Bicep { .. } => bicep::Azure::of(self)?.carry_out(direction, saved).await,
+            ProvisionTool::Bicep { .. } => bicep::Azure::of(self)?.carry_out(direction).await,
         }
     }
 
