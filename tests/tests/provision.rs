@@ -203,7 +203,7 @@ fn a_killed_deployer_forgets_nothing_and_nothing_runs_twice() {
     kill_process(Pid::from_child(&killed), Signal::KILL).unwrap();
     killed.wait().unwrap();
     // Its program still runs, and has the environment for itself.
-    world.staith(&["env", "provision", "qa"]).exits(30).says("another process makes or takes down");
+    world.staith(&["env", "provision", "qa"]).exits(30).says("makes or takes down the machines");
     world.staith(&["env", "sweep"]).exits(0).never_says("taken down");
     fs::write(site.at("go"), "").unwrap();
     let free = || {
@@ -213,7 +213,7 @@ fn a_killed_deployer_forgets_nothing_and_nothing_runs_twice() {
     wait::until("the program has ended", free).says("was not finished");
     // Whoever made it is dead, and it is not to be kept: every command tells, and a sweep takes it down.
     world.staith(&["gc"]).exits(0).says("staith env sweep");
-    world.staith(&["env", "sweep"]).exits(0).says("bell/qa is taken down").says("whoever made it died");
+    world.staith(&["env", "sweep"]).exits(0).says("bell/qa is taken down").says("left half made");
     assert!(!site.at("machine").exists());
     assert_eq!(site.calls().last().unwrap(), "destroy");
     world.staith(&["env", "sweep"]).exits(0).never_says("bell");

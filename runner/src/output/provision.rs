@@ -192,7 +192,7 @@ fn because(overdue: &Overdue) -> String {
         Why::Due(due) => {
             format!("its time was up {} ago", human::millis(clock::unix_millis().saturating_sub(due)))
         }
-        Why::Left => "whoever made it died at it".to_owned(),
+        Why::Left => "it was left half made, or half taken down".to_owned(),
     }
 }
 

@@ -356,7 +356,8 @@ impl Session<'_> {
                     remedy: Some(error.remedy()),
                 };
                 self.of.record(ProvisionEvent::Failed { plan: proposal.digest, reason }).await?;
-                self.of.place.mark(&Marker { due, open: false })?;
+                // What was to go is tried again by the next sweep.
+                self.of.place.mark(&Marker { due, open: plan.direction == Provisioning::Destroy })?;
                 Err(error)
             }
         }

@@ -11,10 +11,10 @@ use crate::drive::LockError;
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisionError {
     /// Somebody else works on it, or a program that a killed process had started.
-    #[error("another process makes or takes down the machines of this environment: {0}")]
+    #[error("{} makes or takes down the machines of this environment", holder(.0))]
     Busy(LockError),
     /// A deployment is under way.
-    #[error("a deployment to this environment is under way: {0}")]
+    #[error("machines are not changed under a deployment: {0}")]
     Deploying(LockError),
     /// The ledger.
     #[error(transparent)]
@@ -110,6 +110,14 @@ pub enum ProvisionError {
     /// Cancelled; what was started has been ended.
     #[error("interrupted")]
     Interrupted,
+}
+
+fn holder(error: &LockError) -> String {
+    match error {
+        LockError::Held { pid: Some(pid), .. } => format!("process {pid}, or a program that it started,"),
+        LockError::Held { pid: None, .. } => "another process".to_owned(),
+        LockError::Io { .. } => format!("it can't be told whether another process ({error})"),
+    }
 }
 
 impl ProvisionError {

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use staith_model::{Name, ProvisionState, Standing};
+use staith_model::{Name, ProvisionState, Provisioning, Standing};
 
 use super::{Place, ProvisionError, Provisioner};
 use crate::drive::lock;
@@ -29,7 +29,8 @@ pub struct Overdue {
 pub enum Why {
     /// Their time has come, in milliseconds since 1970.
     Due(u64),
-    /// Something was begun, and nobody is at it any more. Of environments that are to stay, a person decides.
+    /// Something was begun and nobody is at it any more, or taking them down failed. Of environments that are to stay, a person
+    /// decides.
     Left,
 }
 
@@ -96,8 +97,14 @@ pub async fn sweep(provisioner: &Provisioner) -> Result<Swept, ProvisionError> {
     Ok(Swept::Gone)
 }
 
-/// With the lock in hand, whatever is open was left.
+/// With the lock in hand, whatever is open was left by a process that died.
 fn is_to_go(state: &ProvisionState, now: u64) -> bool {
     let is_due = state.due.is_some_and(|due| due <= now);
-    is_due || (state.is_ephemeral() && matches!(state.standing, Standing::Open(_)))
+    let was_left = match &state.standing {
+        Standing::Open(_) => true,
+        // Somebody wanted it gone already.
+        Standing::Failed(begun, _) => begun.plan.direction == Provisioning::Destroy,
+        Standing::Nothing | Standing::Stands { .. } => false,
+    };
+    is_due || (state.is_ephemeral() && was_left)
 }

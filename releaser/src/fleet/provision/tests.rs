@@ -195,6 +195,13 @@ async fn what_was_left_half_made_goes_only_if_it_was_not_to_be_kept() {
         }
         assert!(matches!(scene.provisioner().state().unwrap().standing, Standing::Open(_)));
         assert_eq!(scene.overdue().len(), usize::from(goes));
+        if goes {
+            let stuck = scene.homes().join("shop/preview/provision/work/stuck");
+            fs::write(&stuck, "").unwrap();
+            assert!(sweep(&scene.provisioner()).await.is_err());
+            assert_eq!(scene.overdue().len(), 1, "it is not forgotten");
+            fs::remove_file(stuck).unwrap();
+        }
         let swept = sweep(&scene.provisioner()).await.unwrap();
         assert_eq!(swept, if goes { Swept::Gone } else { Swept::Nothing });
         assert_eq!(scene.machine(), !goes);
