@@ -153,7 +153,7 @@ fn a_release_has_its_machines_made_first() {
     world.staith(&["env", "destroy", "qa"]).exits(0).says("qa is taken down");
     assert!(!site.at("machine").exists());
     world.staith(&["env", "destroy", "qa"]).exits(64).says("nothing was made");
-    assert!(!site.work("qa").join("work").exists(), "nothing is kept of what is gone");
+    assert!(!site.work("qa").join("work/create").exists(), "nothing is kept of what is gone");
     world.staith(&["release", "plan", "--to", "qa"]).exits(20).says("no machines");
     world.staith(&["audit", "verify"]).exits(0);
     let ledger = fs::read_to_string(world.home().join("environments/bell/qa/ledger.jsonl")).unwrap();
@@ -453,6 +453,5 @@ fn terraform_itself_makes_and_takes_down() {
     world.staith(&["env", "provision", "qa"]).exits(41).says("other bytes");
     world.staith(&["env", "provision", "qa"]).exits(0).says("vm0, vm1, vm2");
     assert_eq!(site.calls().len(), 3);
-    // Somebody else has the state's lock: it is told, and not passed by.
     world.staith(&["env", "destroy", "qa"]).exits(0).says("3 to destroy").says("taken down");
 }

@@ -23,8 +23,6 @@ mod program;
 mod ready;
 mod sweep;
 mod terraform;
-#[cfg(test)]
-mod tests;
 mod tool;
 mod user_data;
 

@@ -140,8 +140,8 @@ impl Connection {
         Ok(streams(channel, Arc::clone(self), true))
     }
 
-    /// What a program writes that the user's login shell starts, `most` bytes of it, up to its end. Cancel-safe: dropping it ends
-    /// the program.
+    /// What a program writes that the user's login shell starts, `most` bytes of it, up to its end, whatever that is. Cancel-safe:
+    /// dropping it ends the program.
     ///
     /// # Errors
     /// The connection broke, or the server opens no more sessions.
@@ -149,8 +149,12 @@ impl Connection {
         let (from, _to) = self.exec(command).await?;
         let mut said = Vec::new();
         let most = u64::try_from(most).unwrap_or(u64::MAX);
-        from.take(most).read_to_end(&mut said).await.map_err(|_| self.lost())?;
-        Ok(said)
+        match from.take(most).read_to_end(&mut said).await {
+            Ok(_) => Ok(said),
+            // So the stream ends where the program's exit code was another than 0.
+            Err(ended) if ended.kind() == std::io::ErrorKind::BrokenPipe => Ok(said),
+            Err(_) => Err(self.lost()),
+        }
     }
 
     /// Connects to a socket or address that the machine reaches. Cancel-safe.

@@ -1,4 +1,5 @@
 //! Making machines and taking them down, by real programs, with a clock of the tests' own.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
 
 use std::{
     collections::BTreeMap,
@@ -11,12 +12,14 @@ use std::{
     },
 };
 
+use rustix::fs::{FlockOperation, flock};
 use staith_model::{Provision, ProvisionTool, Standing};
+use staith_releaser::fleet::{
+    drive::{Clock, Log},
+    provision::{Overdue, Place, ProvisionError, Provisioner, Swept, Voice, Why, overdue, sweep},
+};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
-
-use super::{Overdue, Place, ProvisionError, Provisioner, Swept, Voice, Why, overdue, place::Marker, sweep};
-use crate::fleet::drive::{Clock, Log};
 
 #[derive(Default)]
 struct Heard(Mutex<String>);
@@ -190,7 +193,7 @@ async fn what_was_left_half_made_goes_only_if_it_was_not_to_be_kept() {
             }
         }
         // The program is dead in a moment, and lets go of the lock then.
-        while crate::drive::lock::is_held(&scene.provisioner().place.lock()) {
+        while scene.provisioner().begin().await.is_err() {
             tokio::task::yield_now().await;
         }
         assert!(matches!(scene.provisioner().state().unwrap().standing, Standing::Open(_)));
@@ -213,7 +216,7 @@ async fn a_mark_without_a_beginning_is_none() {
     let scene = Scene::new();
     let provisioner = scene.provisioner();
     drop(provisioner.begin().await.unwrap());
-    provisioner.place.mark(&Marker { due: Some(5), open: true }).unwrap();
+    fs::write(scene.homes().join("shop/preview/provision/there"), r#"{"due": 5, "open": true}"#).unwrap();
     assert_eq!(scene.overdue().len(), 1);
     assert_eq!(sweep(&provisioner).await.unwrap(), Swept::Nothing);
     assert_eq!(scene.overdue(), []);
@@ -228,7 +231,8 @@ async fn two_never_work_at_the_same_time() {
     drop(session);
     assert!(scene.provisioner().begin().await.is_ok());
     // Nor are machines changed under a deployment.
-    let driver = crate::drive::lock::take(&provisioner.driver_lock, std::time::Duration::ZERO).await.unwrap();
+    let driver = fs::File::create(&provisioner.driver_lock).unwrap();
+    flock(&driver, FlockOperation::NonBlockingLockExclusive).unwrap();
     let refused = scene.make(&Scene::described(None)).await.unwrap_err();
     assert!(matches!(refused, ProvisionError::Deploying(_)), "{refused}");
     assert!(!scene.machine());
