@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf};
 use staith_builder::pipeline::{Pipeline, Step, render};
 use staith_model::{
     Access, Amount, Command, Comparison, HookPoint, Inventory, Limits, Network, Rollout, Service, StepKind,
-    Tool, TrafficSpec,
+    Tool, TrafficSpec, WindowsRelease, WindowsWay,
 };
 
 fn parse(text: &str) -> Pipeline {
@@ -290,6 +290,7 @@ targets = [
   "web1.example.net", "deploy@web2.example.net:2222",
   { host = "web3", name = "c", user = "u", port = 23, tags = ["eu"], roles = ["web"], variables = { REGION = "eu" }, serves-at = "10.0.0.3:8080" },
   { local = true, name = "here" }, { pull = true, name = "behind-nat" }, { host = "win1", site = "Shop" },
+  { host = "win2", user = "deploy", port = 2222, site = "Shop", app-pool = "ShopPool", windows-service = "Shop worker", way = "msdeploy" },
 ]
 inventory = { command = ["./hosts"] }
 folder = "/opt/shop"
@@ -337,7 +338,7 @@ fn every_key_of_an_environment_of_machines_arrives() {
     let pipeline = fleets(FLEETS);
     let fleet = pipeline.environment("production").unwrap().fleet().unwrap();
     let names: Vec<_> = fleet.targets.iter().map(|target| target.name.as_str()).collect();
-    assert_eq!(names, ["web1.example.net", "web2.example.net", "c", "here", "behind-nat", "win1"]);
+    assert_eq!(names, ["web1.example.net", "web2.example.net", "c", "here", "behind-nat", "win1", "win2"]);
     let ssh = |host: &str, user: Option<&str>, port| Access::Ssh {
         host: host.into(),
         user: user.map(Into::into),
@@ -350,8 +351,20 @@ fn every_key_of_an_environment_of_machines_arrives() {
     assert_eq!((third.tags.len(), third.roles.len(), third.variables["REGION"].as_str()), (1, 1, "eu"));
     assert_eq!(third.serves_at.as_deref(), Some("10.0.0.3:8080"));
     assert_eq!((&fleet.targets[3].access, &fleet.targets[4].access), (&Access::Local, &Access::Pull));
-    let windows = Access::Windows { host: "win1".into(), user: None, site: "Shop".into() };
+    let gets = WindowsRelease { site: Some("Shop".into()), ..WindowsRelease::default() };
+    let windows = Access::Windows { host: "win1".into(), user: None, port: None, host_key: None, gets };
     assert_eq!(fleet.targets[5].access, windows);
+    let gets = WindowsRelease {
+        site: Some("Shop".into()),
+        app_pool: Some("ShopPool".into()),
+        service: Some("Shop worker".into()),
+        way: WindowsWay::Msdeploy,
+    };
+    let (host, user) = ("win2".into(), Some("deploy".into()));
+    assert_eq!(
+        fleet.targets[6].access,
+        Access::Windows { host, user, port: Some(2222), host_key: None, gets }
+    );
     assert_eq!(fleet.inventory, Some(Inventory::Command(vec!["./hosts".into()])));
     assert_eq!((fleet.drain_seconds, fleet.keep_releases), (9, 7));
     let setting = &fleet.setting;

@@ -18,6 +18,7 @@ mod record;
 mod release;
 mod rollout;
 mod state;
+mod windows;
 
 pub use address::NotAnAddress;
 pub use event::{Ask, FleetEvent, TargetStep, Work, WorkResult};
@@ -27,6 +28,7 @@ pub use record::{DeploymentRecord, Failure, Lost, Samples, ServeRecord, TargetRe
 pub use release::{FleetRelease, Hook, HookPoint, ReleaseSetting, SecretVersion, Service, SourceOfRelease};
 pub use rollout::{Amount, Analysis, CanaryStep, Comparison, Metric, Rollout};
 pub use state::FleetState;
+pub use windows::{WindowsRelease, WindowsWay};
 
 /// An environment whose releases run on machines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,8 +96,15 @@ pub enum Access {
         host: String,
         /// `None` leaves it to the configuration.
         user: Option<String>,
-        /// The IIS site whose physical path is switched.
-        site: String,
+        /// `None` leaves it to the configuration.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
+        /// The host's key, pinned, as for [`Access::Ssh`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host_key: Option<String>,
+        /// What gets the release there, and how.
+        #[serde(flatten)]
+        gets: WindowsRelease,
     },
 }
 

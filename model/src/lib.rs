@@ -47,7 +47,8 @@ pub use fleet::{
     Failure, FleetEnvironment, FleetEvent, FleetPlan, FleetRelease, FleetState, FreezeWindow, Hook, HookPlan,
     HookPoint, HoursOfWeek, Inventory, Lost, Metric, NotAnAddress, Pace, PaceKind, Protection, Queue,
     ReleaseSetting, Rollout, Samples, SecretVersion, ServeRecord, Service, SourceOfRelease, Target,
-    TargetAction, TargetPlan, TargetRecord, TargetStep, TrafficPlan, TrafficSpec, Wave, Work, WorkResult,
+    TargetAction, TargetPlan, TargetRecord, TargetStep, TrafficPlan, TrafficSpec, Wave, WindowsRelease,
+    WindowsWay, Work, WorkResult,
 };
 pub use id::{DeploymentId, NotAnId, RunId};
 pub use manifest::{Entry, Manifest, NotRelative, RelPath};

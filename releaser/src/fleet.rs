@@ -4,7 +4,7 @@
 //! 2. [`freeze`]: a package and what environments say, frozen together. [`diff`]: what two releases differ in.
 //! 3. [`render`]: files that get the values of an environment, a role and a machine.
 //! 4. [`machine`]: the seam to one machine, which runs one release at a time.
-//! 5. [`remote`]: the same through the program on it ([`program`]), over the streams ([`wire`]) that a [`way`] opens: a child process, or [`ssh`].
+//! 5. [`remote`]: the same through the program on it ([`program`]), over the streams ([`wire`]) that a [`way`] opens: a child process, or [`ssh`]; [`windows`]: through PowerShell.
 //! 6. [`balancer`]: the seam to whoever decides which machines get requests, and what fills it.
 //! 7. [`plan`]: what will happen to each machine. Pure.
 //! 8. [`drive`]: makes a plan true, survives being killed, goes back when something fails.
@@ -28,4 +28,5 @@ pub mod render;
 pub mod simulate;
 pub mod ssh;
 pub mod way;
+pub mod windows;
 pub mod wire;

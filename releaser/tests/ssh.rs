@@ -12,6 +12,8 @@ mod keys;
 mod programs;
 #[path = "ssh/roads.rs"]
 mod roads;
+#[path = "ssh/windows.rs"]
+mod windows;
 
 use staith_releaser::fleet::{machine::MachineError, wire::Wire};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};

@@ -22,6 +22,7 @@ pub(super) mod service;
 mod settings;
 pub(super) mod targets;
 pub(super) mod traffic;
+mod windows;
 
 use fleet::KEYS as FLEET_KEYS;
 use local::KEYS;

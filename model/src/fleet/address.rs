@@ -19,7 +19,7 @@ pub struct NotAnAddress {
 const FORM: &str =
     "write `host`, `user@host` or `user@host:port`; an address of IPv6 with a port is written `[::1]:22`";
 
-fn refuse<T>(text: &str, what: &'static str, remedy: &'static str) -> Result<T, NotAnAddress> {
+pub(super) fn refuse<T>(text: &str, what: &'static str, remedy: &'static str) -> Result<T, NotAnAddress> {
     // Nobody reads more of it, and it may be somebody else's text.
     Err(NotAnAddress { text: text.chars().take(100).collect(), what, remedy })
 }

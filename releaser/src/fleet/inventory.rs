@@ -106,7 +106,8 @@ fn is_same_machine(one: &Access, other: &Access) -> bool {
         (Access::Ssh { host: one, port: at, .. }, Access::Ssh { host: other, port: of, .. }) => {
             one.eq_ignore_ascii_case(other) && at == of
         }
-        (Access::Windows { host: one, site: at, .. }, Access::Windows { host: other, site: of, .. }) => {
+        // Two sites of one machine would share the environment's folder.
+        (Access::Windows { host: one, port: at, .. }, Access::Windows { host: other, port: of, .. }) => {
             one.eq_ignore_ascii_case(other) && at == of
         }
         (Access::Local, Access::Local) => true,
@@ -117,7 +118,9 @@ fn is_same_machine(one: &Access, other: &Access) -> bool {
 /// A target's name with that of its host.
 fn with_host(target: &Target) -> Name {
     let place = match &target.access {
-        Access::Ssh { host, port: Some(port), .. } => format!("{host}-{port}"),
+        Access::Ssh { host, port: Some(port), .. } | Access::Windows { host, port: Some(port), .. } => {
+            format!("{host}-{port}")
+        }
         Access::Ssh { host, .. } | Access::Windows { host, .. } => host.clone(),
         Access::Local | Access::Pull => return target.name.clone(),
     };

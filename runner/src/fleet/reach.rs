@@ -13,6 +13,7 @@ use staith_releaser::fleet::{
     remote::RemoteMachine,
     ssh::{Destination, Places, Program, SshClient, SshOptions, SshWay},
     way::{Child, Way},
+    windows::{OverSsh, WindowsMachine},
 };
 
 use crate::output::Problem;
@@ -26,6 +27,11 @@ pub(super) fn machines(
     let program = Arc::new(Program::new(program::bytes(), program::digest()));
     let folder = &environment.setting.folder;
     let reached = |target: &Target| -> Option<(Name, Arc<dyn Machine>)> {
+        if let Access::Windows { gets, .. } = &target.access {
+            let by = OverSsh { destination: Destination::of_access(&target.access)?, client: client.clone() };
+            let machine = WindowsMachine::new(target.name.to_string(), folder, gets.clone(), by);
+            return Some((target.name.clone(), Arc::new(machine)));
+        }
         let way = match &target.access {
             Access::Local => Way::Child(Child::default()),
             Access::Ssh { .. } => Way::Ssh(Box::new(SshWay {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
-use staith_model::{Access, Name, ReleaseSetting, Target};
+use staith_model::{Access, Name, ReleaseSetting, Target, WindowsRelease, WindowsWay};
 
 use super::{InventoryError, MOST_TARGETS, ansible, cut, terraform};
 
@@ -23,12 +23,15 @@ impl Form {
     }
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 16] = [
     "host",
     "user",
     "port",
     "host-key",
+    "app-pool",
     "site",
+    "windows-service",
+    "way",
     "local",
     "pull",
     "name",
@@ -195,13 +198,39 @@ fn access(object: &Map<String, Value>) -> Result<Access, String> {
     };
     let user = text(object, "user")?.map(Access::user).transpose().map_err(wrong)?.or(within);
     let host_key = text(object, "host-key")?.map(Access::host_key).transpose().map_err(wrong)?;
-    match text(object, "site")? {
-        Some(site) if site.chars().any(|c| c.is_control() || "'\"`$".contains(c)) || site.is_empty() => {
-            Err(format!("`{}` can't be an IIS site", readable(site)))
+    let port = port(object)?.or(at);
+    Ok(match windows(object)? {
+        Some(gets) => Access::Windows { host, user, port, host_key, gets },
+        None => Access::Ssh { host, user, port, host_key },
+    })
+}
+
+/// What gets a release on a Windows machine; none where it is not one.
+fn windows(object: &Map<String, Value>) -> Result<Option<WindowsRelease>, String> {
+    let name = |key| match text(object, key)? {
+        Some(name) => WindowsRelease::name(name).map(Some).map_err(|wrong| format!("`{key}`: {wrong}")),
+        None => Ok(None),
+    };
+    let way = match text(object, "way")? {
+        None => None,
+        Some("directory") => Some(WindowsWay::Directory),
+        Some("msdeploy") => Some(WindowsWay::Msdeploy),
+        Some(other) => {
+            return Err(format!("`way` is `{}`, and known are `directory` and `msdeploy`", readable(other)));
         }
-        Some(site) => Ok(Access::Windows { host, user, site: site.to_owned() }),
-        None => Ok(Access::Ssh { host, user, port: port(object)?.or(at), host_key }),
+    };
+    let (site, app_pool, service) = (name("site")?, name("app-pool")?, name("windows-service")?);
+    match (&site, &service) {
+        (None, None) if app_pool.is_some() || way.is_some() => {
+            return Err("`app-pool` and `way` are about an IIS `site`, and there is none".into());
+        }
+        (None, None) => return Ok(None),
+        (None, Some(_)) if app_pool.is_some() || way == Some(WindowsWay::Msdeploy) => {
+            return Err("`app-pool` and `way` are about an IIS `site`, and there is none".into());
+        }
+        _ => {}
     }
+    Ok(Some(WindowsRelease { site, app_pool, service, way: way.unwrap_or_default() }))
 }
 
 /// A port is a number, or (Terraform's and Ansible's habit) a number in quotes.

@@ -1,6 +1,8 @@
 //! A plan in lines that people read.
 
-use staith_model::{Direction, FleetPlan, HookPoint, Name, PaceKind, TargetAction, TargetPlan};
+use staith_model::{
+    Access, Direction, FleetPlan, HookPoint, Name, PaceKind, Service, TargetAction, TargetPlan, WindowsWay,
+};
 
 /// The plan, line by line, the most important first.
 pub fn lines(plan: &FleetPlan) -> Vec<String> {
@@ -70,7 +72,25 @@ fn target(one: &TargetPlan) -> String {
         TargetAction::Quarantined => "quarantined: left alone, and out of traffic".into(),
         TargetAction::Kept => format!("keeps {before}"),
     };
-    format!("  {}: {what}", one.target.name)
+    format!("  {}: {what}{}", one.target.name, windows(one))
+}
+
+/// What is different about a Windows machine.
+fn windows(one: &TargetPlan) -> String {
+    match &one.target.access {
+        Access::Windows { gets, .. } if changes(one) => {
+            let how = match gets.way {
+                WindowsWay::Directory => "",
+                WindowsWay::Msdeploy => ", not at one instant",
+            };
+            format!("; Windows, {gets}{how}")
+        }
+        _ => String::new(),
+    }
+}
+
+const fn changes(one: &TargetPlan) -> bool {
+    matches!(one.action, TargetAction::First | TargetAction::Switch | TargetAction::Unreachable)
 }
 
 fn names(names: &[Name]) -> String {
@@ -104,6 +124,7 @@ pub(super) fn warnings(plan: &FleetPlan) -> Vec<String> {
             names(&without)
         ));
     }
+    warnings.extend(windows_warnings(plan));
     let unreachable: Vec<Name> = plan
         .targets
         .iter()
@@ -114,6 +135,40 @@ pub(super) fn warnings(plan: &FleetPlan) -> Vec<String> {
         warnings.push(format!(
             "{} can't be reached; unless that changes, the deployment ends before anything shows: quarantine or skip what is to be left out",
             names(&unreachable)
+        ));
+    }
+    warnings
+}
+
+fn windows_warnings(plan: &FleetPlan) -> Vec<String> {
+    let of_windows = plan.targets.iter().filter(|one| changes(one));
+    let machines: Vec<_> = of_windows
+        .filter_map(|one| match &one.target.access {
+            Access::Windows { gets, .. } => Some((one.target.name.clone(), gets.way)),
+            _ => None,
+        })
+        .collect();
+    if machines.is_empty() {
+        return Vec::new();
+    }
+    let all: Vec<Name> = machines.iter().map(|(name, _)| name.clone()).collect();
+    let mut warnings = vec![format!(
+        "Windows machines were never verified against a real one: {}; try a release there where nobody is served first",
+        names(&all)
+    )];
+    let slow: Vec<Name> =
+        machines.into_iter().filter(|(_, way)| *way == WindowsWay::Msdeploy).map(|(name, _)| name).collect();
+    if !slow.is_empty() {
+        warnings.push(format!(
+            "msdeploy changes files one after the other on {}: the site is offline meanwhile, and so it is when it goes back",
+            names(&slow)
+        ));
+    }
+    let has_environment = matches!(&plan.setting.service, Service::Systemd { env, .. } if !env.is_empty());
+    if has_environment || !plan.setting.secrets.is_empty() {
+        warnings.push(format!(
+            "on {} nothing gets the environment variables of the service, nor secrets except in files that `render` names",
+            names(&all)
         ));
     }
     warnings

@@ -288,8 +288,8 @@ fn machines(environment: &FleetEnvironment) -> Vec<String> {
                 Access::Ssh { host, .. } => format!("by ssh to {}", code(host)),
                 Access::Local => "this machine".to_owned(),
                 Access::Pull => "asks for its deployments".to_owned(),
-                Access::Windows { host, site, .. } => {
-                    format!("Windows at {}, site {}", code(host), code(site))
+                Access::Windows { host, gets, .. } => {
+                    format!("Windows at {}, {}", code(host), text(&gets.to_string()))
                 }
             };
             let pool = target.pool.as_ref().map(|pool| format!(", pool {pool}")).unwrap_or_default();
