@@ -173,3 +173,109 @@ fn windows_warnings(plan: &FleetPlan) -> Vec<String> {
     }
     warnings
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use staith_model::{
+        Digest, FleetEnvironment, ReleaseSetting, Rollout, SecretVersion, Target, WindowsRelease,
+    };
+
+    use super::*;
+    use crate::fleet::{
+        machine::MachineState,
+        plan::{Situation, plan},
+    };
+
+    fn target(name: &str, way: Option<WindowsWay>) -> Target {
+        let host = name.to_owned();
+        let access = match way {
+            None => Access::Ssh { host, user: None, port: None, host_key: None },
+            Some(way) => {
+                let gets = WindowsRelease { site: Some("Shop".into()), way, ..WindowsRelease::default() };
+                Access::Windows { host, user: None, port: None, host_key: None, gets }
+            }
+        };
+        Target {
+            name: name.parse().unwrap(),
+            access,
+            pool: None,
+            tags: BTreeSet::new(),
+            roles: BTreeSet::new(),
+            variables: BTreeMap::new(),
+            serves_at: None,
+        }
+    }
+
+    fn told(secrets: bool, states: &[(&str, Option<WindowsWay>, MachineState)]) -> Vec<String> {
+        let version = SecretVersion { name: "db".into(), version: String::new() };
+        let setting = ReleaseSetting {
+            folder: "/srv/shop".into(),
+            service: Service::Files,
+            health: None,
+            port: None,
+            min_healthy_seconds: 0,
+            variables: BTreeMap::new(),
+            role_variables: BTreeMap::new(),
+            secrets: secrets.then(|| ("DB".to_owned(), version)).into_iter().collect(),
+            rendered: Vec::new(),
+            hooks: Vec::new(),
+        };
+        let targets: Vec<Target> = states.iter().map(|(name, way, _)| target(name, *way)).collect();
+        let environment = FleetEnvironment {
+            name: "production".parse().unwrap(),
+            targets: targets.clone(),
+            inventory: None,
+            setting: setting.clone(),
+            rollout: Rollout::AllAtOnce,
+            traffic: None,
+            drain_seconds: 0,
+            keep_releases: 3,
+        };
+        let machines = states.iter().map(|(name, _, state)| (name.parse().unwrap(), Ok(state.clone())));
+        let plan = plan(&Situation {
+            environment: &environment,
+            targets: &targets,
+            release: Digest::of(b"new"),
+            setting: &setting,
+            direction: Direction::Forward,
+            machines: &machines.collect(),
+            traffic: None,
+            out: &BTreeSet::new(),
+            history: &[],
+        });
+        lines(&plan.unwrap())
+    }
+
+    fn at(release: Option<&[u8]>) -> MachineState {
+        let current = release.map(Digest::of);
+        MachineState { current, releases: current.into_iter().collect(), ..MachineState::default() }
+    }
+
+    #[test]
+    fn a_plan_that_mixes_linux_and_windows_says_what_is_different() {
+        let (directory, msdeploy) = (Some(WindowsWay::Directory), Some(WindowsWay::Msdeploy));
+        let mixed = told(
+            true,
+            &[("web1", None, at(None)), ("win1", directory, at(None)), ("win2", msdeploy, at(Some(b"old")))],
+        );
+        let has = |end: &str| assert!(mixed.iter().any(|line| line.contains(end)), "{end}: {mixed:#?}");
+        has("web1: first release, files to bring");
+        has("win1: first release, files to bring; Windows, site Shop");
+        has("files to bring; Windows, site Shop by msdeploy, not at one instant");
+        has("never verified against a real one: win1, win2;");
+        has("msdeploy changes files one after the other on win2:");
+        has("on win1, win2 nothing gets the environment variables");
+        assert!(!mixed.iter().any(|line| line.contains("web1") && line.contains("Windows")), "{mixed:#?}");
+    }
+
+    #[test]
+    fn nothing_is_said_of_windows_where_nothing_of_it_changes() {
+        let same =
+            told(true, &[("web1", None, at(None)), ("win1", Some(WindowsWay::Msdeploy), at(Some(b"new")))]);
+        assert!(!same.iter().any(|line| line.contains("Windows") || line.contains("msdeploy")), "{same:#?}");
+        let plain = told(false, &[("win1", Some(WindowsWay::Directory), at(None))]);
+        assert!(!plain.iter().any(|line| line.contains("environment variables")), "{plain:#?}");
+    }
+}
