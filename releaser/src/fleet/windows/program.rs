@@ -68,9 +68,7 @@ mod tests {
         let all = program();
         assert!(all.is_ascii() && !all.contains("@'") && !all.contains("@\""));
         for line in all.lines() {
-            let outside: String = line.split('\'').step_by(2).collect();
-            assert_eq!(line.matches('\'').count() % 2, 0, "{line}");
-            assert_eq!(outside.matches('"').count() % 2, 0, "{line}");
+            assert_eq!(outside_quotes(line).1, None, "a quote is open at the end of: {line}");
         }
         // What would make PowerShell read standard input itself.
         assert!(!START.contains("$input") && !all.contains("$input"));
@@ -102,19 +100,30 @@ mod tests {
 
     #[test]
     fn brackets_are_closed() {
-        let (mut open, mut quote) = (Vec::new(), None);
-        for c in program().chars() {
-            match (quote, c) {
-                (Some(q), c) if q == c => quote = None,
-                (Some(_), _) => {}
-                (None, '\'' | '"') => quote = Some(c),
-                (None, '(' | '{' | '[') => open.push(c),
-                (None, ')') => assert_eq!(open.pop(), Some('(')),
-                (None, '}') => assert_eq!(open.pop(), Some('{')),
-                (None, ']') => assert_eq!(open.pop(), Some('[')),
+        let mut open = Vec::new();
+        for c in outside_quotes(&program()).0.chars() {
+            match c {
+                '(' => open.push(')'),
+                '{' => open.push('}'),
+                '[' => open.push(']'),
+                ')' | '}' | ']' => assert_eq!(open.pop(), Some(c)),
                 _ => {}
             }
         }
-        assert!(open.is_empty() && quote.is_none());
+        assert!(open.is_empty(), "{open:?}");
+    }
+
+    /// What stands outside of quotes, and the quote that is open at the end.
+    fn outside_quotes(text: &str) -> (String, Option<char>) {
+        let (mut outside, mut quote) = (String::new(), None);
+        for c in text.chars() {
+            match (quote, c) {
+                (Some(q), c) if q == c => quote = None,
+                (None, '\'' | '"') => quote = Some(c),
+                (None, c) => outside.push(c),
+                _ => {}
+            }
+        }
+        (outside, quote)
     }
 }
