@@ -11,6 +11,8 @@
 //! 9. [`gate`]: what has to hold before a deployment may begin.
 //! 10. [`record`]: what the ledger of an environment tells: history, origins, figures, notes, drift, a run-book.
 //! 11. [`simulate`]: machines and a balancer in memory, under faults: for tests.
+//!
+//! `point` is where tests let a deployer die.
 
 pub mod balancer;
 pub mod diff;
@@ -20,6 +22,7 @@ pub mod gate;
 pub mod inventory;
 pub mod machine;
 pub mod plan;
+mod point;
 pub mod program;
 pub mod record;
 pub mod remote;

@@ -12,6 +12,7 @@
 //! 10. [`balancing`]: what every balancer has to hold to.
 //! 11. [`wait`]: the one way to wait in a test: for a condition, never for a time.
 //! 12. [`leavings`]: what a run must not leave behind.
+//! 13. [`small_machine`]: machines in namespaces, up in a moment.
 
 pub mod app;
 pub mod balancing;
@@ -21,6 +22,7 @@ pub mod haproxy;
 pub mod leavings;
 pub mod load;
 pub mod registry;
+pub mod small_machine;
 pub mod terminal;
 pub mod vm;
 pub mod wait;

@@ -19,6 +19,8 @@ mod status;
 mod target;
 mod view;
 mod work;
+#[cfg(test)]
+mod wrong;
 
 pub use decide::decide;
 pub use deployer::{Deployer, Request, Rollback};

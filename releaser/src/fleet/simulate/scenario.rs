@@ -1,10 +1,10 @@
 //! One deployment in the simulated world, from beginning to end, however often its driver dies.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     path::PathBuf,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -63,7 +63,9 @@ pub struct Scenario {
     /// When its driver is stopped without its knowledge and another takes over, in milliseconds from the beginning, and
     /// when the first goes on.
     pub stale: Option<(u64, u64)>,
-    /// What measurements say.
+    /// What the first measurements say, one after another.
+    pub first_verdicts: Vec<Verdict>,
+    /// What all later measurements say.
     pub verdict: Verdict,
     /// Whether gates stay shut.
     pub shut: bool,
@@ -103,13 +105,19 @@ pub fn name(number: usize) -> Name {
     format!("m{number}").parse().expect("m and a number is a name")
 }
 
-/// Gates never change, and measurements always say the same.
-#[derive(Debug, Clone)]
+/// Gates never change, and measurements say the same in the end.
+#[derive(Debug)]
 pub struct TheJudge {
-    /// Whether gates stay shut.
-    pub shut: bool,
-    /// What measurements say.
-    pub verdict: Verdict,
+    shut: bool,
+    first: Mutex<VecDeque<Verdict>>,
+    verdict: Verdict,
+}
+
+impl TheJudge {
+    /// Gates that are shut or not, and what measurements say.
+    pub const fn new(shut: bool, verdict: Verdict) -> Self {
+        Self { shut, first: Mutex::new(VecDeque::new()), verdict }
+    }
 }
 
 #[async_trait]
@@ -123,7 +131,8 @@ impl Judge for TheJudge {
 
     async fn analyse(&self, _record: &DeploymentRecord, _wave: u32) -> Verdict {
         tokio::time::sleep(Duration::from_millis(10)).await;
-        self.verdict.clone()
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        first.unwrap_or_else(|| self.verdict.clone())
     }
 }
 
@@ -196,6 +205,7 @@ impl Scenario {
             faults: Faults::new(),
             abort_at: None,
             stale: None,
+            first_verdicts: Vec::new(),
             verdict: Verdict::Pass,
             shut: false,
             ledger: None,
@@ -330,7 +340,11 @@ impl Scenario {
             balancer: self.balanced.then(front),
             environment,
             releases: Arc::new(Shelf),
-            judge: Arc::new(TheJudge { shut: self.shut, verdict: self.verdict.clone() }),
+            judge: Arc::new(TheJudge {
+                shut: self.shut,
+                first: Mutex::new(self.first_verdicts.iter().cloned().collect()),
+                verdict: self.verdict.clone(),
+            }),
             log,
             lock: None,
             clock,

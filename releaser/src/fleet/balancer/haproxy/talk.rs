@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::dial::{Dial, Stream};
+use crate::fleet::point::point;
 
 /// A node that takes longer for what costs it a millisecond is one that does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -74,7 +75,9 @@ async fn open(dial: &Dial) -> io::Result<Box<dyn Stream>> {
 pub(super) async fn tell(dial: &Dial, commands: &[String]) -> Result<(), Unsaid> {
     // A line is bounded by HAProxy's buffer; a few commands are far from it.
     for some in commands.chunks(16) {
+        point();
         let said = say(dial, &some.join("; ")).await?;
+        point();
         let said = said.trim();
         if !said.is_empty() {
             return Err(Unsaid::Refused(format!(
