@@ -10,7 +10,7 @@ use staith_model::{
 };
 
 use super::{
-    decide,
+    decide::decide as rightly,
     view::{Decision, Limits, View},
 };
 
@@ -71,7 +71,7 @@ impl Wrong {
 /// # Panics
 /// It waits for ever, which is forbidden (I4).
 pub(super) fn decide(view: &View<'_>) -> Decision {
-    let decision = WRONG.get().map_or_else(|| decide::decide(view), |wrong| wrongly(wrong, view));
+    let decision = WRONG.get().map_or_else(|| rightly(view), |wrong| wrongly(wrong, view));
     if let Decision::Wait(waiting) = &decision {
         let most = view.now.saturating_add(longest(view.limits));
         assert!(waiting.until <= most, "I4: it waits without a deadline in {:?}", view.record.state);
@@ -85,7 +85,7 @@ fn longest(limits: &Limits) -> u64 {
 }
 
 fn wrongly(wrong: Wrong, view: &View<'_>) -> Decision {
-    let begins = view.now == view.record.since;
+    let begins = view.now == view.record.since && view.running.is_empty();
     match (wrong, view.record.state) {
         (Wrong::Abort, _) => as_if(view, |record| record.abort = None),
         (Wrong::AbortAtOnce, _) if !view.running.is_empty() => as_if(view, |record| record.abort = None),
@@ -111,7 +111,7 @@ fn wrongly(wrong: Wrong, view: &View<'_>) -> Decision {
         (Wrong::Deadline, _) => {
             let limits =
                 Limits { pause: u64::MAX, decision: u64::MAX, watch: u64::MAX, ..view.limits.clone() };
-            decide::decide(&View { limits: &limits, ..*view })
+            rightly(&View { limits: &limits, ..*view })
         }
         (Wrong::Free, State::AwaitingGates) => {
             as_if(view, |record| record.plan.direction = Direction::Forward)
@@ -131,7 +131,7 @@ fn wrongly(wrong: Wrong, view: &View<'_>) -> Decision {
             let keep = view.record.plan.keep.clone();
             Decision::Do(first(view).map(|target| Work::Retain { target, keep }).into_iter().collect())
         }
-        _ => decide::decide(view),
+        _ => rightly(view),
     }
 }
 
@@ -139,7 +139,7 @@ fn wrongly(wrong: Wrong, view: &View<'_>) -> Decision {
 fn as_if(view: &View<'_>, another: impl FnOnce(&mut DeploymentRecord)) -> Decision {
     let mut record = view.record.clone();
     another(&mut record);
-    decide::decide(&View { record: &record, ..*view })
+    rightly(&View { record: &record, ..*view })
 }
 
 fn is_staged(target: &staith_model::TargetRecord) -> bool {

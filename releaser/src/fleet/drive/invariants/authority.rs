@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use staith_model::{DeploymentChange as Change, DeploymentId, Digest, FleetPlan, Work};
+use proptest::sample::Index;
+use staith_model::{DeploymentChange as Change, DeploymentId, Digest, FleetPlan, FleetState, Work};
 
 use super::*;
 use crate::{
@@ -142,8 +143,54 @@ pub(super) fn only_reads_again(scenario: &Scenario) -> Result<(), TestCaseError>
     runtime().block_on(again(scenario)).map_err(TestCaseError::fail)
 }
 
+/// An entry as a driver would have written it under another epoch; `None` where an entry has none.
+fn under(epoch: u64, event: &FleetEvent) -> Option<FleetEvent> {
+    let mut event = event.clone();
+    match &mut event {
+        FleetEvent::Intent { epoch: its, .. }
+        | FleetEvent::Outcome { epoch: its, .. }
+        | FleetEvent::Changed { epoch: its, .. } => *its = epoch,
+        _ => return None,
+    }
+    Some(event)
+}
+
+/// I5: what is written under another epoch than that of the lease, an older one or one that nobody was given, is counted and
+/// changes nothing, wherever in the log it stands.
+fn counts_for_nothing(
+    scenario: &Scenario,
+    what: &Index,
+    place: &Index,
+    newer: bool,
+) -> Result<(), TestCaseError> {
+    let ended = completes(scenario)?;
+    let before = &ended.entries[..=place.index(ended.entries.len())];
+    let mut state = FleetState::of(before.iter().map(|entry| (entry.at, &entry.event)));
+    let epoch = state.deployment(&ended.deployment).map_or(0, |record| record.epoch);
+    let other = if newer { epoch + 1 } else { epoch.wrapping_sub(1) };
+    let written: Vec<FleetEvent> =
+        ended.entries.iter().filter_map(|entry| under(other, &entry.event)).collect();
+    let mut expected = state.clone();
+    expected.ignored += 1;
+    let at = before.last().map_or(0, |entry| entry.at);
+    let event = &written[what.index(written.len())];
+    state.apply(at, event);
+    prop_assert_eq!(state, expected, "{:?}", event);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(config(300))]
+
+    #[test]
+    fn i5_what_another_epoch_writes_counts_for_nothing(
+        scenario in any_trouble(),
+        what in any::<Index>(),
+        place in any::<Index>(),
+        newer in any::<bool>(),
+    ) {
+        counts_for_nothing(&scenario, &what, &place, newer)?;
+    }
 
     #[test]
     fn i5_who_lost_the_lease_changes_nothing(scenario in any_stale()) {
