@@ -74,16 +74,6 @@ pub(super) fn is_heeded(scenario: &Scenario) -> Result<(), TestCaseError> {
     check_abort(scenario, &ended).map(drop)
 }
 
-/// Stopped while nothing goes wrong: all is as it was.
-fn is_heeded_in_peace(scenario: &Scenario) -> Result<(), TestCaseError> {
-    let ended = completes(scenario)?;
-    if check_abort(scenario, &ended)?.is_some() {
-        prop_assert!(ended.state != State::RollbackFailed, "{}", story(&ended));
-        check_restored(scenario, &ended)?;
-    }
-    Ok(())
-}
-
 /// A scenario in which everything goes wrong at once and somebody wants it stopped.
 pub(super) fn any_stopped() -> impl Strategy<Value = Scenario> {
     (any_trouble(), prop_oneof![0u64..400, 0u64..3000, 0u64..30_000])
@@ -157,11 +147,5 @@ proptest! {
     #[test]
     fn i1_abort_beats_all_else(scenario in any_stopped()) {
         is_heeded(&scenario)?;
-    }
-
-    /// Nothing goes wrong but that somebody changed their mind: all is as it was.
-    #[test]
-    fn i1_what_is_stopped_leaves_nothing(scenario in any_quiet(), at in prop_oneof![0u64..400, 0u64..3000]) {
-        is_heeded_in_peace(&Scenario { abort_at: Some(at), ..scenario })?;
     }
 }
