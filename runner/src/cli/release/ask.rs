@@ -1,7 +1,7 @@
 //! What people want of a deployment that is under way: `staith release abort`, `pause`, `resume`, `retry`, `skip` and `accept`.
 
 use clap::Args;
-use staith_model::{Ask, DeploymentId, Exit, FleetEvent, Name};
+use staith_model::{Ask, DeploymentId, Exit, Name};
 use staith_releaser::{
     fleet::drive::{FleetDriveError, status},
     ledger::Who,
@@ -65,50 +65,55 @@ pub(crate) struct Accept {
 
 impl Abort {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        asked(&self.environment, Ask::Abort { reason: self.reason }, true, mode).await
+        asked(&self.environment, Some(Ask::Abort { reason: self.reason }), true, mode).await
     }
 }
 
 impl Pause {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        asked(&self.environment, Ask::Pause, false, mode).await
+        asked(&self.environment, Some(Ask::Pause), false, mode).await
     }
 }
 
 impl Resume {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        asked(&self.environment, Ask::Resume, true, mode).await
+        asked(&self.environment, Some(Ask::Resume), true, mode).await
     }
 }
 
 impl Retry {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        asked(&self.environment, Ask::Retry, true, mode).await
+        asked(&self.environment, Some(Ask::Retry), true, mode).await
     }
 }
 
 impl Skip {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        asked(&self.environment, Ask::Skip { target: self.target }, true, mode).await
+        asked(&self.environment, Some(Ask::Skip { target: self.target }), true, mode).await
     }
 }
 
 impl Accept {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        asked(&self.environment, Ask::Accept, true, mode).await
+        asked(&self.environment, Some(Ask::Accept), true, mode).await
     }
 }
 
 /// Writes down what is wanted of the deployment that is under way. If nobody drives it and `drives`, this process does.
-async fn asked(environment: &Environment, ask: Ask, drives: bool, mode: OutputMode) -> Result<Exit, Problem> {
+async fn asked(
+    environment: &Environment,
+    ask: Option<Ask>,
+    drives: bool,
+    mode: OutputMode,
+) -> Result<Exit, Problem> {
     let stop = interrupt::listen()?;
     let site = environment.site()?;
     let deployment = under_way(&site)?;
-    // Before anything else: neither an inventory that takes its time nor a secret that is not set keeps it from being heard.
-    let event = FleetEvent::Asked { deployment: deployment.clone(), by: Who::of_this_process().user, ask };
-    site.log().append(event).await.map_err(FleetDriveError::from)?;
     let watch = FleetWatch::new(mode);
     let deployer = site.deployer(true, watch.staging(), &stop.cancel).await?;
+    if let Some(ask) = ask {
+        deployer.ask(&deployment, &Who::of_this_process().user, ask).await?;
+    }
     if !drives {
         output::fleet_asked(&deployment, mode).map_err(|lost| Problem::unwritable(&lost))?;
         return Ok(Exit::Passed);
