@@ -25,4 +25,4 @@ pub use message::{
 pub use secret::Hidden;
 
 /// The protocol that this crate speaks. A program and a client of different numbers do not talk.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;

@@ -1,4 +1,4 @@
-//! Removes releases that nobody needs any more.
+//! Removes releases that nobody needs any more: they lose their names before that is told, and their room is had back after it.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -11,7 +11,6 @@ use std::{
 use staith_model::Digest;
 
 use crate::{
-    durable,
     layout::{Layout, UNFINISHED, release_of},
     lock::Lock,
     protocol::{Order, Reply},
@@ -54,11 +53,17 @@ pub(crate) fn retain(
             removed.insert(*release);
         }
     }
-    if !removed.is_empty() {
-        forget_files(layout);
-    }
     forget_hooks(layout);
     Ok(Reply::Removed(removed))
+}
+
+/// Gives back the room of what has no name any more. Nobody waits for it: what is left is removed by the next staging, which says
+/// why where it can't be.
+pub(crate) fn sweep(layout: &Layout) {
+    // Without the lock, what has no name could be what another program is about to name.
+    let Some(_lock) = Lock::try_now(layout) else { return };
+    let _ = spec::clear_leftovers(layout);
+    forget_files(layout);
 }
 
 /// Releases of which anything is there.
@@ -80,7 +85,7 @@ fn remove(layout: &Layout, release: &Digest) -> Outcome<()> {
     remove_beside(layout, release).map_err(refusal::io("remove what lies beside", &home))?;
     let doomed = layout.releases().join(format!("{UNFINISHED}{}", release.hex()));
     match fs::rename(&home, &doomed) {
-        Ok(()) => durable::clear(&doomed).map_err(refusal::io("remove", &doomed)),
+        Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(refusal::told("remove", &home, &error)),
     }

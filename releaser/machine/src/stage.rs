@@ -10,7 +10,7 @@ mod receive;
 
 pub(crate) use publish::remove_beside;
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use staith_model::{Digest, Entry, Manifest, RelPath, Service};
 
@@ -96,6 +96,11 @@ pub(crate) fn stage(
 }
 
 impl Site<'_> {
+    /// How many entries the manifest has.
+    fn all(&self) -> u32 {
+        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+    }
+
     fn build(
         &self,
         base: Option<Digest>,
@@ -112,11 +117,13 @@ impl Site<'_> {
         let mut marks = contents.link(self, verified)?;
         point("stage-linked");
         let lacking = contents.lacking();
-        let mut received = receive::Received::default();
-        if !lacking.is_empty() {
-            self.session.say(&Reply::Lacks(Lacks::of(lacking.iter().copied())));
-            received = receive::receive(self, &lacking, contents.linked())?;
+        let ahead: HashSet<u32> = self.stage.ahead.places(self.all()).collect();
+        let asked: Vec<u32> = lacking.iter().copied().filter(|place| !ahead.contains(place)).collect();
+        if !asked.is_empty() {
+            self.session.say(&Reply::Lacks(Lacks::of(asked.iter().copied())));
         }
+        let coming = receive::Coming { lacking: &lacking, ahead, asked: !asked.is_empty() };
+        let mut received = receive::receive(self, &coming, contents.linked())?;
         marks.append(&mut received.marks);
         marks.append(&mut contents.repeat(self)?);
         self.links()?;

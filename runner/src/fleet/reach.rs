@@ -10,7 +10,7 @@ use staith_releaser::fleet::{
     },
     machine::Machine,
     program,
-    remote::RemoteMachine,
+    remote::{Memory, RemoteMachine},
     ssh::{Destination, Places, Program, SshClient, SshOptions, SshWay},
     way::{Child, Way},
 };
@@ -21,6 +21,7 @@ use crate::output::Problem;
 pub(super) fn machines(
     environment: &FleetEnvironment,
     targets: &[Target],
+    memory: &Memory,
 ) -> BTreeMap<Name, Arc<dyn Machine>> {
     let client = SshClient::new(ssh_options());
     let program = Arc::new(Program::new(program::bytes(), program::digest()));
@@ -40,7 +41,8 @@ pub(super) fn machines(
             // Nobody speaks to these from here yet: planning says so.
             Access::Pull | Access::Windows { .. } => return None,
         };
-        let machine = RemoteMachine::new(target.name.to_string(), way, folder.clone());
+        let machine =
+            RemoteMachine::new(target.name.to_string(), way, folder.clone()).remembering(memory.clone());
         Some((target.name.clone(), Arc::new(machine)))
     };
     targets.iter().filter_map(reached).collect()

@@ -22,6 +22,7 @@ use staith_releaser::{
         freeze::{FleetShelf, VersionKey},
         gate::{ask::Asker, configured::Protections},
         inventory,
+        remote::Memory,
     },
     ledger::Who,
 };
@@ -126,7 +127,8 @@ impl Site {
         })?;
         let secrets = secrets_of(&self.home, [&self.environment]).await?;
         let masker = masker(&secrets)?;
-        let machines = reach::machines(&self.environment, &targets);
+        let memory = Memory::new(self.home.manifests());
+        let machines = reach::machines(&self.environment, &targets, &memory);
         let balancer = reach::balancer(&self.environment, &targets, &secrets).await?;
         let releases = Hold::new(
             self.environment.name.clone(),

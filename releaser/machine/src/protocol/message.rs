@@ -83,6 +83,11 @@ pub struct Stage {
     pub secrets: Vec<(String, Hidden)>,
     /// Rendered files that hold secrets.
     pub private: BTreeSet<RelPath>,
+    /// Contents that come without being asked for, right behind the manifest: whoever sends it knows all releases on the machine, and
+    /// saves a round trip. [`Reply::Lacks`] is said of the others only; without others it is not said, and [`Request::Sent`] does not
+    /// come.
+    #[serde(default)]
+    pub ahead: Lacks,
 }
 
 /// How a manifest comes to the machine.
@@ -107,8 +112,8 @@ pub enum Reply {
         protocol: u32,
         /// Digest of the program's own file.
         program: Option<Digest>,
-        /// Releases that are there, with the digests of their manifests.
-        releases: Vec<(Digest, Digest)>,
+        /// What is there, where that can be told; who asks for it is told why not.
+        state: Option<State>,
     },
     /// To [`Request::Reach`].
     Reached(System),
