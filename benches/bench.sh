@@ -23,6 +23,14 @@ need() { # PROGRAM PACKAGE
     return 1
 }
 
+# The program that deploys to machines as `staith` does, and nothing else. Made before anything is measured.
+deployer() {
+    if [ -z "${STAITH_DEPLOYER:-}" ]; then
+        (cd "$benches/.." && cargo build --quiet --release --locked -p staith-releaser --example deploy) >&2
+    fi
+    realpath "${STAITH_DEPLOYER:-$benches/../target/release/examples/deploy}"
+}
+
 pairs() { python3 "$benches/pairs.py" "$@"; }
 
 tree() { python3 "$benches/data.py" "$@"; } # DIRECTORY FILES BYTES

@@ -7,7 +7,8 @@
 //! 4. `attributes` and `lfs`: which files git-lfs keeps elsewhere, and how they are had.
 //! 5. `pool`, `pack`, `contents` and `checkout`: a listing becomes a directory.
 //! 6. `written`: an exact source on paper, for a later run.
-//! 7. [`Globs`]: which files. [`Called`]: branch and tag of a source; `history`: what changed since another one.
+//! 7. [`Globs`]: which files. [`Called`]: branch and tag of a source; `history`: what changed since another one,
+//!    `commits`: by which commits.
 //!
 //! Repositories on this machine are read where they are, never written to, and nothing in them is run. There is no copy of
 //! them in the store: what is needed of them, the contents of the files that are checked out, is there in the pool.
@@ -15,6 +16,7 @@
 
 mod attributes;
 mod checkout;
+mod commits;
 mod contents;
 mod error;
 mod globs;
@@ -47,6 +49,7 @@ use std::{
 pub(crate) use self::remote::percent_decoded;
 use self::{checkout::Writing, contents::Contents, error::at, lfs::Gathering, pool::Pool};
 pub use self::{
+    commits::{CommitFact, CommitsBetween, commits_between, committed_at},
     error::SourceError,
     globs::{BadGlob, Globs},
     history::Called,

@@ -156,29 +156,35 @@ health = { path = "/" }
 after = ["local"]
 targets = [{ host = "a@b:1", pool = "green" }, { host = "c", pool = "blue", roles = ["w"] }, { local = true, name = "d", pool = "green" }]
 inventory = { file = "h.json" }
+provision = { kind = "terraform", folder = "infra", program = "tofu", time-to-live = "4h", variables = { a = "b" }, secrets = { C = "d/e" }, cloud-init = { template = "u.yaml", machines = ["c"], wait = "1m" }, timeout = "1m" }
 service = { run = ["./x"], env = { A = "#{B}#" } }
 port = 80
 health = { path = "/", for = "1s" }
 strategy = { blue-green = { pools = ["blue", "green"], keep-warm = "1h" } }
-traffic = { haproxy = { nodes = ["unix:/a", "ssh:b:/c"], backend = "d", front = "http://x" } }
+traffic = { haproxy = { nodes = ["unix:/a", { runtime = "ssh:b:/c", master = "/d", state-file = "/e", state = "local", host-key = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }], backend = "d", front = "http://x" } }
 variables = { "B c" = "c" }
 secrets = { D = "e" }
 render = ["*.json"]
 hooks = [{ name = "h", at = "before-switch", run = ["./h"], roles = ["w"], once = true }]
 [environments.canary]
+provision = { kind = "command", folder = "i", apply = ["./a", "b"], destroy = ["d"], plan = ["p"], outputs = ["o"], ephemeral = true }
 targets = ["x"]
 service = "files"
 strategy = { canary = { steps = [{ targets = "10%", bake = "1m" }, { targets = 9, bake = "1h" }], metrics = [{ name = "m", prometheus = "http://p", query = "q", above = -1.5 }] } }
-traffic = { dns = { server = "a:53", zone = "b.c", record = "a.b.c", key = "k", ttl = "5s" } }
+traffic = { dns = { server = "a:53", zone = "b.c", record = "a.b.c", key = "k", secret = "s", ttl = "5s" } }
 [environments.plain]
-targets = ["x"]
+provision = { kind = "bicep", folder = "i", template = "m.bicep", group = "g", stack = "s" }
 service = { restart = ["a"], stop = ["b"] }
 strategy = "rolling"
-traffic = { built-in = { listen = "127.0.0.1:80" } }
+traffic = { built-in = { nodes = ["unix:/p.sock"], backend = "shop" } }
 [environments.unit]
 targets = ["x"]
 service = { existing-unit = "a" }
-traffic = { traffic-manager = { profile = "/subscriptions/x" } }
+traffic = { traffic-manager = { profile = "/subscriptions/x", token = "t" } }
+[environments.azure]
+targets = ["x"]
+service = "files"
+traffic = { traffic-manager = { profile = "/subscriptions/x", tenant = "a", client = "b", secret = "c", management = "https://m", login = "http://127.0.0.1:1" } }
 "##;
 
 /// Made once: a property asks it thousands of times.

@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf};
 use staith_builder::pipeline::{Pipeline, Step, render};
 use staith_model::{
     Access, Amount, Command, Comparison, HookPoint, Inventory, Limits, Network, Rollout, Service, StepKind,
-    Tool, TrafficSpec,
+    Tool, TrafficSpec, WindowsRelease, WindowsWay,
 };
 
 fn parse(text: &str) -> Pipeline {
@@ -290,6 +290,7 @@ targets = [
   "web1.example.net", "deploy@web2.example.net:2222",
   { host = "web3", name = "c", user = "u", port = 23, tags = ["eu"], roles = ["web"], variables = { REGION = "eu" }, serves-at = "10.0.0.3:8080" },
   { local = true, name = "here" }, { pull = true, name = "behind-nat" }, { host = "win1", site = "Shop" },
+  { host = "win2", user = "deploy", port = 2222, site = "Shop", app-pool = "ShopPool", windows-service = "Shop worker", way = "msdeploy" },
 ]
 inventory = { command = ["./hosts"] }
 folder = "/opt/shop"
@@ -311,7 +312,7 @@ interval = "30s"
 failure-limit = 1
 metrics = [{ name = "errors", prometheus = "http://127.0.0.1:9090", query = "q", below = 0.010, dry-run = true }]
 [environments.production.traffic.haproxy]
-nodes = ["unix:/run/haproxy/admin.sock", "tcp:10.0.0.1:9999", "ssh:root@lb1:/run/h.sock"]
+nodes = ["unix:/run/haproxy/admin.sock", "tcp:10.0.0.1:9999", { runtime = "ssh:root@lb1:/run/h.sock", master = "/run/m.sock", state-file = "/var/lib/haproxy/state" }]
 backend = "shop"
 front = "http://shop.example.net/"
 
@@ -329,7 +330,7 @@ traffic = { dns = { server = "192.0.2.1:53", zone = "Example.net", record = "sho
 inventory = { file = "hosts.toml" }
 service = { restart = ["systemctl", "reload", "nginx"], stop = ["true"] }
 strategy = "all-at-once"
-traffic = { built-in = { listen = "127.0.0.1:80" } }
+traffic = { built-in = { nodes = ["unix:/run/staith-proxy/control.sock"], backend = "shop" } }
 "##;
 
 #[test]
@@ -337,12 +338,13 @@ fn every_key_of_an_environment_of_machines_arrives() {
     let pipeline = fleets(FLEETS);
     let fleet = pipeline.environment("production").unwrap().fleet().unwrap();
     let names: Vec<_> = fleet.targets.iter().map(|target| target.name.as_str()).collect();
-    assert_eq!(names, ["web1.example.net", "web2.example.net", "c", "here", "behind-nat", "win1"]);
+    assert_eq!(names, ["web1.example.net", "web2.example.net", "c", "here", "behind-nat", "win1", "win2"]);
     let ssh = |host: &str, user: Option<&str>, port| Access::Ssh {
         host: host.into(),
         user: user.map(Into::into),
         port,
         host_key: None,
+        superuser: false,
     };
     assert_eq!(fleet.targets[1].access, ssh("web2.example.net", Some("deploy"), Some(2222)));
     let third = &fleet.targets[2];
@@ -350,8 +352,20 @@ fn every_key_of_an_environment_of_machines_arrives() {
     assert_eq!((third.tags.len(), third.roles.len(), third.variables["REGION"].as_str()), (1, 1, "eu"));
     assert_eq!(third.serves_at.as_deref(), Some("10.0.0.3:8080"));
     assert_eq!((&fleet.targets[3].access, &fleet.targets[4].access), (&Access::Local, &Access::Pull));
-    let windows = Access::Windows { host: "win1".into(), user: None, site: "Shop".into() };
+    let gets = WindowsRelease { site: Some("Shop".into()), ..WindowsRelease::default() };
+    let windows = Access::Windows { host: "win1".into(), user: None, port: None, host_key: None, gets };
     assert_eq!(fleet.targets[5].access, windows);
+    let gets = WindowsRelease {
+        site: Some("Shop".into()),
+        app_pool: Some("ShopPool".into()),
+        service: Some("Shop worker".into()),
+        way: WindowsWay::Msdeploy,
+    };
+    let (host, user) = ("win2".into(), Some("deploy".into()));
+    assert_eq!(
+        fleet.targets[6].access,
+        Access::Windows { host, user, port: Some(2222), host_key: None, gets }
+    );
     assert_eq!(fleet.inventory, Some(Inventory::Command(vec!["./hosts".into()])));
     assert_eq!((fleet.drain_seconds, fleet.keep_releases), (9, 7));
     let setting = &fleet.setting;
@@ -393,6 +407,18 @@ fn every_key_of_an_environment_of_machines_arrives() {
         (nodes.len(), backend.as_str(), front.as_deref()),
         (3, "shop", Some("http://shop.example.net/"))
     );
+    assert_eq!((&nodes[0].master, &nodes[0].state, &nodes[0].host_key), (&None, &None, &None));
+    // What is beside a socket is on the same machine.
+    let far = &nodes[2];
+    assert_eq!(
+        (far.runtime.as_str(), far.master.as_deref()),
+        ("ssh:root@lb1:/run/h.sock", Some("ssh:root@lb1:/run/m.sock"))
+    );
+    let state = far.state.as_ref().unwrap();
+    assert_eq!(
+        (state.path.as_str(), state.host.as_deref(), state.whole),
+        ("/var/lib/haproxy/state", Some("root@lb1"), true)
+    );
 }
 
 #[test]
@@ -406,8 +432,10 @@ fn an_environment_of_machines_has_usual_values() {
     let swapped = pipeline.environment("blue-green").unwrap().fleet().unwrap();
     let pools = ["blue", "green"].map(|pool| pool.parse().unwrap());
     assert_eq!(swapped.rollout, Rollout::BlueGreen { pools, keep_warm_seconds: Some(3600) });
-    let Some(TrafficSpec::Dns { zone, ttl_seconds: 60, .. }) = &swapped.traffic else { panic!() };
-    assert_eq!(zone, "example.net");
+    let Some(TrafficSpec::Dns { zone, ttl_seconds: 60, key, secret, .. }) = &swapped.traffic else {
+        panic!()
+    };
+    assert_eq!((zone.as_str(), key), ("example.net", secret));
     let last = pipeline.environment("last").unwrap().fleet().unwrap();
     assert!(last.targets.is_empty() && last.inventory == Some(Inventory::File("hosts.toml".into())));
 }

@@ -14,19 +14,28 @@ mod address;
 mod event;
 mod plan;
 mod protection;
+mod provision;
 mod record;
 mod release;
 mod rollout;
 mod state;
+mod traffic;
+mod windows;
 
 pub use address::NotAnAddress;
 pub use event::{Ask, FleetEvent, TargetStep, Work, WorkResult};
 pub use plan::{Direction, FleetPlan, HookPlan, Pace, PaceKind, TargetAction, TargetPlan, TrafficPlan, Wave};
 pub use protection::{Approvals, Check, FreezeWindow, HoursOfWeek, Protection, Queue};
+pub use provision::{
+    Begun, CloudInit, Provision, ProvisionEvent, ProvisionPlan, ProvisionState, ProvisionTool, ProvisionVote,
+    Provisioning, Standing, Waiting,
+};
 pub use record::{DeploymentRecord, Failure, Lost, Samples, ServeRecord, TargetRecord};
 pub use release::{FleetRelease, Hook, HookPoint, ReleaseSetting, SecretVersion, Service, SourceOfRelease};
 pub use rollout::{Amount, Analysis, CanaryStep, Comparison, Metric, Rollout};
 pub use state::FleetState;
+pub use traffic::{AzureSignIn, HaproxyNode, StateFile};
+pub use windows::{WindowsRelease, WindowsWay};
 
 /// An environment whose releases run on machines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +56,18 @@ pub struct FleetEnvironment {
     pub drain_seconds: u64,
     /// Releases kept on each machine beside the current one; going back to one of them moves no bytes.
     pub keep_releases: u32,
+}
+
+impl FleetEnvironment {
+    /// The folder of the application on a machine. Where several targets are one machine, each has its own below that of the
+    /// environment.
+    pub fn folder_on(&self, target: &Target) -> String {
+        let here = self.targets.iter().filter(|other| other.access == Access::Local).count();
+        match target.access {
+            Access::Local if here > 1 => format!("{}/{}", self.setting.folder, target.name),
+            _ => self.setting.folder.clone(),
+        }
+    }
 }
 
 /// A machine of an environment.
@@ -83,6 +104,9 @@ pub enum Access {
         port: Option<u16>,
         /// The host's key, pinned: `ssh-ed25519 AAAA...` or `SHA256:...`. `None` means that the known hosts decide.
         host_key: Option<String>,
+        /// Whether the user who logs in becomes the superuser, by `sudo -n`, where they are not.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        superuser: bool,
     },
     /// This machine.
     Local,
@@ -94,8 +118,15 @@ pub enum Access {
         host: String,
         /// `None` leaves it to the configuration.
         user: Option<String>,
-        /// The IIS site whose physical path is switched.
-        site: String,
+        /// `None` leaves it to the configuration.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        port: Option<u16>,
+        /// The host's key, pinned, as for [`Access::Ssh`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        host_key: Option<String>,
+        /// What gets the release there, and how.
+        #[serde(flatten)]
+        gets: WindowsRelease,
     },
 }
 
@@ -115,17 +146,19 @@ pub enum Inventory {
 pub enum TrafficSpec {
     /// HAProxy, through its runtime API. Each node is told the same.
     Haproxy {
-        /// `unix:/run/haproxy/admin.sock`, `tcp:HOST:PORT`, or `ssh:HOST:/run/haproxy/admin.sock`.
-        nodes: Vec<String>,
+        /// How each is reached.
+        nodes: Vec<HaproxyNode>,
         /// The backend whose servers are the targets, by their names.
         backend: String,
         /// Where clients ask: for verifying through the front door.
         front: Option<String>,
     },
-    /// The built-in reverse proxy on this machine.
+    /// The built-in reverse proxy, `staith proxy serve`. Each node is told the same.
     BuiltIn {
-        /// Where it listens.
-        listen: String,
+        /// The control socket of each: `unix:/run/staith-proxy/control.sock`.
+        nodes: Vec<String>,
+        /// The backend whose members are the targets, by their names.
+        backend: String,
     },
     /// Records of a zone, changed by RFC 2136 with TSIG.
     Dns {
@@ -137,13 +170,19 @@ pub enum TrafficSpec {
         record: String,
         /// Seconds that answers may be kept.
         ttl_seconds: u32,
-        /// Name of the TSIG key; its value is a secret of that name.
+        /// Name of the TSIG key.
         key: String,
+        /// Name of the secret that is the key's value, in base64.
+        secret: String,
     },
     /// Azure Traffic Manager's REST interface. Checked against recorded exchanges.
     TrafficManager {
         /// The profile's resource id.
         profile: String,
+        /// Where Azure's resources are managed: `https://management.azure.com`.
+        management: String,
+        /// How Azure is told who asks.
+        sign_in: AzureSignIn,
     },
 }
 

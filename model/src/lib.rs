@@ -43,11 +43,13 @@ pub use environment::LocalEnvironment;
 pub use event::{EVENT_VERSION, Event, EventKind, Reason, RunOutcome, Stream};
 pub use exit::Exit;
 pub use fleet::{
-    Access, Amount, Analysis, Approvals, Ask, CanaryStep, Check, Comparison, DeploymentRecord, Direction,
-    Failure, FleetEnvironment, FleetEvent, FleetPlan, FleetRelease, FleetState, FreezeWindow, Hook, HookPlan,
-    HookPoint, HoursOfWeek, Inventory, Lost, Metric, NotAnAddress, Pace, PaceKind, Protection, Queue,
-    ReleaseSetting, Rollout, Samples, SecretVersion, ServeRecord, Service, SourceOfRelease, Target,
-    TargetAction, TargetPlan, TargetRecord, TargetStep, TrafficPlan, TrafficSpec, Wave, Work, WorkResult,
+    Access, Amount, Analysis, Approvals, Ask, AzureSignIn, Begun, CanaryStep, Check, CloudInit, Comparison,
+    DeploymentRecord, Direction, Failure, FleetEnvironment, FleetEvent, FleetPlan, FleetRelease, FleetState,
+    FreezeWindow, HaproxyNode, Hook, HookPlan, HookPoint, HoursOfWeek, Inventory, Lost, Metric, NotAnAddress,
+    Pace, PaceKind, Protection, Provision, ProvisionEvent, ProvisionPlan, ProvisionState, ProvisionTool,
+    ProvisionVote, Provisioning, Queue, ReleaseSetting, Rollout, Samples, SecretVersion, ServeRecord,
+    Service, SourceOfRelease, Standing, StateFile, Target, TargetAction, TargetPlan, TargetRecord,
+    TargetStep, TrafficPlan, TrafficSpec, Waiting, Wave, WindowsRelease, WindowsWay, Work, WorkResult,
 };
 pub use id::{DeploymentId, NotAnId, RunId};
 pub use manifest::{Entry, Manifest, NotRelative, RelPath};

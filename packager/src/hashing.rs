@@ -35,6 +35,11 @@ impl<W> Hashing<W> {
         (self.hash.clone().finish(), self.bytes)
     }
 
+    /// The number of the bytes so far.
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// The hash as it stands, for whoever goes on with it, and the number of the bytes so far.
     pub fn stream(self) -> (DigestStream, u64) {
         (self.hash, self.bytes)

@@ -10,8 +10,12 @@ mod host_keys;
 mod keys;
 #[path = "ssh/programs.rs"]
 mod programs;
+#[path = "ssh/ready.rs"]
+mod ready;
 #[path = "ssh/roads.rs"]
 mod roads;
+#[path = "ssh/windows.rs"]
+mod windows;
 
 use staith_releaser::fleet::{machine::MachineError, wire::Wire};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};

@@ -5,6 +5,7 @@ mod audit;
 mod completions;
 mod diff;
 mod doctor;
+mod env;
 mod extract;
 mod gc;
 mod init;
@@ -18,6 +19,7 @@ mod packages;
 mod parameters;
 mod place;
 mod plan;
+mod proxy;
 mod publish;
 mod pull;
 mod push;
@@ -35,6 +37,7 @@ mod status;
 mod steps;
 mod stop;
 mod subject;
+mod targets;
 mod transform;
 mod verify;
 mod vouching;
@@ -102,6 +105,9 @@ enum Command {
     Pull(pull::Arguments),
     Registry(registry::Arguments),
     Release(release::Arguments),
+    Proxy(proxy::Arguments),
+    Env(env::Arguments),
+    Targets(targets::Arguments),
     Where(whereabouts::Where),
     Trace(whereabouts::Trace),
     Sbom(sbom::Arguments),
@@ -171,7 +177,15 @@ fn listen_to_diagnostics() {
 }
 
 impl Command {
+    /// Whether it is about what runs somewhere, or about what is kept: whoever gives it wants to know of machines that nobody needs.
+    const fn tells_of_machines(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Release(_) | Self::Status(_) | Self::Gc(_))
+    }
+
     async fn obey(self, mode: OutputMode) -> Result<ExitCode, Problem> {
+        if self.tells_of_machines() {
+            env::tell_of_overdue(mode);
+        }
         let exit = match self {
             // Its exit code is that of another program.
             Self::Shell(arguments) => return arguments.obey(mode).await,
@@ -201,6 +215,9 @@ impl Command {
             Self::Pull(arguments) => arguments.obey(mode).await,
             Self::Registry(arguments) => arguments.obey(mode).await,
             Self::Release(arguments) => arguments.obey(mode).await,
+            Self::Proxy(arguments) => arguments.obey(mode).await,
+            Self::Env(arguments) => arguments.obey(mode).await,
+            Self::Targets(arguments) => arguments.obey(mode).await,
             Self::Where(arguments) => arguments.obey(mode).await,
             Self::Trace(arguments) => arguments.obey(mode).await,
             Self::Gc(arguments) => arguments.obey(mode).await,

@@ -11,10 +11,10 @@ use staith_releaser::{
 
 use crate::{home::Home, inner, output::Problem};
 
-/// The environment of this name, if a release to it can work as far as can be seen before anything runs.
+/// The environment of this name on this machine, if a release to it can work as far as can be seen before anything runs.
 pub(crate) async fn find(name: &str, pipeline: &Pipeline, home: &Home) -> Result<Local, Problem> {
     let environment = pipeline.environment(name).ok_or_else(|| no_environment(name, pipeline))?;
-    let environment = environment.local().ok_or_else(|| of_machines(name))?;
+    let environment = environment.local().ok_or_else(|| no_environment(name, pipeline))?;
     check_program(environment)?;
     let directory = home.environment(pipeline.name(), &environment.name);
     match Keeper::connect(&directory).await? {
@@ -61,15 +61,6 @@ fn check_address(
     );
     Err(Problem::new(Exit::Environment, format!("{what}; nothing was run"))
         .with_remedy(format!("`staith stop {project}` once, then release again")))
-}
-
-/// A run releases on this machine; to others, a release is planned and carried out by itself.
-fn of_machines(name: &str) -> Problem {
-    Problem::new(
-        Exit::Usage,
-        format!("`{name}` is an environment of machines, and `--release` releases to one on this machine; nothing was run"),
-    )
-    .with_remedy(format!("run without `--release`, then `staith release` brings what was made to `{name}`"))
 }
 
 fn no_environment(name: &str, pipeline: &Pipeline) -> Problem {

@@ -123,6 +123,11 @@ impl Home {
         self.all_releases().join(project.as_str())
     }
 
+    /// What machines were given, so that the next release goes to them as the difference. Keeps to a bound of its own.
+    pub(crate) fn manifests(&self) -> PathBuf {
+        self.0.join("manifests")
+    }
+
     /// All environments of all projects.
     pub(crate) fn environments(&self) -> PathBuf {
         self.0.join("environments")

@@ -4,7 +4,10 @@ use std::io;
 
 use staith_builder::execute::Stop;
 use staith_model::Exit;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::output::Problem;
@@ -45,6 +48,38 @@ pub(crate) fn listen_for_an_end() -> Result<CancellationToken, Problem> {
 /// How a command ends that was asked to; `left` says what there is of its work.
 pub(crate) fn stopped(left: &str) -> Problem {
     Problem::new(Exit::Interrupted, format!("stopped as asked; {left}"))
+}
+
+/// The same for a command that stays, and what yields whenever SIGHUP asks it to read anew what it goes by.
+///
+/// # Errors
+/// The system refused to hand over signals.
+pub(crate) fn listen_for_an_end_and_renewals() -> Result<(CancellationToken, mpsc::Receiver<()>), Problem> {
+    let refused = |refused: io::Error| Problem::bug(format!("the system hands over no signals: {refused}"));
+    let take = |kind| signal(kind).map_err(refused);
+    let (mut interrupt, mut terminate) = (take(SignalKind::interrupt())?, take(SignalKind::terminate())?);
+    let mut hangup = take(SignalKind::hangup())?;
+    let (renew, renewals) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    let listener = stop.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {
+                    // One that is waiting already is enough.
+                    let _ = renew.try_send(());
+                    continue;
+                }
+            }
+            if listener.is_cancelled() {
+                std::process::exit(i32::from(Exit::Interrupted.code()));
+            }
+            listener.cancel();
+        }
+    });
+    Ok((stop, renewals))
 }
 
 fn each_signal(mut heard: impl FnMut() + Send + 'static) -> Result<(), Problem> {

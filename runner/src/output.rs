@@ -8,7 +8,7 @@
 //! 3. [`Watch`], the seam, and what fills it: `json`, `plain` and `live`. `mode` chooses.
 //! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. [`LogView`]: what steps wrote. `notice`,
 //!    `packages`, `stock`, `parameters`, `inspection`, `applied`, `transform`, `keys` and `secrets`: what short commands did.
-//!    `transfer`: packages on their way. `audit`: what an environment's ledger says. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]: what a
+//!    `transfer`: packages on their way. `audit`: what an environment's ledger says. `provision`: machines that are made and taken down. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]: what a
 //!    command in a step's sandbox writes.
 
 mod applied;
@@ -33,6 +33,8 @@ mod parameters;
 mod plain;
 mod plan;
 mod problem;
+mod provision;
+mod proxy;
 mod secrets;
 mod shell;
 mod sink;
@@ -60,11 +62,12 @@ pub(crate) use self::{
     counting::Counting,
     doctor::diagnosis,
     fleet::{
-        FleetWatch, fleet_asked, fleet_history, fleet_plan, fleet_status, release_made, releases,
-        releases_differ, run_book, whereabouts,
+        CheckedTarget, FleetWatch, KnownEnvironment, KnownTarget, Measured, environments, fleet_asked,
+        fleet_history, fleet_look, fleet_plan, fleet_status, hold_lifted, metrics, quarantine, release_made,
+        release_notes, releases, releases_differ, run_book, targets, targets_checked, whereabouts,
     },
     gc::{collected, made_room},
-    human::size as bytes,
+    human::{count as many, size as bytes},
     inspection::inspection,
     keys::{document, key_trusted, public_key, trusted_keys},
     logs::{LogView, RunHeading, Wrote, runs},
@@ -74,6 +77,8 @@ pub(crate) use self::{
     parameters::{parameters, set_file_written},
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
+    provision::{ProvisionVoice, provision_asked, swept, tell_of_overdue},
+    proxy::{proxy_ended, proxy_paused, proxy_serves, proxy_status},
     secrets::{secret_names, secret_removed, secret_set},
     shell::{LeftBy, Passage, Seen, afterwards, welcome},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},

@@ -9,19 +9,30 @@
 //! 7. [`terminal`]: a person before a terminal.
 //! 8. [`vm`]: virtual machines of the tests' own.
 //! 9. [`haproxy`]: HAProxy with a configuration and sockets of its own.
-//! 10. [`balancing`]: what every balancer has to hold to.
-//! 11. [`wait`]: the one way to wait in a test: for a condition, never for a time.
-//! 12. [`leavings`]: what a run must not leave behind.
+//! 10. [`bind`]: BIND 9 with a zone of its own. [`traffic_manager`]: what stands in for Azure's.
+//! 11. [`station`]: the built-in proxy as a process of its own.
+//! 12. [`machines`]: machines behind ssh that are this one.
+//! 13. [`small_machine`]: machines in namespaces, up in a moment.
+//! 14. [`bell`]: a project that is released to machines.
+//! 15. [`balancing`]: what every balancer has to hold to.
+//! 16. [`wait`]: the one way to wait in a test: for a condition, never for a time.
+//! 17. [`leavings`]: what a run must not leave behind.
 
 pub mod app;
 pub mod balancing;
+pub mod bell;
+pub mod bind;
 pub mod container_engine;
 pub mod front;
 pub mod haproxy;
 pub mod leavings;
 pub mod load;
+pub mod machines;
 pub mod registry;
+pub mod small_machine;
+pub mod station;
 pub mod terminal;
+pub mod traffic_manager;
 pub mod vm;
 pub mod wait;
 pub mod world;

@@ -20,7 +20,7 @@ pub mod application;
 pub mod mixed;
 
 /// The header in which an example application says which release it is.
-const RELEASE: &str = "x-staith-release";
+pub const RELEASE: &str = "x-staith-release";
 
 /// What clients saw.
 #[derive(Debug, Default)]

@@ -58,6 +58,18 @@ impl Said {
         self
     }
 
+    /// What was said as JSON, a value a line.
+    ///
+    /// # Panics
+    /// A line is none.
+    pub fn values(&self) -> Vec<serde_json::Value> {
+        let value = |line: &str| {
+            serde_json::from_str(line)
+                .unwrap_or_else(|error| panic!("{error}: {line}\n--- err\n{}", self.err))
+        };
+        self.out.lines().map(value).collect()
+    }
+
     /// Checks that a text was said, on either stream.
     ///
     /// # Panics

@@ -162,7 +162,9 @@ fn an_approval_is_waited_for_and_counts_once_for_its_plan() {
     site.says("two");
     world.staith(&["release", "deploy", "--to", "qa", "--no-wait"]).exits(41);
     world.staith(&["release", "reject", "qa", "--comment", "not on a Friday"]).exits(0);
-    world.staith(&["release", "resume", "qa"]).exits(40).says("not on a Friday");
+    // What was refused is told as that, and not as something that is waited for.
+    let rejected = world.staith(&["release", "resume", "qa"]).exits(40);
+    rejected.says("not on a Friday").never_says("waits for");
     assert_eq!(site.serves("qa"), "one hello qa\n");
     // Going back needs nobody.
     site.world.staith(&["release", "history", "qa"]).exits(0).says("was rejected");
@@ -184,6 +186,112 @@ fn another_release_than_the_one_that_was_looked_at_is_not_deployed() {
 fn whoami() -> String {
     let id = std::process::Command::new("id").arg("-un").output().unwrap();
     String::from_utf8(id.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_run_goes_from_commit_to_deployed() {
+    let site = Site::new();
+    let world = &site.world;
+    world.write("word.txt", "straight #{GREETING}#\n");
+    world.commit("straight");
+    let said = world.staith(&["run", "--release", "qa", "--reason", "at once"]).exits(0);
+    said.says("is made").says("serves in qa");
+    assert_eq!(site.serves("qa"), "straight hello qa\n");
+    world.staith(&["release", "history", "qa"]).exits(0).says("at once");
+    // The release is of this very commit, also where an earlier run packed the same.
+    world.write("README.md", "no input of any step");
+    world.commit("words only");
+    let commit = world.git(&["rev-parse", "HEAD"]);
+    let said = world.staith(&["run", "--release", "qa", "--json"]).exits(0);
+    let lines: Vec<serde_json::Value> =
+        said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let made = lines.iter().find(|line| line.get("already").is_some()).unwrap();
+    assert_eq!(made["commit"].as_str(), Some(commit.as_str()));
+    assert_eq!(lines.last().unwrap()["exit"].as_u64(), Some(0));
+    // Again: it is the same release, and nothing is restarted.
+    let rung = site.rung("qa");
+    world.staith(&["run", "--release", "qa"]).exits(0).says("is there already");
+    assert_eq!(site.rung("qa"), rung);
+    // What fails is told, and what was there serves again.
+    world.write("word.txt", "sick #{GREETING}#\n");
+    world.commit("sick");
+    world.staith(&["run", "--release", "qa"]).exits(40).says("hook check");
+    assert_eq!(site.serves("qa"), "straight hello qa\n");
+    // A run that does not pass releases nothing, and so does one of a pull request.
+    world.edit("runner.toml", |text| text.replace("mkdir dist;", "exit 1; mkdir dist;"));
+    let before = world.staith(&["release", "list", "--json"]).out;
+    world.staith(&["run", "--release", "qa"]).exits(10);
+    world.git(&["checkout", "--quiet", "runner.toml"]);
+    world.staith(&["run", "--release", "qa", "--event", "pull-request"]).exits(64).says("pull request");
+    world.staith(&["run", "--no-wait"]).exits(64).says("--release");
+    assert_eq!(world.staith(&["release", "list", "--json"]).out, before);
+    assert_eq!(site.serves("qa"), "straight hello qa\n");
+}
+
+#[test]
+fn whoever_goes_back_holds_the_environment_until_somebody_lifts_it() {
+    let site = Site::new();
+    let world = &site.world;
+    world.staith(&["run", "--release", "qa"]).exits(0);
+    site.says("two");
+    world.staith(&["run", "--release", "qa"]).exits(0);
+    world.staith(&["release", "rollback", "qa", "--reason", "orders vanish"]).exits(0);
+    assert_eq!(site.serves("qa"), "one hello qa\n");
+    // A run would only bring the newer one again.
+    let refused = world.staith(&["run", "--release", "qa"]).exits(41);
+    refused.says("orders vanish").says("release lift qa").never_says("build");
+    world.staith(&["release", "status", "qa"]).exits(0).says("held: ").says("orders vanish");
+    world.staith(&["release", "lift", "qa", "--reason", "mended"]).exits(0).says("again");
+    world.staith(&["release", "lift", "qa"]).exits(0).says("nobody holds");
+    world.staith(&["run", "--release", "qa"]).exits(0);
+    assert_eq!(site.serves("qa"), "two hello qa\n");
+    // Who deploys by hand has decided.
+    world.staith(&["release", "rollback", "qa"]).exits(0);
+    world.staith(&["release", "deploy", "--to", "qa"]).exits(0);
+    world.staith(&["release", "status", "qa"]).exits(0).never_says("held");
+    world.staith(&["audit", "verify"]).exits(0);
+}
+
+#[test]
+fn a_run_waits_for_what_protects_an_environment() {
+    let site = Site::new();
+    let world = &site.world;
+    let protect = |what: &str| {
+        let text = format!("[environments.\"bell/qa\"]\n{what}\n");
+        fs::write(world.home().join("config.toml"), text).unwrap();
+    };
+    let me = whoami();
+    protect(&format!(
+        "approvals = {{ people = [{me:?}], needed = 1, requester-may = true, deadline-seconds = 3600 }}"
+    ));
+    world.staith(&["run", "--release", "qa", "--no-wait"]).exits(41).says("approv");
+    assert!(!site.at("qa").join("current").exists());
+    world.staith(&["release", "approve", "qa"]).exits(0);
+    world.staith(&["release", "resume", "qa"]).exits(0);
+    assert_eq!(site.serves("qa"), "one hello qa\n");
+    // What can't be understood is told before anything runs.
+    protect("approvals = 7");
+    world.staith(&["run", "--release", "qa"]).exits(20).never_says("build");
+    // A branch that is none of those that may.
+    protect("branches = [\"release/*\"]");
+    world.staith(&["run", "--release", "qa", "--no-wait"]).exits(40).says("branch `main` is none of");
+}
+
+#[test]
+fn the_branch_of_a_pull_request_counts_for_nothing() {
+    let site = Site::new();
+    let world = &site.world;
+    fs::write(world.home().join("config.toml"), "[environments.\"bell/qa\"]\nbranches = [\"main\"]\n")
+        .unwrap();
+    world.write("word.txt", "foreign #{GREETING}#\n");
+    world.commit("somebody else's branch, which they called main");
+    world.staith(&["run", "--event", "pull-request", "--branch", "main"]).exits(0);
+    world.staith(&["release", "create"]).exits(0);
+    world
+        .staith(&["release", "deploy", "--to", "qa", "--no-wait"])
+        .exits(40)
+        .says("not known from which branch");
+    assert!(!site.at("qa").join("current").exists());
 }
 
 #[test]

@@ -3,10 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
-    net::SocketAddr,
-    path::Path,
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
@@ -14,94 +10,21 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process};
 use staith_releaser::{
     fleet::balancer::{
         Balancer, Shift, Shifted,
-        dns::{Dns, DnsSpec},
+        dns::{Dns, DnsMember, DnsSpec},
     },
     traffic::TrafficError,
 };
 use staith_tests::{
     balancing::{hold_to_the_contract, name, order},
-    wait,
+    bind::{Bind, KEY, RECORD, dns, spec},
 };
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpStream, UdpSocket},
 };
-
-const KEY: &[u8] = b"0123456789abcdef0123456789abcdef";
-const KEY_BASE64: &str = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
-const RECORD: &str = "app.staith.test";
-
-struct Bind {
-    _place: TempDir,
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Bind {
-    fn start() -> Self {
-        let place = tempfile::tempdir().unwrap();
-        let address = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        fs::write(place.path().join("named.conf"), config(place.path(), address.port())).unwrap();
-        let zone = "$TTL 60\n@ IN SOA ns.staith.test. admin.staith.test. 1 60 60 60 60\n@ IN NS ns\nns IN A 127.0.0.1\napp 300 IN A 127.0.0.2\nalias IN CNAME app\n";
-        fs::write(place.path().join("zone.db"), zone).unwrap();
-        let said = fs::File::create(place.path().join("said")).unwrap();
-        let child = Command::new("/usr/sbin/named")
-            .args(["-g", "-n", "1", "-c"])
-            .arg(place.path().join("named.conf"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(said)
-            .spawn()
-            .expect("BIND 9 is installed (tests/run does that)");
-        wait::until("BIND listens", || std::net::TcpStream::connect(address).ok().map(drop));
-        let bind = Self { _place: place, child, address };
-        wait::until("BIND has the zone", || runtime().block_on(bind.dns().observe()).ok().map(drop));
-        bind
-    }
-
-    fn dns(&self) -> Dns {
-        dns(self.address, RECORD, KEY).unwrap()
-    }
-}
-
-impl Drop for Bind {
-    fn drop(&mut self) {
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        let _ = kill_process(pid, Signal::TERM);
-        let _ = self.child.wait();
-    }
-}
-
-/// Nothing outside its folder is written, and nobody but this machine reaches it.
-fn config(place: &Path, port: u16) -> String {
-    let place = place.display();
-    format!(
-        "options {{ directory \"{place}\"; pid-file \"{place}/pid\"; session-keyfile none; lock-file none; recursion no; \
-         dnssec-validation no; listen-on port {port} {{ 127.0.0.1; }}; listen-on-v6 {{ none; }}; allow-transfer {{ none; }}; }};\n\
-         controls {{ }};\n\
-         key \"staith\" {{ algorithm hmac-sha256; secret \"{KEY_BASE64}\"; }};\n\
-         zone \"staith.test\" {{ type primary; file \"zone.db\"; allow-update {{ key \"staith\"; }}; }};\n"
-    )
-}
-
-fn dns(server: SocketAddr, record: &str, key: &[u8]) -> Result<Dns, TrafficError> {
-    let members = [("blue", "127.0.0.2"), ("green", "127.0.0.3"), ("six", "::1")];
-    let members = members.map(|(member, address)| (name(member), address.parse().unwrap()));
-    let spec = DnsSpec {
-        server: server.to_string(),
-        zone: "staith.test".into(),
-        record: record.into(),
-        ttl: 5,
-        members: BTreeMap::from(members),
-        port: None,
-    };
-    Dns::new(spec, "staith", key)
-}
 
 fn to(members: &[&str]) -> Shift {
     let to = members.iter().map(|member| (name(member), 1)).collect();
@@ -158,6 +81,13 @@ fn what_must_not_be_is_refused_and_nothing_changes() {
         let wrong_key = dns(bind.address, RECORD, b"another key altogether, not theirs").unwrap();
         let error = serve(&wrong_key, &["green"]).await.unwrap_err().to_string();
         assert!(error.contains("look at the key's name and value"), "{error}");
+        // A key that it does not know, and one that may not change the zone.
+        let unknown = Dns::new(spec(bind.address, RECORD), "nobody", KEY).unwrap();
+        let error = serve(&unknown, &["green"]).await.unwrap_err().to_string();
+        assert!(error.contains("NOTAUTH (BADKEY)") && error.contains("it knows no key `nobody`"), "{error}");
+        let reader = Dns::new(spec(bind.address, RECORD), "reader", KEY).unwrap();
+        let error = serve(&reader, &["green"]).await.unwrap_err().to_string();
+        assert!(error.contains("REFUSED") && error.contains("allow-update"), "{error}");
         let alias = dns(bind.address, "alias.staith.test", KEY).unwrap();
         let error = serve(&alias, &["green"]).await.unwrap_err().to_string();
         assert!(error.contains("CNAME"), "{error}");
@@ -169,20 +99,19 @@ fn what_must_not_be_is_refused_and_nothing_changes() {
 #[test]
 fn a_zone_of_others_and_a_member_that_is_down_are_told() {
     let bind = Bind::start();
-    let spec = |zone: &str, port| DnsSpec {
+    let of = |zone: &str, port| DnsSpec {
         server: bind.address.to_string(),
         zone: zone.into(),
         record: format!("app.{zone}"),
         ttl: 5,
-        members: BTreeMap::from([(name("green"), "127.0.0.3".parse().unwrap())]),
-        port,
+        members: BTreeMap::from([(name("green"), DnsMember { address: "127.0.0.3".parse().unwrap(), port })]),
     };
     let closed = std::net::TcpListener::bind("127.0.0.3:0").unwrap().local_addr().unwrap().port();
     runtime().block_on(async {
-        let elsewhere = Dns::new(spec("elsewhere.test", None), "staith", KEY).unwrap();
+        let elsewhere = Dns::new(of("elsewhere.test", None), "staith", KEY).unwrap();
         let error = serve(&elsewhere, &["green"]).await.unwrap_err().to_string();
         assert!(error.contains("elsewhere.test"), "{error}");
-        let down = Dns::new(spec("staith.test", Some(closed)), "staith", KEY).unwrap();
+        let down = Dns::new(of("staith.test", Some(closed)), "staith", KEY).unwrap();
         let error = serve(&down, &["green"]).await.unwrap_err().to_string();
         assert!(error.contains("does not accept connections"), "{error}");
         assert_eq!(serving(&bind.dns()).await, names(&["blue"]));
@@ -239,4 +168,66 @@ fn no_answer_and_half_an_answer_are_lost_contact() {
         let error = serve(&dns, &["green"]).await.unwrap_err();
         assert!(error.is_lost(), "{error}");
     });
+}
+
+/// Whatever is lost on the way, over UDP or TCP, the records come to be what they should.
+#[test]
+fn over_udp_alone_over_tcp_alone_and_with_answers_that_are_lost_it_comes_to_the_same() {
+    let bind = Bind::start();
+    runtime().block_on(async {
+        // TCP goes nowhere: all of it is done over UDP.
+        let (place, udp) = udp_before(bind.address, |_| true).await;
+        let through = dns(place, RECORD, KEY).unwrap();
+        assert_eq!(serve(&through, &["green"]).await.unwrap(), Shifted::default());
+        assert_eq!(serving(&bind.dns()).await, names(&["green"]));
+        udp.abort();
+        // The update is carried out, its answer is lost, and it is asked again over TCP: it is so already.
+        let is_update = |said: &[u8]| (said[2] >> 3) & 0xf == 5;
+        let (place, udp) = udp_before(bind.address, move |said| !is_update(said)).await;
+        let tcp = tcp_before(bind.address, place).await;
+        let through = dns(place, RECORD, KEY).unwrap();
+        serve(&through, &["blue"]).await.unwrap();
+        assert_eq!(serving(&bind.dns()).await, names(&["blue"]));
+        udp.abort();
+        tcp.abort();
+    });
+}
+
+/// Hands messages over UDP on to a server, and the answers back that `back` wants.
+async fn udp_before(
+    server: std::net::SocketAddr,
+    back: impl Fn(&[u8]) -> bool + Send + 'static,
+) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
+    let front = loop {
+        let front = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        if TcpListener::bind(front.local_addr().unwrap()).await.is_ok() {
+            break front;
+        }
+    };
+    let place = front.local_addr().unwrap();
+    let passing = tokio::spawn(async move {
+        let mut said = [0; 4096];
+        loop {
+            let (length, from) = front.recv_from(&mut said).await.unwrap();
+            let behind = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+            behind.send_to(&said[..length], server).await.unwrap();
+            let mut answer = [0; 4096];
+            let answered = behind.recv(&mut answer).await.unwrap();
+            if back(&said[..length]) {
+                front.send_to(&answer[..answered], from).await.unwrap();
+            }
+        }
+    });
+    (place, passing)
+}
+
+async fn tcp_before(server: std::net::SocketAddr, at: std::net::SocketAddr) -> tokio::task::JoinHandle<()> {
+    let front = TcpListener::bind(at).await.unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = front.accept().await.unwrap();
+            let mut behind = TcpStream::connect(server).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut behind).await });
+        }
+    })
 }

@@ -5,9 +5,27 @@ use super::{
     values::{Understood, complaint},
 };
 
+const DAY: u64 = 24 * 60 * 60;
+
 /// Seconds of a duration such as `90s`, `10m` or `2h`, at least `least` and at most a day.
 pub(super) fn seconds(text: &str, least: u64) -> Understood<u64> {
-    const DAY: u64 = 24 * 60 * 60;
+    let seconds = any_seconds(text, least)?;
+    if seconds > DAY {
+        return complaint("is too long", "this is more than a day", "write \"24h\" or less");
+    }
+    Ok(seconds)
+}
+
+/// The same for what may last for days: 90 of them at most.
+pub(super) fn seconds_of_days(text: &str, least: u64) -> Understood<u64> {
+    let seconds = any_seconds(text, least)?;
+    if seconds > 90 * DAY {
+        return complaint("is too long", "this is more than 90 days", "write \"2160h\" or less");
+    }
+    Ok(seconds)
+}
+
+fn any_seconds(text: &str, least: u64) -> Understood<u64> {
     let Some(seconds) = seconds_of(text) else {
         return complaint(
             "is not a duration",
@@ -21,9 +39,6 @@ pub(super) fn seconds(text: &str, least: u64) -> Understood<u64> {
     };
     if seconds < least {
         return complaint("is too short", "nothing can be done in that time", "write \"1s\" or more");
-    }
-    if seconds > DAY {
-        return complaint("is too long", "this is more than a day", "write \"24h\" or less");
     }
     Ok(seconds)
 }

@@ -1,7 +1,7 @@
 //! The `[environments.*]` tables: where packages are released. `local` reads those on this machine, `fleet` those of machines;
 //! `kind` says which of them a table is.
 
-use staith_model::{FleetEnvironment, LocalEnvironment, Name};
+use staith_model::{FleetEnvironment, LocalEnvironment, Name, Provision};
 
 use super::{
     amounts,
@@ -17,11 +17,13 @@ pub(super) mod hooks;
 mod kind;
 pub(super) mod local;
 mod order;
+pub(super) mod provision;
 pub(super) mod rollout;
 pub(super) mod service;
 mod settings;
 pub(super) mod targets;
 pub(super) mod traffic;
+mod windows;
 
 use fleet::KEYS as FLEET_KEYS;
 use local::KEYS;
@@ -42,6 +44,8 @@ pub struct Destination {
     pub package: Name,
     /// Environments that come before this one.
     pub after: Vec<Name>,
+    /// How its machines come about, where Staith has them made.
+    pub provision: Option<Provision>,
 }
 
 /// An environment of either kind.
@@ -110,7 +114,12 @@ pub(super) fn read(file: &Table<'_>, packages: &[Name], project: Option<&Name>) 
     let mut destinations = Vec::new();
     for (entry, after) in entries.iter().zip(after) {
         let read = environment(entry, packages, project, file, &mut listening);
-        destinations.extend(read.map(|(environment, package)| Destination { environment, package, after }));
+        destinations.extend(read.map(|(environment, package, provision)| Destination {
+            environment,
+            package,
+            after,
+            provision,
+        }));
     }
     destinations
 }
@@ -121,7 +130,7 @@ fn environment(
     project: Option<&Name>,
     file: &Table<'_>,
     listening: &mut Vec<(std::net::SocketAddr, std::ops::Range<usize>)>,
-) -> Option<(Environment, Name)> {
+) -> Option<(Environment, Name, Option<Provision>)> {
     let problems = file.problems();
     let name = values::name(entry.key).map_err(|complaint| {
         let message = format!("an environment's name {}", complaint.what);
@@ -138,9 +147,9 @@ fn environment(
     let table = Table::below(format!("environment `{}`", entry.key), entry.value, keys, problems)?;
     match kind {
         kind::Kind::Local => local::environment(name.ok(), &table, packages, listening)
-            .map(|(environment, package)| (Environment::Local(environment), package)),
+            .map(|(environment, package)| (Environment::Local(environment), package, None)),
         kind::Kind::Fleet => fleet::environment(name.ok(), &table, packages, project)
-            .map(|(environment, package)| (Environment::Fleet(environment), package)),
+            .map(|(environment, package, provision)| (Environment::Fleet(environment), package, provision)),
     }
 }
 

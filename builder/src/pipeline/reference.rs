@@ -9,7 +9,7 @@ use super::{
     matrix, package, parameters, resources, retries, services, step_keys, triggers,
 };
 
-const TABLES: [(&str, &Keys); 36] = [
+const TABLES: [(&str, &Keys); 39] = [
     ("file", &KEYS),
     ("defaults", &resources::KEYS),
     ("parameters", &parameters::KEYS),
@@ -30,6 +30,8 @@ const TABLES: [(&str, &Keys); 36] = [
     ("machines", &environments::fleet::KEYS),
     ("target", &environments::targets::KEYS),
     ("inventory", &environments::targets::INVENTORY_KEYS),
+    ("provision", &environments::provision::KEYS),
+    ("cloud-init", &environments::provision::CLOUD_INIT_KEYS),
     ("service", &environments::service::SYSTEMD_KEYS),
     ("service-unit", &environments::service::UNIT_KEYS),
     ("service-command", &environments::service::COMMAND_KEYS),
@@ -42,6 +44,7 @@ const TABLES: [(&str, &Keys); 36] = [
     ("blue-green", &environments::rollout::BLUE_GREEN_KEYS),
     ("traffic", &environments::traffic::KEYS),
     ("haproxy", &environments::traffic::HAPROXY_KEYS),
+    ("haproxy-node", &environments::traffic::haproxy::NODE_KEYS),
     ("built-in", &environments::traffic::BUILT_IN_KEYS),
     ("dns", &environments::traffic::DNS_KEYS),
     ("traffic-manager", &environments::traffic::TRAFFIC_MANAGER_KEYS),

@@ -51,6 +51,14 @@ pub enum SourceError {
         /// Branches and tags with similar names, or, failing that, some that are there.
         near: Vec<String>,
     },
+    /// A commit that is known by its id is not in the repository.
+    #[error("the commit {} is not in the repository `{}`", .commit.escape_debug(), .repository.display())]
+    NoSuchCommit {
+        /// The commit.
+        commit: String,
+        /// Where it should be.
+        repository: PathBuf,
+    },
     /// The short commit id fits several commits.
     #[error("the short id `{reference}` fits several commits of `{}`", .repository.display())]
     Ambiguous {
@@ -196,6 +204,10 @@ impl SourceError {
                     "Did you mean {}?",
                     near.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
                 )
+            }
+            Self::NoSuchCommit { .. } => {
+                "Bring it there with `git fetch --all`, and `git fetch --unshallow` where the history was cut off."
+                    .into()
             }
             Self::Ambiguous { .. } => "Write more digits of the commit's id.".into(),
             Self::FolderNotInCommit { .. } => {

@@ -121,7 +121,7 @@ fn by_scheme(text: &str, scheme: &str, rest: &str) -> Result<Origin, SourceError
     }
 }
 
-fn local(path: &Path) -> Result<Origin, SourceError> {
+pub(super) fn local(path: &Path) -> Result<Origin, SourceError> {
     let root = match fs::canonicalize(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(SourceError::NotThere(path.to_owned()));

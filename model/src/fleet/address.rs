@@ -19,7 +19,7 @@ pub struct NotAnAddress {
 const FORM: &str =
     "write `host`, `user@host` or `user@host:port`; an address of IPv6 with a port is written `[::1]:22`";
 
-fn refuse<T>(text: &str, what: &'static str, remedy: &'static str) -> Result<T, NotAnAddress> {
+pub(super) fn refuse<T>(text: &str, what: &'static str, remedy: &'static str) -> Result<T, NotAnAddress> {
     // Nobody reads more of it, and it may be somebody else's text.
     Err(NotAnAddress { text: text.chars().take(100).collect(), what, remedy })
 }
@@ -38,7 +38,7 @@ impl Access {
             None => (None, text),
         };
         let (host, port) = host_and_port(place)?;
-        Ok(Self::Ssh { host, user, port, host_key: None })
+        Ok(Self::Ssh { host, user, port, host_key: None, superuser: false })
     }
 
     /// A host's name, its address, or an alias of OpenSSH's configuration.
@@ -144,7 +144,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn ssh(host: &str, user: Option<&str>, port: Option<u16>) -> Access {
-        Access::Ssh { host: host.into(), user: user.map(Into::into), port, host_key: None }
+        Access::Ssh { host: host.into(), user: user.map(Into::into), port, host_key: None, superuser: false }
     }
 
     #[test]

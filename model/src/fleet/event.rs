@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{FleetPlan, HookPoint};
+use super::{FleetPlan, HookPoint, ProvisionEvent};
 use crate::{DeploymentChange, DeploymentId, Digest, Name, Reason};
 
 /// One entry of an environment's log. Names and fields stay readable for ever: an old log must still tell its story.
@@ -39,6 +39,9 @@ pub enum FleetEvent {
         open: bool,
         /// What is waited for, or why not.
         what: Vec<String>,
+        /// Whether somebody, or something, said no: then nothing is waited for.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        refused: bool,
     },
     /// A process drives the deployment from here on. All others have to stop.
     Lease {
@@ -145,6 +148,11 @@ pub enum FleetEvent {
         /// Why.
         reason: String,
     },
+    /// Something about how the machines themselves come and go.
+    Provision {
+        /// What.
+        provision: Box<ProvisionEvent>,
+    },
 }
 
 impl FleetEvent {
@@ -161,7 +169,10 @@ impl FleetEvent {
             | Self::Asked { deployment, .. }
             | Self::Voted { deployment, .. }
             | Self::Overridden { deployment, .. } => Some(deployment),
-            Self::Quarantine { .. } | Self::Held { .. } | Self::HoldLifted { .. } => None,
+            Self::Quarantine { .. }
+            | Self::Held { .. }
+            | Self::HoldLifted { .. }
+            | Self::Provision { .. } => None,
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::{Access, Target};
 use crate::{Digest, HealthCheck, Name, Package};
 
 /// A release: frozen when it is made, never edited, moved from environment to environment as it is.
@@ -28,6 +29,10 @@ pub struct SourceOfRelease {
     pub branch: Option<String>,
     /// Whether the tree had changes that no commit has.
     pub dirty: bool,
+    /// When the commit was made, in milliseconds since 1970, where the repository was at hand to tell. Not part of a release's
+    /// identity: the commit's own id says it already, and the same inputs make the same release wherever that is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed_at: Option<u64>,
 }
 
 /// How a release runs in one environment.
@@ -74,6 +79,17 @@ pub enum Service {
     Systemd {
         /// The unit's name without `.service`.
         unit: String,
+        /// Program and arguments; one with a `/` is looked up in the release's folder.
+        command: Vec<String>,
+        /// Environment.
+        env: BTreeMap<String, String>,
+        /// The account that it runs as; `None` is that of the deployer.
+        user: Option<String>,
+        /// Seconds between asking it to end and ending it.
+        stop_seconds: u64,
+    },
+    /// A program that Staith's own program on the machine keeps running: neither systemd nor the superuser is needed.
+    Supervised {
         /// Program and arguments; one with a `/` is looked up in the release's folder.
         command: Vec<String>,
         /// Environment.
@@ -133,7 +149,37 @@ pub enum HookPoint {
     AfterSwitch,
 }
 
+impl Service {
+    /// The environment that a program gets which Staith starts.
+    pub const fn env(&self) -> Option<&BTreeMap<String, String>> {
+        match self {
+            Self::Systemd { env, .. } | Self::Supervised { env, .. } => Some(env),
+            Self::Unit { .. } | Self::Command { .. } | Self::Files => None,
+        }
+    }
+
+    /// The same, to be changed.
+    pub const fn env_mut(&mut self) -> Option<&mut BTreeMap<String, String>> {
+        match self {
+            Self::Systemd { env, .. } | Self::Supervised { env, .. } => Some(env),
+            Self::Unit { .. } | Self::Command { .. } | Self::Files => None,
+        }
+    }
+}
+
 impl ReleaseSetting {
+    /// The port on which the application listens on a machine. Several targets that are one machine differ in it: there it is the
+    /// one at which a target is reached, where it says one. Where files are all there is, whoever listens there is not the release's.
+    pub fn port_on(&self, target: &Target) -> Option<u16> {
+        let own = match (&target.access, &target.serves_at) {
+            (Access::Local, Some(at)) if self.service != Service::Files => {
+                at.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'))
+            }
+            _ => None,
+        };
+        own.and_then(|(_, port)| port.parse().ok()).or(self.port)
+    }
+
     /// Whether a variable may be called so: `LOG_LEVEL`, `ConnectionStrings.Default`, `Service Url`. Letters, digits, `_`, `.`, `:`,
     /// `-` and spaces, first a letter, a digit or `_`, 200 at most; what starts with `STAITH_` is Staith's own.
     pub fn can_name_variable(text: &str) -> bool {
@@ -156,6 +202,50 @@ impl ReleaseSetting {
 impl FleetRelease {
     /// The identity of the release.
     pub fn digest(&self) -> Digest {
-        Digest::of_value("staith.fleet-release.v1", self)
+        const DOMAIN: &str = "staith.fleet-release.v1";
+        match self.source.committed_at {
+            None => Digest::of_value(DOMAIN, self),
+            Some(_) => {
+                let mut identity = self.clone();
+                identity.source.committed_at = None;
+                Digest::of_value(DOMAIN, &identity)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn when_the_commit_was_made_makes_no_other_release() {
+        let source = |committed_at| SourceOfRelease {
+            commit: Some("c0ffee".into()),
+            branch: None,
+            dirty: false,
+            committed_at,
+        };
+        let release = |source| FleetRelease {
+            project: "shop".parse().unwrap(),
+            package: Package {
+                name: "shop".parse().unwrap(),
+                version: "1.0.0".to_owned().try_into().unwrap(),
+                digest: Digest::of(b"package"),
+                content: Digest::of(b"content"),
+                size: 1,
+            },
+            source,
+            settings: BTreeMap::new(),
+        };
+        let unknown = release(source(None));
+        assert_eq!(release(source(Some(1))).digest(), unknown.digest());
+        // What was written before the time was known is read, and means the same.
+        let written = serde_json::to_string(&unknown).unwrap();
+        assert!(!written.contains("committed_at"), "{written}");
+        assert_eq!(serde_json::from_str::<FleetRelease>(&written).unwrap(), unknown);
+        let mut other = source(None);
+        other.commit = None;
+        assert_ne!(release(other).digest(), unknown.digest());
     }
 }

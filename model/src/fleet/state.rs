@@ -130,6 +130,8 @@ impl FleetState {
                 self.held = None;
                 true
             }
+            // How machines come and go is a fold of its own.
+            FleetEvent::Provision { .. } => true,
         }
     }
 

@@ -25,7 +25,7 @@ impl<W: Read + Write + Seek + Send> Out<'_, W> {
     pub(super) fn append_large(&mut self, slot: &Slot, source: Source<'_>) -> Result<(), WriteError> {
         let mut record = self.record(slot, self.at);
         record.size = source.size as u32;
-        self.patched = true;
+        self.unsettled = Some(self.at);
         self.put(&record.local())?;
         let begin = self.at;
         match self.deflate_pieces(source)? {
@@ -70,6 +70,7 @@ impl<W: Read + Write + Seek + Send> Out<'_, W> {
     fn patch(&mut self, record: &Record) -> io::Result<()> {
         self.to.seek(SeekFrom::Start(u64::from(record.offset)))?;
         self.to.write_all(&record.local())?;
+        self.unsettled = None;
         self.to.seek(SeekFrom::Start(self.at)).map(drop)
     }
 
@@ -78,24 +79,26 @@ impl<W: Read + Write + Seek + Send> Out<'_, W> {
     /// itself covers it.
     fn deflate_pieces(&mut self, source: Source<'_>) -> Result<Option<u32>, WriteError> {
         let (mut pieces, mut packed, mut crc) = (Pieces::open(source)?, 0, crc32fast::Hasher::new());
-        let mut window = read_window(&mut pieces, source.size, &mut crc)?;
+        let (mut window, mut ready) = (read_window(&mut pieces, source.size, &mut crc)?, Vec::new());
         let mut left = source.size;
         while left > 0 {
             left -= window.iter().map(|piece| piece.len() as u64).sum::<u64>();
             let last = left == 0;
-            let (streams, next) =
-                rayon::join(|| deflate_window(&window, last), || read_window(&mut pieces, left, &mut crc));
+            // One window is read while the one before it is compressed, and the one before that is written.
+            let (written, (streams, next)) = rayon::join(
+                || self.put_all(&ready),
+                || rayon::join(|| deflate_window(&window, last), || read_window(&mut pieces, left, &mut crc)),
+            );
+            written?;
             let (Some(streams), next) = (streams, next?) else { return Ok(None) };
-            for stream in streams {
-                packed += stream.len() as u64;
-                if packed >= source.size {
-                    return Ok(None);
-                }
-                self.put(&stream)?;
+            packed += streams.iter().map(|stream| stream.len() as u64).sum::<u64>();
+            if packed >= source.size {
+                return Ok(None);
             }
             self.tell()?;
-            window = next;
+            (window, ready) = (next, streams);
         }
+        self.put_all(&ready)?;
         pieces.finish()?;
         Ok((!limits::is_bomb(packed, source.size)).then(|| crc.finalize()))
     }

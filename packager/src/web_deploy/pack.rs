@@ -3,10 +3,9 @@
 //! Only the order of writing matters for the bytes, and that is the layout's; how groups are cut, or how many threads there
 //! are, does not show.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 
 use rayon::prelude::*;
-use staith_model::{Digest, DigestStream};
 
 use super::{
     container::{self, Method, Record},
@@ -17,7 +16,7 @@ use super::{
     time::DosTime,
     write::{Content, Progress, WriteError, Written},
 };
-use crate::{hashing, stopping::Watch};
+use crate::{hashing::Hashing, stopping::Watch};
 
 /// Bytes of small files that are in work at a time. Two such groups are held: one being compressed, one being written.
 const GROUP_BYTES: u64 = 16 << 20;
@@ -47,7 +46,7 @@ pub(super) fn pack(
         of_bytes: content.manifest.bytes(),
     };
     let mut out =
-        Out { to, at: 0, hash: DigestStream::new(), patched: false, records: Vec::new(), all, progress };
+        Out { to, at: 0, hash: Hashing::only(), unsettled: None, records: Vec::new(), all, progress };
     let mut waiting = Vec::new();
     for work in cut(slots, content)? {
         match work {
@@ -129,9 +128,10 @@ fn pack_small(slot: &Slot, content: &Content, earlier: Option<&Earlier>) -> Resu
 pub(super) struct Out<'w, W> {
     pub(super) to: &'w mut W,
     pub(super) at: u64,
-    hash: DigestStream,
-    /// Whether bytes that were hashed have been changed since.
-    pub(super) patched: bool,
+    /// The digest of what has settled; it may lag behind what is written.
+    hash: Hashing<io::Sink>,
+    /// Where a header lies that does not tell yet what follows it. It is written again, and nothing from there on is hashed before.
+    pub(super) unsettled: Option<u64>,
     pub(super) records: Vec<Record>,
     pub(super) all: Progress,
     pub(super) progress: &'w Watch<'w>,
@@ -151,11 +151,10 @@ impl<W: Read + Write + Seek + Send> Out<'_, W> {
             self.records.push(record);
             // Small entries are gathered, so that ten thousand of them are not ten thousand writes.
             if bytes.len() >= 1 << 20 {
-                self.put(&bytes)?;
-                bytes.clear();
+                self.put_all(&[std::mem::take(&mut bytes)])?;
             }
         }
-        self.put(&bytes)?;
+        self.put_all(&[bytes])?;
         self.tell()
     }
 
@@ -192,9 +191,34 @@ impl<W: Read + Write + Seek + Send> Out<'_, W> {
 
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
         self.to.write_all(bytes).map_err(WriteError::Output)?;
-        self.hash.update(bytes);
+        if self.hash.bytes() == self.at && self.unsettled.is_none() {
+            self.hash.write_all(bytes).map_err(WriteError::Output)?;
+        }
         self.at += bytes.len() as u64;
         Ok(())
+    }
+
+    /// Writes what is ready, and hashes some of what has settled before: twice as much as is written, to catch up while other
+    /// cores compress.
+    pub(super) fn put_all(&mut self, ready: &[Vec<u8>]) -> Result<(), WriteError> {
+        let begin = self.at;
+        ready.iter().try_for_each(|bytes| self.put(bytes))?;
+        self.hash_settled(2 * (self.at - begin)).map_err(WriteError::Output)
+    }
+
+    /// Reads and hashes up to `most` bytes that are written and will not change.
+    fn hash_settled(&mut self, most: u64) -> io::Result<()> {
+        let settled = self.unsettled.unwrap_or(self.at);
+        let ahead = (settled - self.hash.bytes()).min(most);
+        if ahead == 0 {
+            return Ok(());
+        }
+        self.to.seek(SeekFrom::Start(self.hash.bytes()))?;
+        let read = Read::take(&mut *self.to, ahead);
+        if io::copy(&mut BufReader::with_capacity(1 << 17, read), &mut self.hash)? < ahead {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "what was written is not there"));
+        }
+        self.to.seek(SeekFrom::Start(self.at)).map(drop)
     }
 
     /// Central directory, end record, and the digest of it all.
@@ -203,15 +227,9 @@ impl<W: Read + Write + Seek + Send> Out<'_, W> {
         let mut bytes: Vec<u8> = self.records.iter().flat_map(Record::central).collect();
         bytes.extend(container::end(self.records.len() as u16, bytes.len() as u32, directory as u32));
         self.to.write_all(&bytes)?;
-        self.hash.update(&bytes);
         self.at += bytes.len() as u64;
         self.to.flush()?;
-        let digest = if self.patched { self.read_again()? } else { self.hash.finish() };
-        Ok(Written { digest, size: self.at })
-    }
-
-    fn read_again(&mut self) -> io::Result<Digest> {
-        self.to.seek(SeekFrom::Start(0))?;
-        Ok(hashing::digest_of(Read::take(&mut *self.to, self.at))?.0)
+        self.hash_settled(self.at)?;
+        Ok(Written { digest: self.hash.told().0, size: self.at })
     }
 }

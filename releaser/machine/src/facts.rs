@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path};
 
-use crate::{layout::Layout, protocol::System};
+use crate::{layout::Layout, protocol::System, service};
 
 /// What kind of machine this is.
 pub(crate) fn system(layout: &Layout) -> System {
@@ -14,6 +14,7 @@ pub(crate) fn system(layout: &Layout) -> System {
         name: pretty_name(&line("/etc/os-release")),
         superuser: rustix::process::geteuid().is_root(),
         free_bytes: free(layout.root()),
+        systemd: service::answers(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{fs, io, path::Path, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use staith_model::{Digest, Hook, Service};
+use staith_model::{Digest, Hook};
 
 use crate::{
     durable,
@@ -107,7 +107,7 @@ fn prepare(layout: &Layout, release: &Digest, hook: &Hook, spec: &Spec) -> Outco
         }
     }
     let mut command = run::in_release(layout, release, &hook.command);
-    if let Service::Systemd { env, .. } = &spec.service {
+    if let Some(env) = spec.service.env() {
         command.envs(env);
     }
     for (key, secret) in spec::secrets(layout, release)? {

@@ -78,6 +78,23 @@ impl Layout {
         self.root.join(".staith-machine")
     }
 
+    /// Through which whoever keeps the service running is told to end.
+    pub(crate) fn keeper(&self) -> PathBuf {
+        self.root.join(".keeper")
+    }
+
+    pub(crate) fn keeper_lock(&self) -> PathBuf {
+        self.root.join(".keeper.lock")
+    }
+
+    pub(crate) fn running(&self) -> PathBuf {
+        self.root.join(".running")
+    }
+
+    pub(crate) fn log(&self) -> PathBuf {
+        self.root.join("service.log")
+    }
+
     pub(crate) fn operations(&self) -> PathBuf {
         self.root.join("ops")
     }

@@ -17,7 +17,9 @@
 //! | `.state.json` | the highest epoch, and the operation that is under way |
 //! | `.verified` | which files were verified, and what they were like then |
 //! | `.lock` | held by who writes |
-//! | `.staith-machine` | this program, for the unit |
+//! | `.staith-machine` | this program, for the unit or for itself |
+//! | `.keeper`, `.running` | of a service that this program keeps running: how it is told to end, and which process it is |
+//! | `service.log`, `service.log.1` | what that service writes |
 //!
 //! Whatever begins with `.tmp-` is not finished, and goes when the program starts again.
 //!
@@ -27,6 +29,7 @@
 //! 2. `layout`, `durable`, `state`, `lock`, `spec`, `verified`: what is written down, and how.
 //! 3. `stage`: a release's files are put in place. [`escape`]: which packages are refused for that.
 //! 4. `switch`, `service`, `start`: a release is made to run. `hook`, `run`: programs around that. `probe`: how it is.
+//!    `keep`: a service is kept running where there is no systemd.
 //! 5. `retain`: releases are removed. [`sockets`]: the kernel's word on who listens where.
 
 mod account;
@@ -34,6 +37,7 @@ mod durable;
 pub mod escape;
 mod facts;
 mod hook;
+mod keep;
 mod layout;
 mod lock;
 mod place;
@@ -66,7 +70,7 @@ pub use point::POINTS;
 
 use protocol::Asked;
 
-const USAGE: &str = "usage: staith-machine serve --folder DIR [--units DIR]\n       staith-machine start --folder DIR\n       staith-machine --version\n";
+const USAGE: &str = "usage: staith-machine serve --folder DIR [--units DIR]\n       staith-machine start --folder DIR\n       staith-machine keep --folder DIR\n       staith-machine stop --folder DIR\n       staith-machine --version\n";
 
 /// The program.
 pub fn main() -> ExitCode {
@@ -81,6 +85,14 @@ pub fn main() -> ExitCode {
         Some("serve") => match options(&arguments[1..]) {
             Some((folder, units)) => serve_at(&folder, units),
             None => misused(),
+        },
+        Some("keep") => match options(&arguments[1..]) {
+            Some((folder, None)) => told(at(&folder, keep::keep)),
+            _ => misused(),
+        },
+        Some("stop") => match options(&arguments[1..]) {
+            Some((folder, None)) => told(at(&folder, service::stop_supervised)),
+            _ => misused(),
         },
         Some("start") => match options(&arguments[1..]) {
             Some((folder, None)) => started_at(&folder),
@@ -118,11 +130,23 @@ fn serve_at(folder: &Path, units: Option<PathBuf>) -> ExitCode {
     }
 }
 
-fn started_at(folder: &Path) -> ExitCode {
-    match start::start(folder) {
+fn at(folder: &Path, what: fn(&layout::Layout) -> refusal::Outcome<()>) -> refusal::Outcome<()> {
+    what(&layout::Layout::new(folder).map_err(refusal::io("find", folder))?)
+}
+
+fn told(outcome: refusal::Outcome<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
         Err(Asked::Impossible { why, remedy, .. }) => fail(&format!("{why}; {remedy}")),
         Err(other) => fail(&format!("{other:?}")),
     }
+}
+
+fn started_at(folder: &Path) -> ExitCode {
+    told(at(folder, |layout| match start::start(layout) {
+        Err(why) => Err(why),
+        Ok(never) => match never {},
+    }))
 }
 
 fn fail(why: &str) -> ExitCode {

@@ -14,7 +14,7 @@ use crate::{
     layout::Layout,
     protocol::{Answer, Asked, Question, Reply, Seen, Serving, Verdict},
     refusal::Outcome,
-    service::serving,
+    service::{self, serving},
     session::Session,
     spec::Spec,
     state::{State, pointed},
@@ -60,7 +60,7 @@ pub(crate) fn probe(layout: &Layout, session: &Session, question: &Question) -> 
                     streak.filter(|(.., before)| *before == pid).unwrap_or((asked_at, 0, pid));
                 streak = Some((from, times + 1, pid));
                 if times + 1 >= needed && from.elapsed() >= long_enough {
-                    return Ok(end(Verdict::Healthy, question, needed, began));
+                    return Ok(end(layout, Verdict::Healthy, question, needed, began));
                 }
                 pause = if times + 1 >= needed { LONGEST_PAUSE } else { SHORTEST_PAUSE };
             }
@@ -70,7 +70,7 @@ pub(crate) fn probe(layout: &Layout, session: &Session, question: &Question) -> 
                 if over {
                     let told = !matches!(other, Answer::Unproven(_));
                     let verdict = if told { Verdict::Unhealthy } else { Verdict::Inconclusive };
-                    return Ok(end(verdict, question, needed, began));
+                    return Ok(end(layout, verdict, question, needed, began));
                 }
                 pause = (pause * 3 / 2).min(LONGEST_PAUSE).min(deadline.saturating_sub(began.elapsed()));
             }
@@ -86,8 +86,14 @@ fn rest(pause: Duration, session: &Session) {
     }
 }
 
-fn end(verdict: Verdict, question: &Question, needed: u32, began: Instant) -> Reply {
-    Reply::Probed { verdict, url: url(question), took_millis: millis(began.elapsed()), needed }
+fn end(layout: &Layout, verdict: Verdict, question: &Question, needed: u32, began: Instant) -> Reply {
+    let took_millis = millis(began.elapsed());
+    let words = || {
+        let spec = Spec::read(layout, &question.release).ok().flatten()?;
+        service::last_words(layout, &spec.service)
+    };
+    let log = if verdict == Verdict::Healthy { None } else { words() };
+    Reply::Probed { verdict, url: url(question), took_millis, needed, log }
 }
 
 fn url(question: &Question) -> String {
@@ -119,7 +125,7 @@ fn ask(layout: &Layout, question: &Question, patience: Duration, session: &Sessi
         return (Answer::GivenUp("the release is not on this machine".into()), None);
     };
     let Some(port) = question.port else {
-        return (runs(layout, question, &spec.service), main(&spec.service));
+        return (runs(layout, question, &spec.service), service::main_process(layout, &spec.service));
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let stop = || session.flags().stop();
@@ -148,12 +154,10 @@ fn judge(
     // Who answers comes before what: a status of somebody else's means nothing.
     let pid = match prove::listener(layout, address, &question.release) {
         Ok(pid) => Some(pid),
-        Err(_) if named && !matches!(service, Service::Systemd { .. }) => None,
+        Err(_) if named && !is_ours(service) => None,
         Err(prove::Unproven::Unknown(_)) if named => None,
         Err(prove::Unproven::Unknown(why)) => return (Answer::Unproven(why), None),
-        Err(prove::Unproven::Other(who))
-            if matches!(service, Service::Systemd { .. } | Service::Unit { .. }) =>
-        {
+        Err(prove::Unproven::Other(who)) if is_ours(service) || matches!(service, Service::Unit { .. }) => {
             return (Answer::OtherProcess(who), None);
         }
         // What answers is none of the release's own processes, so its word is the only proof.
@@ -191,7 +195,7 @@ fn runs(layout: &Layout, question: &Question, service: &Service) -> Answer {
     }
 }
 
-fn main(service: &Service) -> Option<u32> {
-    let (Service::Systemd { unit, .. } | Service::Unit { unit }) = service else { return None };
-    serving::main_process(unit).flatten()
+/// Whether it was started by this program, from the release's folder: then its process is the proof.
+const fn is_ours(service: &Service) -> bool {
+    matches!(service, Service::Systemd { .. } | Service::Supervised { .. })
 }

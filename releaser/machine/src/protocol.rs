@@ -20,9 +20,9 @@ mod secret;
 pub use frame::{FrameError, Kind, LONGEST_FRAME, decode_length, encode, read_frame};
 pub use message::{
     Answer, Asked, HookRan, Inspected, Lacks, ManifestBy, Order, Question, Reply, Request, Seen, Serving,
-    Stage, State, System, Verdict,
+    Stage, State, System, Verdict, Words,
 };
 pub use secret::Hidden;
 
 /// The protocol that this crate speaks. A program and a client of different numbers do not talk.
-pub const PROTOCOL: u32 = 1;
+pub const PROTOCOL: u32 = 2;

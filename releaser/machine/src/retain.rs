@@ -1,17 +1,14 @@
-//! Removes releases that nobody needs any more.
+//! Removes releases that nobody needs any more: they lose their names before that is told, and their room is had back after it.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::BTreeSet,
     fs,
-    os::unix::fs::MetadataExt as _,
-    path::Path,
     time::{Duration, SystemTime},
 };
 
 use staith_model::Digest;
 
 use crate::{
-    durable,
     layout::{Layout, UNFINISHED, release_of},
     lock::Lock,
     protocol::{Order, Reply},
@@ -20,7 +17,6 @@ use crate::{
     spec,
     stage::remove_beside,
     state::{State, pointed},
-    verified::Verified,
 };
 
 /// How long another program may be at work.
@@ -54,11 +50,16 @@ pub(crate) fn retain(
             removed.insert(*release);
         }
     }
-    if !removed.is_empty() {
-        forget_files(layout);
-    }
     forget_hooks(layout);
     Ok(Reply::Removed(removed))
+}
+
+/// Gives back the room of what has no name any more. Nobody waits for it: what is left is removed by the next staging, which says
+/// why where it can't be.
+pub(crate) fn sweep(layout: &Layout) {
+    // Without the lock, what has no name could be what another program is about to name.
+    let Some(_lock) = Lock::try_now(layout) else { return };
+    let _ = spec::clear_leftovers(layout);
 }
 
 /// Releases of which anything is there.
@@ -80,30 +81,9 @@ fn remove(layout: &Layout, release: &Digest) -> Outcome<()> {
     remove_beside(layout, release).map_err(refusal::io("remove what lies beside", &home))?;
     let doomed = layout.releases().join(format!("{UNFINISHED}{}", release.hex()));
     match fs::rename(&home, &doomed) {
-        Ok(()) => durable::clear(&doomed).map_err(refusal::io("remove", &doomed)),
+        Ok(()) => Ok(()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(refusal::told("remove", &home, &error)),
-    }
-}
-
-/// Inodes of files that are gone will be other files' some day.
-fn forget_files(layout: &Layout) {
-    let mut inodes = HashSet::new();
-    gather(&layout.releases(), &mut inodes);
-    let mut verified = Verified::read(layout);
-    verified.keep_only(&inodes);
-    verified.write(layout);
-}
-
-fn gather(folder: &Path, inodes: &mut HashSet<u64>) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        match entry.metadata() {
-            Ok(metadata) if metadata.is_dir() => gather(&entry.path(), inodes),
-            Ok(metadata) => {
-                inodes.insert(metadata.ino());
-            }
-            Err(_) => {}
-        }
     }
 }
 

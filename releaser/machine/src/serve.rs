@@ -30,7 +30,12 @@ pub(crate) fn serve(place: &Place, from: impl Read + Send + 'static, to: impl Wr
     let mut manifests = Manifests::default();
     while let Some(request) = session.next_request() {
         match answer(place, &session, request, &mut manifests) {
-            Ok(reply) => session.say(&reply),
+            Ok(reply) => {
+                session.say(&reply);
+                if matches!(&reply, Reply::Removed(gone) if !gone.is_empty()) {
+                    retain::sweep(&place.layout);
+                }
+            }
             Err(why) => session.refuse(why),
         }
     }
@@ -38,9 +43,7 @@ pub(crate) fn serve(place: &Place, from: impl Read + Send + 'static, to: impl Wr
 
 fn hello(place: &Place) -> Reply {
     let program = service::own_program().ok().map(|bytes| Digest::of(&bytes));
-    let releases = spec::releases(&place.layout).unwrap_or_default();
-    let releases = releases.into_iter().map(|(release, spec)| (release, spec.manifest)).collect();
-    Reply::Hello { protocol: PROTOCOL, program, releases }
+    Reply::Hello { protocol: PROTOCOL, program, state: switch::observe(&place.layout).ok() }
 }
 
 fn answer(place: &Place, session: &Session, request: Request, manifests: &mut Manifests) -> Outcome<Reply> {
@@ -48,7 +51,9 @@ fn answer(place: &Place, session: &Session, request: Request, manifests: &mut Ma
     match request {
         Request::Reach => Ok(Reply::Reached(facts::system(layout))),
         Request::Observe => switch::observe(layout).map(Reply::Observed),
-        Request::Inspect { release } => stage::inspect(layout, &release, manifests, flags),
+        Request::Inspect { release, every_byte } => {
+            stage::inspect(layout, &release, every_byte, manifests, flags)
+        }
         Request::Stage(stage) => stage::stage(layout, session, &stage, manifests),
         Request::Switch { order, to } => switch::switch(place, &order, to, flags),
         Request::Hook { order, release, hook } => hook::hook(layout, &order, &release, &hook, flags),

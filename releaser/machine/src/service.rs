@@ -1,9 +1,11 @@
 //! Starting, stopping and watching what runs a release.
 
 pub(crate) mod serving;
+mod supervised;
 mod unit;
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Read as _,
     os::unix::fs::PermissionsExt as _,
@@ -15,29 +17,30 @@ use staith_model::{Digest, Service};
 
 use crate::{
     durable,
+    keep::{self, log},
     layout::Layout,
     place::Place,
+    protocol::Words,
     refusal::{self, Outcome},
     run::{self, Ran},
 };
+
+/// Lines of a service's log that go into a message.
+const LINES: usize = 20;
+/// Bytes of a journal that go into a message.
+const JOURNAL_BYTES: usize = 16 << 10;
+/// What reading a journal may take.
+const JOURNAL: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// As much of what a program said as goes into an error.
 const SAID: usize = 4 << 10;
 
 /// Refuses what could not be written into a unit or started, before anything is touched for it.
 pub(crate) fn check(service: &Service) -> Outcome<()> {
-    let nothing = |command: &[String]| command.first().is_none_or(String::is_empty);
     let flaw = match service {
+        Service::Supervised { command, env, user, .. } => bad_program(command, env, user.as_deref()),
         Service::Systemd { unit, command, env, user, .. } => {
-            if let Some(key) = env.keys().find(|key| key.is_empty() || key.contains(['=', '\0'])) {
-                Some(format!("`{}` is no name of a variable", key.escape_debug()))
-            } else if user.as_deref().is_some_and(|user| !is_plain(user)) {
-                Some("the service's user is no account's name".to_owned())
-            } else if nothing(command) {
-                Some("the service has no command".to_owned())
-            } else {
-                bad_unit(unit)
-            }
+            bad_program(command, env, user.as_deref()).or_else(|| bad_unit(unit))
         }
         Service::Unit { unit } => bad_unit(unit),
         Service::Command { restart, stop } => (nothing(restart) || stop.as_deref().is_some_and(nothing))
@@ -45,6 +48,20 @@ pub(crate) fn check(service: &Service) -> Outcome<()> {
         Service::Files => None,
     };
     flaw.map_or(Ok(()), |why| Err(refusal::project(why, "correct the environment in runner.toml")))
+}
+
+fn nothing(command: &[String]) -> bool {
+    command.first().is_none_or(String::is_empty)
+}
+
+fn bad_program(command: &[String], env: &BTreeMap<String, String>, user: Option<&str>) -> Option<String> {
+    if let Some(key) = env.keys().find(|key| key.is_empty() || key.contains(['=', '\0'])) {
+        return Some(format!("`{}` is no name of a variable", key.escape_debug()));
+    }
+    if user.is_some_and(|user| !is_plain(user)) {
+        return Some("the service's user is no account's name".to_owned());
+    }
+    nothing(command).then(|| "the service has no command".to_owned())
 }
 
 fn bad_unit(unit: &str) -> Option<String> {
@@ -112,6 +129,7 @@ pub(crate) fn restart(place: &Place, release: &Digest, service: &Service) -> Out
             systemctl(&["restart", &unit_name(unit)])
         }
         Service::Unit { unit } => systemctl(&["restart", &unit_name(unit)]),
+        Service::Supervised { stop_seconds, .. } => supervised::restart(&place.layout, *stop_seconds),
         Service::Command { restart, .. } => command(&place.layout, release, restart),
         Service::Files => Ok(()),
     }
@@ -122,18 +140,68 @@ pub(crate) fn stop(place: &Place, release: &Digest, service: &Service) -> Outcom
     match service {
         Service::Systemd { unit, .. } => systemctl(&["disable", "--now", &unit_name(unit)]),
         Service::Unit { unit } => systemctl(&["stop", &unit_name(unit)]),
+        Service::Supervised { stop_seconds, .. } => supervised::stop(&place.layout, *stop_seconds),
         Service::Command { stop: Some(stop), .. } => command(&place.layout, release, stop),
         Service::Command { stop: None, .. } | Service::Files => Ok(()),
     }
 }
 
+/// Ends a service that this program keeps running, by hand.
+pub(crate) fn stop_supervised(layout: &Layout) -> Outcome<()> {
+    supervised::stop(layout, keep::stop_seconds(layout))
+}
+
 /// Whether one service replaces the other when it is restarted, so that the other need not be stopped.
 pub(crate) fn is_same(one: &Service, other: &Service) -> bool {
-    let unit = |service: &Service| match service {
+    match (one, other) {
+        (Service::Supervised { .. }, Service::Supervised { .. }) => true,
+        (Service::Supervised { .. }, _) | (_, Service::Supervised { .. }) => false,
+        _ => unit_of(one) == unit_of(other),
+    }
+}
+
+fn unit_of(service: &Service) -> Option<String> {
+    match service {
         Service::Systemd { unit, .. } | Service::Unit { unit } => Some(unit_name(unit)),
+        Service::Supervised { .. } | Service::Command { .. } | Service::Files => None,
+    }
+}
+
+/// The process that is the service, where that can be told.
+pub(crate) fn main_process(layout: &Layout, service: &Service) -> Option<u32> {
+    match service {
+        Service::Systemd { unit, .. } | Service::Unit { unit } => serving::main_process(unit).flatten(),
+        Service::Supervised { .. } => supervised::main_process(layout),
         Service::Command { .. } | Service::Files => None,
-    };
-    unit(one) == unit(other)
+    }
+}
+
+/// What a service wrote last since `current` was pointed to its release, and where that can be read; none where nobody keeps it.
+pub(crate) fn last_words(layout: &Layout, service: &Service) -> Option<Words> {
+    match service {
+        Service::Supervised { .. } => {
+            let (from, lines) = (layout.log(), log::last_lines(&layout.log(), LINES));
+            Some(Words { from: from.display().to_string(), lines })
+        }
+        Service::Systemd { unit, .. } | Service::Unit { unit } => journal(layout, unit),
+        Service::Command { .. } | Service::Files => None,
+    }
+}
+
+fn journal(layout: &Layout, unit: &str) -> Option<Words> {
+    let name = unit_name(unit);
+    // The pointer is moved a moment before the service is restarted.
+    let pointed = fs::symlink_metadata(layout.current()).and_then(|link| link.modified()).ok()?;
+    let since = pointed.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs();
+    let mut command = Command::new("journalctl");
+    if !rustix::process::geteuid().is_root() {
+        command.arg("--user");
+    }
+    command.args(["--unit", &name, "--lines", &LINES.to_string(), &format!("--since=@{since}")]);
+    command.args(["--no-pager", "--quiet", "--output=cat"]);
+    let ran = run::run(&mut command, Some(JOURNAL), &|| false).ok().filter(|ran| ran.code == Some(0))?;
+    let said = &ran.said[ran.said.len().saturating_sub(JOURNAL_BYTES)..];
+    Some(Words { from: format!("journalctl -u {name}"), lines: String::from_utf8_lossy(said).into_owned() })
 }
 
 fn command(layout: &Layout, release: &Digest, words: &[String]) -> Outcome<()> {
@@ -184,6 +252,13 @@ fn systemctl(arguments: &[&str]) -> Outcome<()> {
         return Ok(());
     }
     Err(refusal::environment(format!("`systemctl {what}` {}", ended(&ran)), remedy()))
+}
+
+/// Whether there is a systemd that would carry out what this account asks of it.
+pub(crate) fn answers() -> bool {
+    let mut asked = systemctl_command(&["show", "--property", "Version"]);
+    let ended = asked.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    ended.is_ok_and(|ended| ended.success())
 }
 
 /// What systemd says of a unit's properties.

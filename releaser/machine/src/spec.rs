@@ -14,6 +14,7 @@ use crate::{
     layout::{Layout, UNFINISHED, release_of},
     protocol::Hidden,
     refusal::{self, Outcome},
+    verified::shared::Shared,
 };
 
 /// The content of `releases/<release>.service`. A release is there if its folder and this file are.
@@ -78,6 +79,13 @@ pub(crate) fn secrets(layout: &Layout, release: &Digest) -> Outcome<Vec<(String,
 
 /// Removes what was never finished: by a program that was killed, or ended half-way.
 pub(crate) fn clear_leftovers(layout: &Layout) -> Outcome<()> {
+    let shared = Shared::with_unfinished(layout);
+    let cleared = clear_unfinished(layout);
+    shared.keep(layout);
+    cleared
+}
+
+fn clear_unfinished(layout: &Layout) -> Outcome<()> {
     for folder in [layout.root().to_owned(), layout.releases(), layout.operations()] {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         for entry in entries.flatten() {

@@ -10,7 +10,7 @@ mod receive;
 
 pub(crate) use publish::remove_beside;
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashSet, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use staith_model::{Digest, Entry, Manifest, RelPath, Service};
 
@@ -96,6 +96,11 @@ pub(crate) fn stage(
 }
 
 impl Site<'_> {
+    /// How many entries the manifest has.
+    fn all(&self) -> u32 {
+        u32::try_from(self.entries.len()).unwrap_or(u32::MAX)
+    }
+
     fn build(
         &self,
         base: Option<Digest>,
@@ -112,11 +117,13 @@ impl Site<'_> {
         let mut marks = contents.link(self, verified)?;
         point("stage-linked");
         let lacking = contents.lacking();
-        let mut received = receive::Received::default();
-        if !lacking.is_empty() {
-            self.session.say(&Reply::Lacks(Lacks::of(lacking.iter().copied())));
-            received = receive::receive(self, &lacking, contents.linked())?;
+        let ahead: HashSet<u32> = self.stage.ahead.places(self.all()).collect();
+        let asked: Vec<u32> = lacking.iter().copied().filter(|place| !ahead.contains(place)).collect();
+        if !asked.is_empty() {
+            self.session.say(&Reply::Lacks(Lacks::of(asked.iter().copied())));
         }
+        let coming = receive::Coming { lacking: &lacking, ahead, asked: !asked.is_empty() };
+        let mut received = receive::receive(self, &coming, contents.linked())?;
         marks.append(&mut received.marks);
         marks.append(&mut contents.repeat(self)?);
         self.links()?;
@@ -155,10 +162,11 @@ impl Site<'_> {
     }
 }
 
-/// How the files of a release are; every byte is read.
+/// How the files of a release are. What was verified and not touched since is taken for right, unless every byte is to be read.
 pub(crate) fn inspect(
     layout: &Layout,
     release: &Digest,
+    every_byte: bool,
     manifests: &mut Manifests,
     flags: &Flags,
 ) -> Outcome<Reply> {
@@ -168,7 +176,8 @@ pub(crate) fn inspect(
             "the manifest beside it is missing or another one".into(),
         )));
     };
-    let found = tree::look(&layout.release(release), &manifest, None, flags)?.damage;
+    let verified = (!every_byte).then(|| Verified::read(layout));
+    let found = tree::look(&layout.release(release), &manifest, verified.as_ref(), flags)?.damage;
     Ok(Reply::Inspected(match found.as_slice() {
         [] => Inspected::Whole,
         [(path, what)] => Inspected::Damaged(format!("`{path}`: {what}")),

@@ -1,21 +1,33 @@
 //! What a unit starts: it becomes the application that `current` points to.
 
-use std::{fs, io, os::unix::process::CommandExt as _, path::Path, process::Command};
+use std::{convert::Infallible, fs, io, os::unix::process::CommandExt as _, path::Path, process::Command};
 
 use rustix::process::{Gid, Uid};
 use staith_model::Service;
 
 use crate::{
     account,
+    keep::{self, running::Running},
     layout::{Layout, release_of},
+    protocol::Asked,
     refusal::{self, Outcome},
     run, spec,
     spec::Spec,
 };
 
 /// Becomes the application; returns only if that can't be done.
-pub(crate) fn start(folder: &Path) -> Outcome<std::convert::Infallible> {
-    let layout = Layout::new(folder).map_err(refusal::io("find", folder))?;
+pub(crate) fn start(layout: &Layout) -> Outcome<Infallible> {
+    let Err(why) = become_it(layout);
+    // Whoever waits for a restart by us is told; systemd finds out by itself.
+    if let Asked::Impossible { why, .. } = &why
+        && keep::is_kept(layout)
+    {
+        let _ = Running::tell(layout, Some(why));
+    }
+    Err(why)
+}
+
+fn become_it(layout: &Layout) -> Outcome<Infallible> {
     let link = layout.current();
     // Once: what `current` points to a moment later is another start's concern.
     let target = fs::read_link(&link).map_err(refusal::io("read", &link))?;
@@ -24,17 +36,22 @@ pub(crate) fn start(folder: &Path) -> Outcome<std::convert::Infallible> {
     let release = release
         .ok_or_else(|| refusal::environment(format!("{} points to no release", link.display()), deploy))?;
     let home = layout.release(&release);
-    let Some(Spec { service: Service::Systemd { command, env, user, .. }, .. }) =
-        Spec::read(&layout, &release)?
-    else {
-        let why =
-            format!("the release at {} is not there, or is not run by a unit of Staith's", home.display());
-        return Err(refusal::environment(why, deploy));
+    let service = Spec::read(layout, &release)?.map(|spec| spec.service);
+    let (command, env, user) = match service {
+        Some(Service::Systemd { command, env, user, .. }) => (command, env, user),
+        Some(Service::Supervised { command, env, user, .. }) => {
+            Running::tell(layout, None).map_err(refusal::io("write", &layout.running()))?;
+            (command, env, user)
+        }
+        _ => {
+            let why = format!("the release at {} is not there, or is not run by Staith", home.display());
+            return Err(refusal::environment(why, deploy));
+        }
     };
     let name = command.first().map_or("", String::as_str);
     let mut program = Command::new(run::program(&home, name));
     program.args(command.iter().skip(1)).current_dir(&home).envs(&env);
-    for (key, secret) in spec::secrets(&layout, &release)? {
+    for (key, secret) in spec::secrets(layout, &release)? {
         secret.0.expose_to(|value| {
             program.env(&key, value);
         });

@@ -88,7 +88,7 @@ fn is_so(layout: &Layout, state: &State, now: Option<Digest>, to: &Digest, servi
         // A unit of somebody else's may run a program that no release brings.
         (Service::Unit { .. }, Some(Serving::Up(None))) => restarted,
         (Service::Command { .. } | Service::Files, _) => restarted,
-        (Service::Systemd { .. } | Service::Unit { .. }, _) => false,
+        (Service::Systemd { .. } | Service::Supervised { .. } | Service::Unit { .. }, _) => false,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Which files were verified, so that they need not be read again: each by its inode, with what would change if it were written.
 
+pub(crate) mod shared;
+
 use std::{collections::HashMap, fs::Metadata, os::unix::fs::MetadataExt as _};
 
 use staith_model::Digest;
@@ -85,8 +87,24 @@ impl Verified {
         self.marks.extend(marks);
     }
 
+    /// Whether this very file was verified, whatever it holds, and was not touched since.
+    fn is_untouched(&self, metadata: &Metadata) -> bool {
+        let mark = self.marks.get(&metadata.ino());
+        mark.is_some_and(|mark| *mark == Mark::of(metadata, mark.digest))
+    }
+
+    /// Marks a file anew that lost a name, which changed its status and nothing else.
+    fn renew(&mut self, metadata: &Metadata) {
+        if let Some(mark) = self.marks.get_mut(&metadata.ino()) {
+            let now = Mark::of(metadata, mark.digest);
+            if (now.size, now.changed) == (mark.size, mark.changed) {
+                *mark = now;
+            }
+        }
+    }
+
     /// Forgets files that are no more.
-    pub(crate) fn keep_only(&mut self, inodes: &std::collections::HashSet<u64>) {
+    fn keep_only(&mut self, inodes: &std::collections::HashSet<u64>) {
         self.marks.retain(|inode, _| inodes.contains(inode));
     }
 }

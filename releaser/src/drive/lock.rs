@@ -47,7 +47,14 @@ fn holder(pid: Option<u32>) -> String {
 #[derive(Debug)]
 pub(crate) struct Lock {
     // Held for its lock.
-    _file: File,
+    file: File,
+}
+
+impl Lock {
+    /// The same lock for another process, as a file of which it reads nothing: it is held until both have let go.
+    pub(crate) fn share(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
 }
 
 /// Takes the lock, waiting for `patience` if somebody has it. Cancel-safe.
@@ -80,7 +87,7 @@ pub(crate) async fn take(path: &Path, patience: Duration) -> Result<Lock, LockEr
         }
     }
     write_pid(&mut file).map_err(failed)?;
-    Ok(Lock { _file: file })
+    Ok(Lock { file })
 }
 
 /// Whether somebody has the lock now. Leaves it as it is.

@@ -11,8 +11,11 @@ use staith_model::Name;
 use super::machine::Order;
 use crate::{host::Done, traffic::TrafficError};
 
+mod agree;
+pub mod built_in;
 pub mod dns;
 pub mod haproxy;
+pub mod traffic_manager;
 
 /// Whoever decides which machines get requests.
 ///
@@ -41,6 +44,11 @@ pub trait Balancer: Send + Sync {
     /// The smallest share of requests that a weight can express: 256 for HAProxy's weights, 1 for a name's addresses. A plan
     /// tells the share that is really reached.
     fn granularity(&self) -> u32;
+
+    /// What a person should know of it before saying yes to a plan, for example that a reload would forget who serves.
+    fn cautions(&self) -> Vec<String> {
+        Vec::new()
+    }
 
     /// How long answers that were given before are believed by clients, beyond a drain: the time to live of a name's records.
     fn lingers(&self) -> Duration {

@@ -7,7 +7,7 @@ use std::{
 
 use serde::Serialize;
 use serde_json::Value;
-use staith_model::{Digest, Entry, FleetRelease, Manifest, Name};
+use staith_model::{Digest, Entry, FleetRelease, Manifest, Name, SourceOfRelease};
 
 /// What two releases differ in. Its `Display` has a line for each difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,7 +39,9 @@ pub fn diff(from: &FleetRelease, to: &FleetRelease, contents: Option<(&Manifest,
         let mut values = BTreeMap::new();
         flatten("project", &json(&release.project), &mut values);
         flatten("package", &json(&release.package), &mut values);
-        flatten("source", &json(&release.source), &mut values);
+        // The commit says it already; a second line for the same difference tells nothing.
+        let source = SourceOfRelease { committed_at: None, ..release.source.clone() };
+        flatten("source", &json(&source), &mut values);
         values
     };
     let mut differences = Vec::new();

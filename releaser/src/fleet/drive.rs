@@ -9,6 +9,7 @@ mod deployer;
 mod error;
 #[cfg(test)]
 mod invariants;
+mod lingering;
 mod log;
 mod phases;
 mod reconcile;
@@ -19,6 +20,8 @@ mod status;
 mod target;
 mod view;
 mod work;
+#[cfg(test)]
+mod wrong;
 
 pub use decide::decide;
 pub use deployer::{Deployer, Request, Rollback};

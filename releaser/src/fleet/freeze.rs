@@ -168,7 +168,9 @@ fn check_programs(environment: &FleetEnvironment, manifest: &Manifest, errors: &
         }
     };
     match &environment.setting.service {
-        Service::Systemd { command, .. } => check("the service".into(), command),
+        Service::Systemd { command, .. } | Service::Supervised { command, .. } => {
+            check("the service".into(), command)
+        }
         Service::Command { restart, stop } => {
             check("the service".into(), restart);
             stop.iter().for_each(|stop| check("the service".into(), stop));

@@ -19,6 +19,7 @@ mod tests;
 
 pub use error::InventoryError;
 pub use fetch::PATIENCE;
+pub(super) use read::read_trusting;
 pub use read::{Form, read};
 
 /// Machines of an environment at most.
@@ -58,6 +59,18 @@ pub async fn resolve(
     }
     refuse_pools(&targets, &environment.rollout, &from)?;
     Ok(targets)
+}
+
+/// The environment with those machines beside its own that its provision made.
+///
+/// # Errors
+/// A machine is named twice.
+pub fn with_provisioned(
+    environment: FleetEnvironment,
+    made: Vec<Target>,
+) -> Result<FleetEnvironment, InventoryError> {
+    let targets = together(&environment.targets, made, "provision")?;
+    Ok(FleetEnvironment { targets, ..environment })
 }
 
 /// What people call an inventory.
@@ -106,7 +119,8 @@ fn is_same_machine(one: &Access, other: &Access) -> bool {
         (Access::Ssh { host: one, port: at, .. }, Access::Ssh { host: other, port: of, .. }) => {
             one.eq_ignore_ascii_case(other) && at == of
         }
-        (Access::Windows { host: one, site: at, .. }, Access::Windows { host: other, site: of, .. }) => {
+        // Two sites of one machine would share the environment's folder.
+        (Access::Windows { host: one, port: at, .. }, Access::Windows { host: other, port: of, .. }) => {
             one.eq_ignore_ascii_case(other) && at == of
         }
         (Access::Local, Access::Local) => true,
@@ -117,7 +131,9 @@ fn is_same_machine(one: &Access, other: &Access) -> bool {
 /// A target's name with that of its host.
 fn with_host(target: &Target) -> Name {
     let place = match &target.access {
-        Access::Ssh { host, port: Some(port), .. } => format!("{host}-{port}"),
+        Access::Ssh { host, port: Some(port), .. } | Access::Windows { host, port: Some(port), .. } => {
+            format!("{host}-{port}")
+        }
         Access::Ssh { host, .. } | Access::Windows { host, .. } => host.clone(),
         Access::Local | Access::Pull => return target.name.clone(),
     };

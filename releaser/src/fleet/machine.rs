@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     health::Health,
-    host::{Done, PackageFiles, Patience, Progress, Staged},
+    host::{Done, Files, PackageFiles, Patience, Progress, Staged},
 };
 
 /// A machine that holds the files of releases, side by side and read-only, and runs one of them.
@@ -77,12 +77,37 @@ pub trait Machine: Send + Sync {
     /// The machine can't be looked at. A release that does not answer is an answer, not an error.
     async fn probe(&self, question: &Question, patience: Patience) -> Result<Health, MachineError>;
 
+    /// How the files of a release are that is on the machine. Reads only; damage is an answer, not an error. Files that are there
+    /// beside those of the release are not looked at: applications write some.
+    ///
+    /// # Errors
+    /// The files can't be read, contact was lost, or machines of this kind can't be asked that.
+    async fn inspect(&self, release: &Digest, how: Inspection) -> Result<Files, MachineError> {
+        let _ = (release, how);
+        Err(MachineError::Refused {
+            target: "the machine".into(),
+            what: "look at a release's files",
+            why: "machines of this kind can't be asked that".into(),
+            remedy: "look at the machine itself".into(),
+            blame: Blame::Environment,
+        })
+    }
+
     /// Removes the files of every release that is not in `keep`, except the one that `current` points to and the one before.
     /// Returns what it removed. A crash in between leaves a release whole or gone.
     ///
     /// # Errors
     /// The epoch is too low, or something could not be removed; asking again goes on.
     async fn retain(&self, order: &Order, keep: &BTreeSet<Digest>) -> Result<BTreeSet<Digest>, MachineError>;
+}
+
+/// How closely files are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inspection {
+    /// Files that were touched since they were verified are read; the others are taken for what they were.
+    Touched,
+    /// Every byte of every file is read.
+    EveryByte,
 }
 
 /// In whose name something is changed.
@@ -92,7 +117,8 @@ pub struct Order {
     pub epoch: u64,
     /// The deployment.
     pub deployment: DeploymentId,
-    /// The operation, the same each time it is asked for in this deployment: `H(deployment, epoch, target, what)`.
+    /// The operation, the same each time it is asked for in this deployment until it is decided to do it anew: `H(deployment, attempt,
+    /// work)`. The epoch is no part of it, so that a driver which takes over asks for the same.
     pub operation: Digest,
 }
 
@@ -126,6 +152,8 @@ pub struct Facts {
     pub superuser: bool,
     /// Bytes that may still be written where releases are.
     pub free_bytes: u64,
+    /// Whether systemd is there and answers the account that orders are carried out as.
+    pub systemd: bool,
 }
 
 /// What a machine holds and runs.

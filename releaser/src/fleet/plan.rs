@@ -19,6 +19,8 @@ use super::{balancer::BalancerState, machine::MachineState};
 mod error;
 mod lines;
 mod pools;
+#[cfg(test)]
+mod tests;
 mod waves;
 
 pub use error::FleetPlanError;

@@ -2,10 +2,13 @@
 //!
 //! 1. `connection`: frames over the streams, and what a lost stream means.
 //! 2. `send`: manifests and contents on their way.
-//! 3. `meaning`: the program's words in this crate's.
+//! 3. `memory`: manifests that are known from one process to the next. `ahead`: what a machine lacks, told by them.
+//! 4. `meaning`: the program's words in this crate's.
 
+mod ahead;
 mod connection;
 mod meaning;
+mod memory;
 mod send;
 
 use std::{
@@ -14,20 +17,22 @@ use std::{
 };
 
 use async_trait::async_trait;
-use staith_machine::protocol::{Asked, Hidden, Inspected, ManifestBy, Reply, Request, Stage};
+use futures_util::future::join_all;
+use staith_machine::protocol::{Asked, Hidden, Inspected, Lacks, ManifestBy, Reply, Request, Stage, State};
 use staith_model::{Digest, Hook, Manifest};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    machine::{Facts, HookOutcome, Load, Machine, MachineError, MachineState, Order, Question},
+    machine::{Facts, HookOutcome, Inspection, Load, Machine, MachineError, MachineState, Order, Question},
     way::Open,
 };
 use crate::{
     health::Health,
-    host::{Depth, Done, Files, PackageFiles, Patience, Progress, Staged},
+    host::{Done, Files, PackageFiles, Patience, Progress, Staged},
 };
-use connection::Connection;
+use connection::{Connection, There};
 use meaning::{Errand, order_of};
+pub use memory::Memory;
 
 /// A machine through the program on it, over streams that are opened when they are needed, and kept.
 ///
@@ -39,6 +44,7 @@ pub struct RemoteMachine {
     folder: String,
     connection: tokio::sync::Mutex<Option<Connection>>,
     manifests: Mutex<BTreeMap<Digest, Arc<Manifest>>>,
+    memory: Option<Memory>,
 }
 
 impl std::fmt::Debug for RemoteMachine {
@@ -59,31 +65,21 @@ impl RemoteMachine {
             folder: folder.into(),
             connection: tokio::sync::Mutex::new(None),
             manifests: Mutex::new(BTreeMap::new()),
+            memory: None,
         }
+    }
+
+    /// Remembers beyond this process which manifests machines have.
+    #[must_use]
+    pub fn remembering(mut self, memory: Memory) -> Self {
+        self.memory = Some(memory);
+        self
     }
 
     /// Tells of a manifest that the machine may have, from an earlier deployment: one that differs little from it travels as
     /// the difference.
     pub fn know(&self, manifest: Arc<Manifest>) {
         self.remember(manifest.digest(), manifest);
-    }
-
-    /// How a release's files are. [`Depth::Content`] reads and hashes every byte on the machine.
-    ///
-    /// # Errors
-    /// The files can't be read, or contact was lost; damage is an answer, not an error.
-    pub async fn inspect(&self, release: &Digest, depth: Depth) -> Result<Files, MachineError> {
-        const ERRAND: Errand = Errand::new("look at a release's files");
-        if depth == Depth::Presence {
-            let there = self.observe().await?.releases.contains(release);
-            return Ok(if there { Files::Complete } else { Files::Absent });
-        }
-        match self.ask(ERRAND, &Request::Inspect { release: *release }).await? {
-            Reply::Inspected(Inspected::Absent) => Ok(Files::Absent),
-            Reply::Inspected(Inspected::Damaged(what)) => Ok(Files::Damaged(what)),
-            Reply::Inspected(Inspected::Whole) => Ok(Files::Complete),
-            other => Err(self.unexpected(ERRAND, &other)),
-        }
     }
 
     fn remember(&self, digest: Digest, manifest: Arc<Manifest>) {
@@ -103,6 +99,18 @@ impl RemoteMachine {
                 Connection::begin(wire, &self.target, errand).await
             }
         }
+    }
+
+    /// What the program said of itself just now, where it had to be started for that.
+    async fn greeting(&self, errand: Errand) -> Result<Option<State>, MachineError> {
+        let mut kept = self.connection.lock().await;
+        if kept.is_some() {
+            return Ok(None);
+        }
+        let mut connection = self.take(errand, &mut kept).await?;
+        let state = connection.greeting.take();
+        *kept = Some(connection);
+        Ok(state)
     }
 
     /// Asks one thing and waits for its end.
@@ -133,29 +141,57 @@ impl RemoteMachine {
     }
 
     /// How the manifest goes to the machine with the fewest bytes.
-    fn manifest_by(
+    async fn manifest_by(
         &self,
-        connection: &Connection,
+        there: &There,
         load: &Load,
         digest: Digest,
     ) -> (ManifestBy, Option<Arc<Manifest>>) {
-        if connection
-            .releases
-            .iter()
-            .any(|(release, manifest)| (*release, *manifest) == (load.release, digest))
-        {
+        if there.releases.iter().any(|(_, manifest)| *manifest == digest) {
             return (ManifestBy::Digest, None);
         }
-        let manifests = self.manifests.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = connection
-            .releases
-            .iter()
-            .rev()
-            .find_map(|(_, manifest)| Some((*manifest, manifests.get(manifest)?)));
-        match known {
-            Some((base, manifest)) => (ManifestBy::Delta(base), Some(manifest.clone())),
-            None => (ManifestBy::Whole, None),
+        // That of the release that runs differs least, as a rule.
+        let mut releases = there.releases.clone();
+        releases.sort_by_key(|(release, _)| (Some(*release) != there.current, *release == load.release));
+        for (_, base) in releases {
+            if let Some(manifest) = self.recall(base).await {
+                return (ManifestBy::Delta(base), Some(manifest));
+            }
         }
+        (ManifestBy::Whole, None)
+    }
+
+    /// What the machine lacks, as far as can be told from here: nothing where a release is on it whose manifest is not known, or
+    /// where it is so much that waiting to be asked is nothing beside it.
+    async fn ahead(&self, there: &There, load: &Load) -> Lacks {
+        let there = join_all(there.releases.iter().map(|(_, manifest)| self.recall(*manifest))).await;
+        let Some(there) = there.into_iter().collect::<Option<Vec<_>>>().filter(|there| !there.is_empty())
+        else {
+            return Lacks::default();
+        };
+        let (manifest, private) = (load.manifest.clone(), load.private.clone());
+        off_thread(move || ahead::lacking(&manifest, &private, &there)).await.unwrap_or_default()
+    }
+
+    /// A manifest from this process, or from one before it.
+    async fn recall(&self, digest: Digest) -> Option<Arc<Manifest>> {
+        let known = self.manifests.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).cloned();
+        if known.is_some() {
+            return known;
+        }
+        let memory = self.memory.clone()?;
+        let found = Arc::new(off_thread(move || memory.find(digest)).await.ok()??);
+        self.remember(digest, found.clone());
+        Some(found)
+    }
+
+    /// Keeps a manifest that the machine has been given, for the next time.
+    async fn keep(&self, digest: Digest, manifest: Arc<Manifest>) {
+        if let Some(memory) = self.memory.clone() {
+            let kept = manifest.clone();
+            let _ = off_thread(move || memory.keep(digest, &kept)).await;
+        }
+        self.remember(digest, manifest);
     }
 }
 
@@ -171,6 +207,9 @@ impl Machine for RemoteMachine {
 
     async fn observe(&self) -> Result<MachineState, MachineError> {
         const ERRAND: Errand = Errand::reading("say what is there");
+        if let Some(state) = self.greeting(ERRAND).await? {
+            return Ok(meaning::state(state));
+        }
         match self.ask(ERRAND, &Request::Observe).await? {
             Reply::Observed(state) => Ok(meaning::state(state)),
             other => Err(self.unexpected(ERRAND, &other)),
@@ -192,7 +231,8 @@ impl Machine for RemoteMachine {
         let digest = off_thread(move || manifest.digest())
             .await
             .map_err(|why| ERRAND.unexpected(&self.target, &why))?;
-        let (by, mut base) = self.manifest_by(&connection, load, digest);
+        let there = connection.there.clone();
+        let (by, mut base) = self.manifest_by(&there, load, digest).await;
         let mut stage = Stage {
             order: order_of(order),
             release: load.release,
@@ -205,18 +245,19 @@ impl Machine for RemoteMachine {
                 .map(|(name, secret)| (name.clone(), Hidden(secret.clone())))
                 .collect(),
             private: load.private.clone(),
+            ahead: self.ahead(&there, load).await,
         };
         let delivery = send::Delivery { target: &self.target, errand: ERRAND, load, files, progress, cancel };
         let mut reply = delivery.attempt(&mut connection, &stage, base.as_deref()).await?;
         if matches!(reply, Reply::NoManifest) {
             // It had it a moment ago; somebody removed the release.
-            (stage.by, base) = (ManifestBy::Whole, None);
+            (stage.by, stage.ahead, base) = (ManifestBy::Whole, Lacks::default(), None);
             reply = delivery.attempt(&mut connection, &stage, base.as_deref()).await?;
         }
         if matches!(reply, Reply::Staged { .. }) {
-            connection.releases.retain(|(release, _)| *release != load.release);
-            connection.releases.push((load.release, digest));
-            self.remember(digest, load.manifest.clone());
+            connection.there.releases.retain(|(release, _)| *release != load.release);
+            connection.there.releases.push((load.release, digest));
+            self.keep(digest, load.manifest.clone()).await;
         }
         *kept = Some(connection);
         match self.understand(ERRAND, reply)? {
@@ -228,7 +269,12 @@ impl Machine for RemoteMachine {
     async fn switch(&self, order: &Order, to: Option<&Digest>) -> Result<Done, MachineError> {
         const ERRAND: Errand = Errand::new("switch to another release");
         match self.ask(ERRAND, &Request::Switch { order: order_of(order), to: to.copied() }).await? {
-            Reply::Switched { already } => Ok(Done { already }),
+            Reply::Switched { already } => {
+                if let Some(connection) = self.connection.lock().await.as_mut() {
+                    connection.there.current = to.copied();
+                }
+                Ok(Done { already })
+            }
             other => Err(self.unexpected(ERRAND, &other)),
         }
     }
@@ -263,9 +309,20 @@ impl Machine for RemoteMachine {
         };
         *kept = Some(connection);
         match self.understand(ERRAND, end)? {
-            Reply::Probed { verdict, url, took_millis, needed } => {
-                Ok(meaning::health(verdict, url, took_millis, needed, seen))
+            Reply::Probed { verdict, url, took_millis, needed, log } => {
+                Ok(meaning::health(verdict, url, took_millis, needed, seen, log))
             }
+            other => Err(self.unexpected(ERRAND, &other)),
+        }
+    }
+
+    async fn inspect(&self, release: &Digest, how: Inspection) -> Result<Files, MachineError> {
+        const ERRAND: Errand = Errand::reading("look at a release's files");
+        let request = Request::Inspect { release: *release, every_byte: how == Inspection::EveryByte };
+        match self.ask(ERRAND, &request).await? {
+            Reply::Inspected(Inspected::Absent) => Ok(Files::Absent),
+            Reply::Inspected(Inspected::Damaged(what)) => Ok(Files::Damaged(what)),
+            Reply::Inspected(Inspected::Whole) => Ok(Files::Complete),
             other => Err(self.unexpected(ERRAND, &other)),
         }
     }
@@ -275,7 +332,7 @@ impl Machine for RemoteMachine {
         match self.ask(ERRAND, &Request::Retain { order: order_of(order), keep: keep.clone() }).await? {
             Reply::Removed(removed) => {
                 if let Some(connection) = self.connection.lock().await.as_mut() {
-                    connection.releases.retain(|(release, _)| !removed.contains(release));
+                    connection.there.releases.retain(|(release, _)| !removed.contains(release));
                 }
                 Ok(removed)
             }

@@ -30,6 +30,7 @@ mod globs;
 mod tests;
 mod tokens;
 mod values;
+mod yaml;
 
 pub use error::{MissingToken, RenderError};
 pub use globs::Globs;
@@ -121,8 +122,9 @@ pub fn render(files: &dyn PackageFiles, scene: &Scene<'_>) -> Result<Rendered, R
             *digest = Digest::of(content.as_bytes());
         }
     }
-    let service =
-        service(&setting.service, &values, &mut |name| done.used.borrow_mut().insert(name.to_owned()))?;
+    let service = service(&setting.service, &values, setting.port_on(scene.target), &mut |name| {
+        done.used.borrow_mut().insert(name.to_owned())
+    })?;
     let used = done.used.into_inner();
     Ok(Rendered {
         release: scene.release.digest(),
@@ -135,14 +137,38 @@ pub fn render(files: &dyn PackageFiles, scene: &Scene<'_>) -> Result<Rendered, R
     })
 }
 
+/// A text for cloud-init with values in it, escaped for YAML. Variables that are plain, secrets by the variables' names, and what
+/// Staith itself tells.
+///
+/// # Errors
+/// A token names nothing, or a value can't stand where its token is.
+pub(in crate::fleet) fn user_data_text(
+    file: &RelPath,
+    text: &str,
+    plain: &BTreeMap<String, String>,
+    secrets: BTreeMap<String, Secret>,
+    own: BTreeMap<String, String>,
+) -> Result<Zeroizing<String>, RenderError> {
+    let values = Values::alone(plain, secrets, own);
+    let expanded = tokens::expand(file, text, tokens::Context::Yaml, &values)?;
+    match expanded.missing.is_empty() {
+        true => Ok(expanded.text),
+        false => Err(RenderError::Missing { tokens: expanded.missing }),
+    }
+}
+
 /// The service with values in its environment.
 fn service(
     service: &Service,
     values: &Values,
+    port: Option<u16>,
     used: &mut dyn FnMut(&str) -> bool,
 ) -> Result<Service, RenderError> {
     let mut service = service.clone();
-    if let Service::Systemd { env, .. } = &mut service {
+    if let (Service::Supervised { env, .. }, Some(port)) = (&mut service, port) {
+        env.entry("PORT".into()).or_insert_with(|| port.to_string());
+    }
+    if let Some(env) = service.env_mut() {
         for (name, text) in env {
             *text = tokens::in_environment(name, text, values, used)?;
         }

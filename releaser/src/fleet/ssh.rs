@@ -4,7 +4,7 @@
 //! 2. `resolve`, `settings`: what OpenSSH's configuration says of it, asked of OpenSSH itself (`reader` where it is not installed).
 //! 3. [`SshClient`]: one kept connection to each machine, through jump hosts.
 //! 4. `dial`: one connection from its first byte on: `transport`, `host_key` with `known_hosts`, `auth` with `identity`.
-//! 5. [`Connection`], `channel`: programs and forwarded connections over it.
+//! 5. [`Connection`], `channel`: programs and forwarded connections over it; `run`: a short script.
 //! 6. [`SshWay`], `start`: the machine's program, brought there and started by `start.sh`.
 
 mod auth;
@@ -20,6 +20,7 @@ mod known_hosts;
 mod pattern;
 mod reader;
 mod resolve;
+mod run;
 mod settings;
 mod start;
 mod transport;

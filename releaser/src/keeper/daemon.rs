@@ -13,7 +13,7 @@ use std::{
 
 use rustix::{
     fs::{FlockOperation, flock},
-    process::{Resource, Rlimit, getrlimit, setrlimit},
+    process::Rlimit,
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -28,16 +28,13 @@ use super::{
     socket, start,
     state::StateFile,
 };
-use crate::proxy::{Limits, serve};
+use crate::proxy::{Limits, room_for_connections, serve};
 
 /// The longest that a killed keeper takes to vanish.
 const PREDECESSOR: Duration = Duration::from_secs(2);
 
 /// How often its port is tried meanwhile.
 const LOOK: Duration = Duration::from_millis(20);
-
-/// File descriptors that are not connections: logs, the programs' output, the sockets.
-const OTHER_FILES: u64 = 256;
 
 /// Runs the keeper of `dir` with its proxy on `listen` until it is asked to end, by its client or with SIGTERM. This is
 /// what the hidden sub-command does that [`Keeper::ensure`](super::Keeper::ensure) starts. It expects to be called
@@ -208,14 +205,10 @@ fn bind_after_predecessor(address: SocketAddr) -> io::Result<TcpListener> {
     }
 }
 
-/// A connection takes two file descriptors, and the usual limit of 1024 is meant for programs that have few. Returns
-/// the limit that programs get back, and how many clients fit under the new one.
+/// The limit that programs get back, and how many clients fit under the raised one.
 fn raise_open_files() -> (Option<Rlimit>, Limits) {
-    let before = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum });
-    let allowed = if raised.is_ok() { before.maximum } else { before.current };
+    let (before, fit) = room_for_connections();
     let mut limits = Limits::default();
-    let fit = allowed.unwrap_or(u64::MAX).saturating_sub(OTHER_FILES) / 2;
-    limits.connections = limits.connections.min(usize::try_from(fit).unwrap_or(usize::MAX)).max(1);
-    (raised.is_ok().then_some(before), limits)
+    limits.connections = limits.connections.min(fit);
+    (before, limits)
 }

@@ -1,9 +1,11 @@
 //! What streams through, in both directions, without being kept.
 
 use std::{
+    error::Error,
     net::SocketAddr,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use http_body_util::{Either, Empty, Full};
@@ -11,11 +13,12 @@ use hyper::{
     Response,
     body::{Body, Bytes, Frame, Incoming, SizeHint},
 };
+use tokio::time::{Sleep, sleep};
 
 use super::{route::Claim, upstream::Sender};
 
 /// What a request carries to the program.
-pub(super) type RequestBody = Either<Incoming, Empty<Bytes>>;
+pub(super) type RequestBody = Either<Patient, Empty<Bytes>>;
 
 /// What an answer carries to the client: the program's, or a sentence of ours.
 pub(super) type ResponseBody = Either<Claimed, Full<Bytes>>;
@@ -71,6 +74,48 @@ impl Body for Claimed {
             Some(Err(_)) => this.held = None,
         }
         Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A client's body whose pieces come soon enough after each other. A client that is waited for takes up a connection of
+/// the program's; one that waits for the program is not hurried.
+pub(super) struct Patient {
+    inner: Incoming,
+    patience: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patient {
+    pub(super) const fn new(inner: Incoming, patience: Duration) -> Self {
+        Self { inner, patience, waiting: None }
+    }
+}
+
+impl Body for Patient {
+    type Data = Bytes;
+    type Error = Box<dyn Error + Send + Sync>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
+            this.waiting = None;
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        let patience = this.patience;
+        let waiting = this.waiting.get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(waiting.as_mut().poll(cx));
+        Poll::Ready(Some(Err("the client stopped sending its body".into())))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -1,6 +1,6 @@
 //! One request: claimed, held if need be, passed on, answered.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http_body_util::{Either, Empty, Full};
 use hyper::{
@@ -10,20 +10,29 @@ use hyper::{
     http::request,
     upgrade::OnUpgrade,
 };
-use tokio::time::Instant;
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, timeout},
+};
 
 use super::{
-    body::{Claimed, RequestBody, ResponseBody},
-    headers::{Unacceptable, prepare_request, prepare_response},
-    route::{Claim, Routes},
+    body::{Claimed, Patient, RequestBody, ResponseBody},
+    headers::{Origin, Unacceptable, prepare_request, prepare_response},
+    route::{Claim, Destination, Nobody},
     tunnel::{self, Tunnels},
-    upstream::Connection,
+    upstream::{Connection, NotAccepting, Upstream},
 };
 
 /// What requests have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Forwarder {
-    pub(super) routes: Arc<Routes>,
+    pub(super) destination: Arc<dyn Destination>,
+    /// Places for requests that are held.
+    pub(super) waiting_room: Arc<Semaphore>,
+    /// How long a client may take between two pieces of a body.
+    pub(super) body_time: Duration,
+    /// How long a program may take to begin its answer.
+    pub(super) answer_time: Duration,
     /// How long a request waits for an active program that does not accept connections.
     pub(super) hold: Duration,
     /// No request gives up before this, so that one that arrives while everything starts is not failed.
@@ -33,23 +42,23 @@ pub(super) struct Forwarder {
 
 impl Forwarder {
     /// Answers a request, whatever it is.
-    pub(super) async fn answer(&self, request: Request<Incoming>, client: IpAddr) -> Response<ResponseBody> {
-        self.forward(request, client).await.unwrap_or_else(|refusal| refusal.response())
+    pub(super) async fn answer(&self, request: Request<Incoming>, origin: Origin) -> Response<ResponseBody> {
+        self.forward(request, origin).await.unwrap_or_else(|refusal| refusal.response())
     }
 
     async fn forward(
         &self,
         mut request: Request<Incoming>,
-        client: IpAddr,
+        origin: Origin,
     ) -> Result<Response<ResponseBody>, Refusal> {
         let client_half = tunnel::client_half(&mut request);
         let (mut head, body) = request.into_parts();
-        let upgrade = prepare_request(&mut head, &body, client)?;
+        let upgrade = prepare_request(&mut head, &body, origin)?;
         let (claim, connection, response) = match replayable(&head, &body, upgrade.as_ref()) {
             true => self.send_safely(head).await?,
             false => self.send_once(head, body).await?,
         };
-        self.routes.count_served();
+        self.destination.count_served();
         self.deliver(claim, connection, response, upgrade.map(|_| client_half))
     }
 
@@ -58,43 +67,95 @@ impl Forwarder {
     async fn send_safely(&self, head: request::Parts) -> Result<Sent, Refusal> {
         let (claim, connection) = self.connection(true).await?;
         if !connection.reused {
-            return send(claim, connection, head, Either::Right(Empty::new())).await;
+            return self.send(claim, connection, head, Either::Right(Empty::new())).await;
         }
-        match send(claim, connection, head.clone(), Either::Right(Empty::new())).await {
-            Ok(sent) => Ok(sent),
-            Err(_) => self.send_once_empty(head).await,
+        match self.send(claim, connection, head.clone(), Either::Right(Empty::new())).await {
+            // A program that was too slow would only be asked twice as much.
+            Err(refusal) if refusal.status != StatusCode::GATEWAY_TIMEOUT => self.send_once_empty(head).await,
+            sent => sent,
         }
     }
 
     async fn send_once_empty(&self, head: request::Parts) -> Result<Sent, Refusal> {
         let (claim, connection) = self.connection(false).await?;
-        send(claim, connection, head, Either::Right(Empty::new())).await
+        self.send(claim, connection, head, Either::Right(Empty::new())).await
     }
 
     /// Sends a request that may change something: on a new connection, where it can't meet the end of an idle one.
     async fn send_once(&self, head: request::Parts, body: Incoming) -> Result<Sent, Refusal> {
         let (claim, connection) = self.connection(false).await?;
-        send(claim, connection, head, Either::Left(body)).await
+        let body = Patient::new(body, self.body_time);
+        self.send(claim, connection, head, Either::Left(body)).await
     }
 
-    /// A connection to the active program, as soon as it accepts one. Nothing of the request has been sent before, so
-    /// it may meet another program than the one that was active when it arrived.
+    async fn send(
+        &self,
+        claim: Claim,
+        mut connection: Connection,
+        head: request::Parts,
+        body: RequestBody,
+    ) -> Result<Sent, Refusal> {
+        let sending = connection.sender.send_request(Request::from_parts(head, body));
+        match timeout(self.answer_time, sending).await {
+            Ok(sent) => sent
+                .map(|response| (claim, connection, response))
+                .map_err(|error| Refusal::from_program(&error)),
+            Err(_) => Err(Refusal::late()),
+        }
+    }
+
+    /// A connection to a program that is to serve, as soon as one accepts it. Nothing of the request has been sent before,
+    /// so it may meet another program than one that was to serve when it arrived.
     async fn connection(&self, may_reuse: bool) -> Result<(Claim, Connection), Refusal> {
-        let give_up = (Instant::now() + self.hold).max(self.hold_until);
+        match self.attempt(may_reuse).await {
+            Attempt::Connected(claim, connection) => Ok((claim, connection)),
+            Attempt::Nobody(Nobody::Released) => Err(Refusal::unreleased()),
+            Attempt::Nobody(Nobody::Now) | Attempt::Refused(_) => self.hold(may_reuse).await,
+        }
+    }
+
+    /// Goes from program to program, each of which is known from then on not to accept connections.
+    async fn attempt(&self, may_reuse: bool) -> Attempt {
+        let mut refused: Option<Arc<Upstream>> = None;
         loop {
-            let mut routes = self.routes.watch();
-            let Some(claim) = self.routes.claim() else {
-                return Err(Refusal::unavailable("Nothing is released here yet."));
+            let claim = match self.destination.choose() {
+                Ok(claim) => claim,
+                Err(nobody) => return Attempt::Nobody(nobody),
             };
             let upstream = Arc::clone(claim.upstream());
-            if let Ok(connection) = upstream.connection(may_reuse).await {
-                return Ok((claim, connection));
+            if refused.as_ref().is_some_and(|refused| Arc::ptr_eq(refused, &upstream)) {
+                return Attempt::Refused(upstream);
             }
-            // A request that is held is on no upstream: the one it found may be replaced meanwhile.
-            drop(claim);
+            match upstream.connection(may_reuse).await {
+                Ok(connection) => return Attempt::Connected(claim, connection),
+                Err(NotAccepting) => refused = Some(upstream),
+            }
+        }
+    }
+
+    /// Waits with a request that nothing was sent of. It is on no upstream meanwhile: the one it found may be replaced.
+    async fn hold(&self, may_reuse: bool) -> Result<(Claim, Connection), Refusal> {
+        let give_up = (Instant::now() + self.hold).max(self.hold_until);
+        let Ok(_place) = self.waiting_room.try_acquire() else {
+            return Err(Refusal::unavailable("Too many requests are waiting for the application already."));
+        };
+        loop {
+            let news = self.destination.news();
+            let refused = match self.attempt(may_reuse).await {
+                Attempt::Connected(claim, connection) => return Ok((claim, connection)),
+                Attempt::Nobody(Nobody::Released) => return Err(Refusal::unreleased()),
+                Attempt::Nobody(Nobody::Now) => None,
+                Attempt::Refused(upstream) => Some(upstream),
+            };
+            let accepting = async {
+                match &refused {
+                    Some(upstream) => upstream.accepting().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                () = upstream.accepting() => {}
-                _ = routes.changed() => {}
+                () = accepting => {}
+                () = news => {}
                 () = tokio::time::sleep_until(give_up) => {
                     return Err(Refusal::unavailable("The application does not accept connections; it may be starting."));
                 }
@@ -132,14 +193,12 @@ impl Forwarder {
 
 type Sent = (Claim, Connection, Response<Incoming>);
 
-async fn send(
-    claim: Claim,
-    mut connection: Connection,
-    head: request::Parts,
-    body: RequestBody,
-) -> Result<Sent, Refusal> {
-    let sent = connection.sender.send_request(Request::from_parts(head, body)).await;
-    sent.map(|response| (claim, connection, response)).map_err(|error| Refusal::from_program(&error))
+/// What came of looking for a program.
+enum Attempt {
+    Connected(Claim, Connection),
+    Nobody(Nobody),
+    /// This one is chosen again although it accepts no connections: there is no other.
+    Refused(Arc<Upstream>),
 }
 
 /// Whether sending a request twice is the same as sending it once, to everybody.
@@ -164,6 +223,15 @@ impl From<Unacceptable> for Refusal {
 impl Refusal {
     fn unavailable(why: &str) -> Self {
         Self { status: StatusCode::SERVICE_UNAVAILABLE, why: why.to_owned() }
+    }
+
+    fn unreleased() -> Self {
+        Self::unavailable("Nothing is released here yet.")
+    }
+
+    fn late() -> Self {
+        let why = "The application did not begin its answer in time.".to_owned();
+        Self { status: StatusCode::GATEWAY_TIMEOUT, why }
     }
 
     fn bad_gateway(why: String) -> Self {

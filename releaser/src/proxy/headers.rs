@@ -11,8 +11,8 @@ use hyper::{
     HeaderMap, Method, StatusCode, Uri, Version,
     body::Body,
     header::{
-        CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
-        TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+        CONNECTION, CONTENT_LENGTH, COOKIE, HOST, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
     },
     http::{request, uri::PathAndQuery},
 };
@@ -43,6 +43,15 @@ const ONE_HOP: [HeaderName; 9] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// Where a request came from.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Origin {
+    /// Who connected.
+    pub(super) client: IpAddr,
+    /// Whether that was through TLS.
+    pub(super) secure: bool,
+}
+
 /// Why a request is answered here instead of being passed on.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unacceptable {
@@ -58,7 +67,7 @@ const fn unacceptable(status: StatusCode, why: &'static str) -> Unacceptable {
 pub(super) fn prepare_request<B: Body>(
     head: &mut request::Parts,
     body: &B,
-    client: IpAddr,
+    Origin { client, secure }: Origin,
 ) -> Result<Option<HeaderValue>, Unacceptable> {
     if head.method == Method::CONNECT {
         let why = "this is a reverse proxy: it does not make tunnels";
@@ -74,13 +83,15 @@ pub(super) fn prepare_request<B: Body>(
     }
     let via = match head.version {
         Version::HTTP_10 => "1.0 staith",
+        Version::HTTP_2 => "2.0 staith",
         _ => "1.1 staith",
     };
     head.headers.append(VIA, HeaderValue::from_static(via));
     if let Ok(client) = HeaderValue::from_str(&client.to_canonical().to_string()) {
         head.headers.insert(FORWARDED_FOR, client);
     }
-    head.headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    head.headers.insert(FORWARDED_PROTO, HeaderValue::from_static(if secure { "https" } else { "http" }));
+    join_cookies(&mut head.headers);
     head.headers.insert(FORWARDED_HOST, host.clone());
     head.headers.insert(HOST, host);
     frame(head, body, length);
@@ -96,6 +107,16 @@ pub(super) fn prepare_request<B: Body>(
 /// Turns what a program answered into what a client is sent.
 pub(super) fn prepare_response(headers: &mut HeaderMap) {
     remove_one_hop(headers);
+}
+
+/// HTTP/2 may send cookies in pieces; a program that speaks HTTP/1.1 expects one header (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if pieces.len() > 1
+        && let Ok(whole) = HeaderValue::from_bytes(&pieces.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, whole);
+    }
 }
 
 /// The length of a body is what the parser found, whatever `Connection` names; one of unknown length is sent in chunks
@@ -183,7 +204,8 @@ mod tests {
 
     use super::*;
 
-    const CLIENT: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7));
+    const CLIENT: Origin =
+        Origin { client: IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 7)), secure: false };
 
     fn head(headers: &[(&str, &str)]) -> request::Parts {
         let mut request = Request::builder().uri("/path?query");
@@ -270,6 +292,19 @@ mod tests {
         let mut head = head(&[("host", "a"), ("content-length", "4"), ("connection", "content-length")]);
         prepare_request(&mut head, &Full::new(Bytes::from_static(b"body")), CLIENT).unwrap();
         assert_eq!(head.headers["content-length"], "4");
+    }
+
+    #[test]
+    fn what_came_by_http2_is_sent_as_http1() {
+        let mut head = head(&[("cookie", "a=1"), ("cookie", "b=2")]);
+        (head.version, head.uri) = (Version::HTTP_2, "https://shop.example/a".parse().unwrap());
+        prepare_request(&mut head, &Empty::<Bytes>::new(), Origin { secure: true, ..CLIENT }).unwrap();
+        let one =
+            |name: &str| head.headers.get_all(name).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
+        assert_eq!(one("cookie"), ["a=1; b=2"]);
+        assert_eq!(one("x-forwarded-proto"), ["https"]);
+        assert_eq!((one("host"), one("via")), (vec!["shop.example"], vec!["2.0 staith"]));
+        assert_eq!((head.version, head.uri.to_string()), (Version::HTTP_11, "/a".into()));
     }
 
     #[test]

@@ -1,13 +1,43 @@
 //! Which upstream gets requests.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::watch;
 
 use super::upstream::Upstream;
+
+/// Something that ends once it is worth choosing again.
+pub(super) type News<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// Whoever knows which program a request goes to.
+pub(super) trait Destination: std::fmt::Debug + Send + Sync + 'static {
+    /// Chooses for one request, and counts it there.
+    ///
+    /// # Errors
+    /// Nobody is there to be chosen.
+    fn choose(&self) -> Result<Claim, Nobody>;
+
+    /// Ends once choosing may come to something else than when this was called; it misses nothing in between.
+    fn news(&self) -> News<'_>;
+
+    /// A request was answered.
+    fn count_served(&self);
+}
+
+/// Why no program is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Nobody {
+    /// None was ever to serve: to wait is of no use.
+    Released,
+    /// Somebody is to serve and can't now: requests are held.
+    Now,
+}
 
 /// The pointer to the active upstream, and the only way to it.
 #[derive(Debug)]
@@ -46,17 +76,26 @@ impl Routes {
         active.as_ref().map(Claim::on)
     }
 
-    /// Notices every switch.
-    pub(super) fn watch(&self) -> watch::Receiver<Option<Arc<Upstream>>> {
-        self.active.subscribe()
-    }
-
     /// Requests that an upstream has answered.
     pub fn served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
     }
+}
 
-    pub(super) fn count_served(&self) {
+impl Destination for Routes {
+    fn choose(&self) -> Result<Claim, Nobody> {
+        self.claim().ok_or(Nobody::Released)
+    }
+
+    fn news(&self) -> News<'_> {
+        let mut active = self.active.subscribe();
+        Box::pin(async move {
+            // The sender lives in `self`, so the wait can't end with it.
+            let _ = active.changed().await;
+        })
+    }
+
+    fn count_served(&self) {
         self.served.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -68,7 +107,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    fn on(upstream: &Arc<Upstream>) -> Self {
+    pub(super) fn on(upstream: &Arc<Upstream>) -> Self {
         upstream.begin_request();
         Self { upstream: Arc::clone(upstream) }
     }

@@ -15,7 +15,7 @@ use tokio::{net::TcpStream, sync::watch, task::AbortHandle, time::timeout};
 use super::body::RequestBody;
 
 /// A connection on loopback that takes longer is one that is not going to be accepted.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Idle connections are dropped before the program drops them: common servers do so after five seconds or more.
 const IDLE_PATIENCE: Duration = Duration::from_secs(4);
@@ -37,6 +37,7 @@ pub struct Upstream {
     in_flight: watch::Sender<u64>,
     idle: Mutex<VecDeque<Idle>>,
     probe: Mutex<Option<AbortHandle>>,
+    connect_patience: Duration,
 }
 
 /// The program does not accept connections now.
@@ -67,7 +68,13 @@ pub(super) struct Connection {
 impl Upstream {
     /// A program that does not run yet.
     pub fn new() -> Arc<Self> {
+        Self::connecting_within(CONNECT_PATIENCE)
+    }
+
+    /// The same, for a program that may be far away.
+    pub(super) fn connecting_within(connect_patience: Duration) -> Arc<Self> {
         Arc::new(Self {
+            connect_patience,
             reach: watch::Sender::new(Reach { address: None, accepting: false }),
             in_flight: watch::Sender::new(0),
             idle: Mutex::new(VecDeque::new()),
@@ -86,6 +93,44 @@ impl Upstream {
         if let Some(earlier) = std::mem::replace(&mut *lock(&self.probe), probe) {
             earlier.abort();
         }
+    }
+
+    /// The program listens here from now on; somebody else finds out whether it accepts connections, and says so with
+    /// [`Self::declare`].
+    pub(super) fn locate(&self, address: SocketAddr) {
+        let moved = self.reach.send_if_modified(|reach| {
+            let moved = reach.address != Some(address);
+            if moved {
+                *reach = Reach { address: Some(address), accepting: false };
+            }
+            moved
+        });
+        if moved {
+            self.close_idle();
+        }
+    }
+
+    /// Where the program listens, as far as is known.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.reach.borrow().address
+    }
+
+    /// Whether requests may be sent to the program, found out by somebody else.
+    pub(super) fn declare(&self, accepting: bool) {
+        self.reach.send_if_modified(|reach| {
+            let news = reach.accepting != accepting && reach.address.is_some();
+            reach.accepting = if news { accepting } else { reach.accepting };
+            news
+        });
+        if !accepting {
+            self.close_idle();
+        }
+    }
+
+    /// Waits until the program is known not to accept connections. Cancel-safe.
+    pub(super) async fn refusing(&self) {
+        let mut reach = self.reach.subscribe();
+        let _ = reach.wait_for(|reach| !reach.accepting).await;
     }
 
     /// Whether the program accepts connections, as far as is known.
@@ -139,7 +184,7 @@ impl Upstream {
         if may_reuse && let Some(sender) = self.take_idle() {
             return Ok(Connection { sender, address, reused: true });
         }
-        let connected = timeout(CONNECT_PATIENCE, connect(address)).await;
+        let connected = timeout(self.connect_patience, connect(address)).await;
         match connected.unwrap_or_else(|late| Err(late.into())) {
             Ok(sender) => Ok(Connection { sender, address, reused: false }),
             Err(error) => {

@@ -1,11 +1,14 @@
 //! The contract of the seam to a machine: whatever implements it passes this.
 
-use std::{collections::BTreeSet, future::Future};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+};
 
 use staith_model::{Digest, Hook, HookPoint, Service};
 use staith_releaser::{
-    fleet::machine::{Machine, MachineError},
-    host::Done,
+    fleet::machine::{Load, Machine, MachineError, Question, Serving},
+    host::{Done, Patience},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +26,7 @@ pub async fn contract<M: Machine, F: Future<Output = M>>(make: impl Fn() -> F) {
     a_cancelled_staging_leaves_nothing(&make().await).await;
     a_hook_runs_once_for_each_operation(&make().await).await;
     what_is_kept_is_kept_and_the_rest_goes(&make().await).await;
+    a_supervised_service_runs_what_current_points_to(&make().await).await;
 }
 
 fn ab() -> (Tree, Tree) {
@@ -150,6 +154,49 @@ async fn a_hook_runs_once_for_each_operation(machine: &dyn Machine) {
     assert_eq!((again.code, again.already, again.said), (Some(3), true, ran.said));
     assert!(!machine.hook(&order(1), &release, &script).await.unwrap().already);
     assert_eq!(machine.observe().await.unwrap().unfinished, None);
+}
+
+/// A package whose program is kept running by the machine's own program.
+pub fn supervised(name: &str, script: &str) -> (Tree, Load) {
+    let mut tree = Tree::of(&[("name", name.as_bytes())]);
+    tree.add("run", 0o755, script.as_bytes());
+    let mut load = tree.load(name);
+    load.service = Service::Supervised {
+        command: vec!["./run".into()],
+        env: BTreeMap::new(),
+        user: None,
+        stop_seconds: 5,
+    };
+    (tree, load)
+}
+
+async fn a_supervised_service_runs_what_current_points_to(machine: &dyn Machine) {
+    let runs = |release: Option<&str>| match release {
+        Some(release) => Some(Serving::Up(Some(release_of(release)))),
+        None => Some(Serving::Down),
+    };
+    let names = ["a", "b"];
+    for name in names {
+        let (tree, load) = supervised(name, "#!/bin/sh\nexec sleep 1000\n");
+        stage(machine, &order(1), &load, &tree).await.unwrap();
+    }
+    for name in ["a", "b", "a"] {
+        let release = release_of(name);
+        assert_eq!(machine.switch(&order(1), Some(&release)).await.unwrap(), Done::NOW);
+        assert_eq!(machine.switch(&order(1), Some(&release)).await.unwrap(), Done::ALREADY);
+        assert_eq!(machine.observe().await.unwrap().serving, runs(Some(name)));
+        let question = Question { release, port: None, check: None, min_healthy_seconds: 0 };
+        let health = machine.probe(&question, Patience::Deadline).await.unwrap();
+        assert!(health.is_healthy() && health.log.is_none(), "{health:?}");
+    }
+    // Something else takes its place: files that another program serves.
+    let files = Tree::of(&[("same", b"same")]);
+    stage(machine, &order(1), &files.load("files"), &files).await.unwrap();
+    machine.switch(&order(1), Some(&release_of("files"))).await.unwrap();
+    assert_eq!(machine.switch(&order(1), Some(&release_of("b"))).await.unwrap(), Done::NOW);
+    assert_eq!(machine.observe().await.unwrap().serving, runs(Some("b")));
+    assert_eq!(machine.switch(&order(1), None).await.unwrap(), Done::NOW);
+    assert_eq!(machine.observe().await.unwrap().serving, runs(None));
 }
 
 async fn what_is_kept_is_kept_and_the_rest_goes(machine: &dyn Machine) {

@@ -54,6 +54,18 @@ pub(super) fn environments() -> ArgValueCandidates {
     })
 }
 
+/// Environments of machines that the pipeline here describes.
+pub(super) fn fleets() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let parsed = pipeline().and_then(|text| Pipeline::parse(PIPELINE_FILE, &text).ok());
+        let names = |pipeline: &Pipeline| {
+            let fleets = pipeline.environments().filter_map(|known| known.fleet());
+            fleets.map(|fleet| fleet.name.to_string()).collect()
+        };
+        candidates(parsed.as_ref().map_or_else(Vec::new, names))
+    })
+}
+
 /// Environments that something was released to.
 pub(super) fn released() -> ArgValueCandidates {
     ArgValueCandidates::new(|| {

@@ -6,7 +6,10 @@ mod deploy;
 mod diff;
 mod docs;
 mod history;
+mod lift;
 mod list;
+mod metrics;
+mod notes;
 mod plan;
 mod promote;
 mod rollback;
@@ -24,6 +27,9 @@ use crate::{
     home::Home,
     output::{OutputMode, Problem},
 };
+
+pub(super) use create::freeze_package;
+pub(super) use deploy::{How, deploy_found};
 
 /// Release packages to machines: plan, approve, deploy, watch, go back
 ///
@@ -48,6 +54,7 @@ enum What {
     Override(vote::Override),
     Swap(swap::Arguments),
     Rollback(rollback::Arguments),
+    Lift(lift::Arguments),
     Abort(ask::Abort),
     Pause(ask::Pause),
     Resume(ask::Resume),
@@ -58,6 +65,8 @@ enum What {
     History(history::Arguments),
     Diff(diff::Arguments),
     Docs(docs::Arguments),
+    Notes(notes::Arguments),
+    Metrics(metrics::Arguments),
 }
 
 impl Arguments {
@@ -73,6 +82,7 @@ impl Arguments {
             What::Override(arguments) => arguments.obey(mode).await,
             What::Swap(arguments) => arguments.obey(mode).await,
             What::Rollback(arguments) => arguments.obey(mode).await,
+            What::Lift(arguments) => arguments.obey(mode).await,
             What::Abort(arguments) => arguments.obey(mode).await,
             What::Pause(arguments) => arguments.obey(mode).await,
             What::Resume(arguments) => arguments.obey(mode).await,
@@ -83,6 +93,8 @@ impl Arguments {
             What::History(arguments) => arguments.obey(mode),
             What::Diff(arguments) => arguments.obey(mode).await,
             What::Docs(arguments) => arguments.obey(mode),
+            What::Notes(arguments) => arguments.obey(mode).await,
+            What::Metrics(arguments) => arguments.obey(mode).await,
         }
     }
 }

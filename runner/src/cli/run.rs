@@ -1,5 +1,6 @@
 //! `staith run`.
 
+mod release;
 mod resume;
 
 use std::{
@@ -28,14 +29,14 @@ use staith_releaser::{
     host::SealedPackage,
 };
 
-use self::resume::Before;
+use self::{release::Destination, resume::Before};
 use super::{
     offered, steps,
     subject::{Found, Subject},
 };
 use crate::{
     audience::Audience,
-    clock, destination,
+    clock,
     home::Home,
     interrupt,
     output::{self, OutputMode, Problem},
@@ -54,8 +55,13 @@ pub(crate) struct Arguments {
     #[command(flatten)]
     subject: Subject,
     /// Release the package to this environment
+    ///
+    /// To machines, a release is made of what the run packed and deployed as `staith release deploy` does, with all that protects the
+    /// environment. Not from a pull request.
     #[arg(long, value_name = "ENVIRONMENT", add = offered::environments())]
     release: Option<String>,
+    #[command(flatten)]
+    asked: release::Asked,
     /// Steps that may run at once; as many as there are processors if not given
     #[arg(long, short, value_name = "NUMBER", value_parser = jobs)]
     jobs: Option<NonZeroUsize>,
@@ -106,18 +112,9 @@ impl Arguments {
             None => self.named(&home, &stop, mode).await?,
         };
         let to = match &self.release {
-            Some(name) => Some(destination::find(name, &ready.pipeline, &home).await?),
+            Some(name) => Some(Destination::find(name, &ready, &home, &self.asked).await?),
             None => None,
         };
-        let to = match (to, self.release.as_deref().and_then(|name| ready.pipeline.package_for(name))) {
-            (Some(local), Some(package)) => Some(Destination { local, package: package.clone() }),
-            _ => None,
-        };
-        if let Some(to) = &to
-            && !ready.plan.packages.iter().any(|package| package.name == to.package)
-        {
-            return Err(nothing_to_release(&ready.plan, &to.package));
-        }
         let Ready { workshop, source, plan, place, as_it_is, engine, before, pipeline: _ } = ready;
         let secrets = workshop.secrets(&plan).await?;
         let images = images(&workshop, &plan, &stop, mode).await?;
@@ -169,24 +166,6 @@ impl Arguments {
     }
 }
 
-/// A release of something that this run would not make.
-fn nothing_to_release(plan: &Plan, package: &Name) -> Problem {
-    let called = ["package".to_owned(), format!("package.{package}")];
-    let is_it = |step: &Name| called.iter().any(|called| called == step.as_str());
-    let why = plan.left_out.iter().find(|left| is_it(&left.step)).map(|left| left.why.clone());
-    let what = if plan.packages.is_empty() {
-        "this run makes no package".to_owned()
-    } else {
-        format!("this run does not make package `{package}`")
-    };
-    let problem = Problem::new(
-        Exit::Configuration,
-        format!("{what}, so there would be nothing to release; nothing was run"),
-    )
-    .with_remedy("see `when` in [package] of runner.toml, and of the steps that it is made from");
-    Problem { why, ..problem }
-}
-
 /// The plan of only these steps and what they need; all of it if none is named.
 fn part_of(plan: Plan, steps: &[Name]) -> Result<Plan, Problem> {
     if steps.is_empty() { Ok(plan) } else { Ok(plan.only(steps)?) }
@@ -206,12 +185,6 @@ pub(super) async fn images(
     };
     workshop.notices().iter().for_each(|notice| output::notice(notice, mode));
     Ok(images)
-}
-
-/// Where a run releases to, and which of its packages.
-struct Destination {
-    local: Local,
-    package: Name,
 }
 
 /// Fetches what git-lfs keeps of the files that steps will see, where people can see it come. What can't be had is left to the
@@ -270,7 +243,7 @@ impl Run {
         let (runs, recipe, source) = (self.home.runs(), self.recipe.clone(), Arc::clone(&self.source));
         let watcher = noting(runs, recipe, source, self.audience.watcher());
         let mut log = EventLog::new(clock::unix_millis, watcher);
-        let ended = self.build_and_release(to, &mut log).await;
+        let ended = self.build_and_release(to.as_ref(), &mut log).await;
         drop(log);
         let (exit, url) = match &ended {
             Ok(done) => (done.exit, done.url.clone()),
@@ -287,6 +260,12 @@ impl Run {
             (Err(problem), _) => Err(problem),
             // A run is cancelled when its output can't be written; that it could not is the reason.
             (Ok(Done { exit: Exit::Passed | Exit::Interrupted, .. }), Some(lost)) => Err(lost),
+            (Ok(Done { sealed: Some(sealed), .. }), None) => match to {
+                Some(Destination::Machines(to)) => {
+                    to.release(&self.home, sealed, &self.plan, &self.stop, self.mode).await
+                }
+                _ => Ok(exit),
+            },
             (Ok(done), _) => Ok(done.exit),
         }
     }
@@ -299,7 +278,7 @@ impl Run {
         }
     }
 
-    async fn build_and_release(&self, to: Option<Destination>, log: &mut EventLog) -> Result<Done, Problem> {
+    async fn build_and_release(&self, to: Option<&Destination>, log: &mut EventLog) -> Result<Done, Problem> {
         let (bench, plan, source) =
             (Arc::clone(&self.bench), Arc::clone(&self.plan), Arc::clone(&self.source));
         let (id, stop) = (self.id.clone(), self.stop.clone());
@@ -320,20 +299,22 @@ impl Run {
             let exit = if self.audience.saw_a_bug() { Exit::Bug } else { exit_of(&self.plan, &report) };
             let interrupted = exit == Exit::Interrupted;
             self.finished(if interrupted { RunOutcome::Cancelled } else { RunOutcome::Failed }, log)?;
-            return Ok(Done { exit, url: None });
+            return Ok(Done { exit, url: None, sealed: None });
         };
         let packed = self.pack_all(passed, log).await;
         self.finished(if packed.is_ok() { RunOutcome::Passed } else { RunOutcome::Failed }, log)?;
         let packed = packed?;
-        let released = to.and_then(|to| {
-            let sealed = packed.into_iter().find(|sealed| sealed.published.package.name == to.package)?;
-            Some((to.local, sealed))
-        });
-        let url = match released {
-            Some((to, sealed)) => self.release(&to, sealed, log).await?.url,
-            None => None,
+        let Some(to) = to else { return Ok(Done { exit: Exit::Passed, url: None, sealed: None }) };
+        let sealed = packed.into_iter().find(|sealed| sealed.published.package.name == *to.package());
+        let url = match (to, sealed) {
+            (Destination::Local { local, .. }, Some(sealed)) => self.release(local, sealed, log).await?.url,
+            // Machines come when the run is over and its log closed: a deployment has a ledger of its own.
+            (Destination::Machines(_), sealed) => {
+                return Ok(Done { exit: Exit::Passed, url: None, sealed });
+            }
+            (Destination::Local { .. }, None) => None,
         };
-        Ok(Done { exit: Exit::Passed, url })
+        Ok(Done { exit: Exit::Passed, url, sealed: None })
     }
 
     fn finished(&self, outcome: RunOutcome, log: &mut EventLog) -> Result<(), Problem> {
@@ -414,6 +395,8 @@ fn tidy_up(upkeep: &Upkeep, log: &Path, mode: OutputMode) {
 struct Done {
     exit: Exit,
     url: Option<String>,
+    /// What goes to machines after the run.
+    sealed: Option<Sealed>,
 }
 
 /// What the shell is told of a run that did not pass: the worst that happened, but for failures that are allowed.

@@ -1,7 +1,9 @@
-//! What the ledger of an environment says of its deployments, as the folds over them want it. Pure, but for [`known_releases`].
+//! What the ledger of an environment says of its deployments, as the folds over them want it. Pure, but for [`known_releases`] and
+//! [`with_commit_times`].
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
+use staith_builder::source::committed_at;
 use staith_model::{
     DeploymentId, DeploymentRecord, DeploymentState, Digest, Direction, Exit, FleetEvent, FleetRelease,
     FleetState, Name, RunId, TargetAction, Work, WorkResult,
@@ -42,6 +44,33 @@ pub(crate) fn facts_of_all(home: &Home, sites: &[Site]) -> Result<Vec<Deployment
         })?);
     }
     Ok(all)
+}
+
+/// When each machine was last heard of, in milliseconds since 1970, as these entries tell it.
+pub(crate) fn contacts(entries: &[Stamped]) -> BTreeMap<Name, u64> {
+    let mut heard = BTreeMap::new();
+    for entry in entries {
+        if let FleetEvent::Outcome {
+            work, result: WorkResult::Done { .. } | WorkResult::Failed { .. }, ..
+        } = &entry.event
+            && let Some(target) = work.target()
+        {
+            heard.insert(target.clone(), entry.at);
+        }
+    }
+    heard
+}
+
+/// The same facts; of releases that were made before their commits' times were written down, the repository of the project in `folder`
+/// is asked. Where it does not know, nothing is known.
+pub(crate) fn with_commit_times(mut facts: Vec<DeploymentFact>, folder: &Path) -> Vec<DeploymentFact> {
+    let mut known: BTreeMap<String, Option<u64>> = BTreeMap::new();
+    for fact in facts.iter_mut().filter(|fact| fact.committed_at.is_none()) {
+        let Some(commit) = &fact.commit else { continue };
+        let asked = || committed_at(folder, commit).ok().flatten();
+        fact.committed_at = *known.entry(commit.clone()).or_insert_with(asked);
+    }
+    facts
 }
 
 /// All releases of a project by their digests.
@@ -135,7 +164,7 @@ fn fact(record: &DeploymentRecord, known: &KnownRelease, touched: &Touched) -> D
         package: (release.package.name.clone(), release.package.version.clone()),
         run: known.run.clone(),
         commit: release.source.commit.clone(),
-        committed_at: None,
+        committed_at: release.source.committed_at,
         who: record.by.clone(),
         requested_at: record.requested_at,
         began_at: touched.began,

@@ -8,26 +8,29 @@ use std::{
 };
 
 use staith_builder::{
-    pipeline::Pipeline,
+    pipeline::{Pipeline, closest},
     redact::Masker,
     secrets::{Environment, SecretName, Secrets, SecretsFile},
+    source::committed_at,
 };
 use staith_model::{
-    Exit, FleetEnvironment, FleetRelease, Name, Protection, ReleaseSetting, Secret, SourceOfRelease,
+    Exit, FleetEnvironment, FleetRelease, Name, Protection, Provision, ProvisionState, ReleaseSetting,
+    Secret, SourceOfRelease, Target, TriggerKind,
 };
 use staith_packager::store::Published;
 use staith_releaser::{
     fleet::{
-        drive::{Clock, Deployer, Fleet, Limits, Log, StageWatch},
+        drive::{Clock, Deployer, Fleet, FleetDriveError, Limits, Log, StageWatch, status},
         freeze::{FleetShelf, VersionKey},
         gate::{ask::Asker, configured::Protections},
         inventory,
+        remote::Memory,
     },
     ledger::Who,
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{gatekeeper::Gatekeeper, hold::Hold, reach};
+use super::{gatekeeper::Gatekeeper, hold::Hold, reach, traffic};
 use crate::{
     home::Home,
     output::Problem,
@@ -44,9 +47,11 @@ pub(crate) struct Site {
     pub(crate) pipeline: Pipeline,
     /// The environment.
     pub(crate) environment: FleetEnvironment,
+    /// What makes its machines, where Staith has them made.
+    pub(crate) provision: Option<Provision>,
     /// Where its ledger is.
     pub(crate) directory: PathBuf,
-    home: Home,
+    pub(super) home: Home,
 }
 
 /// The pipeline of the project in a folder.
@@ -82,8 +87,39 @@ impl Site {
         let pipeline = pipeline_in(folder)?;
         let found = pipeline.environment(name.as_str()).and_then(|found| found.fleet().cloned());
         let environment = found.ok_or_else(|| no_such(&pipeline, name))?;
-        let directory = home.environment(pipeline.name(), name);
-        Ok(Self { folder: folder.to_owned(), pipeline, environment, directory, home: home.clone() })
+        Self::of(home, folder, pipeline, environment)
+    }
+
+    /// An environment of a pipeline that is at hand: that of a commit, say, while another is on the screen. Makes nothing.
+    ///
+    /// # Errors
+    /// What was made for it can't be read.
+    pub(crate) fn of(
+        home: &Home,
+        folder: &Path,
+        pipeline: Pipeline,
+        environment: FleetEnvironment,
+    ) -> Result<Self, Problem> {
+        let directory = home.environment(pipeline.name(), &environment.name);
+        let provision =
+            pipeline.destination(environment.name.as_str()).and_then(|found| found.provision.clone());
+        let environment = match &provision {
+            Some(_) => with_made(home, pipeline.name(), environment)?,
+            None => environment,
+        };
+        Ok(Self {
+            folder: folder.to_owned(),
+            pipeline,
+            environment,
+            provision,
+            directory,
+            home: home.clone(),
+        })
+    }
+
+    /// The environments of machines that take a package.
+    pub(crate) fn takers_of(&self, package: &Name) -> Vec<&FleetEnvironment> {
+        takers_of(&self.pipeline, package)
     }
 
     /// The project.
@@ -109,6 +145,16 @@ impl Site {
         release_among(&self.shelf(), text)
     }
 
+    /// Its machines: those of runner.toml and those of the inventory.
+    ///
+    /// # Errors
+    /// The inventory can't be had or understood (20).
+    pub(crate) async fn targets(&self, cancel: &CancellationToken) -> Result<Vec<Target>, Problem> {
+        let targets = inventory::resolve(&self.environment, self.project(), &self.folder, cancel).await;
+        targets
+            .map_err(|error| Problem::new(Exit::Configuration, error.to_string()).with_remedy(error.remedy()))
+    }
+
     /// Everything that deploying here needs. Contacts no machine yet.
     ///
     /// # Errors
@@ -120,14 +166,12 @@ impl Site {
         watch: StageWatch,
         cancel: &CancellationToken,
     ) -> Result<Deployer, Problem> {
-        let targets = inventory::resolve(&self.environment, self.project(), &self.folder, cancel).await;
-        let targets = targets.map_err(|error| {
-            Problem::new(Exit::Configuration, error.to_string()).with_remedy(error.remedy())
-        })?;
+        let targets = self.targets(cancel).await?;
         let secrets = secrets_of(&self.home, [&self.environment]).await?;
         let masker = masker(&secrets)?;
-        let machines = reach::machines(&self.environment, &targets);
-        let balancer = reach::balancer(&self.environment, &targets, &secrets).await?;
+        let memory = Memory::new(self.home.manifests());
+        let machines = reach::machines(&self.environment, &targets, &memory);
+        let balancer = traffic::balancer(&self.environment, &targets, &secrets).await?;
         let releases = Hold::new(
             self.environment.name.clone(),
             self.shelf(),
@@ -153,7 +197,11 @@ impl Site {
         Ok(Deployer { fleet, stay })
     }
 
-    fn make_directory(&self) -> Result<(), Problem> {
+    /// The directory of its ledger, made if it is not there.
+    ///
+    /// # Errors
+    /// It can't be made (30).
+    pub(crate) fn make_directory(&self) -> Result<(), Problem> {
         let made = self.home.make().and_then(|()| fs::create_dir_all(&self.directory));
         made.map_err(|refused| {
             Problem::new(Exit::Environment, format!("{} can't be made", self.directory.display()))
@@ -171,6 +219,20 @@ impl Site {
             .map_err(|refused| Problem::new(Exit::Configuration, refused.to_string()))
     }
 
+    /// Whether deployments that nobody asks for one by one may be made now.
+    ///
+    /// # Errors
+    /// Somebody went back to an older release, and holds the environment with that (41); or the ledger can't be read.
+    pub(crate) fn refuse_while_held(&self) -> Result<(), Problem> {
+        let Some(held) = status(&self.log())?.held else { return Ok(()) };
+        let name = &self.environment.name;
+        Err(Problem::new(Exit::NeedsDecision, format!("runs don't release to `{name}` now"))
+            .with_why(held)
+            .with_remedy(format!(
+                "`staith release deploy --to {name}` deploys by hand; `staith release lift {name}` lets runs release again"
+            )))
+    }
+
     /// Who judges gates and measurements.
     ///
     /// # Errors
@@ -182,6 +244,18 @@ impl Site {
         let asker = Asker::new().map_err(|no| Problem::new(Exit::Environment, no.to_string()))?;
         Ok(Gatekeeper::new(protection, self.log(), logs, self.shelf(), asker))
     }
+}
+
+/// The environment with the machines that its provision made.
+fn with_made(
+    home: &Home,
+    project: &Name,
+    environment: FleetEnvironment,
+) -> Result<FleetEnvironment, Problem> {
+    let entries = log_of(home, project, &environment.name).since(0).map_err(FleetDriveError::from)?;
+    let made = ProvisionState::of(entries.iter().map(|entry| (entry.at, &entry.event))).targets;
+    inventory::with_provisioned(environment, made)
+        .map_err(|error| Problem::new(Exit::Configuration, error.to_string()).with_remedy(error.remedy()))
 }
 
 /// The ledger of an environment, as whoever drives reads it.
@@ -229,14 +303,23 @@ pub(crate) async fn secrets_of(
     home: &Home,
     environments: impl IntoIterator<Item = &FleetEnvironment>,
 ) -> Result<BTreeMap<String, Secret>, Problem> {
-    let (process, file) = (Environment::of_this_process(), SecretsFile::in_directory(home.path()));
     let mut names = BTreeSet::new();
     for environment in environments {
         names.extend(environment.setting.secrets.values().map(|secret| secret.name.clone()));
-        if let Some(staith_model::TrafficSpec::Dns { key, .. }) = &environment.traffic {
-            names.insert(key.clone());
-        }
+        names.extend(environment.traffic.iter().flat_map(|traffic| traffic.secrets()).map(str::to_owned));
     }
+    secrets_named(home, names).await
+}
+
+/// The secrets of these names, as far as they are set.
+///
+/// # Errors
+/// A name is none, or the secrets can't be read.
+pub(crate) async fn secrets_named(
+    home: &Home,
+    names: BTreeSet<String>,
+) -> Result<BTreeMap<String, Secret>, Problem> {
+    let (process, file) = (Environment::of_this_process(), SecretsFile::in_directory(home.path()));
     let mut found = BTreeMap::new();
     for name in names {
         let key: SecretName =
@@ -250,7 +333,29 @@ pub(crate) async fn secrets_of(
     Ok(found)
 }
 
-fn masker(secrets: &BTreeMap<String, Secret>) -> Result<Masker, Problem> {
+/// The environments of machines that take a package.
+pub(crate) fn takers_of<'a>(pipeline: &'a Pipeline, package: &Name) -> Vec<&'a FleetEnvironment> {
+    let those = pipeline.destinations().into_iter().filter(|to| to.package == *package);
+    those.filter_map(|to| to.environment.fleet()).collect()
+}
+
+/// Secrets that environments give to variables and that are not set: environment, variable, secret.
+pub(crate) fn missing_secrets(
+    environments: &[&FleetEnvironment],
+    secrets: &BTreeMap<String, Secret>,
+) -> Vec<(Name, String, String)> {
+    let mut missing = Vec::new();
+    for environment in environments {
+        let unset = environment.setting.secrets.iter().filter(|(_, one)| !secrets.contains_key(&one.name));
+        let of = |(variable, one): (&String, &staith_model::SecretVersion)| {
+            (environment.name.clone(), variable.clone(), one.name.clone())
+        };
+        missing.extend(unset.map(of));
+    }
+    missing
+}
+
+pub(super) fn masker(secrets: &BTreeMap<String, Secret>) -> Result<Masker, Problem> {
     Ok(staith_builder::secrets::Supply::new(secrets.clone())?.masker().clone())
 }
 
@@ -310,9 +415,15 @@ fn no_such(pipeline: &Pipeline, name: &Name) -> Problem {
         (None, true) => "it has none".to_owned(),
         (None, false) => format!("it has {}", fleets.join(", ")),
     };
+    let known = pipeline.environments().filter(|known| known.fleet().is_some());
+    let meant = closest(name.as_str(), known.map(|known| known.name().as_str()));
+    let remedy = match meant {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => "docs/releases.md shows how to describe one".to_owned(),
+    };
     Problem::new(Exit::Configuration, format!("{PIPELINE_FILE} has no environment of machines `{name}`"))
         .with_why(why)
-        .with_remedy("docs/releases.md shows how to describe one")
+        .with_remedy(remedy)
 }
 
 /// How a release runs in an environment.
@@ -329,16 +440,23 @@ pub(crate) fn setting_for(release: &FleetRelease, environment: &Name) -> Result<
     })
 }
 
-/// Where a package came from, as far as this home knows.
-pub(crate) fn source_of(home: &Home, published: &Published) -> SourceOfRelease {
+/// Where a package came from, as far as this home and the repository of the project in `folder` know.
+pub(crate) fn source_of(home: &Home, folder: &Path, published: &Published) -> SourceOfRelease {
     let plan = published.origin.as_ref().and_then(|origin| records::plan_of(&home.runs(), &origin.run));
     match plan {
         Some(plan) => SourceOfRelease {
+            // What can't be told now may be told later, by a repository that has the commit.
+            committed_at: plan
+                .source
+                .commit
+                .as_deref()
+                .and_then(|commit| committed_at(folder, commit).ok().flatten()),
             commit: plan.source.commit,
-            branch: plan.trigger.branch,
+            // What the branch of a pull request is called was chosen by whoever asks for the merge: `main`, for all they like.
+            branch: plan.trigger.branch.filter(|_| plan.trigger.kind != TriggerKind::PullRequest),
             dirty: plan.source.dirty,
         },
         // It was made elsewhere: nothing is known, and nothing is claimed.
-        None => SourceOfRelease { commit: None, branch: None, dirty: false },
+        None => SourceOfRelease { commit: None, branch: None, dirty: false, committed_at: None },
     }
 }

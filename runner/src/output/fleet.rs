@@ -3,8 +3,13 @@
 //! 1. Here: releases, plans, where an environment stands, what was deployed.
 //! 2. `watch`: a deployment while it is carried out.
 //! 3. `whereabouts`: what differs between releases, which machines run what, and the run-book.
-//! 4. `words`: what is done and what is wanted, in words.
+//! 4. `environments`: what was seen of environments. `targets`: their machines.
+//! 5. `notes`: what is new in a release; how well releases go.
+//! 6. `words`: what is done and what is wanted, in words.
 
+mod environments;
+mod notes;
+mod targets;
 mod watch;
 mod whereabouts;
 mod words;
@@ -12,7 +17,9 @@ mod words;
 use std::io;
 
 use serde_json::{Value, json};
-use staith_model::{DeploymentId, DeploymentRecord, Direction, FleetPlan, FleetRelease, Name};
+use staith_model::{
+    DeploymentId, DeploymentRecord, DeploymentState, Direction, FleetPlan, FleetRelease, Name,
+};
 use staith_releaser::fleet::{drive::FleetStatus, plan::lines};
 
 use super::{
@@ -26,6 +33,9 @@ use super::{
 };
 use crate::clock;
 
+pub(crate) use environments::{KnownEnvironment, environments, fleet_look};
+pub(crate) use notes::{Measured, metrics, release_notes};
+pub(crate) use targets::{CheckedTarget, KnownTarget, quarantine, targets, targets_checked};
 pub(crate) use watch::FleetWatch;
 pub(crate) use whereabouts::{releases_differ, run_book, whereabouts};
 use words::state_in_words;
@@ -108,6 +118,15 @@ pub(crate) fn fleet_asked(deployment: &DeploymentId, mode: OutputMode) -> io::Re
     say(mode, &[json!({"deployment": deployment, "written": true})], &[line])
 }
 
+/// Says that runs may release there again.
+pub(crate) fn hold_lifted(environment: &Name, held: Option<&str>, mode: OutputMode) -> io::Result<()> {
+    let line = match held {
+        Some(held) => format!("runs may release to {environment} again; it was held: {}", clean_word(held)),
+        None => format!("nobody holds {environment}"),
+    };
+    say(mode, &[json!({"environment": environment, "held": held, "lifted": held.is_some()})], &[line])
+}
+
 /// Shows where an environment stands.
 pub(crate) fn fleet_status(environment: &Name, status: &FleetStatus, mode: OutputMode) -> io::Result<()> {
     let mut value = serde_json::to_value(status).unwrap_or_default();
@@ -132,7 +151,9 @@ pub(crate) fn fleet_status(environment: &Name, status: &FleetStatus, mode: Outpu
             state_in_words(one.state),
         ));
         lines.extend(one.trouble.iter().map(|trouble| format!("    {}", clean_word(&trouble.what))));
-        lines.extend(one.gates.iter().map(|gate| format!("    waits for {}", clean_word(gate))));
+        let waits = one.state == DeploymentState::AwaitingGates;
+        let gates = one.gates.iter().filter(|_| waits);
+        lines.extend(gates.map(|gate| format!("    waits for {}", clean_word(gate))));
         for target in one.targets.iter().filter(|_| !one.state.is_terminal() || one.trouble.is_some()) {
             let failed = target.failed.as_ref().map(|failed| format!(": {}", clean_word(&failed.what)));
             let lost = target.lost.as_ref().map(|lost| format!(": {}", clean_word(lost)));

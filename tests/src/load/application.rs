@@ -20,7 +20,12 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpListener, sync::oneshot, task::JoinSet};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::oneshot,
+    task::JoinSet,
+};
 
 use super::RELEASE;
 
@@ -127,13 +132,31 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         let shared = Arc::clone(&shared);
         let service = service_fn(move |request| answer(request, Arc::clone(&shared)));
         connections.spawn(async move {
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+            let _ = connection.with_upgrades().await;
         });
         while connections.try_join_next().is_some() {}
     }
 }
 
-/// `/long/MILLIS` takes its time; everything else is answered at once. The body is the path, so that answers can't be mixed up.
+/// Agrees to another protocol, in which every byte comes back.
+fn echo(mut request: Request<Incoming>, release: String) -> Response<Full<Bytes>> {
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgraded.await else { return };
+        let (mut stream, mut bytes) = (TokioIo::new(upgraded), [0; 64]);
+        while let Ok(read @ 1..) = stream.read(&mut bytes).await {
+            if stream.write_all(&bytes[..read]).await.is_err() {
+                return;
+            }
+        }
+    });
+    let agreed =
+        Response::builder().status(101).header("connection", "upgrade").header("upgrade", "websocket");
+    agreed.header(RELEASE, release).body(Full::default()).unwrap()
+}
+
+/// `/long/MILLIS` takes its time, `/tunnel` changes the protocol; everything else is answered at once. The body is the path, so that answers can't be mixed up.
 async fn answer(
     request: Request<Incoming>,
     shared: Arc<Shared>,
@@ -146,6 +169,9 @@ async fn answer(
     if shared.sick.load(Ordering::SeqCst) {
         tokio::time::sleep(Duration::from_millis(200)).await;
         return Ok(Response::builder().status(500).header(RELEASE, release).body(Full::from(path)).unwrap());
+    }
+    if path == "/tunnel" {
+        return Ok(echo(request, release));
     }
     if let Some(millis) = path.strip_prefix("/long/").and_then(|millis| millis.parse().ok()) {
         tokio::time::sleep(Duration::from_millis(millis)).await;

@@ -1,6 +1,6 @@
 //! Environments of machines.
 
-use staith_model::{FleetEnvironment, Name, ReleaseSetting, Rollout, Service};
+use staith_model::{Access, FleetEnvironment, Name, Provision, ReleaseSetting, Rollout, Service, Target};
 
 use super::{
     super::{
@@ -11,11 +11,11 @@ use super::{
         problems::Problem,
         values,
         values::{Understood, complaint},
-        walk::Table,
+        walk::{Placed, Table},
     },
     count, health, hooks,
     order::AFTER,
-    rollout, seconds, service, settings, targets, traffic,
+    provision, rollout, seconds, service, settings, targets, traffic,
 };
 
 const DEFAULT_DRAIN_SECONDS: u64 = 30;
@@ -26,7 +26,7 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
         key(
             "targets",
             targets::SHAPE,
-            "those of `inventory`",
+            "those of `inventory` and `provision`",
             "The machines, in the order in which they are served: `\"host\"`, `\"user@host:port\"`, or tables.",
         ),
         key(
@@ -34,6 +34,12 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
             Shape::Table(&targets::INVENTORY_KEYS),
             "none",
             "What names more machines when a deployment is planned. They come after those of `targets`.",
+        ),
+        key(
+            "provision",
+            Shape::Table(&provision::KEYS),
+            "the machines are there",
+            "What makes the machines before a deployment, and takes them down. Those that it names come after those of `targets`.",
         ),
         AFTER,
         key(
@@ -158,16 +164,19 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
         ("transform", "render"),
         ("hook", "hooks"),
         ("needs", "after"),
+        ("infrastructure", "provision"),
+        ("terraform", "provision"),
+        ("bicep", "provision"),
     ],
 };
 
-/// The environment of a table, and the package that is released to it.
+/// The environment of a table, the package that is released to it, and what makes its machines.
 pub(super) fn environment(
     name: Option<Name>,
     table: &Table<'_>,
     packages: &[Name],
     project: Option<&Name>,
-) -> Option<(FleetEnvironment, Name)> {
+) -> Option<(FleetEnvironment, Name, Option<Provision>)> {
     let package = package::of_environment(table, packages);
     let inventory = targets::inventory(table);
     let targets = targets::read(table);
@@ -175,13 +184,19 @@ pub(super) fn environment(
     let (rollout, pools) = rollout::read(table);
     let traffic = traffic::read(table);
     let has_inventory = table.has("inventory");
+    let provision = provision::read(table);
+    // Others name machines when a deployment is planned.
+    let others_name = has_inventory || table.has("provision");
     if let Some(targets) = &targets {
-        targets::refuse_pools(table, targets, pools.as_ref(), has_inventory);
+        targets::refuse_pools(table, targets, pools.as_ref(), others_name);
     }
     refuse_missing_traffic(table, rollout.as_ref());
     // Any machine may have any role where others name the machines.
-    let roles = targets.as_ref().filter(|_| !has_inventory).map(|targets| targets::roles(targets));
+    let roles = targets.as_ref().filter(|_| !others_name).map(|targets| targets::roles(targets));
     let setting = setting(table, project, roles.as_deref());
+    if let (Some(setting), Some(targets)) = (&setting, &targets) {
+        refuse_shared_ports(table, setting, targets);
+    }
     let targets = targets?.into_iter().map(|target| target.value).collect();
     let environment = FleetEnvironment {
         name: name?,
@@ -193,7 +208,8 @@ pub(super) fn environment(
         drain_seconds: seconds(table, "drain", 0, DEFAULT_DRAIN_SECONDS),
         keep_releases: count(table, "keep", 0, 1000, DEFAULT_KEPT_RELEASES),
     };
-    Some((environment, package?))
+    let provision = if table.has("provision") { Some(provision?) } else { None };
+    Some((environment, package?, provision))
 }
 
 fn setting(table: &Table<'_>, project: Option<&Name>, roles: Option<&[Name]>) -> Option<ReleaseSetting> {
@@ -226,7 +242,7 @@ fn setting(table: &Table<'_>, project: Option<&Name>, roles: Option<&[Name]>) ->
 }
 
 fn refuse_nobody(table: &Table<'_>) {
-    if !table.has("targets") && !table.has("inventory") {
+    if !["targets", "inventory", "provision"].iter().any(|key| table.has(key)) {
         table.missing("targets", "targets = [\"web1.example.net\"]");
     }
 }
@@ -239,6 +255,25 @@ fn refuse_portless_health(table: &Table<'_>) {
             "the check is asked on the machine itself",
             "add the port that the application listens on: `port = 8080`",
         ));
+    }
+}
+
+/// Two targets that are this machine can't both listen on one port.
+fn refuse_shared_ports(table: &Table<'_>, setting: &ReleaseSetting, targets: &[Placed<Target>]) {
+    let mut taken: Vec<(u16, &Placed<Target>)> = Vec::new();
+    for target in targets.iter().filter(|target| target.value.access == Access::Local) {
+        let Some(port) = setting.port_on(&target.value) else { continue };
+        if let Some((_, first)) = taken.iter().find(|(other, _)| *other == port) {
+            let problem = Problem::at(
+                target.place.clone(),
+                format!("two targets of {} are this machine and listen on port {port}", table.title()),
+                "this one as well",
+                "give each a port of its own: `serves-at = \"127.0.0.1:9001\"`; the program gets it as `PORT` where Staith keeps it \
+                 running, or say it in its `variables`",
+            );
+            table.problems().add(problem.and_at(first.place.clone(), "this one"));
+        }
+        taken.push((port, target));
     }
 }
 

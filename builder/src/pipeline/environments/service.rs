@@ -5,7 +5,7 @@ use staith_model::{Access, Name, Service};
 use super::{
     super::{
         keys::{ACCOUNT, DURATION, Keys, REQUIRED, Shape, TEXT, UNIT, VARIABLES, key},
-        problems::quoted,
+        problems::{Problem, quoted},
         values::{self, Understood, complaint},
         variables,
         walk::Table,
@@ -34,10 +34,13 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("existing_unit", "existing-unit"),
     ("existing", "existing-unit"),
     ("systemd", "unit"),
+    ("supervise", "supervisor"),
+    ("supervised", "supervisor"),
+    ("by", "supervisor"),
     ("reload", "restart"),
 ];
 
-/// A unit that Staith writes.
+/// A program that Staith starts: from a unit that it writes, or by itself.
 pub(in crate::pipeline) const SYSTEMD_KEYS: Keys = Keys {
     known: &[
         key(
@@ -59,6 +62,13 @@ pub(in crate::pipeline) const SYSTEMD_KEYS: Keys = Keys {
             "none",
             "Environment variables. `#{NAME}#` stands for a variable's value; what is secret belongs in `secrets`. Names that start \
              with `STAITH_` are set by Staith.",
+        ),
+        key(
+            "supervisor",
+            Shape::Word(&["systemd", "staith"]),
+            "`\"systemd\"`",
+            "Who keeps it running: `systemd`, by a unit; or `staith`, Staith's own program on the machine, for which neither systemd \
+             nor the superuser is needed. That one gives it `PORT`, and nobody starts it again with the machine.",
         ),
         key("user", Shape::Text(&ACCOUNT), "the account that deploys", "The account that it runs as."),
         key(
@@ -132,10 +142,10 @@ pub(super) fn read(table: &Table<'_>, project: Option<&Name>) -> Option<Service>
         };
         return Some(Service::Command { restart: restart?, stop });
     }
-    systemd(&below(&SYSTEMD_KEYS)?, project)
+    program_of_ours(&below(&SYSTEMD_KEYS)?, project)
 }
 
-fn systemd(service: &Table<'_>, project: Option<&Name>) -> Option<Service> {
+fn program_of_ours(service: &Table<'_>, project: Option<&Name>) -> Option<Service> {
     let unit = match service.has("unit") {
         true => service.text("unit", unit_name).map(|unit| unit.value),
         false => project.map(Name::to_string),
@@ -147,7 +157,36 @@ fn systemd(service: &Table<'_>, project: Option<&Name>) -> Option<Service> {
     };
     let env = variables::values(variables::env(service, variable));
     let stop_seconds = seconds(service, "stop", 1, DEFAULT_STOP_SECONDS);
-    Some(Service::Systemd { unit: unit?, command: command?, env, user, stop_seconds })
+    let by_staith = match service.has("supervisor") {
+        true => service.text("supervisor", supervisor)?.value,
+        false => false,
+    };
+    if !by_staith {
+        return Some(Service::Systemd { unit: unit?, command: command?, env, user, stop_seconds });
+    }
+    if let Some(entry) = service.entry("unit") {
+        service.problems().add(Problem::at(
+            entry.key_place,
+            format!("{} names a unit, and Staith's own program keeps it running", service.title()),
+            "no unit is written for it",
+            "remove `unit`, or `supervisor`",
+        ));
+        return None;
+    }
+    Some(Service::Supervised { command: command?, env, user, stop_seconds })
+}
+
+/// Whether Staith's own program keeps it running.
+fn supervisor(text: &str) -> Understood<bool> {
+    match text {
+        "staith" => Ok(true),
+        "systemd" => Ok(false),
+        _ => complaint(
+            "has an unknown value",
+            format!("{} keeps no service running", quoted(text)),
+            "write \"systemd\" for a unit, or \"staith\" where there is no systemd",
+        ),
+    }
 }
 
 fn only_files(text: &str) -> Understood<Service> {

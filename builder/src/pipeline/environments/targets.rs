@@ -12,7 +12,7 @@ use super::{
         values::{self, Understood, complaint},
         walk::{Placed, Table},
     },
-    settings,
+    settings, windows,
 };
 
 pub(super) const SHAPE: Shape =
@@ -39,7 +39,39 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
             "the known hosts",
             "The host's key, pinned: `\"SHA256:...\"` or `\"ssh-ed25519 AAAA...\"`.",
         ),
-        key("site", Shape::Text(&TEXT), "none", "A Windows machine: the IIS site whose folder is switched."),
+        key(
+            "become",
+            Shape::Word(&["sudo"]),
+            "nobody else",
+            "How the account that logs in becomes the superuser: `sudo`, which must not ask for a password. Units of systemd for the \
+             whole machine and services of other accounts need it.",
+        ),
+        key(
+            "site",
+            Shape::Text(&TEXT),
+            "none",
+            "A Windows machine: the IIS site that gets the release. Windows machines are not verified; see \
+             [releases.md](releases.md#windows-machines-not-verified-against-a-real-one).",
+        ),
+        key(
+            "app-pool",
+            Shape::Text(&TEXT),
+            "that of the site",
+            "A Windows machine: the application pool that is recycled.",
+        ),
+        key(
+            "windows-service",
+            Shape::Text(&TEXT),
+            "none",
+            "A Windows machine: a service that is there already and runs from `current`; stopped before a switch, and started after.",
+        ),
+        key(
+            "way",
+            Shape::Word(&["directory", "msdeploy"]),
+            "`\"directory\"`",
+            "A Windows machine: the site's path is switched to the release's folder, or the machine's own `msdeploy.exe` changes the \
+             files in the site's folder, which is not done at one instant.",
+        ),
         key("local", Shape::Truth, "`false`", "This machine itself."),
         key("pull", Shape::Truth, "`false`", "A registered runner on the machine asks for its deployments."),
         key(
@@ -56,7 +88,8 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
             "serves-at",
             Shape::Text(&TEXT),
             "its host, and the environment's port",
-            "Host and port at which others reach the application: `\"10.0.0.3:8080\"`.",
+            "Host and port at which others reach the application: `\"10.0.0.3:8080\"`. On this machine, also the port on which it \
+             listens, since several targets may be this one; each then has a folder of its own below the environment's.",
         ),
     ],
     elsewhere: &[
@@ -68,12 +101,20 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
         ("host_key", "host-key"),
         ("hostkey", "host-key"),
         ("fingerprint", "host-key"),
+        ("sudo", "become"),
+        ("superuser", "become"),
         ("role", "roles"),
         ("tag", "tags"),
         ("vars", "variables"),
         ("serves_at", "serves-at"),
         ("group", "roles"),
         ("label", "name"),
+        ("app_pool", "app-pool"),
+        ("pool-name", "app-pool"),
+        ("windows_service", "windows-service"),
+        ("service", "windows-service"),
+        ("iis", "site"),
+        ("website", "site"),
     ],
 };
 
@@ -212,15 +253,25 @@ fn access(table: &Table<'_>) -> Option<Access> {
     }
     let host_key = table.text("host-key", |text| understood(Access::host_key(text))).map(|key| key.value);
     let (user, port) = (user.or(within_user), port.or(within_port));
-    if table.has("site") {
-        let site = table.text("site", site)?.value;
-        return Some(Access::Windows { host: address, user, site });
+    let (host, port) = (address, port);
+    let gets = windows::read(table)?;
+    if let Some(entry) = table.entry("become").filter(|_| gets.is_some()) {
+        table.problems().add(Problem::at(
+            entry.key_place,
+            format!("{} is a Windows machine, which has no sudo", table.title()),
+            "this belongs to a machine with a shell",
+            "remove it, and log in as a user who may do what has to be done",
+        ));
     }
-    Some(Access::Ssh { host: address, user, port, host_key })
+    let superuser = table.has("become") && table.text("become", sudo)?.value;
+    match gets {
+        Some(gets) => Some(Access::Windows { host, user, port, host_key, gets }),
+        None => Some(Access::Ssh { host, user, port, host_key, superuser }),
+    }
 }
 
 fn refuse_keys_of_ssh(table: &Table<'_>) {
-    for key in ["user", "port", "host-key", "site"] {
+    for key in ["user", "port", "host-key", "become"].into_iter().chain(windows::KEYS) {
         if let Some(entry) = table.entry(key) {
             table.problems().add(Problem::at(
                 entry.key_place,
@@ -232,18 +283,15 @@ fn refuse_keys_of_ssh(table: &Table<'_>) {
     }
 }
 
-fn site(text: &str) -> Understood<String> {
-    if !text.trim().is_empty()
-        && text.len() <= 200
-        && !text.contains(|c: char| c.is_control() || "'\"`$".contains(c))
-    {
-        return Ok(text.to_owned());
+fn sudo(text: &str) -> Understood<bool> {
+    match text {
+        "sudo" => Ok(true),
+        _ => complaint(
+            "has an unknown value",
+            format!("{} is no way to become the superuser", quoted(text)),
+            "write \"sudo\", or leave it out",
+        ),
     }
-    complaint(
-        "is not a site's name",
-        format!("{} can't be an IIS site", quoted(text)),
-        "write the site's name, for example \"Shop\"",
-    )
 }
 
 fn usual_name(table: &Table<'_>, whose: &str, access: &Access, item: &Spanned<DeValue<'_>>) -> Option<Name> {
@@ -259,7 +307,7 @@ fn usual_name(table: &Table<'_>, whose: &str, access: &Access, item: &Spanned<De
     name
 }
 
-fn understood<T>(read: Result<T, NotAnAddress>) -> Understood<T> {
+pub(super) fn understood<T>(read: Result<T, NotAnAddress>) -> Understood<T> {
     read.or_else(|wrong| complaint(format!("is wrong: {wrong}"), wrong.what, wrong.remedy))
 }
 

@@ -15,10 +15,12 @@ pub enum Request {
     Reach,
     /// What is there.
     Observe,
-    /// Whether every byte of a release is right.
+    /// Whether the files of a release are right.
     Inspect {
         /// The release.
         release: Digest,
+        /// Whether every byte is read; else only files are that were touched since they were verified.
+        every_byte: bool,
     },
     /// Put a release's files in place.
     Stage(Box<Stage>),
@@ -83,6 +85,11 @@ pub struct Stage {
     pub secrets: Vec<(String, Hidden)>,
     /// Rendered files that hold secrets.
     pub private: BTreeSet<RelPath>,
+    /// Contents that come without being asked for, right behind the manifest: whoever sends it knows all releases on the machine, and
+    /// saves a round trip. [`Reply::Lacks`] is said of the others only; without others it is not said, and [`Request::Sent`] does not
+    /// come.
+    #[serde(default)]
+    pub ahead: Lacks,
 }
 
 /// How a manifest comes to the machine.
@@ -107,8 +114,8 @@ pub enum Reply {
         protocol: u32,
         /// Digest of the program's own file.
         program: Option<Digest>,
-        /// Releases that are there, with the digests of their manifests.
-        releases: Vec<(Digest, Digest)>,
+        /// What is there, where that can be told; who asks for it is told why not.
+        state: Option<State>,
     },
     /// To [`Request::Reach`].
     Reached(System),
@@ -153,6 +160,8 @@ pub enum Reply {
         took_millis: u64,
         /// Good answers in a row that were needed.
         needed: u32,
+        /// What the service wrote last, where it is not healthy and somebody keeps that.
+        log: Option<Words>,
     },
     /// To [`Request::Retain`].
     Removed(BTreeSet<Digest>),
@@ -208,6 +217,8 @@ pub struct System {
     pub superuser: bool,
     /// Bytes that may still be written.
     pub free_bytes: u64,
+    /// Whether systemd answers this account: that of the system for the superuser, else the account's own.
+    pub systemd: bool,
 }
 
 /// What is there.
@@ -245,7 +256,7 @@ pub enum Inspected {
     Absent,
     /// There, and something is missing or different.
     Damaged(String),
-    /// Every byte is right.
+    /// All that was looked at is right.
     Whole,
 }
 
@@ -347,6 +358,15 @@ pub enum Answer {
     NotRunning(String),
     /// It will not be that release.
     GivenUp(String),
+}
+
+/// The end of what a service wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Words {
+    /// Where all of it is.
+    pub from: String,
+    /// The last lines. Secrets are not masked yet.
+    pub lines: String,
 }
 
 /// What the answers add up to.

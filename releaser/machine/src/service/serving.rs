@@ -8,7 +8,7 @@ use std::{
 
 use staith_model::{Digest, Service};
 
-use super::show;
+use super::{show, supervised};
 use crate::{
     layout::{Layout, release_of},
     protocol::Serving,
@@ -21,7 +21,11 @@ const MOMENT: Duration = Duration::from_millis(5);
 
 /// What a service runs; `None` if there is no way to tell.
 pub(crate) fn of(layout: &Layout, service: &Service) -> Option<Serving> {
-    let (Service::Systemd { unit, .. } | Service::Unit { unit }) = service else { return None };
+    let unit = match service {
+        Service::Systemd { unit, .. } | Service::Unit { unit } => unit,
+        Service::Supervised { .. } => return Some(supervised::serving(layout, BECOMING)),
+        Service::Command { .. } | Service::Files => return None,
+    };
     let until = Instant::now() + BECOMING;
     loop {
         let pid = main_process(unit)?;

@@ -102,8 +102,10 @@ fn json(value: &impl serde::Serialize) -> Outcome<Vec<u8>> {
 
 /// Removes all that lies beside a release, what lists it first.
 pub(crate) fn remove_beside(layout: &Layout, release: &Digest) -> std::io::Result<()> {
-    for what in ["service", "secrets", "manifest"] {
-        durable::remove(&layout.beside(release, what))?;
+    durable::remove(&layout.beside(release, "service"))?;
+    for what in ["secrets", "manifest"] {
+        // Without the first they mean nothing, whether or not they are there again after a loss of power.
+        durable::clear(&layout.beside(release, what))?;
     }
     Ok(())
 }

@@ -37,8 +37,21 @@ pub(super) struct Received {
 
 type Job = (Arc<Vec<u8>>, Vec<Piece>);
 
-/// Takes the contents of all `lacking` places. `before` files are in place already.
-pub(super) fn receive(site: &Site<'_>, lacking: &[u32], before: u64) -> Outcome<Received> {
+/// What is to come.
+pub(super) struct Coming<'a> {
+    /// Places whose contents are not on the machine.
+    pub(super) lacking: &'a [u32],
+    /// Places whose contents come without being asked for; those that are not lacking are passed over.
+    pub(super) ahead: HashSet<u32>,
+    /// Whether others were asked for: the end of them is told.
+    pub(super) asked: bool,
+}
+
+/// Takes what comes. `before` files are in place already.
+pub(super) fn receive(site: &Site<'_>, coming: &Coming<'_>, before: u64) -> Outcome<Received> {
+    if coming.lacking.is_empty() && coming.ahead.is_empty() {
+        return Ok(Received::default());
+    }
     let placed = AtomicU64::new(before);
     let outcomes = std::thread::scope(|scope| {
         let mut senders = Vec::new();
@@ -49,7 +62,7 @@ pub(super) fn receive(site: &Site<'_>, lacking: &[u32], before: u64) -> Outcome<
             workers.push(scope.spawn(move || Worker::new(site, placed).work(&jobs)));
             senders.push(sender);
         }
-        let taken = take(site, lacking, senders, &placed);
+        let taken = take(site, coming, senders, &placed);
         let panicked = |_| Err(refusal::ours("a thread of the program ended unexpectedly"));
         let mut outcomes: Vec<_> =
             workers.into_iter().map(|worker| worker.join().unwrap_or_else(panicked)).collect();
@@ -67,9 +80,10 @@ pub(super) fn receive(site: &Site<'_>, lacking: &[u32], before: u64) -> Outcome<
 }
 
 /// Hands out what comes; ends when all has come.
-fn take(site: &Site<'_>, lacking: &[u32], to: Vec<SyncSender<Job>>, placed: &AtomicU64) -> Outcome<()> {
-    let mut open: HashSet<u32> = lacking.iter().copied().collect();
-    loop {
+fn take(site: &Site<'_>, coming: &Coming<'_>, to: Vec<SyncSender<Job>>, placed: &AtomicU64) -> Outcome<()> {
+    let lacking: HashSet<u32> = coming.lacking.iter().copied().collect();
+    let mut open: HashSet<u32> = lacking.union(&coming.ahead).copied().collect();
+    while coming.asked || !open.is_empty() {
         let frame = match site.session.next() {
             Some(Said::Content(frame)) => frame,
             Some(Said::Request(Request::Sent)) if open.is_empty() => return Ok(()),
@@ -88,6 +102,9 @@ fn take(site: &Site<'_>, lacking: &[u32], to: Vec<SyncSender<Job>>, placed: &Ato
             if piece.last {
                 open.remove(&piece.place);
             }
+            if !lacking.contains(&piece.place) {
+                continue;
+            }
             shares[piece.place as usize % to.len()].push(piece);
         }
         let frame = Arc::new(frame);
@@ -98,6 +115,7 @@ fn take(site: &Site<'_>, lacking: &[u32], to: Vec<SyncSender<Job>>, placed: &Ato
         }
         site.session.say(&Reply::Placed { files: placed.load(Ordering::Relaxed) });
     }
+    Ok(())
 }
 
 struct Worker<'a> {

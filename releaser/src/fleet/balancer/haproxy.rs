@@ -2,7 +2,7 @@
 //!
 //! The members are the servers of one backend, by the targets' names. Several nodes are all told the same. In reading order:
 //!
-//! 1. [`Dial`]: how a node's socket is reached. `talk`: one command, one reply, every reply read.
+//! 1. [`Dial`]: how a node's socket is reached; `elsewhere`: by ssh. `talk`: one command, one reply, every reply read.
 //! 2. [`report`]: what a node says of itself and its servers. Columns are found by their names, so that other versions' tables are read.
 //! 3. `next`: what is to be told a node now, from what it says. Pure; who was killed in between begins here again.
 //! 4. [`HaProxy`]: the [`Balancer`](super::Balancer).
@@ -17,6 +17,7 @@
 
 mod balancer;
 mod dial;
+mod elsewhere;
 pub mod lint;
 mod next;
 mod node;
@@ -26,4 +27,5 @@ mod talk;
 
 pub use balancer::{HaProxy, NodeSpec};
 pub use dial::{Dial, Open, Stream};
-pub use persist::Keep;
+pub use elsewhere::{SshFile, SshSocket};
+pub use persist::{Keep, Place};

@@ -6,7 +6,7 @@ use staith_model::{
 };
 
 use super::{
-    phases,
+    lingering, phases,
     reconcile::{Steps, backward, forward, reconcile},
     view::{Decision, Gates, View, Waiting, WaitsFor},
 };
@@ -119,7 +119,7 @@ fn switching(view: &View<'_>, wave: u32) -> Decision {
     if let Some(decision) = failure(view) {
         return decision;
     }
-    go_on(view, steps, view.limits.wave, Change::WaveSwitched)
+    go_on(view, steps, lingering::beside(view.record, view.limits.wave), Change::WaveSwitched)
 }
 
 /// A machine on which something failed turns the deployment back; one of which it can't be told needs a person.
@@ -243,7 +243,7 @@ fn rolling_back(view: &View<'_>) -> Decision {
             return progress(next.unwrap_or(u64::MAX).min(until(view, view.limits.back)));
         }
     }
-    go_on(view, reconcile(view, &goal), view.limits.back, Change::Restored)
+    go_on(view, reconcile(view, &goal), lingering::beside(view.record, view.limits.back), Change::Restored)
 }
 
 fn decision(view: &View<'_>) -> Decision {

@@ -15,6 +15,7 @@ use super::{
         plan::{Situation, TrafficSeen, plan},
     },
     error::FleetDriveError,
+    lingering,
     seams::Fleet,
     session::{Session, Stopped, Watcher},
 };
@@ -93,7 +94,7 @@ impl Deployer {
         state: &FleetState,
     ) -> Result<FleetPlan, FleetDriveError> {
         let balancer = self.fleet.balancer.as_ref().zip(seen.balancer.as_ref());
-        Ok(plan(&Situation {
+        let mut planned = plan(&Situation {
             environment: &self.fleet.environment,
             targets: &self.fleet.targets,
             release,
@@ -107,7 +108,19 @@ impl Deployer {
             }),
             out: &state.out(),
             history: &state.history,
-        })?)
+        })?;
+        planned.warnings.extend(balancer.iter().flat_map(|(balancer, _)| balancer.cautions()));
+        let now = self.fleet.clock.now();
+        let lingers =
+            planned.traffic.as_ref().and_then(|_| lingering::of_all(state)).filter(|until| *until > now);
+        planned.warnings.extend(lingers.map(|until| {
+            format!(
+                "for {} s more, clients may believe what they were told before the last change of who gets requests; machines that may \
+                 still be asked are not touched before",
+                (until - now).div_ceil(1000)
+            )
+        }));
+        Ok(planned)
     }
 
     async fn look(&self) -> Result<Seen, FleetDriveError> {
@@ -182,8 +195,11 @@ impl Deployer {
             return Ok(());
         };
         if let Some(path) = &self.fleet.lock {
-            // If its driver lives, this waits for it, and is told who it is.
-            *lock = Some(crate::drive::lock::take(path, Duration::from_secs(10)).await?);
+            // If its driver lives, this waits for it, and is told who it is; unless nobody wants it any more.
+            *lock = tokio::select! {
+                taken = crate::drive::lock::take(path, Duration::from_secs(10)) => Some(taken?),
+                aborted = self.aborted(deployment) => return aborted,
+            };
         }
         let before = holder.deployment.clone();
         if !matches!(holder.state, DeploymentState::NeedsDecision) && !holder.back {
@@ -279,6 +295,27 @@ impl Deployer {
             PaceKind::Pools { to, .. } if *to == pool => Ok(plan),
             _ => Err(not_ready("the pool that serves runs the same release")),
         }
+    }
+
+    /// Nothing is deployed by itself any more until a person says so: somebody went back to an older release.
+    ///
+    /// # Errors
+    /// The log can't be written.
+    pub async fn hold(&self, by: &str, reason: &str) -> Result<(), FleetDriveError> {
+        let event = FleetEvent::Held { by: by.to_owned(), reason: reason.to_owned() };
+        Ok(self.fleet.log.append(event).await.map(drop)?)
+    }
+
+    /// Deployments by themselves may go on. Writes nothing if they may already.
+    ///
+    /// # Errors
+    /// The log can't be read or written.
+    pub async fn lift_hold(&self, by: &str, reason: &str) -> Result<(), FleetDriveError> {
+        if self.state()?.held.is_none() {
+            return Ok(());
+        }
+        let event = FleetEvent::HoldLifted { by: by.to_owned(), reason: reason.to_owned() };
+        Ok(self.fleet.log.append(event).await.map(drop)?)
     }
 
     /// What a person wants of a deployment. It is heeded by whoever drives it, within a second.

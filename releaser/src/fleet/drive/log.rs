@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use staith_model::{FleetEvent, Name};
 use tokio::sync::Notify;
 
-use super::seams::Clock;
+use super::{super::point::point, seams::Clock};
 use crate::ledger::{Ledger, LedgerError, Who};
 
 /// How often the end of a log is read again, so that what people want is heeded within a second.
@@ -92,7 +92,12 @@ impl Log {
             }
             Store::Ledger(ledger) => {
                 let writer = Arc::clone(ledger);
-                let work = move || writer.append(&event, &Who::of_this_process());
+                let work = move || {
+                    point();
+                    let entry = writer.append(&event, &Who::of_this_process());
+                    point();
+                    entry
+                };
                 let gone = |source| LogError::Gone { path: ledger.path().to_owned(), source };
                 let entry =
                     tokio::task::spawn_blocking(work).await.map_err(io::Error::other).map_err(gone)??;

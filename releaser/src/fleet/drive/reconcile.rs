@@ -67,7 +67,9 @@ pub(super) fn reconcile(view: &View<'_>, goal: &Goal) -> Steps {
     let fresh = goal.may_begin && candidates.iter().any(takes) && is_fresh(view, &mut steps);
     let unavailable = population(view).filter(|name| !view.is_available(name)).count();
     let budget = usize::try_from(view.record.plan.pace.max_unavailable).unwrap_or(usize::MAX);
-    let drains = view.has_traffic() && view.record.plan.pace.drains;
+    // Back to before the first release: whoever is taken away has nobody to hand over to, and nobody is missed.
+    let to_nothing = began_with_nothing(view);
+    let drains = view.has_traffic() && view.record.plan.pace.drains && !to_nothing;
     let mut serving = view.shares().len();
     for (name, to) in &candidates {
         if view.is_pool_in_use(name) && !goal.relinks_in_place(view.record) {
@@ -78,7 +80,7 @@ pub(super) fn reconcile(view: &View<'_>, goal: &Goal) -> Steps {
         }
         let answers = view.is_available(name);
         if answers && goal.relinks_in_place(view.record) {
-            let within = unavailable + away < budget;
+            let within = to_nothing || unavailable + away < budget;
             if !goal.may_begin || !fresh || !within || (drains && serving < 2) {
                 continue;
             }
@@ -114,6 +116,13 @@ fn population<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Name> {
     let names = view.record.plan.targets.iter().map(|one| &one.target.name);
     let out = view.out;
     names.filter(move |name| !out.contains(*name))
+}
+
+/// Whether it goes back to where no machine ran a release and nobody got requests.
+fn began_with_nothing(view: &View<'_>) -> bool {
+    let plan = &view.record.plan;
+    let nobody_served = plan.traffic.as_ref().is_none_or(|traffic| traffic.serving.is_empty());
+    view.record.back && nobody_served && plan.targets.iter().all(|one| one.before.is_none())
 }
 
 /// Looks at machines, proves what runs, and finds those that have to switch.

@@ -15,9 +15,13 @@ use staith_model::{
 };
 use tokio_util::sync::CancellationToken;
 
+#[cfg(not(test))]
+use super::decide::decide;
+#[cfg(test)]
+use super::wrong::decide;
 use super::{
-    decide::decide,
     error::FleetDriveError,
+    lingering,
     log::Stamped,
     seams::Fleet,
     view::{Decision, Gates, Sight, Sights, View, Waiting},
@@ -133,6 +137,7 @@ impl<'a> Session<'a> {
             sights: &self.sights,
             running: &self.running,
             gates: &self.gates,
+            lingers: lingering::of_others(&self.state, &self.id),
             limits: &self.fleet.limits,
             now: self.fleet.clock.now(),
         }))
@@ -154,6 +159,10 @@ impl<'a> Session<'a> {
 
     /// Somebody with a newer lease drives: this one touches nothing any more.
     fn check_lease(&self, record: &DeploymentRecord) -> Result<(), FleetDriveError> {
+        #[cfg(test)]
+        if super::wrong::Wrong::Lease.is_forgotten() {
+            return Ok(());
+        }
         match self.epoch {
             Some(epoch) if epoch != record.epoch || epoch != self.state.epoch => {
                 let why = format!("its epoch is {}, ours is {epoch}", self.state.epoch);
@@ -206,10 +215,11 @@ impl<'a> Session<'a> {
             Gates::Superseded { by } => vec![format!("{by} took its place")],
         };
         let open = gates == Gates::Open;
+        let refused = matches!(gates, Gates::Refused { .. } | Gates::Superseded { .. });
         self.gates = gates;
         if self.record()?.gates != what {
             let (deployment, plan) = (self.id.clone(), record.plan.digest());
-            self.append(FleetEvent::Gates { deployment, plan, open, what }).await?;
+            self.append(FleetEvent::Gates { deployment, plan, open, what, refused }).await?;
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use staith_model::{Lost, Name, PaceKind, Work};
 
 use super::{
     super::balancer::BalancerState,
+    lingering,
     reconcile::Goal,
     view::{Sight, View},
 };
@@ -76,16 +77,13 @@ impl<'a> View<'a> {
             return true;
         }
         // Clients may believe for a while what they were told before.
-        let linger = self.record.plan.traffic.as_ref().map_or(0, |traffic| traffic.linger_seconds * 1000);
-        let settled = self.record.serve.as_ref().and_then(|serve| serve.settled);
-        settled.is_some_and(|settled| settled.saturating_add(linger) > self.now)
+        self.lingering_until().is_some()
     }
 
-    /// When clients stop to believe what they were told before the last change.
+    /// When clients stop to believe what they were told before the last change, in this deployment or in one before it.
     pub(super) fn lingering_until(&self) -> Option<u64> {
-        let linger = self.record.plan.traffic.as_ref()?.linger_seconds * 1000;
-        let until = self.record.serve.as_ref()?.settled?.saturating_add(linger);
-        (until > self.now).then_some(until)
+        self.record.plan.traffic.as_ref()?;
+        lingering::of(self.record).max(self.lingers).filter(|until| *until > self.now)
     }
 
     /// Who should get requests, when `leaving` are taken out. Empty means that nothing is to be changed: there is no

@@ -19,6 +19,8 @@ pub struct View<'a> {
     pub running: &'a BTreeSet<Work>,
     /// Whether the deployment may begin.
     pub gates: &'a Gates,
+    /// Until when clients believe what they were told in earlier deployments.
+    pub lingers: Option<u64>,
     /// How long things may take.
     pub limits: &'a Limits,
     /// Now.

@@ -15,7 +15,7 @@ use super::{
     seams::{Fleet, Verdict},
 };
 use crate::{
-    health::{Verdict as HealthVerdict, explain},
+    health::{Health, Verdict as HealthVerdict, explain},
     host::{Patience, Progress},
     traffic::TrafficError,
 };
@@ -108,8 +108,8 @@ async fn act(fleet: &Fleet, record: &DeploymentRecord, work: &Work, order: &Orde
             Some(hook) => run_hook(fleet, record, hook, machine, order, work).await,
             None => failed(Blame::Us, format!("the plan has no hook `{hook}`"), None),
         },
-        (Work::Probe { release, glance, .. }, Some(machine)) => {
-            probe(fleet, record, release, *glance, machine, work).await
+        (Work::Probe { target, release, glance }, Some(machine)) => {
+            probe(fleet, record, (target, release, *glance), machine, work).await
         }
         (Work::Retain { keep, .. }, Some(machine)) => match machine.retain(order, keep).await {
             Ok(gone) => Effect::Result(WorkResult::Done { already: gone.is_empty() }),
@@ -194,8 +194,7 @@ async fn run_hook(
 async fn probe(
     fleet: &Fleet,
     record: &DeploymentRecord,
-    release: &Digest,
-    glance: bool,
+    (target, release, glance): (&Name, &Digest, bool),
     machine: &Arc<dyn Machine>,
     work: &Work,
 ) -> Effect {
@@ -203,17 +202,19 @@ async fn probe(
     let setting = known.as_ref().unwrap_or(&record.plan.setting);
     let question = Question {
         release: *release,
-        port: setting.port,
+        port: record.plan.target(target).map_or(setting.port, |plan| setting.port_on(&plan.target)),
         check: setting.health.clone(),
         min_healthy_seconds: if glance { 0 } else { setting.min_healthy_seconds },
     };
+    // What a service wrote may hold its secrets.
+    let told = |health: &Health| fleet.releases.masked(explain(health).as_bytes());
     let patience = if glance { Patience::Glance } else { Patience::Deadline };
     match machine.probe(&question, patience).await {
         Err(error) => of_machine(work, error),
         Ok(health) => match health.verdict {
             HealthVerdict::Healthy => Effect::Result(WorkResult::Done { already: false }),
-            HealthVerdict::Inconclusive => Effect::Result(WorkResult::Inconclusive { why: explain(&health) }),
-            HealthVerdict::Unhealthy => failed(Blame::Project, explain(&health), None),
+            HealthVerdict::Inconclusive => Effect::Result(WorkResult::Inconclusive { why: told(&health) }),
+            HealthVerdict::Unhealthy => failed(Blame::Project, told(&health), None),
         },
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value};
-use staith_model::{Access, Name, ReleaseSetting, Target};
+use staith_model::{Access, Name, ReleaseSetting, Target, WindowsRelease, WindowsWay};
 
 use super::{InventoryError, MOST_TARGETS, ansible, cut, terraform};
 
@@ -23,12 +23,16 @@ impl Form {
     }
 }
 
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 17] = [
     "host",
     "user",
     "port",
     "host-key",
+    "become",
+    "app-pool",
     "site",
+    "windows-service",
+    "way",
     "local",
     "pull",
     "name",
@@ -47,6 +51,16 @@ const KEYS: [&str; 13] = [
 /// # Errors
 /// The first thing that is wrong, with the entry that it is in.
 pub fn read(text: &[u8], form: Form, from: &str) -> Result<Vec<Target>, InventoryError> {
+    read_trusting(text, form, from, false)
+}
+
+/// The same of somebody who may name this machine itself.
+pub(in crate::fleet) fn read_trusting(
+    text: &[u8],
+    form: Form,
+    from: &str,
+    may_be_local: bool,
+) -> Result<Vec<Target>, InventoryError> {
     let not_understood = |why: String| InventoryError::NotUnderstood { from: from.to_owned(), why };
     let text = std::str::from_utf8(text).map_err(|_| not_understood("it is no text in UTF-8".into()))?;
     let value: Value = match form {
@@ -69,7 +83,7 @@ pub fn read(text: &[u8], form: Form, from: &str) -> Result<Vec<Target>, Inventor
             Some(name) => format!("entry {} (`{name}`)", index + 1),
             None => format!("entry {}", index + 1),
         };
-        target(item).map_err(|why| InventoryError::Entry { from: from.to_owned(), entry, why })
+        target(item, may_be_local).map_err(|why| InventoryError::Entry { from: from.to_owned(), entry, why })
     });
     understood.collect()
 }
@@ -128,14 +142,14 @@ pub(super) fn safe_name(text: &str) -> Option<Name> {
     cut(all.trim_matches(['-', '_', '.'])).parse().ok()
 }
 
-fn target(item: Value) -> Result<Target, String> {
+fn target(item: Value, may_be_local: bool) -> Result<Target, String> {
     match item {
         Value::String(text) => {
             let access = Access::ssh(&text).map_err(|wrong| format!("{wrong}; {}", wrong.remedy))?;
             let name = access.usual_name().or_else(|| safe_name(&text)).ok_or("it gives no name")?;
             Ok(plain(name, access))
         }
-        Value::Object(object) => of_object(&object),
+        Value::Object(object) => of_object(&object, may_be_local),
         other => Err(format!("it is {}; a machine is a text or an object", kind(&other))),
     }
 }
@@ -152,11 +166,11 @@ const fn plain(name: Name, access: Access) -> Target {
     }
 }
 
-fn of_object(object: &Map<String, Value>) -> Result<Target, String> {
+fn of_object(object: &Map<String, Value>, may_be_local: bool) -> Result<Target, String> {
     if let Some(unknown) = object.keys().find(|key| !KEYS.contains(&key.as_str())) {
         return Err(format!("it has the key `{}`, and known are {}", readable(unknown), KEYS.join(", ")));
     }
-    let access = access(object)?;
+    let access = access(object, may_be_local)?;
     let name = match text(object, "name")? {
         Some(name) => safe_name(name).ok_or_else(|| format!("`{}` gives no name", readable(name)))?,
         None => access.usual_name().ok_or("it has no `name`")?,
@@ -175,8 +189,11 @@ fn of_object(object: &Map<String, Value>) -> Result<Target, String> {
     })
 }
 
-fn access(object: &Map<String, Value>) -> Result<Access, String> {
+fn access(object: &Map<String, Value>, may_be_local: bool) -> Result<Access, String> {
     if truth(object, "local")? {
+        if may_be_local && !object.contains_key("host") {
+            return Ok(Access::Local);
+        }
         // Who may name other machines is not thereby trusted with this one.
         return Err(
             "an inventory can't name this machine itself; write `{ local = true }` in runner.toml".into()
@@ -195,12 +212,47 @@ fn access(object: &Map<String, Value>) -> Result<Access, String> {
     };
     let user = text(object, "user")?.map(Access::user).transpose().map_err(wrong)?.or(within);
     let host_key = text(object, "host-key")?.map(Access::host_key).transpose().map_err(wrong)?;
-    match text(object, "site")? {
-        Some(site) if site.chars().any(|c| c.is_control() || "'\"`$".contains(c)) || site.is_empty() => {
-            Err(format!("`{}` can't be an IIS site", readable(site)))
+    let port = port(object)?.or(at);
+    Ok(match windows(object)? {
+        Some(gets) => Access::Windows { host, user, port, host_key, gets },
+        None => Access::Ssh { host, user, port, host_key, superuser: superuser(object)? },
+    })
+}
+
+/// What gets a release on a Windows machine; none where it is not one.
+fn windows(object: &Map<String, Value>) -> Result<Option<WindowsRelease>, String> {
+    let name = |key| match text(object, key)? {
+        Some(name) => WindowsRelease::name(name).map(Some).map_err(|wrong| format!("`{key}`: {wrong}")),
+        None => Ok(None),
+    };
+    let way = match text(object, "way")? {
+        None => None,
+        Some("directory") => Some(WindowsWay::Directory),
+        Some("msdeploy") => Some(WindowsWay::Msdeploy),
+        Some(other) => {
+            return Err(format!("`way` is `{}`, and known are `directory` and `msdeploy`", readable(other)));
         }
-        Some(site) => Ok(Access::Windows { host, user, site: site.to_owned() }),
-        None => Ok(Access::Ssh { host, user, port: port(object)?.or(at), host_key }),
+    };
+    let (site, app_pool, service) = (name("site")?, name("app-pool")?, name("windows-service")?);
+    match (&site, &service) {
+        (None, None) if app_pool.is_some() || way.is_some() => {
+            return Err("`app-pool` and `way` are about an IIS `site`, and there is none".into());
+        }
+        (None, None) => return Ok(None),
+        (None, Some(_)) if app_pool.is_some() || way == Some(WindowsWay::Msdeploy) => {
+            return Err("`app-pool` and `way` are about an IIS `site`, and there is none".into());
+        }
+        _ => {}
+    }
+    Ok(Some(WindowsRelease { site, app_pool, service, way: way.unwrap_or_default() }))
+}
+
+/// By whom orders are carried out: `become` is `sudo`, if it is anything.
+fn superuser(object: &Map<String, Value>) -> Result<bool, String> {
+    match text(object, "become")? {
+        None => Ok(false),
+        Some("sudo") => Ok(true),
+        Some(other) => Err(format!("`become` is `{}`, and `sudo` is the one way", readable(other))),
     }
 }
 

@@ -64,7 +64,13 @@ fn a_list_holds_texts_and_objects() {
     .unwrap();
     assert_eq!(names(&targets), ["web1", "10.0.0.2", "web-3--eu", "nat"]);
     let third = &targets[2];
-    let ssh = Access::Ssh { host: "web3".into(), user: Some("u".into()), port: Some(23), host_key: None };
+    let ssh = Access::Ssh {
+        host: "web3".into(),
+        user: Some("u".into()),
+        port: Some(23),
+        host_key: None,
+        superuser: false,
+    };
     assert_eq!(third.access, ssh);
     assert_eq!(
         third.variables,
@@ -83,8 +89,13 @@ fn inventories_of_others_are_understood() {
     assert_eq!(names(&targets), ["a", "b", "c"]);
     let roles: Vec<_> = targets[0].roles.iter().map(Name::as_str).collect();
     assert_eq!((roles, targets[2].roles.len()), (vec!["eu", "web"], 0));
-    let ssh =
-        Access::Ssh { host: "10.0.0.2".into(), user: Some("d".into()), port: Some(2222), host_key: None };
+    let ssh = Access::Ssh {
+        host: "10.0.0.2".into(),
+        user: Some("d".into()),
+        port: Some(2222),
+        host_key: None,
+        superuser: false,
+    };
     assert_eq!(targets[1].access, ssh);
     assert!(!format!("{targets:?}").contains("hunter2"));
     let terraform =

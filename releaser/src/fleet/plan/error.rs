@@ -18,8 +18,10 @@ pub enum FleetPlanError {
         /// The name.
         target: Name,
     },
-    /// Every machine was taken out.
-    #[error("every target of `{environment}` is quarantined; put one back first")]
+    /// Every machine was taken out that the release would come to: all, or all of the pool that is to serve.
+    #[error(
+        "every target of `{environment}` that would get the release is quarantined; put one back first with `staith targets reinstate`"
+    )]
     AllOut {
         /// The environment.
         environment: Name,

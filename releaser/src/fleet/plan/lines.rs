@@ -1,6 +1,8 @@
 //! A plan in lines that people read.
 
-use staith_model::{Direction, FleetPlan, HookPoint, Name, PaceKind, TargetAction, TargetPlan};
+use staith_model::{
+    Access, Direction, FleetPlan, HookPoint, Name, PaceKind, Service, TargetAction, TargetPlan, WindowsWay,
+};
 
 /// The plan, line by line, the most important first.
 pub fn lines(plan: &FleetPlan) -> Vec<String> {
@@ -70,7 +72,25 @@ fn target(one: &TargetPlan) -> String {
         TargetAction::Quarantined => "quarantined: left alone, and out of traffic".into(),
         TargetAction::Kept => format!("keeps {before}"),
     };
-    format!("  {}: {what}", one.target.name)
+    format!("  {}: {what}{}", one.target.name, windows(one))
+}
+
+/// What is different about a Windows machine.
+fn windows(one: &TargetPlan) -> String {
+    match &one.target.access {
+        Access::Windows { gets, .. } if changes(one) => {
+            let how = match gets.way {
+                WindowsWay::Directory => "",
+                WindowsWay::Msdeploy => ", not at one instant",
+            };
+            format!("; Windows, {gets}{how}")
+        }
+        _ => String::new(),
+    }
+}
+
+const fn changes(one: &TargetPlan) -> bool {
+    matches!(one.action, TargetAction::First | TargetAction::Switch | TargetAction::Unreachable)
 }
 
 fn names(names: &[Name]) -> String {
@@ -104,6 +124,7 @@ pub(super) fn warnings(plan: &FleetPlan) -> Vec<String> {
             names(&without)
         ));
     }
+    warnings.extend(windows_warnings(plan));
     let unreachable: Vec<Name> = plan
         .targets
         .iter()
@@ -117,4 +138,144 @@ pub(super) fn warnings(plan: &FleetPlan) -> Vec<String> {
         ));
     }
     warnings
+}
+
+fn windows_warnings(plan: &FleetPlan) -> Vec<String> {
+    let of_windows = plan.targets.iter().filter(|one| changes(one));
+    let machines: Vec<_> = of_windows
+        .filter_map(|one| match &one.target.access {
+            Access::Windows { gets, .. } => Some((one.target.name.clone(), gets.way)),
+            _ => None,
+        })
+        .collect();
+    if machines.is_empty() {
+        return Vec::new();
+    }
+    let all: Vec<Name> = machines.iter().map(|(name, _)| name.clone()).collect();
+    let mut warnings = vec![format!(
+        "Windows machines were never verified against a real one: {}; try a release there where nobody is served first",
+        names(&all)
+    )];
+    let slow: Vec<Name> =
+        machines.into_iter().filter(|(_, way)| *way == WindowsWay::Msdeploy).map(|(name, _)| name).collect();
+    if !slow.is_empty() {
+        warnings.push(format!(
+            "msdeploy changes files one after the other on {}: the site is offline meanwhile, and so it is when it goes back",
+            names(&slow)
+        ));
+    }
+    let has_environment = matches!(&plan.setting.service, Service::Systemd { env, .. } if !env.is_empty());
+    if has_environment || !plan.setting.secrets.is_empty() {
+        warnings.push(format!(
+            "on {} nothing gets the environment variables of the service, nor secrets except in files that `render` names",
+            names(&all)
+        ));
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use staith_model::{
+        Digest, FleetEnvironment, ReleaseSetting, Rollout, SecretVersion, Target, WindowsRelease,
+    };
+
+    use super::*;
+    use crate::fleet::{
+        machine::MachineState,
+        plan::{Situation, plan},
+    };
+
+    fn target(name: &str, way: Option<WindowsWay>) -> Target {
+        let host = name.to_owned();
+        let access = match way {
+            None => Access::Ssh { host, user: None, port: None, host_key: None, superuser: false },
+            Some(way) => {
+                let gets = WindowsRelease { site: Some("Shop".into()), way, ..WindowsRelease::default() };
+                Access::Windows { host, user: None, port: None, host_key: None, gets }
+            }
+        };
+        Target {
+            name: name.parse().unwrap(),
+            access,
+            pool: None,
+            tags: BTreeSet::new(),
+            roles: BTreeSet::new(),
+            variables: BTreeMap::new(),
+            serves_at: None,
+        }
+    }
+
+    fn told(secrets: bool, states: &[(&str, Option<WindowsWay>, MachineState)]) -> Vec<String> {
+        let version = SecretVersion { name: "db".into(), version: String::new() };
+        let setting = ReleaseSetting {
+            folder: "/srv/shop".into(),
+            service: Service::Files,
+            health: None,
+            port: None,
+            min_healthy_seconds: 0,
+            variables: BTreeMap::new(),
+            role_variables: BTreeMap::new(),
+            secrets: secrets.then(|| ("DB".to_owned(), version)).into_iter().collect(),
+            rendered: Vec::new(),
+            hooks: Vec::new(),
+        };
+        let targets: Vec<Target> = states.iter().map(|(name, way, _)| target(name, *way)).collect();
+        let environment = FleetEnvironment {
+            name: "production".parse().unwrap(),
+            targets: targets.clone(),
+            inventory: None,
+            setting: setting.clone(),
+            rollout: Rollout::AllAtOnce,
+            traffic: None,
+            drain_seconds: 0,
+            keep_releases: 3,
+        };
+        let machines = states.iter().map(|(name, _, state)| (name.parse().unwrap(), Ok(state.clone())));
+        let plan = plan(&Situation {
+            environment: &environment,
+            targets: &targets,
+            release: Digest::of(b"new"),
+            setting: &setting,
+            direction: Direction::Forward,
+            machines: &machines.collect(),
+            traffic: None,
+            out: &BTreeSet::new(),
+            history: &[],
+        });
+        lines(&plan.unwrap())
+    }
+
+    fn at(release: Option<&[u8]>) -> MachineState {
+        let current = release.map(Digest::of);
+        MachineState { current, releases: current.into_iter().collect(), ..MachineState::default() }
+    }
+
+    #[test]
+    fn a_plan_that_mixes_linux_and_windows_says_what_is_different() {
+        let (directory, msdeploy) = (Some(WindowsWay::Directory), Some(WindowsWay::Msdeploy));
+        let mixed = told(
+            true,
+            &[("web1", None, at(None)), ("win1", directory, at(None)), ("win2", msdeploy, at(Some(b"old")))],
+        );
+        let has = |end: &str| assert!(mixed.iter().any(|line| line.contains(end)), "{end}: {mixed:#?}");
+        has("web1: first release, files to bring");
+        has("win1: first release, files to bring; Windows, site Shop");
+        has("files to bring; Windows, site Shop by msdeploy, not at one instant");
+        has("never verified against a real one: win1, win2;");
+        has("msdeploy changes files one after the other on win2:");
+        has("on win1, win2 nothing gets the environment variables");
+        assert!(!mixed.iter().any(|line| line.contains("web1") && line.contains("Windows")), "{mixed:#?}");
+    }
+
+    #[test]
+    fn nothing_is_said_of_windows_where_nothing_of_it_changes() {
+        let same =
+            told(true, &[("web1", None, at(None)), ("win1", Some(WindowsWay::Msdeploy), at(Some(b"new")))]);
+        assert!(!same.iter().any(|line| line.contains("Windows") || line.contains("msdeploy")), "{same:#?}");
+        let plain = told(false, &[("win1", Some(WindowsWay::Directory), at(None))]);
+        assert!(!plain.iter().any(|line| line.contains("environment variables")), "{plain:#?}");
+    }
 }

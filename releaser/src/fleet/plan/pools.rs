@@ -28,11 +28,14 @@ pub(super) fn choose(situation: &Situation<'_>, pools: &[Name; 2]) -> Result<Pac
         members(pool).into_iter().filter(|name| serving.contains(name)).map(Name::as_str).collect()
     };
     let runs = |pool: &Name| {
-        let mut in_use = members(pool).into_iter().filter(|name| !situation.out.contains(name));
-        in_use.all(|name| {
-            let seen = situation.machines.get(name).and_then(|seen| seen.as_ref().ok());
+        let in_use: Vec<&Name> =
+            members(pool).into_iter().filter(|name| !situation.out.contains(name)).collect();
+        let runs_it = |name: &&Name| {
+            let seen = situation.machines.get(*name).and_then(|seen| seen.as_ref().ok());
             seen.is_some_and(|seen| seen.current == Some(situation.release))
-        })
+        };
+        // Of a pool that is quarantined altogether nothing is left that could stay.
+        !in_use.is_empty() && in_use.iter().all(runs_it)
     };
     let (of_first, of_second) = (serve(first), serve(second));
     let (from, to) = match (of_first.is_empty(), of_second.is_empty()) {

@@ -1,11 +1,14 @@
 //! What machines serve against what they should.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::Serialize;
 use staith_model::{Digest, Name};
 
-use crate::fleet::machine::{MachineState, Serving};
+use crate::{
+    fleet::machine::{MachineState, Serving},
+    host::Files,
+};
 
 /// A machine that is not as the record has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -40,6 +43,11 @@ pub enum How {
     },
     /// `current` is right, and nothing runs.
     Down,
+    /// It serves what it should, and files of that release were changed by hand, or are missing.
+    OtherFiles {
+        /// The first of them and what is wrong with it, and how many more there are.
+        what: String,
+    },
     /// It has been told of a deployment that nobody here has recorded.
     AheadOfRecord {
         /// The epoch that the machine has seen.
@@ -85,6 +93,46 @@ pub fn drift(
     found
 }
 
+/// Compares the files of what a machine should serve, and does, with those of the release; `None` where they are the same.
+pub fn changed_files(target: &Name, should: &Digest, files: &Files) -> Option<Drift> {
+    let what = match files {
+        Files::Complete => return None,
+        Files::Absent => "the release is not listed among those of the machine".to_owned(),
+        Files::Damaged(what) => what.clone(),
+    };
+    Some(Drift { target: target.clone(), should: Some(*should), how: How::OtherFiles { what } })
+}
+
+impl How {
+    /// Whether nothing is known, rather than that something differs.
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
+}
+
+impl fmt::Display for How {
+    /// Continues a sentence that begins with the machine's name.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |release: &Option<Digest>| match release {
+            Some(release) => format!("release {}", release.short()),
+            None => "no release".to_owned(),
+        };
+        match self {
+            Self::Unknown { why } => write!(f, "can't be looked at: {why}"),
+            Self::OtherRelease { is } => write!(f, "has {} in place", named(is)),
+            Self::OtherProcess { runs: None } => f.write_str("runs a program that is of no release"),
+            Self::OtherProcess { runs } => write!(f, "still runs {}", named(runs)),
+            Self::Down => f.write_str("does not run its service"),
+            Self::OtherFiles { what } => write!(f, "has other files than the release: {what}"),
+            Self::AheadOfRecord { seen, recorded } => write!(
+                f,
+                "was told of a deployment that is not recorded here (epoch {seen}, the highest recorded is {recorded})"
+            ),
+            Self::NotOfRecord => f.write_str("has a release in place, and no deployment here was for it"),
+        }
+    }
+}
+
 fn differs(should: Option<Digest>, state: &MachineState) -> Option<How> {
     if state.current != should {
         return Some(How::OtherRelease { is: state.current });
@@ -102,6 +150,16 @@ mod tests {
 
     fn name(text: &str) -> Name {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn files_that_were_changed_by_hand_are_told() {
+        let release = Digest::of(b"new");
+        let of = |files| changed_files(&name("web1"), &release, &files);
+        assert_eq!(of(Files::Complete), None);
+        let found = of(Files::Damaged("`a`: its content differs".into())).unwrap();
+        assert_eq!(found.how.to_string(), "has other files than the release: `a`: its content differs");
+        assert!(!found.how.is_unknown() && of(Files::Absent).is_some());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use serde::Serialize;
+
 use super::markdown;
 
 /// A commit, as whoever reads the repository has it. All of it was written by others.
@@ -26,6 +28,41 @@ pub struct Between<'a> {
     pub to: &'a str,
 }
 
+/// What is new in a release. All but the titles was written by others.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Notes {
+    /// What people call the release before; `None` if there is none.
+    pub from: Option<String>,
+    /// What people call the release.
+    pub to: String,
+    /// What changed, group by group in the order in which people want to read them; none is empty. A breaking change is in two.
+    pub groups: Vec<Group>,
+    /// Work items that commits name, in order: `#12`, `AB#7`.
+    pub work_items: Vec<String>,
+    /// Who wrote the commits, in order, each once.
+    pub people: Vec<String>,
+}
+
+/// Changes of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Group {
+    /// What kind.
+    pub title: &'static str,
+    /// They, in the order of their commits.
+    pub changes: Vec<Change>,
+}
+
+/// A change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// The first digits of its commit.
+    pub commit: String,
+    /// What part of the project it is about, where it says so.
+    pub scope: Option<String>,
+    /// What it does.
+    pub what: String,
+}
+
 /// The groups, in the order in which people want to read them, with the prefixes of conventional commits that belong to each.
 const GROUPS: [(&str, &[&str]); 6] = [
     ("Features", &["feat", "feature"]),
@@ -47,57 +84,72 @@ struct Told<'a> {
     what: &'a str,
 }
 
-/// The notes as Markdown. Commits in the order given; what they say is shown and means nothing to Markdown.
-pub fn notes(between: &Between<'_>, commits: impl IntoIterator<Item = Commit>) -> String {
-    let mut lines: Vec<(&'static str, String)> = Vec::new();
-    let (mut people, mut items) = (BTreeSet::new(), BTreeSet::new());
-    for commit in commits {
-        let told = told(&commit.subject);
-        let is_breaking = told.is_breaking || breaks(&commit.body);
-        let line = line(&commit, &told);
-        if is_breaking {
-            lines.push((BREAKING, line.clone()));
+impl Notes {
+    /// Of commits, which stay in the order given.
+    pub fn of(between: &Between<'_>, commits: impl IntoIterator<Item = Commit>) -> Self {
+        let mut changes: Vec<(&'static str, Change)> = Vec::new();
+        let (mut people, mut items) = (BTreeSet::new(), BTreeSet::new());
+        for commit in commits {
+            let told = told(&commit.subject);
+            let change = Change {
+                commit: commit.id.chars().filter(char::is_ascii_hexdigit).take(12).collect(),
+                scope: told.scope.map(str::to_owned),
+                what: told.what.to_owned(),
+            };
+            if told.is_breaking || breaks(&commit.body) {
+                changes.push((BREAKING, change.clone()));
+            }
+            changes.push((told.group, change));
+            items.extend(work_items(&commit.subject));
+            items.extend(work_items(&commit.body));
+            people.insert(commit.author);
         }
-        lines.push((told.group, line));
-        items.extend(work_items(&commit.subject));
-        items.extend(work_items(&commit.body));
-        people.insert(commit.author);
-    }
-    let mut page = vec![format!("# {}", markdown::text(between.to)), String::new()];
-    page.push(match between.from {
-        Some(from) => format!("Changes since {}.", markdown::text(from)),
-        None => "The first release.".to_owned(),
-    });
-    if lines.is_empty() {
-        page.extend([String::new(), "No commits.".to_owned()]);
-    }
-    let groups = [BREAKING].into_iter().chain(GROUPS.iter().map(|(name, _)| *name)).chain([OTHERS]);
-    for group in groups {
-        let of_group: Vec<&String> =
-            lines.iter().filter(|(of, _)| *of == group).map(|(_, line)| line).collect();
-        if !of_group.is_empty() {
-            page.extend([String::new(), format!("## {group}"), String::new()]);
-            page.extend(of_group.into_iter().cloned());
+        let titles = [BREAKING].into_iter().chain(GROUPS.iter().map(|(title, _)| *title)).chain([OTHERS]);
+        let group = |title: &'static str| {
+            let of_group = changes.iter().filter(|(of, _)| *of == title);
+            Group { title, changes: of_group.map(|(_, change)| change.clone()).collect() }
+        };
+        Self {
+            from: between.from.map(str::to_owned),
+            to: between.to.to_owned(),
+            groups: titles.map(group).filter(|group| !group.changes.is_empty()).collect(),
+            work_items: items.iter().map(ToString::to_string).collect(),
+            people: people.into_iter().filter(|person| !person.is_empty()).collect(),
         }
     }
-    list(&mut page, "Work items", items.iter().map(|item: &WorkItem| item.to_string()));
-    list(&mut page, "People", people.iter().cloned());
-    page.push(String::new());
-    page.join("\n")
+
+    /// As Markdown. What commits say is shown and means nothing to Markdown.
+    pub fn markdown(&self) -> String {
+        let mut page = vec![format!("# {}", markdown::text(&self.to)), String::new()];
+        page.push(match &self.from {
+            Some(from) => format!("Changes since {}.", markdown::text(from)),
+            None => "The first release.".to_owned(),
+        });
+        if self.groups.is_empty() {
+            page.extend([String::new(), "No commits.".to_owned()]);
+        }
+        for group in &self.groups {
+            page.extend([String::new(), format!("## {}", group.title), String::new()]);
+            page.extend(group.changes.iter().map(line));
+        }
+        list(&mut page, "Work items", &self.work_items);
+        list(&mut page, "People", &self.people);
+        page.push(String::new());
+        page.join("\n")
+    }
 }
 
-fn list(page: &mut Vec<String>, title: &str, items: impl Iterator<Item = String>) {
-    let items: Vec<String> = items.map(|item| format!("- {}", markdown::text(&item))).collect();
+fn list(page: &mut Vec<String>, title: &str, items: &[String]) {
     if !items.is_empty() {
         page.extend([String::new(), format!("## {title}"), String::new()]);
-        page.extend(items);
+        page.extend(items.iter().map(|item| format!("- {}", markdown::text(item))));
     }
 }
 
-fn line(commit: &Commit, told: &Told<'_>) -> String {
-    let scope = told.scope.map(|scope| format!("**{}** ", markdown::text(scope))).unwrap_or_default();
-    let id: String = commit.id.chars().filter(char::is_ascii_hexdigit).take(12).collect();
-    format!("- {scope}{} ({})", markdown::text(told.what), markdown::code(&id))
+fn line(change: &Change) -> String {
+    let scope = change.scope.as_ref().map(|scope| format!("**{}** ", markdown::text(scope)));
+    let (scope, what) = (scope.unwrap_or_default(), markdown::text(&change.what));
+    format!("- {scope}{what} ({})", markdown::code(&change.commit))
 }
 
 fn told(subject: &str) -> Told<'_> {
@@ -164,7 +216,7 @@ mod tests {
     #[test]
     fn commits_are_grouped_and_work_items_gathered() {
         let between = Between { from: Some("1.0.0"), to: "1.1.0" };
-        let page = notes(
+        let notes = Notes::of(
             &between,
             [
                 commit("feat(cart): pay by invoice", "Closes #12 and ab#7, not a#5 nor #0x1"),
@@ -173,6 +225,8 @@ mod tests {
                 commit("note: this is no type", "BREAKING CHANGE: prices are strings"),
             ],
         );
+        assert_eq!((notes.groups.len(), notes.work_items.join(" ").as_str()), (4, "#12 AB#7"));
+        let page = notes.markdown();
         let expected = "\
 # 1\\.1\\.0
 
@@ -210,7 +264,7 @@ Changes since 1\\.0\\.0.
 
     #[test]
     fn no_commits_are_told_as_that() {
-        let page = notes(&Between { from: None, to: "1.0.0" }, []);
+        let page = Notes::of(&Between { from: None, to: "1.0.0" }, []).markdown();
         assert!(page.contains("The first release.") && page.contains("No commits."));
     }
 
@@ -219,7 +273,7 @@ Changes since 1\\.0\\.0.
         fn a_hostile_subject_makes_no_line_of_its_own(subject in "\\PC{0,60}|[\\x00-\\x7f]{0,60}", id in ".{0,20}") {
             let between = Between { from: None, to: "1.0.0" };
             let hostile = Commit { id, author: String::new(), ..commit(&subject, "") };
-            let page = notes(&between, [hostile]);
+            let page = Notes::of(&between, [hostile]).markdown();
             let lines = page.lines().filter(|line| line.starts_with("- ")).count();
             prop_assert!(lines >= 1);
             prop_assert!(!page.contains(['<', '>', '@']));

@@ -234,6 +234,12 @@ fn amount(amount: Amount) -> String {
 fn service(service: &Service) -> String {
     match service {
         Service::Systemd { unit, .. } => format!("The unit {} is written and restarted.", code(unit)),
+        Service::Supervised { command, .. } => {
+            format!(
+                "{} is restarted, and kept running by Staith's program on the machine.",
+                code(&command.join(" "))
+            )
+        }
         Service::Unit { unit } => format!("The unit {} is restarted.", code(unit)),
         Service::Command { restart, .. } => format!("{} restarts it.", code(&restart.join(" "))),
         Service::Files => "Nothing is restarted: something else serves the files.".to_owned(),
@@ -243,16 +249,23 @@ fn service(service: &Service) -> String {
 fn provider(traffic: &TrafficSpec) -> String {
     match traffic {
         TrafficSpec::Haproxy { nodes, backend, .. } => {
-            let nodes: Vec<String> = nodes.iter().map(|node| code(node)).collect();
+            let nodes: Vec<String> = nodes.iter().map(|node| code(&node.runtime)).collect();
             format!("HAProxy ({}) sends requests to its backend {}.", nodes.join(", "), code(backend))
         }
-        TrafficSpec::BuiltIn { listen } => format!("The built-in proxy on {} sends requests.", code(listen)),
+        TrafficSpec::BuiltIn { nodes, backend } => {
+            let nodes: Vec<String> = nodes.iter().map(|node| code(node)).collect();
+            format!(
+                "The built-in proxy ({}) sends requests to its backend {}.",
+                nodes.join(", "),
+                code(backend)
+            )
+        }
         TrafficSpec::Dns { server, record, ttl_seconds, .. } => format!(
             "The record {} at {} names the machines; answers are kept for {ttl_seconds} seconds.",
             code(record),
             code(server)
         ),
-        TrafficSpec::TrafficManager { profile } => {
+        TrafficSpec::TrafficManager { profile, .. } => {
             format!("Traffic Manager {} names the machines.", code(profile))
         }
     }
@@ -288,8 +301,8 @@ fn machines(environment: &FleetEnvironment) -> Vec<String> {
                 Access::Ssh { host, .. } => format!("by ssh to {}", code(host)),
                 Access::Local => "this machine".to_owned(),
                 Access::Pull => "asks for its deployments".to_owned(),
-                Access::Windows { host, site, .. } => {
-                    format!("Windows at {}, site {}", code(host), code(site))
+                Access::Windows { host, gets, .. } => {
+                    format!("Windows at {}, {}", code(host), text(&gets.to_string()))
                 }
             };
             let pool = target.pool.as_ref().map(|pool| format!(", pool {pool}")).unwrap_or_default();
@@ -340,6 +353,7 @@ mod tests {
                     user: None,
                     port: None,
                     host_key: None,
+                    superuser: false,
                 },
                 pool: None,
                 tags: [].into(),

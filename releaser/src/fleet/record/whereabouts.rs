@@ -112,6 +112,26 @@ pub fn serving(facts: &[DeploymentFact]) -> Vec<Trace> {
     now.into_values().flatten().map(with_origin).collect()
 }
 
+/// What each machine should serve, by environment and name: what the last deployment that changed it left there, or found to be right.
+/// What somebody did to it by hand in between is not what it should serve, although later plans have seen it.
+pub fn due(facts: &[DeploymentFact]) -> BTreeMap<(Name, Name), Option<Digest>> {
+    let mut due = BTreeMap::new();
+    for fact in facts {
+        for target in &fact.targets {
+            let key = (fact.environment.clone(), target.name.clone());
+            let is_meant = target.before != target.after
+                || (fact.outcome == Outcome::Succeeded && target.after == Some(fact.release));
+            if is_meant {
+                due.insert(key, target.after);
+            } else {
+                // Of a machine that was never changed from here, what was there first is taken for right.
+                due.entry(key).or_insert(target.after);
+            }
+        }
+    }
+    due
+}
+
 /// The machines that serve a commit, which may be given by its beginning (4 characters or more).
 pub fn serving_commit(facts: &[DeploymentFact], commit: &str) -> Vec<Trace> {
     const SHORTEST: usize = 4;
@@ -159,6 +179,26 @@ mod tests {
         undone.commit = deployed(1).commit;
         let facts = [deployed(1), deployed(2), undone];
         assert_eq!(trace(&facts, &name("web1"))[0].origin.as_ref().unwrap().commit, deployed(1).commit);
+    }
+
+    #[test]
+    fn what_was_done_by_hand_is_not_what_should_be() {
+        // Somebody switched web1 to release 7; a deployment that saw it never began.
+        let mut seen = deployed(3);
+        (seen.outcome, seen.began_at) = (Outcome::NeverBegan, None);
+        for target in &mut seen.targets {
+            let there = if target.name == name("web1") { release(7) } else { release(2) };
+            (target.before, target.after) = (Some(there), Some(there));
+        }
+        let web1 = (name("production"), name("web1"));
+        let facts = [deployed(1), deployed(2), seen.clone()];
+        assert_eq!(due(&facts)[&web1], Some(release(2)));
+        assert_eq!(due(&[deployed(1), rolled_back(2)])[&web1], Some(release(1)));
+        assert_eq!(due(&[seen])[&web1], Some(release(7)), "there was nothing else to go by");
+        // Found to be right already, and so meant.
+        let mut again = deployed(3);
+        again.targets.iter_mut().for_each(|target| target.before = target.after);
+        assert_eq!(due(&[deployed(1), again])[&web1], Some(release(3)));
     }
 
     #[test]

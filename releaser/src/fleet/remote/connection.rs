@@ -1,6 +1,6 @@
 //! Frames over a wire.
 
-use staith_machine::protocol::{FrameError, Kind, PROTOCOL, Reply, Request, decode_length, encode};
+use staith_machine::protocol::{FrameError, Kind, PROTOCOL, Reply, Request, State, decode_length, encode};
 use staith_model::Digest;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -11,17 +11,32 @@ use crate::fleet::{machine::MachineError, wire::Wire};
 pub(super) struct Connection {
     pub(super) from: Box<dyn AsyncRead + Send + Unpin>,
     pub(super) to: Box<dyn tokio::io::AsyncWrite + Send + Unpin>,
-    /// Releases that were there, with the digests of their manifests. A hint: others may have changed it.
+    /// What is believed to be there.
+    pub(super) there: There,
+    /// What was there when the program began to speak.
+    pub(super) greeting: Option<State>,
+}
+
+/// What is believed to be on a machine. A hint: others may have changed it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct There {
+    /// Releases, with the digests of their manifests.
     pub(super) releases: Vec<(Digest, Digest)>,
+    /// The release that runs.
+    pub(super) current: Option<Digest>,
 }
 
 impl Connection {
     /// Waits until the program has said what it is.
     pub(super) async fn begin(wire: Wire, target: &str, errand: Errand) -> Result<Self, MachineError> {
-        let mut connection = Self { from: wire.from, to: wire.to, releases: Vec::new() };
+        let there = There::default();
+        let mut connection = Self { from: wire.from, to: wire.to, there, greeting: None };
         match connection.hear(target, errand).await? {
-            Reply::Hello { protocol: PROTOCOL, releases, .. } => {
-                connection.releases = releases;
+            Reply::Hello { protocol: PROTOCOL, state, .. } => {
+                if let Some(state) = &state {
+                    connection.there = There { releases: state.releases.clone(), current: state.current };
+                }
+                connection.greeting = state;
                 Ok(connection)
             }
             Reply::Hello { protocol, .. } => Err(errand.unexpected(

@@ -7,9 +7,12 @@ use staith_model::Blame;
 
 use crate::{
     fleet::machine::{Facts, HookOutcome, MachineError, MachineState, Order, Question, Serving},
-    health::{Answer, Health, Observation, Verdict},
+    health::{Answer, Health, LogTail, Observation, Verdict},
     host::Patience,
 };
+
+/// Characters of a service's last lines that are shown.
+const MOST_WORDS: usize = 16 << 10;
 
 /// What a machine is asked to do, for people.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +79,7 @@ pub(super) fn facts(system: System) -> Facts {
         system: system.name,
         superuser: system.superuser,
         free_bytes: system.free_bytes,
+        systemd: system.systemd,
     }
 }
 
@@ -127,13 +131,19 @@ pub(super) fn health(
     took_millis: u64,
     needed: u32,
     observations: Vec<Observation>,
+    log: Option<protocol::Words>,
 ) -> Health {
     let verdict = match verdict {
         protocol::Verdict::Healthy => Verdict::Healthy,
         protocol::Verdict::Unhealthy => Verdict::Unhealthy,
         protocol::Verdict::Inconclusive => Verdict::Inconclusive,
     };
-    Health { verdict, url, observations, needed, took: Duration::from_millis(took_millis), log: None }
+    let log = log.map(|words| {
+        // A machine may be told what to say: its words are bounded here, too.
+        let from = words.lines.char_indices().rev().nth(MOST_WORDS).map_or(0, |(at, _)| at);
+        LogTail { path: words.from.into(), lines: words.lines[from..].to_owned() }
+    });
+    Health { verdict, url, observations, needed, took: Duration::from_millis(took_millis), log }
 }
 
 fn answer(answer: protocol::Answer) -> Answer {

@@ -79,7 +79,9 @@ impl Delivery<'_> {
         told.await.map_err(|error| self.errand.lost(self.target, &error))?;
         let asked_to_stop =
             [encode(&Request::Cancel).map_err(broken)?, encode(&Request::Abandon).map_err(broken)?];
-        let mut source: Option<Source> = None;
+        let mut unasked = !stage.ahead.entries.is_empty();
+        let mut source = if unasked { Some(self.source(&stage.ahead)?) } else { None };
+        let mut asked: Option<Lacks> = None;
         let mut stopping = false;
         let mut outgoing: Vec<u8> = Vec::new();
         let mut sent = 0;
@@ -95,7 +97,12 @@ impl Delivery<'_> {
                         other => self.errand.unexpected(self.target, &other.to_string()),
                     })?;
                     match &reply {
-                        Reply::Lacks(lacks) if source.is_none() => source = Some(self.source(lacks)?),
+                        Reply::Lacks(lacks) if asked.is_none() => {
+                            if !unasked {
+                                source = Some(self.source(lacks)?);
+                            }
+                            asked = Some(lacks.clone());
+                        }
                         Reply::Placed { files } => self.tell_progress(*files),
                         end if end.ends() => {
                             drop(incoming);
@@ -131,6 +138,12 @@ impl Delivery<'_> {
                             stopping = true;
                             failure = Some(why);
                             asked_to_stop.concat()
+                        }
+                        // What was sent unasked has no end of its own; what was asked for meanwhile comes next.
+                        None if unasked => {
+                            unasked = false;
+                            source = asked.as_ref().map(|lacks| self.source(lacks)).transpose()?;
+                            Vec::new()
                         }
                         None => {
                             stopping = true;

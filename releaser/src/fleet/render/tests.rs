@@ -85,7 +85,7 @@ impl Case {
                 content: files.0.digest(),
                 size: 3,
             },
-            source: SourceOfRelease { commit: None, branch: None, dirty: false },
+            source: SourceOfRelease { commit: None, branch: None, dirty: false, committed_at: None },
             settings: [(environment.clone(), self.setting.clone())].into(),
         };
         let secrets = [("shop/db".to_owned(), Secret::new(SECRET))].into();

@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use super::{
     MissingToken, RenderError,
     values::{Found, Values},
+    yaml::Yaml,
 };
 
 /// Longest name between `#{` and `}#`, in bytes.
@@ -22,6 +23,7 @@ pub(super) enum Context {
     Json,
     Xml,
     Plain,
+    Yaml,
 }
 
 /// A text with values in it.
@@ -168,6 +170,7 @@ enum Around {
     Xml,
     XmlData,
     XmlComment,
+    Yaml(Yaml),
 }
 
 impl Around {
@@ -176,6 +179,7 @@ impl Around {
             Context::Json => Self::JsonOutside,
             Context::Xml => Self::Xml,
             Context::Plain => Self::Plain,
+            Context::Yaml => Self::Yaml(Yaml::Gap),
         }
     }
 
@@ -183,6 +187,7 @@ impl Around {
     fn pass(&mut self, part: &str) {
         match self {
             Self::Plain => {}
+            Self::Yaml(at) => *at = part.chars().fold(*at, Yaml::after),
             Self::Xml | Self::XmlData | Self::XmlComment => self.pass_xml(part),
             _ => part.chars().for_each(|c| *self = self.after(c)),
         }
@@ -251,6 +256,7 @@ impl Around {
                 Ok(())
             }
             Self::Xml | Self::XmlData | Self::XmlComment => self.put_xml(value, out),
+            Self::Yaml(at) => at.put(value, out),
         }
     }
 

@@ -50,6 +50,17 @@ impl Values {
         Ok(Self { by_name, own: own.map(|(name, value)| (name.to_owned(), value)).into() })
     }
 
+    /// Values that belong to no release.
+    pub(super) fn alone(
+        plain: &BTreeMap<String, String>,
+        secrets: BTreeMap<String, Secret>,
+        own: BTreeMap<String, String>,
+    ) -> Self {
+        let plain = plain.iter().map(|(name, value)| (name.clone(), VariableValue::Plain(value.clone())));
+        let secrets = secrets.into_iter().map(|(name, value)| (name, VariableValue::Secret(value)));
+        Self { by_name: plain.chain(secrets).collect(), own }
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<Found<'_>> {
         match self.by_name.get(name) {
             Some(VariableValue::Plain(value)) => Some(Found::Plain(value)),

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use staith_model::Name;
+use tokio::time::Instant;
 
 use super::world::{Way, World};
 use crate::{
@@ -115,6 +116,7 @@ impl Front {
                 truth.check_budget(&gone, "draining");
             }
             truth.and_still_serve("draining", |truth| truth.admitted = Some(shift.to.clone()));
+            truth.left.extend(gone.into_iter().map(|name| (name, Instant::now())));
         }
         tokio::time::sleep(shift.drain.min(Duration::from_millis(40))).await;
         Ok(Shifted::default())

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     faults::Fault,
-    world::{SimulatedMachine, Way, World},
+    world::{SimulatedMachine, Truth, Way, World},
 };
 use crate::{
     fleet::machine::{
@@ -88,6 +88,7 @@ impl Machine for Seam {
                 system: "simulated".into(),
                 superuser: true,
                 free_bytes: 1 << 40,
+                systemd: true,
             })
         })
         .await
@@ -247,7 +248,7 @@ impl Seam {
         }
         truth.check_drained(&self.name, to);
         let name = &self.name;
-        truth.and_still_serve(&what, |truth| {
+        let change = |truth: &mut Truth| {
             let Some(machine) = truth.machines.get_mut(name) else { return };
             if machine.current.as_ref() != to {
                 machine.previous = machine.current;
@@ -257,7 +258,13 @@ impl Seam {
             machine.unfinished = Some(order.operation);
             machine.running = None;
             machine.told_well = false;
-        });
+        };
+        // Back to before the first release nobody is left, as nobody was there.
+        if to.is_none() && truth.nobody_before {
+            change(&mut truth);
+        } else {
+            truth.and_still_serve(&what, change);
+        }
     }
 }
 

@@ -47,6 +47,10 @@ impl Truth {
         if self.drains && admitted && answers && changes && to.is_some() {
             self.violations.push(format!("{name} was restarted while it got requests"));
         }
+        let believed = self.left.get(name).is_some_and(|left| left.elapsed() < self.lingers);
+        if self.drains && believed && answers && changes && to.is_some() {
+            self.violations.push(format!("{name} was restarted while clients believed that it serves"));
+        }
     }
 
     /// Something is done, and a client that was served before is served after.

@@ -1,19 +1,22 @@
 //! One deployment in the simulated world, from beginning to end, however often its driver dies.
 
+mod props;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use async_trait::async_trait;
 use staith_model::{
-    Access, Ask, DeploymentId, DeploymentRecord, DeploymentState, Digest, FleetEnvironment, FleetState,
-    HealthCheck, Hook, Manifest, Name, RelPath, ReleaseSetting, Rollout, Service, Target, TargetAction,
-    TrafficSpec,
+    Access, Ask, DeploymentId, DeploymentState, Digest, FleetEnvironment, FleetState, HealthCheck, Hook,
+    Name, ReleaseSetting, Rollout, Service, Target, TargetAction, TrafficSpec,
 };
+
+use props::Shelf;
+pub use props::TheJudge;
 
 use super::{
     balancer::Front,
@@ -21,16 +24,10 @@ use super::{
     machine::Seam,
     world::{SimulatedMachine, Truth, World},
 };
-use crate::{
-    fleet::{
-        balancer::Balancer,
-        drive::{
-            Cargo, Clock, Deployer, Fleet, FleetDriveError, Gates, Judge, Limits, Log, Releases, Request,
-            Stamped, Stopped, Verdict,
-        },
-        machine::{Load, Machine},
-    },
-    host::PackageFiles,
+use crate::fleet::{
+    balancer::Balancer,
+    drive::{Clock, Deployer, Fleet, FleetDriveError, Limits, Log, Request, Stamped, Stopped, Verdict},
+    machine::Machine,
 };
 
 /// When the simulation begins, in milliseconds since 1970.
@@ -48,6 +45,8 @@ pub struct Scenario {
     pub rollout: Rollout,
     /// Whether somebody balances.
     pub balanced: bool,
+    /// How long clients believe what they were told before about who serves.
+    pub lingers: Duration,
     /// Whether the machines run an older release.
     pub before: bool,
     /// Hooks of the release.
@@ -63,7 +62,9 @@ pub struct Scenario {
     /// When its driver is stopped without its knowledge and another takes over, in milliseconds from the beginning, and
     /// when the first goes on.
     pub stale: Option<(u64, u64)>,
-    /// What measurements say.
+    /// What the first measurements say, one after another.
+    pub first_verdicts: Vec<Verdict>,
+    /// What all later measurements say.
     pub verdict: Verdict,
     /// Whether gates stay shut.
     pub shut: bool,
@@ -103,30 +104,6 @@ pub fn name(number: usize) -> Name {
     format!("m{number}").parse().expect("m and a number is a name")
 }
 
-/// Gates never change, and measurements always say the same.
-#[derive(Debug, Clone)]
-pub struct TheJudge {
-    /// Whether gates stay shut.
-    pub shut: bool,
-    /// What measurements say.
-    pub verdict: Verdict,
-}
-
-#[async_trait]
-impl Judge for TheJudge {
-    async fn gates(&self, _record: &DeploymentRecord) -> Gates {
-        if self.shut {
-            return Gates::Waiting { what: vec!["nobody approved".into()], until: u64::MAX };
-        }
-        Gates::Open
-    }
-
-    async fn analyse(&self, _record: &DeploymentRecord, _wave: u32) -> Verdict {
-        tokio::time::sleep(Duration::from_millis(10)).await;
-        self.verdict.clone()
-    }
-}
-
 type Driver = Pin<Box<dyn Future<Output = Result<Stopped, FleetDriveError>> + Send>>;
 
 /// A driver of its own, as another process would be.
@@ -139,46 +116,6 @@ async fn and_go_on(driver: &mut Option<Driver>) -> Result<Stopped, FleetDriveErr
     match driver {
         Some(driver) => driver.await,
         None => std::future::pending().await,
-    }
-}
-
-struct Shelf;
-
-struct NoFiles(Manifest);
-
-impl PackageFiles for NoFiles {
-    fn manifest(&self) -> &Manifest {
-        &self.0
-    }
-
-    fn copy_file(
-        &self,
-        _path: &RelPath,
-        _to: &mut dyn std::io::Write,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        Ok(())
-    }
-}
-
-#[async_trait]
-impl Releases for Shelf {
-    async fn cargo(&self, release: &Digest, _target: &Target) -> Result<Cargo, String> {
-        let load = Load {
-            release: *release,
-            manifest: Arc::new(Manifest::default()),
-            service: Service::Files,
-            secrets: Vec::new(),
-            private: BTreeSet::new(),
-        };
-        Ok(Cargo { load, files: Arc::new(NoFiles(Manifest::default())) })
-    }
-
-    fn setting(&self, _release: &Digest) -> Option<ReleaseSetting> {
-        None
-    }
-
-    fn masked(&self, said: &[u8]) -> String {
-        String::from_utf8_lossy(said).into_owned()
     }
 }
 
@@ -196,9 +133,11 @@ impl Scenario {
             faults: Faults::new(),
             abort_at: None,
             stale: None,
+            first_verdicts: Vec::new(),
             verdict: Verdict::Pass,
             shut: false,
             ledger: None,
+            lingers: Duration::ZERO,
         }
     }
 
@@ -265,7 +204,7 @@ impl Scenario {
 
     /// The environment.
     pub fn environment(&self) -> FleetEnvironment {
-        let front = TrafficSpec::BuiltIn { listen: "127.0.0.1:80".into() };
+        let front = TrafficSpec::BuiltIn { nodes: vec!["unix:/run/p.sock".into()], backend: "shop".into() };
         FleetEnvironment {
             name: name(0),
             targets: self.targets(),
@@ -302,7 +241,10 @@ impl Scenario {
             wanted: self.wanted(),
             max_unavailable: usize::MAX,
             drains: false,
+            nobody_before: !self.before,
             left_out: (0..blue).map(name).collect(),
+            lingers: self.lingers,
+            left: BTreeMap::new(),
         })
     }
 
@@ -322,7 +264,7 @@ impl Scenario {
             (target.name.clone(), Arc::new(Seam { world: world.clone(), name: target.name.clone() }))
         };
         let front =
-            || -> Arc<dyn Balancer> { Arc::new(Front { world: world.clone(), lingers: Duration::ZERO }) };
+            || -> Arc<dyn Balancer> { Arc::new(Front { world: world.clone(), lingers: self.lingers }) };
         let environment = self.environment();
         let fleet = Fleet {
             targets: environment.targets.clone(),
@@ -330,7 +272,11 @@ impl Scenario {
             balancer: self.balanced.then(front),
             environment,
             releases: Arc::new(Shelf),
-            judge: Arc::new(TheJudge { shut: self.shut, verdict: self.verdict.clone() }),
+            judge: Arc::new(TheJudge {
+                shut: self.shut,
+                first: Mutex::new(self.first_verdicts.iter().cloned().collect()),
+                verdict: self.verdict.clone(),
+            }),
             log,
             lock: None,
             clock,

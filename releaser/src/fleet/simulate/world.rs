@@ -35,8 +35,14 @@ pub(super) struct Truth {
     pub(super) wanted: Digest,
     pub(super) max_unavailable: usize,
     pub(super) drains: bool,
+    /// Whether no machine ran a release at the beginning.
+    pub(super) nobody_before: bool,
     /// Machines that the deployment leaves alone.
     pub(super) left_out: BTreeSet<Name>,
+    /// How long clients believe what they were told before.
+    pub(super) lingers: Duration,
+    /// When members were last taken away from those that get requests.
+    pub(super) left: BTreeMap<Name, Instant>,
 }
 
 /// A machine.
@@ -136,6 +142,14 @@ impl World {
     /// Returns when the schedule kills the driver.
     pub async fn killed(&self) {
         self.killed.notified().await;
+    }
+
+    /// From now on, this plan's deployment is what the oracle watches.
+    pub fn is_about(&self, plan: &staith_model::FleetPlan) {
+        let kept = plan.targets.iter().filter(|one| one.action == staith_model::TargetAction::Kept);
+        let mut truth = self.truth();
+        truth.wanted = plan.release;
+        truth.left_out = kept.map(|one| one.target.name.clone()).collect();
     }
 
     /// What happened that must never happen.

@@ -20,6 +20,7 @@ use super::{
     settings::Settings,
     transport::Duplex,
 };
+use crate::fleet::wire::Wire;
 
 /// Handshakes at once. Each costs both sides a few milliseconds of computing and is otherwise waiting, so that 200 machines are
 /// reached in seven rounds of perhaps 0.2 s; many more at once fill the tables of NAT gateways and firewalls that limit new
@@ -105,6 +106,15 @@ impl SshClient {
     /// The machine can't be reached, does not allow it, or nobody listens there.
     pub async fn forward(&self, to: &Destination, endpoint: &Endpoint) -> Result<Box<dyn Duplex>, SshError> {
         Ok(Box::new(self.connect(to).await?.forward(endpoint).await?))
+    }
+
+    /// Starts a command line by the login shell of the user there. Dropping the wire ends it. Cancel-safe.
+    ///
+    /// # Errors
+    /// The machine can't be reached, or opens no more sessions.
+    pub async fn start_command(&self, to: &Destination, command: &str) -> Result<Wire, SshError> {
+        let (from, to) = self.connect(to).await?.exec(command).await?;
+        Ok(Wire { from: Box::new(from), to: Box::new(to) })
     }
 
     /// Hops that lead in a circle would wait for each other for ever.

@@ -10,6 +10,7 @@ use russh::{
     client::{DisconnectReason, Msg, Session},
     keys::{Algorithm, PublicKeyOrCertificate},
 };
+use tokio::io::AsyncReadExt as _;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
@@ -139,6 +140,23 @@ impl Connection {
         Ok(streams(channel, Arc::clone(self), true))
     }
 
+    /// What a program writes that the user's login shell starts, `most` bytes of it, up to its end, whatever that is. Cancel-safe:
+    /// dropping it ends the program.
+    ///
+    /// # Errors
+    /// The connection broke, or the server opens no more sessions.
+    pub async fn output(self: &Arc<Self>, command: &str, most: usize) -> Result<Vec<u8>, SshError> {
+        let (from, _to) = self.exec(command).await?;
+        let mut said = Vec::new();
+        let most = u64::try_from(most).unwrap_or(u64::MAX);
+        match from.take(most).read_to_end(&mut said).await {
+            Ok(_) => Ok(said),
+            // So the stream ends where the program's exit code was another than 0.
+            Err(ended) if ended.kind() == std::io::ErrorKind::BrokenPipe => Ok(said),
+            Err(_) => Err(self.lost()),
+        }
+    }
+
     /// Connects to a socket or address that the machine reaches. Cancel-safe.
     ///
     /// # Errors
@@ -172,6 +190,7 @@ impl Connection {
     }
 
     fn refusal(&self, what: &str, reason: ChannelOpenFailure) -> SshError {
+        let nobody_listens = matches!(reason, ChannelOpenFailure::ConnectFailed);
         let (why, remedy) = match reason {
             ChannelOpenFailure::AdministrativelyProhibited => (
                 "its sshd does not allow it",
@@ -193,6 +212,7 @@ impl Connection {
             what: what.into(),
             why: why.into(),
             remedy: remedy.into(),
+            nobody_listens,
         }
     }
 

@@ -26,11 +26,9 @@ impl Destination {
     /// What a target says, where it is reached by ssh.
     pub fn of_access(access: &Access) -> Option<Self> {
         match access {
-            Access::Ssh { host, user, port, host_key } => {
+            Access::Ssh { host, user, port, host_key, .. }
+            | Access::Windows { host, user, port, host_key, .. } => {
                 Some(Self { host: host.clone(), user: user.clone(), port: *port, host_key: host_key.clone() })
-            }
-            Access::Windows { host, user, .. } => {
-                Some(Self { host: host.clone(), user: user.clone(), port: None, host_key: None })
             }
             Access::Local | Access::Pull => None,
         }

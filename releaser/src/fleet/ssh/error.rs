@@ -153,6 +153,8 @@ pub enum SshError {
         why: String,
         /// What to do.
         remedy: String,
+        /// Whether nobody takes the connection, as opposed to it being forbidden: that may change from one moment to the next.
+        nobody_listens: bool,
     },
     /// Within russh.
     #[error(transparent)]

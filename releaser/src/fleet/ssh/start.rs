@@ -235,14 +235,14 @@ fn patience(bytes: &[u8]) -> Duration {
 }
 
 /// Marks our own line among what a login shell says. New each time, so that nothing can be prepared to look like it.
-fn mark() -> Result<String, String> {
+pub(super) fn mark() -> Result<String, String> {
     let mut random = [0_u8; 8];
     getrandom::fill(&mut random).map_err(|error| format!("there is no randomness: {error}"))?;
     Ok(format!("staith:{:016x}:", u64::from_le_bytes(random)))
 }
 
 /// In single quotes, as every shell understands them.
-fn quoted(word: &str) -> String {
+pub(super) fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', "'\\''"))
 }
 

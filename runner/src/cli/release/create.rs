@@ -1,14 +1,15 @@
 //! `staith release create`.
 
 use clap::Args;
-use staith_model::{Exit, FleetEnvironment, SourceOfRelease};
+use staith_builder::pipeline::Pipeline;
+use staith_model::{Exit, FleetRelease, Package, SourceOfRelease};
 use staith_packager::web_deploy::PackageReader;
 use staith_releaser::fleet::freeze::{Ingredients, freeze};
 
 use super::Project;
 use crate::{
     cli::package,
-    fleet::{pipeline_in, secrets_of, shelf_of, source_of, version_key},
+    fleet::{pipeline_in, secrets_of, shelf_of, source_of, takers_of, version_key},
     home::Home,
     output::{self, OutputMode, Problem},
 };
@@ -42,7 +43,7 @@ pub(crate) async fn made(
     home: &Home,
     folder: &std::path::Path,
     package: Option<&str>,
-) -> Result<(staith_model::FleetRelease, bool), Problem> {
+) -> Result<(FleetRelease, bool), Problem> {
     let pipeline = pipeline_in(folder)?;
     let fleets = || pipeline.destinations().into_iter().filter(|to| to.environment.fleet().is_some());
     let first = fleets().next().ok_or_else(|| {
@@ -59,34 +60,42 @@ pub(crate) async fn made(
         opened.map_err(|panicked| Problem::bug(panicked.to_string()))??
     };
     let published = open.published.ok_or_else(|| Problem::bug("a package of the store is not published"))?;
-    let reader: PackageReader = open.reader;
+    let source = source_of(home, folder, &published);
+    freeze_package(home, &pipeline, &published.package, &open.reader, &source).await
+}
+
+/// Freezes a package with what all environments say that take it; says whether the release was there already.
+///
+/// # Errors
+/// It can't run as the environments say (20).
+pub(crate) async fn freeze_package(
+    home: &Home,
+    pipeline: &Pipeline,
+    package: &Package,
+    reader: &PackageReader,
+    source: &SourceOfRelease,
+) -> Result<(FleetRelease, bool), Problem> {
+    let called = format!("{}@{}", package.name, package.version);
     let manifest = reader.manifest().ok_or_else(|| {
         Problem::new(
             Exit::Configuration,
-            format!("{wanted} was not written by Staith, so it has no list of its content"),
+            format!("{called} was not written by Staith, so it has no list of its content"),
         )
     })?;
-    let environments: Vec<&FleetEnvironment> = fleets()
-        .filter(|to| to.package == published.package.name)
-        .filter_map(|to| to.environment.fleet())
-        .collect();
+    let environments = takers_of(pipeline, &package.name);
     if environments.is_empty() {
         return Err(Problem::new(
             Exit::Configuration,
-            format!(
-                "no environment of machines in runner.toml takes the package `{}`",
-                published.package.name
-            ),
+            format!("no environment of machines in runner.toml takes the package `{}`", package.name),
         ));
     }
     let secrets = secrets_of(home, environments.iter().copied()).await?;
-    let source: SourceOfRelease = source_of(home, &published);
     let key = version_key(home)?;
     let release = freeze(&Ingredients {
         project: pipeline.name(),
-        package: &published.package,
+        package,
         manifest,
-        source: &source,
+        source,
         environments: &environments,
         secrets: &secrets,
         key: &key,
@@ -96,7 +105,7 @@ pub(crate) async fn made(
         let mut remedies: Vec<String> =
             errors.iter().map(staith_releaser::fleet::freeze::FreezeError::remedy).collect();
         remedies.dedup();
-        Problem::new(Exit::Configuration, format!("{wanted} makes no release"))
+        Problem::new(Exit::Configuration, format!("{called} makes no release"))
             .with_why(lines.join("\n"))
             .with_remedy(remedies.join("\n"))
     })?;

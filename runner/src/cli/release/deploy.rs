@@ -2,7 +2,7 @@
 
 use clap::Args;
 use staith_builder::execute::Stop;
-use staith_model::{Ask, DeploymentId, DeploymentState, Digest, Exit, FleetPlan, Name};
+use staith_model::{Ask, DeploymentId, DeploymentState, Digest, Exit, FleetPlan, FleetRelease, Name};
 use staith_releaser::{
     drive::LockError,
     fleet::drive::{Deployer, FleetDriveError, Request, Stopped},
@@ -12,7 +12,7 @@ use staith_releaser::{
 use super::Project;
 use crate::{
     clock,
-    fleet::{Site, setting_for},
+    fleet::{Done, Site, made_ready, setting_for},
     home::Home,
     interrupt,
     output::{FleetWatch, OutputMode, Problem},
@@ -48,6 +48,9 @@ pub(crate) struct How {
     /// Do not wait for people: end with 41 while approvals are missing; `staith release resume` goes on
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Whether nobody asks for this very deployment: then it is refused while somebody holds the environment.
+    #[arg(skip)]
+    pub(crate) by_itself: bool,
 }
 
 impl Arguments {
@@ -67,8 +70,29 @@ pub(crate) async fn deploy_release(
     stop: &Stop,
     mode: OutputMode,
 ) -> Result<Exit, Problem> {
-    let release = site.release(release)?;
-    let setting = setting_for(&release, &site.environment.name)?;
+    deploy_found(site, &site.release(release)?, expected, how, stop, mode).await
+}
+
+/// The same, of a release that is at hand.
+pub(crate) async fn deploy_found(
+    site: &Site,
+    release: &FleetRelease,
+    expected: Option<Digest>,
+    how: &How,
+    stop: &Stop,
+    mode: OutputMode,
+) -> Result<Exit, Problem> {
+    let setting = setting_for(release, &site.environment.name)?;
+    // A release that can't go there makes no machines.
+    let made;
+    let site = match made_ready(site, &how.reason, !how.no_wait, stop, mode).await? {
+        Done::Site(with_machines) => {
+            made = with_machines;
+            &*made
+        }
+        Done::Nothing => site,
+        Done::Stopped(exit) => return Ok(exit),
+    };
     let watch = FleetWatch::new(mode);
     let deployer = site.deployer(!how.no_wait, watch.staging(), &stop.cancel).await?;
     let plan = tokio::select! {
@@ -82,6 +106,12 @@ pub(crate) async fn deploy_release(
         )
         .with_why(format!("machines or traffic have changed since; it is {} now", plan.digest()))
         .with_remedy("look at it with `staith release plan`, and say yes to that one"));
+    }
+    if how.by_itself {
+        site.refuse_while_held()?;
+    } else {
+        let what = format!("release {} was deployed by hand", plan.release.short());
+        deployer.lift_hold(&Who::of_this_process().user, &what).await?;
     }
     carry_out(&deployer, plan, how, watch, stop).await
 }

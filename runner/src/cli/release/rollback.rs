@@ -2,7 +2,7 @@
 
 use clap::Args;
 use staith_model::Exit;
-use staith_releaser::fleet::drive::Rollback;
+use staith_releaser::{fleet::drive::Rollback, ledger::Who};
 
 use super::{
     Environment,
@@ -15,7 +15,8 @@ use crate::{
 
 /// Bring back a release that served before
 ///
-/// No bytes are moved and nobody has to approve. Every machine is asked first whether it still has the release.
+/// No bytes are moved and nobody has to approve. Every machine is asked first whether it still has the release. No run releases there
+/// from then on, until somebody deploys by hand or says `staith release lift`.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -42,6 +43,12 @@ impl Arguments {
             plan = async { deployer.plan_rollback(&Rollback { to, force: self.force }).await } => plan?,
             () = stop.cancel.cancelled() => return Ok(Exit::Interrupted),
         };
+        let by = Who::of_this_process().user;
+        let why = self.how.reason.trim();
+        let colon = if why.is_empty() { "" } else { ": " };
+        deployer
+            .hold(&by, &format!("{by} went back to release {}{colon}{why}", plan.release.short()))
+            .await?;
         carry_out(&deployer, plan, &self.how, watch, &stop).await
     }
 }

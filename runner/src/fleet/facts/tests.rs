@@ -35,7 +35,12 @@ fn release(number: u8) -> FleetRelease {
             content: Digest::of(&[number]),
             size: 1,
         },
-        source: SourceOfRelease { commit: Some(commit(number)), branch: None, dirty: false },
+        source: SourceOfRelease {
+            commit: Some(commit(number)),
+            branch: None,
+            dirty: false,
+            committed_at: None,
+        },
         settings: [(name("production"), setting())].into(),
     }
 }

@@ -45,6 +45,8 @@ pub(crate) struct FleetWatch {
     since: u64,
     /// The deployment that is watched; those of others are theirs to tell.
     watched: Option<DeploymentId>,
+    /// Seconds for which clients believe what they were told before, by the plan that is carried out.
+    lingers: u64,
 }
 
 impl FleetWatch {
@@ -57,6 +59,7 @@ impl FleetWatch {
             began: Instant::now(),
             since: clock::unix_millis(),
             watched: None,
+            lingers: 0,
         }
     }
 
@@ -99,6 +102,11 @@ impl FleetWatch {
     pub(crate) fn heard(&mut self, entry: &Stamped) {
         let is_ours =
             entry.event.deployment().is_none_or(|of| self.watched.as_ref().is_none_or(|our| our == of));
+        if let (true, FleetEvent::Requested { plan, .. } | FleetEvent::Replanned { plan, .. }) =
+            (is_ours, &entry.event)
+        {
+            self.lingers = plan.traffic.as_ref().map_or(0, |traffic| traffic.linger_seconds);
+        }
         if !is_ours || entry.at < self.since {
             return;
         }
@@ -116,7 +124,8 @@ impl FleetWatch {
     fn in_words(&self, event: &FleetEvent) -> Vec<String> {
         let look = look();
         match event {
-            FleetEvent::Gates { open: false, what, .. } => {
+            // A no is told with the change that it leads to.
+            FleetEvent::Gates { open: false, refused: false, what, .. } => {
                 // The same wait is told once.
                 let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
                 if told.as_ref() == Some(what) {
@@ -127,7 +136,9 @@ impl FleetWatch {
                     .map(|what| format!("{} waits for {}", look.mark(Mark::Waiting), clean_word(what)))
                     .collect()
             }
-            FleetEvent::Outcome { work, result, .. } => outcome(look, work, result),
+            FleetEvent::Outcome { work, result, .. } => {
+                outcome(look, work, result).into_iter().chain(lingering(self.lingers, work, result)).collect()
+            }
             FleetEvent::Changed { reason: Some(reason), change, .. } => {
                 let what = format!("{}: {}", change_in_words(*change), clean_word(&reason.what));
                 std::iter::once(look.tint(Tone::Bad, &what)).chain(remedy(reason)).collect()
@@ -192,6 +203,14 @@ impl FleetWatch {
 
 fn remedy(reason: &Reason) -> Option<String> {
     reason.remedy.as_ref().map(|remedy| format!("  {}", clean_word(remedy)))
+}
+
+/// That a name's records are changed does not mean that nobody believes the ones before.
+fn lingering(seconds: u64, work: &Work, result: &WorkResult) -> Option<String> {
+    let changed = matches!((work, result), (Work::Serve { .. }, WorkResult::Done { already: false }));
+    (changed && seconds > 0).then(|| {
+        format!("  clients may believe earlier answers for {seconds} s more; machines that went are left alone until then")
+    })
 }
 
 fn outcome(look: Look, work: &Work, result: &WorkResult) -> Vec<String> {

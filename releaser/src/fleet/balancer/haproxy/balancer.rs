@@ -6,7 +6,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use staith_model::Name;
 use tokio::time::Instant;
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
 };
 use crate::{
     fleet::{
-        balancer::{Balancer, BalancerState, Member, Shift, Shifted},
+        balancer::{Balancer, BalancerState, Member, Shift, Shifted, agree},
         machine::Order,
     },
     traffic::TrafficError,
@@ -257,25 +256,9 @@ fn sessions(seen: &[Seen], to: &To) -> BTreeMap<String, u64> {
 impl Balancer for HaProxy {
     async fn observe(&self) -> Result<BalancerState, TrafficError> {
         let seen = self.look().await?;
-        let mut states = self.nodes.iter().zip(&seen).map(|(node, seen)| (node, state(seen)));
-        let Some((first, mut all)) = states.next() else { return Ok(BalancerState::default()) };
-        for (node, other) in states {
-            if let Some(why) = disagreement(&all, &other) {
-                let why = format!(
-                    "{} and {} disagree: {why}; the next deployment tells both the same",
-                    first.runtime, node.runtime
-                );
-                return Err(TrafficError::Refused { what: "tell who gets requests", why });
-            }
-            all.epoch = all.epoch.max(other.epoch);
-            for (name, member) in other.members {
-                if let Some(ours) = all.members.get_mut(&name) {
-                    ours.up = ours.up.zip(member.up).map(|(ours, theirs)| ours && theirs);
-                    ours.in_flight = ours.in_flight.zip(member.in_flight).map(|(ours, theirs)| ours + theirs);
-                }
-            }
-        }
-        Ok(all)
+        let states = self.nodes.iter().zip(&seen).map(|(node, seen)| (node.runtime.to_string(), state(seen)));
+        agree::merged(states.collect())
+            .map_err(|why| TrafficError::Refused { what: "tell who gets requests", why })
     }
 
     async fn serve(&self, order: &Order, shift: &Shift) -> Result<Shifted, TrafficError> {
@@ -312,6 +295,18 @@ impl Balancer for HaProxy {
     fn granularity(&self) -> u32 {
         256
     }
+
+    fn cautions(&self) -> Vec<String> {
+        let forgets = self.nodes.iter().filter(|node| node.keep.is_none());
+        let nodes: Vec<String> = forgets.map(|node| node.runtime.to_string()).collect();
+        if nodes.is_empty() {
+            return Vec::new();
+        }
+        vec![format!(
+            "a reload of HAProxy forgets who serves and begins with what its configuration says: name the `state-file` of {}",
+            nodes.join(", ")
+        )]
+    }
 }
 
 /// A node that has seen a later epoch takes nothing from an earlier one.
@@ -336,20 +331,4 @@ fn state(seen: &Seen) -> BalancerState {
         Some((node::name(name)?, member))
     });
     BalancerState { epoch: seen.epoch, members: members.collect() }
-}
-
-/// What two nodes were told differently.
-fn disagreement(one: &BalancerState, other: &BalancerState) -> Option<String> {
-    let names: BTreeSet<&Name> = one.members.keys().chain(other.members.keys()).collect();
-    names.into_iter().find_map(|name| match (one.members.get(name), other.members.get(name)) {
-        (Some(one), Some(other)) if (one.weight, one.admitted) == (other.weight, other.admitted) => None,
-        (Some(one), Some(other)) => {
-            let said = |member: &Member| match member.admitted {
-                true => format!("weight {}", member.weight),
-                false => "no requests".to_owned(),
-            };
-            Some(format!("{name} has {} on the one and {} on the other", said(one), said(other)))
-        }
-        _ => Some(format!("only one of them knows {name}")),
-    })
 }

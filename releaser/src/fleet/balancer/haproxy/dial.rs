@@ -1,6 +1,6 @@
 //! How the socket of a node's runtime API is reached.
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::{
@@ -48,6 +48,14 @@ impl Dial {
                 Some(Self::Tcp(address.to_owned()))
             }
             _ => None,
+        }
+    }
+
+    /// How long a new stream may take. Reaching another machine by ssh takes longer than knocking at a socket.
+    pub(super) const fn patience(&self) -> Duration {
+        match self {
+            Self::Unix(_) | Self::Tcp(_) => Duration::from_secs(10),
+            Self::Through(_) => Duration::from_secs(60),
         }
     }
 

@@ -8,6 +8,7 @@ use tokio::{
 };
 
 use super::dial::{Dial, Stream};
+use crate::fleet::point::point;
 
 /// A node that takes longer for what costs it a millisecond is one that does not answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,8 +33,12 @@ pub(super) enum Unsaid {
 
 /// Says one line, on a connection of its own, and reads the reply to its end. When this is dropped, what was sent may still be done.
 pub(super) async fn say(dial: &Dial, line: &str) -> Result<String, Unsaid> {
+    let unopened = |why: String| Unsaid::Lost(format!("{dial}: {why}"));
+    let mut stream = match timeout(dial.patience(), open(dial)).await {
+        Ok(opened) => opened.map_err(|error| unopened(error.to_string()))?,
+        Err(_) => return Err(unopened(format!("no connection within {} s", dial.patience().as_secs()))),
+    };
     let exchange = async {
-        let mut stream = open(dial).await?;
         stream.write_all(format!("{line}\n").as_bytes()).await?;
         let mut reply = Vec::new();
         // One line beyond is what a master's socket needs: it waits for more commands otherwise.
@@ -74,7 +79,9 @@ async fn open(dial: &Dial) -> io::Result<Box<dyn Stream>> {
 pub(super) async fn tell(dial: &Dial, commands: &[String]) -> Result<(), Unsaid> {
     // A line is bounded by HAProxy's buffer; a few commands are far from it.
     for some in commands.chunks(16) {
+        point();
         let said = say(dial, &some.join("; ")).await?;
+        point();
         let said = said.trim();
         if !said.is_empty() {
             return Err(Unsaid::Refused(format!(

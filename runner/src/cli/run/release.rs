@@ -1,0 +1,154 @@
+//! `staith run --release`: from a run that passed to what serves.
+
+use clap::Args;
+use staith_builder::{execute::Stop, source::committed_at};
+use staith_model::{Exit, FleetEnvironment, Name, Plan, SourceOfRelease, TriggerKind};
+use staith_packager::{seal::Sealed, web_deploy::PackageReader};
+use staith_releaser::drive::Local;
+
+use super::Ready;
+use crate::{
+    cli::release::{How, deploy_found, freeze_package},
+    destination,
+    fleet::{Site, missing_secrets, secrets_of},
+    home::Home,
+    output::{self, OutputMode, Problem},
+};
+
+/// How a deployment to machines is asked for.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Asked {
+    /// Why; goes into the ledger of an environment of machines
+    #[arg(long, value_name = "TEXT", default_value = "", requires = "release")]
+    reason: String,
+    /// Do not wait for people: end with 41 while approvals are missing; `staith release resume` goes on
+    #[arg(long, requires = "release")]
+    no_wait: bool,
+}
+
+/// Where a run releases to, and which of its packages.
+pub(super) enum Destination {
+    /// This machine, with Staith's own proxy and pools.
+    Local { local: Local, package: Name },
+    /// Machines.
+    Machines(Box<Machines>),
+}
+
+/// An environment of machines, and what goes there.
+pub(super) struct Machines {
+    site: Site,
+    package: Name,
+    how: How,
+}
+
+impl Destination {
+    /// The environment of this name, if a release to it can work as far as can be seen before anything runs.
+    ///
+    /// # Errors
+    /// It can't, or the run would make nothing for it.
+    pub(super) async fn find(name: &str, ready: &Ready, home: &Home, asked: &Asked) -> Result<Self, Problem> {
+        let fleet = ready.pipeline.environment(name).and_then(|found| found.fleet());
+        let package = ready.pipeline.package_for(name).cloned();
+        let found = match (fleet, package) {
+            (Some(fleet), Some(package)) => {
+                let how = How { reason: asked.reason.clone(), no_wait: asked.no_wait, by_itself: true };
+                let site = Site::of(home, &ready.place, ready.pipeline.clone(), fleet.clone())?;
+                let machines = Machines { site, package, how };
+                machines.check(home, &ready.plan).await?;
+                Self::Machines(Box::new(machines))
+            }
+            (_, package) => {
+                let local = destination::find(name, &ready.pipeline, home).await?;
+                let package =
+                    package.ok_or_else(|| Problem::bug(format!("environment `{name}` takes no package")))?;
+                Self::Local { local, package }
+            }
+        };
+        if !ready.plan.packages.iter().any(|package| package.name == *found.package()) {
+            return Err(nothing_to_release(&ready.plan, found.package()));
+        }
+        Ok(found)
+    }
+
+    pub(super) fn package(&self) -> &Name {
+        match self {
+            Self::Local { package, .. } => package,
+            Self::Machines(machines) => &machines.package,
+        }
+    }
+}
+
+impl Machines {
+    /// Whatever would keep a release from being made or deployed, as far as it can be told before the run.
+    async fn check(&self, home: &Home, plan: &Plan) -> Result<(), Problem> {
+        if plan.trigger.kind == TriggerKind::PullRequest {
+            let what = format!(
+                "what a pull request asks to merge is not released to `{}`; nothing was run",
+                self.site.environment.name
+            );
+            return Err(Problem::new(Exit::Usage, what)
+                .with_why("it was written by whoever asks for the merge, and nobody has said yes to it")
+                .with_remedy("release it once it is merged; `--event` says what a run is, where it is taken for another"));
+        }
+        self.site.refuse_while_held()?;
+        self.site.protection()?;
+        let environments: Vec<&FleetEnvironment> = self.site.takers_of(&self.package);
+        let secrets = secrets_of(home, environments.iter().copied()).await?;
+        match missing_secrets(&environments, &secrets).first() {
+            None => Ok(()),
+            Some((environment, variable, secret)) => Err(Problem::new(
+                Exit::Configuration,
+                format!(
+                    "environment `{environment}` gives `{variable}` the secret `{secret}`, which is not set; nothing was run"
+                ),
+            )
+            .with_remedy(format!("set it with `staith secret set {secret}`"))),
+        }
+    }
+
+    /// Makes a release of what the run packed, and deploys it.
+    ///
+    /// # Errors
+    /// As `staith release create` and `staith release deploy`.
+    pub(super) async fn release(
+        &self,
+        home: &Home,
+        sealed: Sealed,
+        plan: &Plan,
+        stop: &Stop,
+        mode: OutputMode,
+    ) -> Result<Exit, Problem> {
+        let reader = PackageReader::open(&sealed.path)
+            .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
+        // Of this run, also where an earlier one packed the same: it is this commit that is released.
+        let commit = plan.source.commit.as_deref();
+        let source = SourceOfRelease {
+            committed_at: commit.and_then(|commit| committed_at(&self.site.folder, commit).ok().flatten()),
+            commit: plan.source.commit.clone(),
+            branch: plan.trigger.branch.clone(),
+            dirty: plan.source.dirty,
+        };
+        let package = &sealed.published.package;
+        let (release, already) = freeze_package(home, &self.site.pipeline, package, &reader, &source).await?;
+        output::release_made(&release, already, mode).map_err(|lost| Problem::unwritable(&lost))?;
+        deploy_found(&self.site, &release, None, &self.how, stop, mode).await
+    }
+}
+
+/// A release of something that this run would not make.
+fn nothing_to_release(plan: &Plan, package: &Name) -> Problem {
+    let called = ["package".to_owned(), format!("package.{package}")];
+    let is_it = |step: &Name| called.iter().any(|called| called == step.as_str());
+    let why = plan.left_out.iter().find(|left| is_it(&left.step)).map(|left| left.why.clone());
+    let what = if plan.packages.is_empty() {
+        "this run makes no package".to_owned()
+    } else {
+        format!("this run does not make package `{package}`")
+    };
+    let problem = Problem::new(
+        Exit::Configuration,
+        format!("{what}, so there would be nothing to release; nothing was run"),
+    )
+    .with_remedy("see `when` in [package] of runner.toml, and of the steps that it is made from");
+    Problem { why, ..problem }
+}

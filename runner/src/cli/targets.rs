@@ -1,0 +1,96 @@
+//! `staith targets`.
+
+mod check;
+mod quarantine;
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use staith_model::{Exit, FleetState, Name};
+use staith_releaser::fleet::{drive::FleetDriveError, record::whereabouts};
+
+use super::offered;
+use crate::{
+    fleet::{Site, contacts, facts_of_all, sites_in},
+    home::Home,
+    interrupt,
+    output::{self, KnownTarget, OutputMode, Problem},
+};
+
+/// List the machines of environments: how they are reached, what they are, what they serve, and which are in quarantine
+///
+/// Inventories are asked, machines are not: what they serve, and when they were last heard of, is what the ledgers say.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
+    #[command(flatten)]
+    which: Which,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Check(check::Arguments),
+    Quarantine(quarantine::Quarantine),
+    #[command(alias = "release")]
+    Reinstate(quarantine::Reinstate),
+}
+
+/// Environments of a project.
+#[derive(Debug, Clone, Args)]
+struct Which {
+    /// The environment; all of runner.toml if not given
+    #[arg(add = offered::fleets())]
+    environment: Option<Name>,
+    /// The project's directory, with runner.toml
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    project_dir: PathBuf,
+}
+
+impl Which {
+    fn sites(&self, home: &Home) -> Result<Vec<Site>, Problem> {
+        match &self.environment {
+            Some(name) => Ok(vec![Site::open(home, &self.project_dir, name)?]),
+            None => sites_in(home, &self.project_dir),
+        }
+    }
+}
+
+impl Arguments {
+    pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        match self.what {
+            None => listed(&self.which, mode).await,
+            Some(What::Check(arguments)) => arguments.obey(mode).await,
+            Some(What::Quarantine(arguments)) => arguments.obey(mode).await,
+            Some(What::Reinstate(arguments)) => arguments.obey(mode).await,
+        }
+    }
+}
+
+async fn listed(which: &Which, mode: OutputMode) -> Result<Exit, Problem> {
+    let stop = interrupt::listen()?;
+    let home = Home::find()?;
+    let sites = which.sites(&home)?;
+    let serving = whereabouts::serving(&facts_of_all(&home, &sites)?);
+    let mut known = Vec::new();
+    for site in &sites {
+        let environment = &site.environment.name;
+        let entries = site.log().since(0).map_err(FleetDriveError::from)?;
+        let state = FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event)));
+        let heard = contacts(&entries);
+        for target in site.targets(&stop.cancel).await? {
+            let serves =
+                serving.iter().find(|trace| trace.environment == *environment && trace.target == target.name);
+            known.push(KnownTarget {
+                environment: environment.clone(),
+                serves: serves.cloned(),
+                heard_at: heard.get(&target.name).copied(),
+                quarantined: state.quarantined.get(&target.name).cloned(),
+                target,
+            });
+        }
+    }
+    output::targets(&known, mode).map_err(|lost| Problem::unwritable(&lost))?;
+    Ok(Exit::Passed)
+}

@@ -1,0 +1,170 @@
+//! What machines serve, asked of them: environments, targets, drift and quarantine.
+
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
+
+use staith_tests::bell::Bell;
+
+/// Writes into a file of a release as somebody would who logs in to change just one thing.
+fn edit_by_hand(file: &Path, text: &str) {
+    let mode = fs::metadata(file).unwrap().permissions();
+    fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+    fs::write(file, text).unwrap();
+    fs::set_permissions(file, mode).unwrap();
+}
+
+#[test]
+fn nothing_deployed_yet_is_no_drift() {
+    let bell = Bell::new();
+    let world = &bell.world;
+    world.staith(&["env", "status", "qa", "--check"]).exits(0).says("qa: no release was deployed here yet");
+    assert!(!bell.at("qa").exists(), "looking makes nothing");
+    assert!(!world.home().join("environments/bell/qa").exists(), "looking makes nothing");
+    world.staith(&["env", "list"]).exits(0).says("qa").says("production").says("rolling");
+    let listed = world.staith(&["targets", "--json"]).exits(0).values();
+    assert_eq!(listed.len(), 3);
+    assert!(listed.iter().all(|one| one["release"].is_null() && one["heard_at"].is_null()), "{listed:?}");
+}
+
+#[test]
+fn what_was_changed_by_hand_is_told() {
+    let bell = Bell::new();
+    let world = &bell.world;
+    let first = bell.release("one", "one");
+    bell.deploy("qa");
+    world.staith(&["env", "status", "qa", "--check"]).exits(0).says("healthy").says("right");
+    let seen = world.staith(&["env", "status", "qa", "--json"]).exits(0).values().remove(0);
+    let target = &seen["targets"][0];
+    assert_eq!((&target["should"], &target["serves"]), (&seen["release"], &seen["release"]));
+    assert_eq!(seen["release"], format!("sha256:{first}"));
+    assert_eq!((seen["as_it_should_be"].as_bool(), target["health"].as_str()), (Some(true), Some("healthy")));
+
+    let word = bell.at("qa/current/word.txt");
+    let before = fs::read_to_string(&word).unwrap();
+    edit_by_hand(&word, "one hello QA\n");
+    for more in [None, Some("--every-byte")] {
+        let arguments = ["env", "status", "qa", "--check"].into_iter().chain(more).collect::<Vec<_>>();
+        world.staith(&arguments).exits(41).says("word.txt").says("content differs");
+    }
+    world.staith(&["env", "status", "qa"]).exits(0).says("word.txt");
+    let seen = world.staith(&["env", "status", "--json", "qa"]).exits(0).values().remove(0);
+    assert_eq!(seen["targets"][0]["drift"][0]["drift"], "other-files", "{seen}");
+    // Put back as it was it is right, although it was touched.
+    edit_by_hand(&word, &before);
+    world.staith(&["env", "status", "qa", "--check"]).exits(0);
+    fs::remove_file(&word).unwrap();
+    world.staith(&["env", "status", "qa", "--check"]).exits(41).says("it is missing");
+}
+
+#[test]
+fn a_machine_that_was_switched_by_hand_is_told_also_after_somebody_planned() {
+    let bell = Bell::new();
+    let world = &bell.world;
+    let first = bell.release("one", "one");
+    bell.deploy("qa");
+    let second = bell.release("two", "two");
+    bell.deploy("qa");
+    let current = bell.at("qa/current");
+    let to = fs::read_link(&current).unwrap().display().to_string().replace(&second, &first);
+    assert!(to.contains(&first), "{to}");
+    fs::remove_file(&current).unwrap();
+    std::os::unix::fs::symlink(&to, &current).unwrap();
+    let drifted = format!("has release {} in place", &first[..12]);
+    world.staith(&["env", "status", "qa", "--check"]).exits(41).says(&drifted);
+    world.staith(&["release", "plan", "--to", "qa"]).exits(0);
+    let seen = world.staith(&["env", "status", "qa", "--json"]).exits(0).values().remove(0);
+    assert_eq!(seen["targets"][0]["should"], format!("sha256:{second}"));
+    assert_eq!(seen["targets"][0]["serves"], format!("sha256:{first}"));
+    // The remedy is to deploy again.
+    bell.deploy("qa");
+    world.staith(&["env", "status", "qa", "--check"]).exits(0);
+}
+
+#[test]
+fn a_machine_that_does_not_answer_is_told_as_that_and_hides_no_other() {
+    let bell = Bell::new();
+    let world = &bell.world;
+    bell.release("one", "one");
+    world.staith(&["env", "status", "production", "--check"]).exits(30).says("gone can't be reached");
+    world.staith(&["env", "status", "production"]).exits(0).says("here").says("gone");
+    let seen = world.staith(&["env", "status", "--json"]).exits(0).values();
+    assert_eq!(seen.len(), 2, "all environments, the one line each");
+    let targets = seen.iter().find(|seen| seen["environment"] == "production").unwrap()["targets"].clone();
+    assert_eq!((&targets[0]["answers"], &targets[1]["answers"]), (&true.into(), &false.into()), "{targets}");
+    assert_eq!(targets[1]["drift"].as_array().unwrap().len(), 0, "not known is not drifted");
+
+    let checked = world.staith(&["targets", "check"]).exits(30);
+    checked.says("gone can't be reached").says("do:").says("qa here:");
+    world.staith(&["targets", "check", "qa"]).exits(0).says("free");
+    world.staith(&["targets", "check", "production", "--target", "here"]).exits(0);
+    let checked = world.staith(&["targets", "check", "production", "--json"]).exits(30).values();
+    let well = |name: &str| checked.iter().find(|one| one["target"] == name).unwrap()["well"].clone();
+    assert_eq!((well("here"), well("gone")), (true.into(), false.into()));
+}
+
+#[test]
+fn a_machine_in_quarantine_is_left_alone_and_shown_everywhere() {
+    let bell = Bell::new();
+    let world = &bell.world;
+    bell.release("one", "one");
+    // Nothing shows anywhere while a machine is silent, unless it is taken out.
+    world.staith(&["release", "plan", "--to", "production"]).exits(0).says("gone: unreachable now");
+    world
+        .staith(&["targets", "quarantine", "gone", "--reason", "its disk is dying"])
+        .exits(0)
+        .says("quarantine");
+    world.staith(&["release", "plan", "--to", "production"]).exits(0).says("gone: quarantined");
+    bell.deploy("production");
+    assert_eq!(fs::read_to_string(bell.at("production/current/word.txt")).unwrap(), "one hello production\n");
+    let seen = world.staith(&["env", "status", "production", "--check"]).exits(0);
+    seen.says("in quarantine: its disk is dying");
+    world.staith(&["targets"]).exits(0).says("in quarantine: its disk is dying").says("ssh 127.0.0.1:1");
+    world.staith(&["release", "status", "production"]).exits(0).says("its disk is dying");
+    world.staith(&["env", "list"]).exits(0).says("1 in quarantine");
+    world.staith(&["audit", "show", "--environment", "production"]).exits(0).says("its disk is dying");
+    world.staith(&["audit", "verify"]).exits(0);
+    world
+        .staith(&["targets", "quarantine", "gone", "--reason", "its disk is dying"])
+        .exits(0)
+        .says("already");
+
+    world.staith(&["targets", "reinstate", "gone", "--reason", "a new disk"]).exits(0).says("is back");
+    world.staith(&["targets", "reinstate", "gone"]).exits(0).says("is in no quarantine");
+    world.staith(&["release", "plan", "--to", "production"]).exits(0).says("gone: unreachable now");
+    let listed = world.staith(&["targets", "production", "--json"]).exits(0).values();
+    assert!(listed.iter().all(|one| one["quarantined"].is_null()), "{listed:?}");
+    let here = listed.iter().find(|one| one["target"] == "here").unwrap();
+    assert!(here["release"].is_string() && here["heard_at"].is_number(), "{here}");
+}
+
+#[test]
+fn an_environment_all_of_whose_machines_are_out_is_refused() {
+    let bell = Bell::new();
+    let world = &bell.world;
+    bell.release("one", "one");
+    bell.deploy("qa");
+    let out = ["targets", "quarantine", "here", "--environment", "qa", "--reason", "being moved"];
+    world.staith(&out).exits(0).says("no machine is left");
+    for refused in [["release", "plan", "--to", "qa"], ["release", "deploy", "--to", "qa"]] {
+        world.staith(&refused).exits(30).says("quarantined").says("reinstate");
+    }
+    world.staith(&["targets", "reinstate", "here"]).exits(0);
+    bell.deploy("qa");
+}
+
+#[test]
+fn what_is_mistyped_is_told_with_what_was_meant() {
+    let bell = Bell::new();
+    let world = &bell.world;
+    world.staith(&["env", "status", "qaa"]).exits(20).says("did you mean `qa`?");
+    world.staith(&["targets", "productoin"]).exits(20).says("did you mean `production`?");
+    world.staith(&["targets", "check", "--target", "her"]).exits(64).says("did you mean `here`?");
+    world.staith(&["targets", "quarantine", "gon", "--reason", "x"]).exits(64).says("did you mean `gone`?");
+    world.staith(&["targets", "quarantine", "gone"]).exits(64).says("--reason");
+    world.staith(&["targets", "quarantine", "gone", "--reason", " "]).exits(64).says("needs a reason");
+    let several = world.staith(&["targets", "quarantine", "here", "--reason", "x"]).exits(64);
+    several.says("--environment").says("qa, production");
+    world.staith(&["targets", "reinstate", "nobody"]).exits(64).says("there are gone, here");
+    world.staith(&["env", "status", "--within", "0"]).exits(64);
+    world.staith(&["env"]).exits(64);
+    assert!(!world.home().join("environments/bell/production").exists(), "nothing was written");
+}
