@@ -132,10 +132,10 @@ fn what_a_killed_run_wrote_is_there() {
     world.staith(&["logs"]).exits(0).says("this is to");
 }
 
-/// The most memory that a process and its like have had so far, in bytes.
-fn most_memory(pid: u32) -> Option<u64> {
+/// What a process holds of its own now, in bytes: not the pages of its executable, which are the more the larger the program is.
+fn memory(pid: u32) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     Some(line.split_whitespace().next()?.parse::<u64>().ok()? * 1024)
 }
 
@@ -150,7 +150,7 @@ fn flood(world: &World, arguments: &[&str]) -> u64 {
     });
     let mut most = 0;
     let code = wait::until("the flood is over", || {
-        most = most.max(most_memory(run.id()).unwrap_or_default());
+        most = most.max(memory(run.id()).unwrap_or_default());
         run.try_wait().unwrap()
     });
     assert!(code.success(), "{code}");
