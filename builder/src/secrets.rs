@@ -5,6 +5,8 @@
 //! 3. [`uses`] and [`withheld`]: who wants what, and who must not have it. Pure.
 //! 4. [`Supply`]: the secrets of one run, gathered before its first step, and the [`Masker`](crate::redact::Masker) for them.
 //!
+//! [`Sealer`] is for whoever keeps them somewhere else: a server's database.
+//!
 //! A value is in this process's memory, in that of the step that names it, and, encrypted, in the file; nowhere else.
 
 mod age;
@@ -12,6 +14,7 @@ mod demand;
 mod environment;
 mod file;
 mod name;
+mod sealed;
 mod supply;
 #[cfg(test)]
 mod tests;
@@ -27,6 +30,7 @@ pub use self::{
     environment::Environment,
     file::SecretsFile,
     name::{NotASecretName, SecretName},
+    sealed::Sealer,
     supply::{Supply, Unsupplied},
 };
 

@@ -6,9 +6,9 @@
 //! 3. [`Listing`]: a project's files by git's ids; `record` keeps listings on disk.
 //! 4. `attributes` and `lfs`: which files git-lfs keeps elsewhere, and how they are had.
 //! 5. `pool`, `pack`, `contents` and `checkout`: a listing becomes a directory.
-//! 6. `written`: an exact source on paper, for a later run.
+//! 6. `written`: an exact source on paper, for a later run. `sent`, `received`: one that another machine builds.
 //! 7. [`Globs`]: which files. [`Called`]: branch and tag of a source; `history`: what changed since another one,
-//!    `commits`: by which commits.
+//!    `commits`: by which commits. [`Named`] and [`Place`]: what there is, and where in it a commit is.
 //!
 //! Repositories on this machine are read where they are, never written to, and nothing in them is run. There is no copy of
 //! them in the store: what is needed of them, the contents of the files that are checked out, is there in the pool.
@@ -28,10 +28,13 @@ mod merge;
 mod origin;
 mod pack;
 mod pool;
+mod received;
 mod record;
 mod reference;
+mod references;
 mod remote;
 mod resolve;
+mod sent;
 mod snapshot;
 mod submodules;
 mod tree;
@@ -49,13 +52,16 @@ use std::{
 pub(crate) use self::remote::percent_decoded;
 use self::{checkout::Writing, contents::Contents, error::at, lfs::Gathering, pool::Pool};
 pub use self::{
-    commits::{CommitFact, CommitsBetween, commits_between, committed_at},
+    commits::{CommitFact, CommitsBetween, commit_called, commits_between, committed_at},
     error::SourceError,
     globs::{BadGlob, Globs},
     history::Called,
     listing::{FileEntry, FileMode, Listing, ObjectId},
     origin::{Origin, WorkTree},
+    received::NotReceived,
+    references::{Named, Place},
     remote::{FetchFailure, LfsFailure, Reach, RemoteRepository},
+    sent::NotSent,
 };
 use crate::{
     layers::{Workbench, is_trusted, trust},

@@ -2,8 +2,20 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Visitor};
 use sha2::{Digest as _, Sha256};
+
+const PREFIX: &str = "sha256:";
+
+/// A digest as text, on the stack.
+struct Written([u8; PREFIX.len() + 64]);
+
+impl Written {
+    fn as_str(&self) -> &str {
+        // It is digits and the prefix.
+        str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
 
 /// A SHA-256 of some bytes, written `sha256:<64 hex digits>`.
 ///
@@ -51,10 +63,18 @@ impl Digest {
 
     /// All 64 hexadecimal digits, without `sha256:`. Safe as a file name.
     pub fn hex(&self) -> String {
-        // By hand: manifests of ten thousand files print as many digests, and formatting would take most of the time.
+        self.written().as_str()[PREFIX.len()..].to_owned()
+    }
+
+    // By hand: manifests of ten thousand files write and read as many digests, and formatting would take most of the time.
+    fn written(&self) -> Written {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let digits = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+        let mut text = [0; PREFIX.len() + 64];
+        text[..PREFIX.len()].copy_from_slice(PREFIX.as_bytes());
+        for (pair, byte) in text[PREFIX.len()..].chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        Written(text)
     }
 
     /// The first 12 hexadecimal digits: enough for people to tell things apart, never an identity.
@@ -88,7 +108,7 @@ impl DigestStream {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sha256:{}", self.hex())
+        f.write_str(self.written().as_str())
     }
 }
 
@@ -103,36 +123,55 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
         let refuse = || NotADigest(text.to_owned());
-        let hex = text.strip_prefix("sha256:").ok_or_else(refuse)?.as_bytes();
+        let hex = text.strip_prefix(PREFIX).ok_or_else(refuse)?.as_bytes();
         if hex.len() != 64 {
             return Err(refuse());
         }
-        let mut bytes = [0; 32];
+        let (mut bytes, mut all) = ([0; 32], 0);
         for (byte, pair) in bytes.iter_mut().zip(hex.chunks_exact(2)) {
-            *byte = (nibble(pair[0]).ok_or_else(refuse)? << 4) | nibble(pair[1]).ok_or_else(refuse)?;
+            let (high, low) = (VALUES[usize::from(pair[0])], VALUES[usize::from(pair[1])]);
+            all |= high | low;
+            *byte = (high << 4) | (low & 15);
         }
-        Ok(Self(bytes))
+        if all > 15 { Err(refuse()) } else { Ok(Self(bytes)) }
     }
 }
 
-/// Only lower case is taken: one digest has one spelling.
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
+/// The values of hexadecimal digits; more than 15 is none. Only lower case is taken: one digest has one spelling.
+const VALUES: [u8; 256] = {
+    let mut values = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
     }
-}
+    values
+};
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&format!("sha256:{}", self.hex()))
+        to.serialize_str(self.written().as_str())
     }
 }
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
+        from.deserialize_str(Reader)
+    }
+}
+
+/// Reads a digest where it lies.
+struct Reader;
+
+impl Visitor<'_> for Reader {
+    type Value = Digest;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a digest")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Digest, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

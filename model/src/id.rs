@@ -1,4 +1,4 @@
-//! Identities of things that happen once: runs and deployments.
+//! Identities of things that happen once: runs, attempts, deployments, registrations.
 
 use std::{fmt, str::FromStr};
 
@@ -82,6 +82,14 @@ id!(/// One execution of a plan.
     RunId);
 id!(/// One execution of a deployment plan.
     DeploymentId);
+id!(/// One try at a job of a run, on one runner.
+    AttemptId);
+id!(/// A build host that was registered.
+    RunnerId);
+id!(/// Something that happened at a repository, as a server wrote it down.
+    ArrivalId);
+id!(/// A token that somebody was given; not the token itself.
+    TokenId);
 
 #[cfg(test)]
 mod tests {

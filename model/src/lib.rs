@@ -10,7 +10,8 @@
 //! 8. [`DeploymentState`]: the life of a deployment.
 //! 9. [`FleetPlan`], [`FleetEvent`], [`FleetState`]: a deployment to machines, what is written down of it, and the fold over that.
 //! 10. [`Event`]: what happened. [`RunState`]: the fold over it.
-//! 11. [`Exit`]: what the shell is told. [`causes`]: errors in words.
+//! 11. [`service`]: what a server, its runners and its people say to each other.
+//! 12. [`Exit`]: what the shell is told. [`causes`]: errors in words.
 
 mod bar;
 mod causes;
@@ -31,6 +32,7 @@ mod release;
 mod report;
 mod run;
 mod secret;
+pub mod service;
 mod step;
 
 pub use bar::{CoverageBar, FindingsBar, Shortfall};
@@ -51,7 +53,7 @@ pub use fleet::{
     Service, SourceOfRelease, Standing, StateFile, Target, TargetAction, TargetPlan, TargetRecord,
     TargetStep, TrafficPlan, TrafficSpec, Waiting, Wave, WindowsRelease, WindowsWay, Work, WorkResult,
 };
-pub use id::{DeploymentId, NotAnId, RunId};
+pub use id::{ArrivalId, AttemptId, DeploymentId, NotAnId, RunId, RunnerId, TokenId};
 pub use manifest::{Entry, Manifest, NotRelative, RelPath};
 pub use name::{Name, NotAName};
 pub use package::{Companion, CompanionKind, NotAVersion, Package, Version};

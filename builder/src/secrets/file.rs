@@ -99,7 +99,7 @@ impl SecretsFile {
         sealed.and_then(|sealed| put(&self.file, &sealed, true)).map_err(system("writing", &self.file))
     }
 
-    fn identity(&self) -> Result<Identity, SecretsError> {
+    pub(super) fn identity(&self) -> Result<Identity, SecretsError> {
         let text = match fs::read_to_string(&self.key) {
             Ok(text) => Zeroizing::new(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -114,7 +114,7 @@ impl SecretsFile {
         text.parse().map_err(|source| SecretsError::KeyBad { key: self.key.clone(), source })
     }
 
-    fn identity_or_new(&self) -> Result<Identity, SecretsError> {
+    pub(super) fn identity_or_new(&self) -> Result<Identity, SecretsError> {
         // A new key would make an existing file unreadable for good.
         if self.key.exists() || self.file.exists() {
             return self.identity();

@@ -50,6 +50,25 @@ fn repository_of(folder: &Path) -> Result<(Repository, WorkTree), SourceError> {
     }
 }
 
+/// The commit that a branch, a tag, `HEAD` or any other name of git's stands for in the repository of the project in `folder`: its id in
+/// hexadecimal digits; `None` if nothing is called so. Reads the repository, nothing else; blocks on the disk.
+///
+/// # Errors
+/// There is no repository, or it can't be read.
+pub fn commit_called(folder: &Path, name: &str) -> Result<Option<String>, SourceError> {
+    let (repository, tree) = repository_of(folder)?;
+    let found = repository.revparse_single(name).and_then(|object| object.peel_to_commit());
+    match found {
+        Ok(commit) => Ok(Some(commit.id().to_string())),
+        Err(error)
+            if matches!(error.code(), ErrorCode::NotFound | ErrorCode::InvalidSpec | ErrorCode::Peel) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(git("reading a commit", &tree.git_dir)(error)),
+    }
+}
+
 /// When a commit of the repository of the project in `folder` was made, in milliseconds since 1970; `None` if there is no such commit.
 /// Reads the repository, nothing else; blocks on the disk.
 ///

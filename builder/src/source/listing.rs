@@ -22,6 +22,11 @@ impl ObjectId {
         &self.0
     }
 
+    /// The id with these 20 bytes.
+    pub const fn from_bytes(bytes: [u8; 20]) -> Self {
+        Self(bytes)
+    }
+
     pub(super) fn oid(self) -> Result<Oid, git2::Error> {
         Oid::from_bytes(&self.0)
     }

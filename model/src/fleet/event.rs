@@ -21,6 +21,10 @@ pub enum FleetEvent {
         by: String,
         /// Why, in their words.
         reason: String,
+        /// Whether nobody asked for this very deployment: a run releases what it made. Such a one stops where somebody holds the
+        /// environment.
+        #[serde(default, skip_serializing_if = "is_false")]
+        by_itself: bool,
     },
     /// The plan was made anew, because what is there had changed. Approvals of the old one are void.
     Replanned {
@@ -339,4 +343,9 @@ pub enum TargetStep {
     Probed,
     /// It gets requests.
     Admitted,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
 }

@@ -92,6 +92,9 @@ pub struct TargetPlan {
     pub before: Option<Digest>,
     /// Whether the release's files are on it already.
     pub staged: bool,
+    /// How the files of the release that it runs are not as they should be, where that was looked at and they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damage: Option<String>,
 }
 
 /// What happens to a machine.
@@ -104,6 +107,8 @@ pub enum TargetAction {
     First,
     /// It changes from one release to another.
     Switch,
+    /// It runs the release already, with files that are not the release's: they are brought anew, and the service is restarted.
+    Repair,
     /// It could not be reached; it is tried again while others are staged, and nothing shows anywhere before it answers.
     Unreachable,
     /// A person took it out of deployments.

@@ -18,6 +18,8 @@ pub struct DeploymentRecord {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// Whether nobody asked for this very deployment.
+    pub by_itself: bool,
     /// When it was asked for.
     pub requested_at: u64,
     /// Where it is.
@@ -173,8 +175,7 @@ impl DeploymentRecord {
     pub(super) fn new(
         deployment: DeploymentId,
         plan: FleetPlan,
-        by: String,
-        reason: String,
+        (by, reason, by_itself): (String, String, bool),
         at: u64,
     ) -> Self {
         let targets = plan.targets.iter().map(|one| (one.target.name.clone(), TargetRecord::NEW)).collect();
@@ -183,6 +184,7 @@ impl DeploymentRecord {
             plan,
             by,
             reason,
+            by_itself,
             requested_at: at,
             state: DeploymentState::Planned,
             since: at,

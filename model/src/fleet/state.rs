@@ -44,12 +44,13 @@ impl FleetState {
 
     fn take(&mut self, at: u64, event: &FleetEvent) -> bool {
         match event {
-            FleetEvent::Requested { deployment, plan, by, reason } => {
+            FleetEvent::Requested { deployment, plan, by, reason, by_itself } => {
                 if self.deployments.contains_key(deployment) {
                     return false;
                 }
                 let plan = plan.as_ref().clone();
-                let record = DeploymentRecord::new(deployment.clone(), plan, by.clone(), reason.clone(), at);
+                let said = (by.clone(), reason.clone(), *by_itself);
+                let record = DeploymentRecord::new(deployment.clone(), plan, said, at);
                 self.deployments.insert(deployment.clone(), record);
                 self.order.push(deployment.clone());
                 true
@@ -162,6 +163,18 @@ impl FleetState {
     /// The deployment that has the environment for itself: whoever comes next finishes or reverses it first.
     pub fn holder(&self) -> Option<&DeploymentRecord> {
         self.in_order().find(|record| record.state.holds_environment())
+    }
+
+    /// The deployment that people mean who say what is to become of it: the one that has the environment, and only where there is
+    /// none the newest that is not over. One that waits for its gates, however long, is not in the way of stopping what switches.
+    pub fn addressed(&self) -> Option<&DeploymentRecord> {
+        self.holder().or_else(|| self.in_order().rfind(|record| !record.state.is_terminal()))
+    }
+
+    /// The deployment that approvers mean: the newest whose gates are not open yet.
+    pub fn before_gates(&self) -> Option<&DeploymentRecord> {
+        let waits = |state| matches!(state, DeploymentState::Planned | DeploymentState::AwaitingGates);
+        self.in_order().rfind(|record| waits(record.state))
     }
 
     /// Machines that are out of deployments.

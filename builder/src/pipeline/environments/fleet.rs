@@ -194,8 +194,14 @@ pub(super) fn environment(
     // Any machine may have any role where others name the machines.
     let roles = targets.as_ref().filter(|_| !others_name).map(|targets| targets::roles(targets));
     let setting = setting(table, project, roles.as_deref());
+    let mut say_their_ports = false;
     if let (Some(setting), Some(targets)) = (&setting, &targets) {
         refuse_shared_ports(table, setting, targets);
+        say_their_ports =
+            !others_name && targets.iter().all(|target| setting.port_on(&target.value).is_some());
+    }
+    if !say_their_ports {
+        refuse_portless_health(table);
     }
     let targets = targets?.into_iter().map(|target| target.value).collect();
     let environment = FleetEnvironment {
@@ -220,7 +226,6 @@ fn setting(table: &Table<'_>, project: Option<&Name>, roles: Option<&[Name]>) ->
     };
     let port = table.number("port", 1, 65535).and_then(|port| u16::try_from(port).ok());
     let health = health::of_machines(table);
-    refuse_portless_health(table);
     let variables = settings::variables(table, "variables");
     let role_variables = settings::of_roles(table, roles);
     let secrets = settings::secrets(table, &variables, &role_variables);

@@ -60,6 +60,11 @@ impl<'a> Mirror<'a> {
         Self { allowance, ..self }
     }
 
+    /// Where it is, or will be.
+    pub(in crate::source) fn place(&self) -> &Path {
+        &self.dir
+    }
+
     /// Makes sure that the mirror holds what is selected, as the remote has it now. A commit that is asked for by its full
     /// id, and is there already, needs no network.
     pub(in crate::source) fn with(

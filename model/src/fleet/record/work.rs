@@ -46,7 +46,10 @@ impl DeploymentRecord {
                 let reason = Reason {
                     blame: Blame::Environment,
                     what: why.clone(),
-                    remedy: Some("look at the machine, then say retry, skip, accept or roll back".into()),
+                    remedy: Some(
+                        "look at the machine, then say `staith release retry`, `skip`, `accept` or `abort`"
+                            .into(),
+                    ),
                 };
                 self.take_failure(work, &reason, true, at);
             }

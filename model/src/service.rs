@@ -1,0 +1,37 @@
+//! What a server, its runners and its people say to each other: the values of the API's bodies. A map, in reading order:
+//!
+//! 1. [`Trust`]: how far what a run made may be believed. [`Happening`]: what set it off.
+//! 2. [`JobSpec`]: what a runner is given. [`AttemptOutcome`]: how it ended.
+//! 3. [`RunnerState`] and what is said of build hosts. `wire`: requests and answers between runners and their server.
+//! 4. [`Project`]: what is built; [`Arrival`]: what happened to it, as the server wrote it down.
+//! 5. [`ProblemDetails`]: what is answered when something can't be done.
+//! 6. `lifecycle`: the lives of jobs, attempts and runs. [`RunView`]: runs as people see them.
+
+mod happening;
+mod host;
+mod job;
+mod lifecycle;
+mod problem;
+mod project;
+mod runs;
+mod trust;
+mod wire;
+
+pub use happening::Happening;
+pub use host::{EnrolmentAsked, EnrolmentMade, RunnerChange, RunnerSeen, RunnerState};
+pub use job::{AttemptOutcome, JobSpec};
+pub use lifecycle::{
+    AttemptChange, AttemptEnd, AttemptState, ImpossibleAttemptChange, ImpossibleJobChange, JobChange,
+    JobState, MOST_RETRIES, NotAState, RetryCause, RunStanding, StopKind, after_attempt,
+};
+pub use problem::ProblemDetails;
+pub use project::{
+    ApprovalAsked, Arrival, ArrivalState, Arrived, Concurrency, ExplainAsked, Explanation, ForgeKind,
+    ForgeSettings, Project, ProjectAsked, ProjectSettings, RunAsked, RunSetOff, Schedule,
+};
+pub use runs::{AttemptView, CancelAsked, JobView, RunPage, RunSummary, RunView};
+pub use trust::{NotATrust, Trust};
+pub use wire::{
+    ClaimAsked, Claimed, CloseAsked, EnrolAsked, Enrolled, FinishAsked, RenewAsked, Renewed, Session,
+    SessionAsked, StreamState, Wanted,
+};
