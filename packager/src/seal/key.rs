@@ -84,6 +84,11 @@ impl PublicKey {
         [&SPKI[..], &self.0].concat()
     }
 
+    /// The 32 bytes of the key.
+    pub const fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     /// The key's id: SHA-256 of its SubjectPublicKeyInfo, in 64 hexadecimal digits.
     pub fn id(&self) -> String {
         Digest::of(&self.spki()).hex()

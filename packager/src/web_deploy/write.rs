@@ -17,7 +17,7 @@ use super::{layout, pack, reuse::Earlier, rules::Refusals};
 
 /// The number of the writer's profile. Equal content and equal profile give equal bytes; whoever changes a single byte of what
 /// is written changes this number, and the golden digest in the tests.
-pub const PROFILE: u32 = 2;
+pub const PROFILE: u32 = 3;
 
 /// What is to be packed.
 #[derive(Debug, Clone, Default)]
