@@ -7,7 +7,8 @@ staith=${STAITH_PROGRAM:?"is set by benches/run, which starts the comparisons"}
 place=$(mktemp -d "${TMPDIR:-/tmp}/staith-bench.XXXXXX")
 export STAITH_HOME=$place/home
 # Peers and Staith read the same git, whatever the user has set up for theirs.
-export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null LC_ALL=C
+# UTF-8, because Ansible refuses to start without.
+export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null LC_ALL=C.UTF-8
 
 leave() { cd / && rm -rf "$place"; }
 trap leave EXIT

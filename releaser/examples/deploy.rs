@@ -94,6 +94,7 @@ async fn deploy(site: &Path, machines: &[RemoteMachine]) {
     let package = SealedPackage::new(PackageReader::open(&place).expect("it is a package"));
     let package = Arc::new(package.expect("it is one of ours"));
     let load = Load {
+        every_byte: false,
         release,
         manifest: Arc::new(package.manifest().clone()),
         service: Service::Files,

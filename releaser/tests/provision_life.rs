@@ -16,24 +16,42 @@ use rustix::fs::{FlockOperation, flock};
 use staith_model::{Provision, ProvisionTool, Standing};
 use staith_releaser::fleet::{
     drive::{Clock, Log},
-    provision::{Overdue, Place, ProvisionError, Provisioner, Swept, Voice, Why, overdue, sweep},
+    provision::{Ear, Overdue, Place, ProvisionError, Provisioner, Swept, Voice, Why, overdue, sweep},
 };
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+/// What must not be told.
+const SECRET: &str = "correct-horse-battery-staple";
+
 #[derive(Default)]
-struct Heard(Mutex<String>);
+struct Heard(Arc<Mutex<String>>);
+
+/// Holds a stream back to its end, so that no piece of a secret stands alone.
+struct Whole(Arc<Mutex<String>>, Vec<u8>);
+
+impl Ear for Whole {
+    fn hears(&mut self, bytes: &[u8]) -> Vec<u8> {
+        self.1.extend_from_slice(bytes);
+        Vec::new()
+    }
+    fn ends(&mut self) -> Vec<u8> {
+        let text = String::from_utf8_lossy(&self.1).replace(SECRET, "***");
+        self.0.lock().unwrap().push_str(&text);
+        text.into_bytes()
+    }
+}
 
 impl Voice for Heard {
     fn begins(&self, what: &str) {
-        self.says(format!("> {what}\n").as_bytes());
+        self.0.lock().unwrap().push_str(&format!("> {what}\n"));
     }
-    fn says(&self, bytes: &[u8]) {
-        self.0.lock().unwrap().push_str(&String::from_utf8_lossy(bytes));
+    fn ear(&self, aloud: bool) -> Box<dyn Ear> {
+        let to = if aloud { Arc::clone(&self.0) } else { Arc::default() };
+        Box::new(Whole(to, Vec::new()))
     }
-    fn ends(&self) {}
     fn masked(&self, text: &str) -> String {
-        text.to_owned()
+        text.replace(SECRET, "***")
     }
 }
 
@@ -309,4 +327,20 @@ async fn a_plan_file_is_applied_as_it_was_or_not_at_all() {
         fs::read_to_string(scene.homes().join("shop/preview/provision/state/machine")).unwrap(),
         "one\n"
     );
+}
+
+/// Cut before it is masked, the end of the secret is told.
+#[tokio::test]
+async fn what_a_program_said_last_is_masked_before_it_is_cut() {
+    let scene = Scene::new();
+    // The last 4000 bytes begin in the middle of the secret.
+    let said =
+        format!("#!/bin/sh\nprintf '%s' {SECRET} >&2\nhead -c 3985 /dev/zero | tr '\\0' x >&2\nexit 1\n");
+    scene.write("create", &said);
+    let provisioner = scene.provisioner();
+    let session = provisioner.begin().await.unwrap();
+    let provision = Scene::described(None);
+    let proposal = session.propose(&provision, &scene.project(), "").await.unwrap();
+    let error = session.carry_out(&proposal).await.unwrap_err().to_string();
+    assert!(error.contains("xxx") && !error.contains("staple") && !error.contains("horse"), "{error}");
 }

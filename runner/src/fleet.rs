@@ -6,11 +6,12 @@
 //! 4. `gatekeeper`: what protects the environment, judged from its ledger and from what is asked of others.
 //! 5. `survey`: what the machines say, beside what the ledger says of them.
 //! 6. `provisioning`: how its machines are made and taken down.
-//! 7. `facts`: what its ledger says of its deployments, for questions about them.
+//! 7. `origin`: where what is released came from; `facts`: what its ledger says of its deployments, for questions about them.
 
 mod facts;
 mod gatekeeper;
 mod hold;
+mod origin;
 mod provisioning;
 mod reach;
 mod site;
@@ -18,9 +19,10 @@ mod survey;
 mod traffic;
 
 pub(crate) use facts::{contacts, facts_of_all, with_commit_times};
+pub(crate) use origin::{source_of, when_committed};
 pub(crate) use provisioning::{Asked, Done, Wish, cloud_init, made_ready, provision, swept};
 pub(crate) use site::{
     Site, missing_secrets, pipeline_in, release_among, secrets_of, setting_for, shelf_of, sites_in,
-    source_of, takers_of, version_key,
+    takers_of, version_key,
 };
 pub(crate) use survey::{EnvironmentLook, TargetLook};

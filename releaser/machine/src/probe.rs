@@ -30,6 +30,8 @@ const LONGEST_ANSWER: Duration = Duration::from_secs(5);
 const GLANCE: Duration = Duration::from_secs(2);
 /// Seconds for a service whose health nobody described.
 const DEADLINE: u64 = 60;
+/// A shorter wait for an answer proves nothing.
+const SHORTEST_PROOF: Duration = Duration::from_millis(20);
 /// Between two looks whether to stop.
 const MOMENT: Duration = Duration::from_millis(20);
 
@@ -43,12 +45,16 @@ pub(crate) fn probe(layout: &Layout, session: &Session, question: &Question) -> 
         if question.glance { Duration::ZERO } else { Duration::from_secs(question.min_healthy_seconds) };
     let needed = question.check.as_ref().map_or(1, |check| check.successes.max(1));
     let mut streak: Option<(Instant, u32, Option<u32>)> = None;
+    let mut last: Option<Answer> = None;
     let mut pause = SHORTEST_PAUSE;
     loop {
         if session.flags().stop() {
             return Err(Asked::Cancelled);
         }
         let left = deadline.saturating_sub(began.elapsed());
+        if let Some(last) = last_word(last.as_ref(), streak.is_some(), left) {
+            return Ok(end(layout, without(last), question, needed, began));
+        }
         let patience = if streak.is_some() { LONGEST_ANSWER } else { left.min(LONGEST_ANSWER) };
         let asked_at = Instant::now();
         let (answer, pid) = ask(layout, question, patience, session);
@@ -68,15 +74,25 @@ pub(crate) fn probe(layout: &Layout, session: &Session, question: &Question) -> 
                 streak = None;
                 let over = began.elapsed() >= deadline || matches!(other, Answer::GivenUp(_));
                 if over {
-                    let told = !matches!(other, Answer::Unproven(_));
-                    let verdict = if told { Verdict::Unhealthy } else { Verdict::Inconclusive };
-                    return Ok(end(layout, verdict, question, needed, began));
+                    return Ok(end(layout, without(other), question, needed, began));
                 }
                 pause = (pause * 3 / 2).min(LONGEST_PAUSE).min(deadline.saturating_sub(began.elapsed()));
             }
         }
+        last = Some(answer);
         rest(pause, session);
     }
+}
+
+/// The answer that it ends with for want of time. What it said last says more than a question that there is no time to answer, which
+/// would come to "no answer within 0.0 s". While answers are good, the next one is waited for.
+fn last_word(last: Option<&Answer>, is_good: bool, left: Duration) -> Option<&Answer> {
+    last.filter(|_| !is_good && left < SHORTEST_PROOF)
+}
+
+/// The verdict where no answer was good enough; `last` is the last.
+const fn without(last: &Answer) -> Verdict {
+    if matches!(last, Answer::Unproven(_)) { Verdict::Inconclusive } else { Verdict::Unhealthy }
 }
 
 fn rest(pause: Duration, session: &Session) {
@@ -198,4 +214,22 @@ fn runs(layout: &Layout, question: &Question, service: &Service) -> Answer {
 /// Whether it was started by this program, from the release's folder: then its process is the proof.
 const fn is_ours(service: &Service) -> bool {
     matches!(service, Service::Systemd { .. } | Service::Supervised { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_real_answer_is_told_where_there_is_no_time_for_another() {
+        let (sick, little, much) = (Answer::BadStatus(500), Duration::from_millis(3), Duration::from_secs(3));
+        assert_eq!(last_word(Some(&sick), false, little), Some(&sick));
+        assert_eq!(last_word(Some(&sick), false, Duration::ZERO), Some(&sick));
+        assert_eq!(without(&sick), Verdict::Unhealthy);
+        assert_eq!(without(&Answer::Unproven("no".into())), Verdict::Inconclusive);
+        // There is time, nothing was said yet, or the next good answer is the last one that is needed.
+        assert_eq!(last_word(Some(&sick), false, much), None);
+        assert_eq!(last_word(None, false, little), None);
+        assert_eq!(last_word(Some(&Answer::Good(200)), true, little), None);
+    }
 }

@@ -28,9 +28,9 @@ use crate::{
     service,
     session::{Flags, Said, Session},
     spec::{self, Manifests, Spec},
-    state::State,
+    state::{State, pointed},
     tree,
-    verified::Verified,
+    verified::{Mark, Verified},
 };
 use contents::Contents;
 
@@ -73,7 +73,7 @@ pub(crate) fn stage(
     };
     let private = check(stage, &manifest)?;
     spec::clear_leftovers(layout)?;
-    let mut verified = Verified::read(layout);
+    let mut verified = if stage.every_byte { Verified::default() } else { Verified::read(layout) };
     if is_whole(layout, stage, &manifest, &mut verified, session.flags())? {
         let already = publish::beside_whole(layout, stage)?;
         return Ok(Reply::Staged { already, files: 0, bytes: 0 });
@@ -128,11 +128,22 @@ impl Site<'_> {
         marks.append(&mut contents.repeat(self)?);
         self.links()?;
         point("stage-received");
+        self.note_what_is_replaced()?;
         publish::publish(self)?;
-        verified.extend(marks);
-        verified.write(self.layout);
+        remember(self.layout, self.stage, verified, marks);
         point("stage-recorded");
         Ok(Reply::Staged { already: false, files: lacking.len() as u64, bytes: received.bytes })
+    }
+
+    /// What runs from files that are about to be replaced has to be restarted, whoever comes next: written down first.
+    fn note_what_is_replaced(&self) -> Outcome<()> {
+        if pointed(&self.layout.current())? != Some(self.stage.release) {
+            return Ok(());
+        }
+        let mut state = State::read(self.layout)?;
+        state.replaced = true;
+        state.under_way = Some(self.stage.order.operation);
+        state.write(self.layout)
     }
 
     fn folders(&self) -> Outcome<()> {
@@ -264,6 +275,21 @@ fn check(stage: &Stage, manifest: &Manifest) -> Outcome<Private> {
     Ok(Private { group })
 }
 
+/// Marks files as verified, beside those of which it was known before.
+fn remember(
+    layout: &Layout,
+    stage: &Stage,
+    verified: &mut Verified,
+    marks: impl IntoIterator<Item = (u64, Mark)>,
+) {
+    if stage.every_byte {
+        // Nothing was taken from there, but it still holds for other releases.
+        *verified = Verified::read(layout);
+    }
+    verified.extend(marks);
+    verified.write(layout);
+}
+
 /// Whether the release is there as it is to be, every file verified now or before and not touched since.
 fn is_whole(
     layout: &Layout,
@@ -278,8 +304,7 @@ fn is_whole(
     }
     let found = tree::look(&layout.release(&stage.release), manifest, Some(verified), flags)?;
     if !found.marks.is_empty() {
-        verified.extend(found.marks);
-        verified.write(layout);
+        remember(layout, stage, verified, found.marks);
     }
     Ok(found.damage.is_empty())
 }

@@ -25,6 +25,9 @@ pub(crate) struct State {
     pub(crate) under_way: Option<Digest>,
     /// The release for which the service was last restarted.
     pub(crate) restarted: Option<Digest>,
+    /// Whether the files of what `current` points to were replaced, and the service was not restarted since.
+    #[serde(default)]
+    pub(crate) replaced: bool,
 }
 
 impl State {

@@ -78,7 +78,7 @@ fn aim(link: &Path, release: &Digest) -> Outcome<()> {
 
 /// Whether `current` and what runs are right.
 fn is_so(layout: &Layout, state: &State, now: Option<Digest>, to: &Digest, service: &Service) -> bool {
-    if now != Some(*to) {
+    if now != Some(*to) || state.replaced {
         return false;
     }
     // Forgotten when a switch begins, and written down when its restart is over.
@@ -118,6 +118,7 @@ fn leave(place: &Place, order: &Order, mut state: State, now: Option<Digest>) ->
 
 fn end(layout: &Layout, state: &mut State, restarted: Option<Digest>) -> Outcome<()> {
     state.under_way = None;
+    state.replaced = false;
     state.restarted = restarted;
     state.write(layout)
 }

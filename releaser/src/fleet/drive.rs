@@ -29,5 +29,5 @@ pub use error::FleetDriveError;
 pub use log::{Log, LogError, Stamped};
 pub use seams::{Cargo, Clock, Fleet, Judge, NoGates, Releases, StageWatch, Verdict};
 pub use session::{Stopped, Watcher};
-pub use status::{DeploymentStatus, FleetStatus, TargetStatus, status};
+pub use status::{DeploymentStatus, FleetStatus, TargetStatus, is_driven, status};
 pub use view::{Decision, Gates, Limits, Sight, Sights, View, Waiting, WaitsFor};

@@ -135,6 +135,9 @@ pub struct Load {
     pub secrets: Vec<(String, staith_model::Secret)>,
     /// Paths of rendered files that hold secrets: readable by the service's account and nobody else.
     pub private: BTreeSet<staith_model::RelPath>,
+    /// Whether every byte that is there already is read before it is taken for right, rather than of those that were touched since they
+    /// were verified. Machines that remember nothing of that kind read all of them anyway.
+    pub every_byte: bool,
 }
 
 /// What kind of machine it is.

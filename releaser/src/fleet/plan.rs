@@ -47,6 +47,8 @@ pub struct Situation<'a> {
     pub out: &'a BTreeSet<&'a Name>,
     /// Releases that came to serve, the newest first.
     pub history: &'a [Digest],
+    /// Machines that run the release with files that are not its own, and how they differ; where that was looked at.
+    pub damaged: &'a BTreeMap<Name, String>,
 }
 
 /// What was seen of whoever balances.
@@ -138,6 +140,7 @@ fn check(situation: &Situation<'_>) -> Result<(), FleetPlanError> {
 
 fn target_plan(situation: &Situation<'_>, target: &Target, pool: Option<&Name>) -> TargetPlan {
     let seen = situation.machines.get(&target.name).and_then(|seen| seen.as_ref().ok());
+    let damage = situation.damaged.get(&target.name).cloned();
     let action = if situation.out.contains(&target.name) {
         TargetAction::Quarantined
     } else if pool.is_some() && target.pool.as_ref() != pool {
@@ -145,6 +148,7 @@ fn target_plan(situation: &Situation<'_>, target: &Target, pool: Option<&Name>) 
     } else {
         match seen {
             None => TargetAction::Unreachable,
+            Some(seen) if seen.current == Some(situation.release) && damage.is_some() => TargetAction::Repair,
             Some(seen) if seen.current == Some(situation.release) => TargetAction::Unchanged,
             Some(seen) if seen.current.is_none() => TargetAction::First,
             Some(_) => TargetAction::Switch,
@@ -155,6 +159,7 @@ fn target_plan(situation: &Situation<'_>, target: &Target, pool: Option<&Name>) 
         action,
         before: seen.and_then(|seen| seen.current),
         staged: seen.is_some_and(|seen| seen.releases.contains(&situation.release)),
+        damage: damage.filter(|_| action == TargetAction::Repair),
     }
 }
 

@@ -30,7 +30,7 @@ pub use drive::{Proposal, Provisioner, Session};
 pub use error::ProvisionError;
 pub use gates::{Origin, Rules};
 pub use place::Place;
-pub use program::Voice;
+pub use program::{Ear, Voice};
 pub use ready::Reach;
 pub use sweep::{Overdue, Swept, Why, overdue, sweep};
 pub use user_data::user_data;

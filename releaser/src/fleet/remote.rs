@@ -246,6 +246,7 @@ impl Machine for RemoteMachine {
                 .collect(),
             private: load.private.clone(),
             ahead: self.ahead(&there, load).await,
+            every_byte: load.every_byte,
         };
         let delivery = send::Delivery { target: &self.target, errand: ERRAND, load, files, progress, cancel };
         let mut reply = delivery.attempt(&mut connection, &stage, base.as_deref()).await?;

@@ -93,6 +93,7 @@ impl Rendered {
     /// What the machine needs to hold and run the release.
     pub fn load(&self) -> Load {
         Load {
+            every_byte: false,
             release: self.release,
             manifest: Arc::clone(&self.manifest),
             service: self.service.clone(),

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use staith_model::{Digest, Name, ReleaseSetting};
+use staith_model::{Digest, Name};
 
 use super::machine::{Facts, Inspection, Machine, MachineError, MachineState, Question};
 use crate::{
@@ -37,16 +37,16 @@ pub struct Sighting {
 pub type Roll = BTreeMap<Name, Result<Facts, MachineError>>;
 
 impl Survey {
-    /// Looks at all machines at once. `None` stands for one that nobody knows how to reach. `setting` says how a release runs in this
-    /// environment, where that is known. Cancel-safe.
+    /// Looks at all machines at once. `None` stands for one that nobody knows how to reach. `question` says what a release is asked on a
+    /// machine, where that is known. Cancel-safe.
     pub async fn look(
         &self,
         machines: &BTreeMap<Name, Option<Arc<dyn Machine>>>,
-        setting: impl Fn(&Digest) -> Option<ReleaseSetting>,
+        question: impl Fn(&Name, &Digest) -> Option<Question>,
     ) -> BTreeMap<Name, Sighting> {
         let looks = machines.iter().map(|(name, machine)| async {
             let seen = match machine {
-                Some(machine) => self.look_at(machine.as_ref(), &setting).await,
+                Some(machine) => self.look_at(machine.as_ref(), |release| question(name, release)).await,
                 None => Sighting { state: Err(NOBODY.to_owned()), files: None, health: None },
             };
             (name.clone(), seen)
@@ -57,13 +57,13 @@ impl Survey {
     async fn look_at(
         &self,
         machine: &dyn Machine,
-        setting: impl Fn(&Digest) -> Option<ReleaseSetting>,
+        question: impl Fn(&Digest) -> Option<Question>,
     ) -> Sighting {
         let state = within(self.patience, machine.observe()).await;
         let Some(current) = state.as_ref().ok().and_then(|state| state.current) else {
             return Sighting { state, files: None, health: None };
         };
-        let health = match setting(&current).map(|setting| question(current, &setting)) {
+        let health = match question(&current) {
             Some(question) => Some(within(self.patience, machine.probe(&question, Patience::Glance)).await),
             None => None,
         };
@@ -74,10 +74,6 @@ impl Survey {
 
 /// Why a machine that has no way to it can't be looked at.
 const NOBODY: &str = "nobody said how it is reached";
-
-fn question(release: Digest, setting: &ReleaseSetting) -> Question {
-    Question { release, port: setting.port, check: setting.health.clone(), min_healthy_seconds: 0 }
-}
 
 async fn within<T>(
     patience: Duration,

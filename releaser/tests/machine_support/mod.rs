@@ -74,6 +74,7 @@ impl Tree {
 
     pub fn load(&self, release: &str) -> Load {
         Load {
+            every_byte: false,
             release: release_of(release),
             manifest: Arc::new(self.manifest.clone()),
             service: Service::Files,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt as _, sync::Ar
 use staith_model::{CloudInit, Name, Provision, ProvisionTool};
 use staith_releaser::fleet::{
     drive::{Clock, Log},
-    provision::{Place, ProvisionError, Provisioner, Reach, Voice},
+    provision::{Ear, Place, ProvisionError, Provisioner, Reach, Voice},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -15,10 +15,20 @@ struct Nobody;
 
 impl Voice for Nobody {
     fn begins(&self, _: &str) {}
-    fn says(&self, _: &[u8]) {}
-    fn ends(&self) {}
+    fn ear(&self, _: bool) -> Box<dyn Ear> {
+        Box::new(Self)
+    }
     fn masked(&self, text: &str) -> String {
         text.to_owned()
+    }
+}
+
+impl Ear for Nobody {
+    fn hears(&mut self, bytes: &[u8]) -> Vec<u8> {
+        bytes.to_vec()
+    }
+    fn ends(&mut self) -> Vec<u8> {
+        Vec::new()
     }
 }
 

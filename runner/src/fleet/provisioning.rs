@@ -9,6 +9,7 @@ use std::{
 
 use staith_builder::{
     execute::Stop,
+    pipeline::closest,
     source::{Origin as Source, Selection},
 };
 use staith_model::{Digest, Exit, Name, Provision, Provisioning};
@@ -57,6 +58,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) waits: bool,
     /// Whether the plan is only shown.
     pub(crate) only_shows: bool,
+    /// The command that goes on once people have said yes.
+    pub(crate) again: &'a str,
 }
 
 /// What came of it.
@@ -82,7 +85,7 @@ impl From<ProvisionError> for Problem {
 /// See [`ProvisionError`].
 pub(crate) async fn made_ready(
     site: &Site,
-    reason: &str,
+    (reason, again): (&str, &str),
     waits: bool,
     stop: &Stop,
     mode: OutputMode,
@@ -93,7 +96,7 @@ pub(crate) async fn made_ready(
     if session.is_there(said, &site.folder).await? {
         return Ok(Done::Nothing);
     }
-    let asked = Asked { reason, expected: None, waits, only_shows: false };
+    let asked = Asked { reason, expected: None, waits, only_shows: false, again };
     work.make(site, said, &session, &asked, stop).await
 }
 
@@ -190,7 +193,8 @@ impl Work {
         if let Some(exit) = self.see_through(site, session, &proposal, asked, stop).await? {
             return Ok(Done::Stopped(exit));
         }
-        let made = Site::open(&site.home, &site.folder, &site.environment.name)?;
+        // Of the pipeline at hand: the file may say something else by now.
+        let made = site.again()?;
         session.await_ready(&proposal, reach::asked(&made.environment.targets)).await?;
         self.voice.made(&made.environment.name, &made.environment.targets, self.provisioner.state()?.due);
         Ok(Done::Site(Box::new(made)))
@@ -262,6 +266,7 @@ impl Work {
                 told = what;
             }
             if !asked.waits {
+                self.voice.goes_on(&site.environment.name, asked.again);
                 return Ok(false);
             }
             tokio::select! {
@@ -324,12 +329,29 @@ pub(crate) async fn swept(
     Ok(sweep(&work.provisioner).await?)
 }
 
+/// Once machines are made, it is known which there are. Before, any name is as good as another.
+fn refuse_unknown(site: &Site, machine: &Name) -> Result<(), Problem> {
+    let targets = &site.environment.targets;
+    let may_be_more = site.environment.inventory.is_some() || !site.has_machines;
+    if may_be_more || targets.is_empty() || targets.iter().any(|target| target.name == *machine) {
+        return Ok(());
+    }
+    let known: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
+    let what = format!("`{}` has no machine `{machine}`", site.environment.name);
+    let problem = Problem::new(Exit::Usage, what).with_why(format!("there are {}", known.join(", ")));
+    Err(match closest(machine.as_str(), known) {
+        Some(meant) => problem.with_remedy(format!("did you mean `{meant}`?")),
+        None => problem,
+    })
+}
+
 /// What cloud-init is told on a machine of an environment, secrets and all.
 ///
 /// # Errors
 /// There is no template (20), or it can't be rendered.
 pub(crate) async fn cloud_init(site: &Site, machine: &Name) -> Result<zeroize::Zeroizing<String>, Problem> {
     let said = site.provision.as_ref().ok_or_else(|| no_provision(site))?;
+    refuse_unknown(site, machine)?;
     let template = said.cloud_init.as_ref().and_then(|cloud_init| cloud_init.template.as_ref());
     let template = template.ok_or_else(|| {
         let what = format!("the provision of `{}` has no template for cloud-init", site.environment.name);

@@ -11,19 +11,17 @@ use staith_builder::{
     pipeline::{Pipeline, closest},
     redact::Masker,
     secrets::{Environment, SecretName, Secrets, SecretsFile},
-    source::committed_at,
 };
 use staith_model::{
-    Exit, FleetEnvironment, FleetRelease, Name, Protection, Provision, ProvisionState, ReleaseSetting,
-    Secret, SourceOfRelease, Target, TriggerKind,
+    Exit, FleetEnvironment, FleetRelease, FleetState, Name, Protection, Provision, ProvisionState,
+    ReleaseSetting, Secret, Standing, Target,
 };
-use staith_packager::store::Published;
 use staith_releaser::{
     fleet::{
         drive::{Clock, Deployer, Fleet, FleetDriveError, Limits, Log, StageWatch, status},
         freeze::{FleetShelf, VersionKey},
         gate::{ask::Asker, configured::Protections},
-        inventory,
+        inventory::{self, InventoryError},
         remote::Memory,
     },
     ledger::Who,
@@ -35,7 +33,6 @@ use crate::{
     home::Home,
     output::Problem,
     package_place::own_store,
-    records,
     workshop::{PIPELINE_FILE, understood},
 };
 
@@ -49,6 +46,8 @@ pub(crate) struct Site {
     pub(crate) environment: FleetEnvironment,
     /// What makes its machines, where Staith has them made.
     pub(crate) provision: Option<Provision>,
+    /// Whether its machines are there, as far as Staith makes them: not before that was begun, nor after all was taken down.
+    pub(crate) has_machines: bool,
     /// Where its ledger is.
     pub(crate) directory: PathBuf,
     pub(super) home: Home,
@@ -103,18 +102,30 @@ impl Site {
         let directory = home.environment(pipeline.name(), &environment.name);
         let provision =
             pipeline.destination(environment.name.as_str()).and_then(|found| found.provision.clone());
-        let environment = match &provision {
+        let (environment, has_machines) = match &provision {
             Some(_) => with_made(home, pipeline.name(), environment)?,
-            None => environment,
+            None => (environment, true),
         };
         Ok(Self {
             folder: folder.to_owned(),
             pipeline,
             environment,
             provision,
+            has_machines,
             directory,
             home: home.clone(),
         })
+    }
+
+    /// The same environment of the same pipeline, with the machines that are there now.
+    ///
+    /// # Errors
+    /// What was made for it can't be read.
+    pub(crate) fn again(&self) -> Result<Self, Problem> {
+        let name = &self.environment.name;
+        let found = self.pipeline.environment(name.as_str()).and_then(|found| found.fleet().cloned());
+        let environment = found.ok_or_else(|| no_such(&self.pipeline, name))?;
+        Self::of(&self.home, &self.folder, self.pipeline.clone(), environment)
     }
 
     /// The environments of machines that take a package.
@@ -130,6 +141,29 @@ impl Site {
     /// The environment's ledger.
     pub(crate) fn log(&self) -> Log {
         log_of(&self.home, self.project(), &self.environment.name)
+    }
+
+    /// What its ledger says.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub(crate) fn state(&self) -> Result<FleetState, Problem> {
+        let entries = self.log().since(0).map_err(FleetDriveError::from)?;
+        Ok(FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event))))
+    }
+
+    /// What its ledger says of how its machines are made.
+    ///
+    /// # Errors
+    /// It can't be read.
+    pub(crate) fn provision_state(&self) -> Result<ProvisionState, Problem> {
+        let entries = self.log().since(0).map_err(FleetDriveError::from)?;
+        Ok(ProvisionState::of(entries.iter().map(|entry| (entry.at, &entry.event))))
+    }
+
+    /// The file whose lock says who drives a deployment there.
+    pub(crate) fn driver_lock(&self) -> PathBuf {
+        self.directory.join("driver.lock")
     }
 
     /// The project's releases.
@@ -148,11 +182,23 @@ impl Site {
     /// Its machines: those of runner.toml and those of the inventory.
     ///
     /// # Errors
-    /// The inventory can't be had or understood (20).
+    /// They are not made, or the inventory can't be had or understood (20); or it was cancelled (130).
     pub(crate) async fn targets(&self, cancel: &CancellationToken) -> Result<Vec<Target>, Problem> {
+        if !self.has_machines {
+            let name = &self.environment.name;
+            return Err(Problem::new(Exit::Configuration, format!("the machines of `{name}` are not made"))
+                .with_remedy(format!("make them: `staith env provision {name}`")));
+        }
         let targets = inventory::resolve(&self.environment, self.project(), &self.folder, cancel).await;
-        targets
-            .map_err(|error| Problem::new(Exit::Configuration, error.to_string()).with_remedy(error.remedy()))
+        Ok(targets?)
+    }
+
+    /// The same for people who look around: none where they are not made.
+    ///
+    /// # Errors
+    /// The inventory can't be had or understood (20).
+    pub(crate) async fn targets_there(&self, cancel: &CancellationToken) -> Result<Vec<Target>, Problem> {
+        if self.has_machines { self.targets(cancel).await } else { Ok(Vec::new()) }
     }
 
     /// Everything that deploying here needs. Contacts no machine yet.
@@ -188,7 +234,7 @@ impl Site {
             releases: Arc::new(releases),
             judge: Arc::new(self.gatekeeper()?),
             log: self.log(),
-            lock: Some(self.directory.join("driver.lock")),
+            lock: Some(self.driver_lock()),
             clock: Clock::system(),
             limits: Limits::default(),
             who: format!("{}, process {}", Who::of_this_process(), std::process::id()),
@@ -246,16 +292,27 @@ impl Site {
     }
 }
 
+impl From<InventoryError> for Problem {
+    fn from(error: InventoryError) -> Self {
+        let exit = match error {
+            InventoryError::Cancelled => Exit::Interrupted,
+            _ => Exit::Configuration,
+        };
+        Self::new(exit, error.to_string()).with_remedy(error.remedy())
+    }
+}
+
 /// The environment with the machines that its provision made.
 fn with_made(
     home: &Home,
     project: &Name,
     environment: FleetEnvironment,
-) -> Result<FleetEnvironment, Problem> {
+) -> Result<(FleetEnvironment, bool), Problem> {
     let entries = log_of(home, project, &environment.name).since(0).map_err(FleetDriveError::from)?;
-    let made = ProvisionState::of(entries.iter().map(|entry| (entry.at, &entry.event))).targets;
-    inventory::with_provisioned(environment, made)
-        .map_err(|error| Problem::new(Exit::Configuration, error.to_string()).with_remedy(error.remedy()))
+    let made = ProvisionState::of(entries.iter().map(|entry| (entry.at, &entry.event)));
+    let has_machines = !matches!(made.standing, Standing::Nothing);
+    let environment = inventory::with_provisioned(environment, made.targets)?;
+    Ok((environment, has_machines))
 }
 
 /// The ledger of an environment, as whoever drives reads it.
@@ -438,25 +495,4 @@ pub(crate) fn setting_for(release: &FleetRelease, environment: &Name) -> Result<
         )
         .with_remedy("make one that does: `staith release create`")
     })
-}
-
-/// Where a package came from, as far as this home and the repository of the project in `folder` know.
-pub(crate) fn source_of(home: &Home, folder: &Path, published: &Published) -> SourceOfRelease {
-    let plan = published.origin.as_ref().and_then(|origin| records::plan_of(&home.runs(), &origin.run));
-    match plan {
-        Some(plan) => SourceOfRelease {
-            // What can't be told now may be told later, by a repository that has the commit.
-            committed_at: plan
-                .source
-                .commit
-                .as_deref()
-                .and_then(|commit| committed_at(folder, commit).ok().flatten()),
-            commit: plan.source.commit,
-            // What the branch of a pull request is called was chosen by whoever asks for the merge: `main`, for all they like.
-            branch: plan.trigger.branch.filter(|_| plan.trigger.kind != TriggerKind::PullRequest),
-            dirty: plan.source.dirty,
-        },
-        // It was made elsewhere: nothing is known, and nothing is claimed.
-        None => SourceOfRelease { commit: None, branch: None, dirty: false, committed_at: None },
-    }
 }

@@ -7,7 +7,7 @@ use staith_releaser::{
     fleet::{
         balancer::BalancerState,
         drive::FleetDriveError,
-        machine::Machine,
+        machine::{Machine, Question},
         record::{
             drift::{Drift, changed_files, drift},
             whereabouts::due,
@@ -15,7 +15,7 @@ use staith_releaser::{
         remote::Memory,
         survey::{Roll, Sighting, Survey, call},
     },
-    health::Verdict,
+    health::{Health, Verdict},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,8 @@ use crate::output::Problem;
 pub(crate) struct EnvironmentLook {
     /// Which.
     pub(crate) environment: Name,
+    /// Whether its machines are there, as far as Staith makes them.
+    pub(crate) has_machines: bool,
     /// What its ledger says.
     pub(crate) state: FleetState,
     /// Its machines, in the order in which they are served.
@@ -53,9 +55,15 @@ pub(crate) struct TargetLook {
 }
 
 impl TargetLook {
-    /// Whether it was asked and did not answer, or could not be asked.
+    /// Whether something of it can't be told: it did not answer, could not be asked, or said neither yes nor no.
     pub(crate) fn is_unknown(&self) -> bool {
-        self.seen.state.is_err() || self.seen.files.as_ref().is_some_and(Result::is_err)
+        let health = self.seen.health.as_ref();
+        let is_untold = |health: &Result<Health, String>| {
+            health.as_ref().map_or(true, |health| health.verdict == Verdict::Inconclusive)
+        };
+        self.seen.state.is_err()
+            || self.seen.files.as_ref().is_some_and(Result::is_err)
+            || health.is_some_and(is_untold)
     }
 
     /// Whether it is not as it should be: it drifted, or what it should serve does not work.
@@ -88,15 +96,18 @@ impl Site {
         survey: &Survey,
         cancel: &CancellationToken,
     ) -> Result<EnvironmentLook, Problem> {
-        let targets = self.targets(cancel).await?;
+        let targets = self.targets_there(cancel).await?;
         let shelf = self.shelf();
-        let setting = |release: &Digest| {
-            let release = shelf.get(release).ok().flatten()?;
-            release.settings.get(&self.environment.name).cloned()
+        let question = |name: &Name, release: &Digest| {
+            let known = shelf.get(release).ok().flatten()?;
+            let setting = known.settings.get(&self.environment.name)?;
+            let target = targets.iter().find(|target| target.name == *name)?;
+            let (port, check) = (setting.port_on(target), setting.health.clone());
+            Some(Question { release: *release, port, check, min_healthy_seconds: 0 })
         };
         let ways = self.ways(&targets);
         let (mut seen, traffic) =
-            tokio::join!(survey.look(&ways, setting), self.traffic(&targets, survey.patience));
+            tokio::join!(survey.look(&ways, question), self.traffic(&targets, survey.patience));
         // Read last: a deployment that ended meanwhile has changed both.
         let entries = self.log().since(0).map_err(FleetDriveError::from)?;
         let state = FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event)));
@@ -112,11 +123,12 @@ impl Site {
             Some(TargetLook { target, should: should.flatten(), seen, drift, quarantined, share })
         });
         let targets = looks.collect();
-        Ok(EnvironmentLook { environment: self.environment.name.clone(), state, targets, traffic })
+        let environment = self.environment.name.clone();
+        Ok(EnvironmentLook { environment, has_machines: self.has_machines, state, targets, traffic })
     }
 
     async fn traffic(&self, targets: &[Target], patience: Duration) -> Option<Result<BalancerState, String>> {
-        self.environment.traffic.as_ref()?;
+        self.environment.traffic.as_ref().filter(|_| self.has_machines)?;
         let found = async {
             let secrets = secrets_of(&self.home, [&self.environment]).await?;
             traffic::balancer(&self.environment, targets, &secrets).await
@@ -159,10 +171,13 @@ fn share(traffic: &BalancerState, target: &Name) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use staith_model::Access;
     use staith_releaser::{
         fleet::{balancer::Member, machine::MachineState, record::drift::How},
         host::Files,
     };
+
+    use std::collections::BTreeSet;
 
     use super::*;
 
@@ -188,6 +203,41 @@ mod tests {
         assert!(matches!(of(None, sighting(&old, damaged()))[..], [How::NotOfRecord]));
         let silent = Sighting { state: Err("no route".into()), files: None, health: None };
         assert_eq!(of(None, silent), [], "nothing should be there, and nothing is known");
+    }
+
+    #[test]
+    fn health_that_can_not_be_told_is_unknown() {
+        let of = |health: Option<Result<Health, String>>| {
+            let release = Digest::of(b"new");
+            let seen = Sighting { health, ..sighting(&release, Files::Complete) };
+            let target = Target {
+                name: name("web1"),
+                access: Access::Local,
+                pool: None,
+                tags: BTreeSet::new(),
+                roles: BTreeSet::new(),
+                variables: BTreeMap::new(),
+                serves_at: None,
+            };
+            let look = TargetLook {
+                target,
+                should: Some(release),
+                seen,
+                drift: Vec::new(),
+                quarantined: None,
+                share: None,
+            };
+            (look.is_wrong(), look.is_unknown())
+        };
+        let health = |verdict| {
+            let (url, observations, took) = (String::new(), Vec::new(), Duration::ZERO);
+            Some(Ok(Health { verdict, url, observations, needed: 1, took, log: None }))
+        };
+        assert_eq!(of(None), (false, false));
+        assert_eq!(of(health(Verdict::Healthy)), (false, false));
+        assert_eq!(of(health(Verdict::Unhealthy)), (true, false));
+        assert_eq!(of(health(Verdict::Inconclusive)), (false, true));
+        assert_eq!(of(Some(Err("no answer within 10 s".into()))), (false, true));
     }
 
     #[test]

@@ -90,6 +90,9 @@ pub struct Stage {
     /// come.
     #[serde(default)]
     pub ahead: Lacks,
+    /// Whether every byte that is there already is read before it is taken for right.
+    #[serde(default)]
+    pub every_byte: bool,
 }
 
 /// How a manifest comes to the machine.

@@ -25,7 +25,7 @@ pub fn decide(view: &View<'_>) -> Decision {
     match view.record.state {
         State::Planned => planned(view),
         State::AwaitingGates => gates(view),
-        State::Acquiring if is_past(view, view.limits.gates_fresh) => {
+        State::Acquiring if is_past(view, view.limits.gates_fresh) || is_held_back(view) => {
             Decision::Change(Change::GatesLapsed, None)
         }
         State::Acquiring => Decision::Acquire,
@@ -97,6 +97,13 @@ fn gates(view: &View<'_>) -> Decision {
         return Decision::Change(Change::GatesPassed, None);
     }
     let refused = |what: String| Some(Reason { blame: Blame::Project, what, remedy: None });
+    if let (true, Some(held)) = (is_held_back(view), view.held) {
+        let what = format!("runs don't release here now: {held}");
+        return Decision::Change(
+            Change::Rejected,
+            trouble(what, "`staith release lift` lets runs release again"),
+        );
+    }
     match view.gates {
         Gates::Open => Decision::Change(Change::GatesPassed, None),
         Gates::Refused { why } => Decision::Change(Change::Rejected, refused(why.clone())),
@@ -111,6 +118,19 @@ fn gates(view: &View<'_>) -> Decision {
             }
             Decision::Wait(Waiting { what: WaitsFor::Gates(what.clone()), until: deadline })
         }
+    }
+}
+
+/// Somebody went back to an older release, and nobody asked for this very one.
+fn is_held_back(view: &View<'_>) -> bool {
+    view.record.by_itself && view.record.plan.direction == Direction::Forward && view.held.is_some()
+}
+
+/// What a person can say where one has to decide.
+pub(super) const fn ways_on(view: &View<'_>) -> &'static str {
+    match view.record.back {
+        true => "say `staith release retry`, `skip` or `accept`",
+        false => "say `staith release retry`, `skip`, `accept` or `abort`",
     }
 }
 
@@ -155,10 +175,7 @@ fn go_on(view: &View<'_>, steps: Steps, limit: u64, arrived: Change) -> Decision
     }
     let only_stuck = steps.until.is_none() && !steps.stuck.is_empty();
     if steps.arrived || only_stuck || is_past(view, limit) {
-        return Decision::Change(
-            Change::Undecidable,
-            trouble(stuck(&steps), "say retry, skip, accept or roll back"),
-        );
+        return Decision::Change(Change::Undecidable, trouble(stuck(&steps), ways_on(view)));
     }
     progress(steps.until.unwrap_or(u64::MAX).min(until(view, limit)))
 }

@@ -4,14 +4,14 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::join_all;
 use staith_model::{
-    Ask, DeploymentId, DeploymentState, Digest, Direction, FleetEvent, FleetPlan, FleetState, Name, PaceKind,
-    ReleaseSetting, Rollout, TargetAction,
+    Ask, DeploymentId, DeploymentRecord, DeploymentState, Digest, Direction, FleetEvent, FleetPlan,
+    FleetState, Name, PaceKind, ReleaseSetting, Rollout, TargetAction,
 };
 
 use super::{
     super::{
         balancer::BalancerState,
-        machine::MachineState,
+        machine::{Inspection, MachineState},
         plan::{Situation, TrafficSeen, plan},
     },
     error::FleetDriveError,
@@ -19,7 +19,7 @@ use super::{
     seams::Fleet,
     session::{Session, Stopped, Watcher},
 };
-use crate::drive::lock::Lock;
+use crate::{drive::lock::Lock, host::Files};
 
 /// How long a machine may take to be looked at before planning.
 const LOOK: Duration = Duration::from_secs(30);
@@ -45,6 +45,8 @@ pub struct Request {
     pub by: String,
     /// Why.
     pub reason: String,
+    /// Whether nobody asked for this very deployment: then it stops where somebody holds the environment.
+    pub by_itself: bool,
 }
 
 /// Where to go back to.
@@ -60,6 +62,10 @@ pub struct Rollback {
 struct Seen {
     machines: BTreeMap<Name, Result<MachineState, String>>,
     balancer: Option<BalancerState>,
+    /// Machines whose files of the release are not as they should be, and how; of those that were looked at so closely.
+    damaged: BTreeMap<Name, String>,
+    /// Why that can't be told of others.
+    unread: Vec<String>,
 }
 
 impl Deployer {
@@ -85,6 +91,48 @@ impl Deployer {
         self.plan_of(release, setting, Direction::Forward, &seen, &state)
     }
 
+    /// The same, and every byte of the release is read on machines that run it already: those that have others are repaired. Takes as
+    /// long as reading takes. Reads only.
+    ///
+    /// # Errors
+    /// As [`Deployer::plan`]. A machine whose files can't be looked at is no error: the plan warns of it.
+    pub async fn plan_repair(
+        &self,
+        release: Digest,
+        setting: &ReleaseSetting,
+    ) -> Result<FleetPlan, FleetDriveError> {
+        let (state, seen) = (self.state()?, self.look_closely(&release).await?);
+        self.plan_of(release, setting, Direction::Forward, &seen, &state)
+    }
+
+    /// Looks at everything, and at every byte of a release on machines that run it.
+    async fn look_closely(&self, release: &Digest) -> Result<Seen, FleetDriveError> {
+        let mut seen = self.look().await?;
+        let runs = |(name, state): (&Name, &Result<MachineState, String>)| {
+            let current = state.as_ref().ok()?.current?;
+            (current == *release).then(|| name.clone())
+        };
+        let looks = seen.machines.iter().filter_map(runs).filter_map(|name| {
+            let machine = self.fleet.machines.get(&name)?;
+            Some(async move { (name, machine.inspect(release, Inspection::EveryByte).await) })
+        });
+        for (name, files) in join_all(looks).await {
+            match files {
+                Ok(Files::Complete) => {}
+                Ok(Files::Damaged(what)) => {
+                    seen.damaged.insert(name, what);
+                }
+                Ok(Files::Absent) => {
+                    seen.damaged.insert(name, "the release is not there as it was brought".into());
+                }
+                Err(why) => {
+                    seen.unread.push(format!("it can't be told whether the files on {name} are right: {why}"))
+                }
+            }
+        }
+        Ok(seen)
+    }
+
     fn plan_of(
         &self,
         release: Digest,
@@ -108,7 +156,9 @@ impl Deployer {
             }),
             out: &state.out(),
             history: &state.history,
+            damaged: &seen.damaged,
         })?;
+        planned.warnings.extend(seen.unread.iter().cloned());
         planned.warnings.extend(balancer.iter().flat_map(|(balancer, _)| balancer.cautions()));
         let now = self.fleet.clock.now();
         let lingers =
@@ -144,7 +194,7 @@ impl Deployer {
                 Err(_) => return Err(FleetDriveError::TrafficUnseen { why: "no answer".into() }),
             },
         };
-        Ok(Seen { machines, balancer })
+        Ok(Seen { machines, balancer, damaged: BTreeMap::new(), unread: Vec::new() })
     }
 
     /// Writes down what is wanted, and drives it until it is over or waits for people.
@@ -153,9 +203,11 @@ impl Deployer {
     /// See [`FleetDriveError`]. A deployment that failed or went back is no error of the driver: it is
     /// [`Stopped::Over`] with the state that it ended in.
     pub async fn deploy(&self, request: Request, watcher: Watcher<'_>) -> Result<Stopped, FleetDriveError> {
-        let Request { deployment, plan, by, reason } = request;
-        let event =
-            FleetEvent::Requested { deployment: deployment.clone(), plan: Box::new(plan), by, reason };
+        let Request { deployment, plan, by, reason, by_itself } = request;
+        // What would be refused leaves nothing behind that waits.
+        self.refuse_while_undecided(plan.direction)?;
+        let plan = Box::new(plan);
+        let event = FleetEvent::Requested { deployment: deployment.clone(), plan, by, reason, by_itself };
         self.fleet.log.append(event).await?;
         self.drive(&deployment, watcher).await
     }
@@ -182,6 +234,27 @@ impl Deployer {
         }
     }
 
+    /// Whether a deployment in this direction may be asked for: not while another waits for a decision that it would not be.
+    /// Writes nothing.
+    ///
+    /// # Errors
+    /// [`FleetDriveError::Unfinished`]; or the log can't be read.
+    pub fn refuse_while_undecided(&self, direction: Direction) -> Result<(), FleetDriveError> {
+        let state = self.state()?;
+        let waits = |holder: &&DeploymentRecord| {
+            let is_in_time = holder.since.saturating_add(self.fleet.limits.decision) > self.fleet.clock.now();
+            let is_decided = holder.ask.is_some() || (holder.abort.is_some() && !holder.back);
+            matches!(holder.state, DeploymentState::NeedsDecision) && is_in_time && !is_decided
+        };
+        let Some(holder) = state.holder().filter(waits) else { return Ok(()) };
+        if direction == Direction::Back && !holder.back {
+            return Ok(());
+        }
+        let why = holder.trouble.as_ref().map(|trouble| trouble.what.clone()).unwrap_or_default();
+        let deployment = holder.deployment.clone();
+        Err(FleetDriveError::Unfinished { deployment, why, remedy: decided_by(holder) })
+    }
+
     /// A deployment whose driver died is reversed, before another begins.
     async fn see_to_the_one_before(
         &self,
@@ -190,7 +263,9 @@ impl Deployer {
         watcher: Watcher<'_>,
     ) -> Result<(), FleetDriveError> {
         let state = self.state()?;
-        let asked = state.deployment(deployment).is_some_and(|record| record.state.is_terminal());
+        let wanted = state.deployment(deployment);
+        let asked = wanted.is_some_and(|record| record.state.is_terminal());
+        let goes_back = wanted.is_some_and(|record| record.plan.direction == Direction::Back);
         let Some(holder) = state.holder().filter(|holder| holder.deployment != *deployment && !asked) else {
             return Ok(());
         };
@@ -202,8 +277,13 @@ impl Deployer {
             };
         }
         let before = holder.deployment.clone();
-        if !matches!(holder.state, DeploymentState::NeedsDecision) && !holder.back {
-            let reason = format!("its driver died, and deployment {deployment} is to begin");
+        let waits = matches!(holder.state, DeploymentState::NeedsDecision);
+        // Whoever goes back has decided what becomes of the one that waits for a decision.
+        if !holder.back && (!waits || goes_back) {
+            let reason = match waits {
+                true => format!("deployment {deployment} goes back"),
+                false => format!("its driver died, and deployment {deployment} is to begin"),
+            };
             let (by, ask) = (self.fleet.who.clone(), Ask::Abort { reason });
             self.fleet.log.append(FleetEvent::Asked { deployment: before.clone(), by, ask }).await?;
         }
@@ -211,7 +291,9 @@ impl Deployer {
         match stopped {
             Stopped::Over(_) => Ok(()),
             Stopped::Waits(waiting) => {
-                Err(FleetDriveError::Unfinished { deployment: before, why: format!("{:?}", waiting.what) })
+                let remedy = self.state()?.deployment(&before).map_or(DECIDE, decided_by);
+                let why = waiting.what.to_string();
+                Err(FleetDriveError::Unfinished { deployment: before, why, remedy })
             }
             Stopped::Outdated => Ok(()),
         }
@@ -223,8 +305,10 @@ impl Deployer {
         let unknown = || FleetDriveError::Unknown { deployment: deployment.clone() };
         let old = state.deployment(deployment).ok_or_else(unknown)?.plan.clone();
         // Whoever is told to stop does not wait for machines that do not answer.
+        let repairs = old.members().any(|one| one.action == TargetAction::Repair);
+        let look = async { if repairs { self.look_closely(&old.release).await } else { self.look().await } };
         let seen = tokio::select! {
-            seen = self.look() => seen?,
+            seen = look => seen?,
             aborted = self.aborted(deployment) => return aborted,
         };
         let plan = self.plan_of(old.release, &old.setting, old.direction, &seen, &state)?;
@@ -253,7 +337,11 @@ impl Deployer {
     pub async fn plan_rollback(&self, rollback: &Rollback) -> Result<FleetPlan, FleetDriveError> {
         let (state, seen) = (self.state()?, self.look().await?);
         let now = state.history.first().copied();
-        let before = || state.history.iter().find(|known| Some(**known) != now).copied();
+        // While another release is on its way, the one before it is the one that came to serve last.
+        let forward = |holder: &DeploymentRecord| holder.plan.direction == Direction::Forward;
+        let on_its_way = state.holder().filter(|holder| forward(holder)).map(|holder| holder.plan.release);
+        let leaves = on_its_way.or(now);
+        let before = || state.history.iter().find(|known| Some(**known) != leaves).copied();
         let to = rollback.to.or_else(before).ok_or(FleetDriveError::NothingToGoBackTo)?;
         let setting = self.fleet.releases.setting(&to);
         let setting = setting.as_ref().unwrap_or(&self.fleet.environment.setting);
@@ -306,18 +394,6 @@ impl Deployer {
         Ok(self.fleet.log.append(event).await.map(drop)?)
     }
 
-    /// Deployments by themselves may go on. Writes nothing if they may already.
-    ///
-    /// # Errors
-    /// The log can't be read or written.
-    pub async fn lift_hold(&self, by: &str, reason: &str) -> Result<(), FleetDriveError> {
-        if self.state()?.held.is_none() {
-            return Ok(());
-        }
-        let event = FleetEvent::HoldLifted { by: by.to_owned(), reason: reason.to_owned() };
-        Ok(self.fleet.log.append(event).await.map(drop)?)
-    }
-
     /// What a person wants of a deployment. It is heeded by whoever drives it, within a second.
     ///
     /// # Errors
@@ -329,6 +405,16 @@ impl Deployer {
         let event = FleetEvent::Asked { deployment: deployment.clone(), by: by.to_owned(), ask };
         self.fleet.log.append(event).await?;
         Ok(())
+    }
+}
+
+const DECIDE: &str = "`staith release retry`, `skip`, `accept` or `abort` decides";
+
+/// How a person decides what becomes of a deployment.
+const fn decided_by(record: &DeploymentRecord) -> &'static str {
+    match record.back {
+        true => "`staith release retry`, `skip` or `accept` decides",
+        false => DECIDE,
     }
 }
 

@@ -37,13 +37,15 @@ pub enum FleetDriveError {
     },
     /// An earlier one waits for a person.
     #[error(
-        "deployment {deployment} is not finished and waits for a decision: {why}; decide that first (retry, accept or roll back)"
+        "deployment {deployment} is not finished, and somebody has to decide what becomes of it: {why}; {remedy}"
     )]
     Unfinished {
         /// Which.
         deployment: DeploymentId,
         /// What is to be decided.
         why: String,
+        /// How.
+        remedy: &'static str,
     },
     /// There is no release to go back to.
     #[error("no other release has served here, so there is none to go back to")]

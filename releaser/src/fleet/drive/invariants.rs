@@ -5,6 +5,7 @@
 
 mod abort;
 mod analysis;
+mod asked;
 mod authority;
 mod controls;
 
@@ -301,8 +302,9 @@ fn the_next_deployment_waits_for_what_the_one_before_told_clients() {
         assert!(plan.warnings.iter().any(|one| one.contains("clients may believe")), "{:?}", plan.warnings);
         ended.world.is_about(&plan);
         let deployment = staith_model::DeploymentId::new(crate::fleet::simulate::BEGINNING, [8; 10]);
+        let by = "somebody".to_owned();
         let request =
-            crate::fleet::drive::Request { deployment, plan, by: "somebody".into(), reason: String::new() };
+            crate::fleet::drive::Request { deployment, plan, by, reason: String::new(), by_itself: false };
         let stopped = ended.deployer.deploy(request, &mut |_| {}).await.unwrap();
         assert_eq!(stopped, crate::fleet::drive::Stopped::Over(State::Succeeded));
         assert_eq!(ended.world.violations(), Vec::<String>::new());

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use staith_model::{DeploymentChange as Change, HookPoint, Name, PaceKind, Reason, TargetAction, Work};
+use staith_model::{
+    DeploymentChange as Change, HookPoint, Name, PaceKind, Reason, TargetAction, TargetStep, Work,
+};
 
 use super::{
-    decide::{failure, is_past, members, progress, trouble, until, within},
+    decide::{failure, is_past, members, progress, trouble, until, ways_on, within},
     target::has_run,
     view::{Decision, View},
 };
@@ -16,14 +18,18 @@ pub(super) fn staging(view: &View<'_>) -> Decision {
     let mut works = Vec::new();
     let mut next = until(view, view.limits.staging);
     let mut complete = true;
-    for name in members(view).map(|one| &one.target.name) {
+    for one in members(view) {
+        let name = &one.target.name;
         if let Some(failure) = &view.target(name).failed {
             return failed_to_stage(view, format!("{name}: {}", failure.reason.what));
         }
         if let Some(lost) = view.lost(name).filter(|_| view.is_given_up(name) && !view.is_busy(name)) {
             return failed_to_stage(view, format!("{name} did not answer: {}", lost.why));
         }
-        let here = view.machine(name).is_some_and(|seen| seen.releases.contains(&release));
+        let named = view.machine(name).is_some_and(|seen| seen.releases.contains(&release));
+        // Files that are to be repaired have the release's name already.
+        let here =
+            named && (one.action != TargetAction::Repair || view.target(name).step >= TargetStep::Staged);
         complete &= here;
         if here || view.is_busy(name) {
             continue;
@@ -68,10 +74,7 @@ pub(super) fn barrier(view: &View<'_>) -> Decision {
     if blind || !view.running.is_empty() {
         if is_past(view, view.limits.contact) {
             let what = "machines, or the traffic provider, stopped answering before the switch";
-            return Decision::Change(
-                Change::Undecidable,
-                trouble(what.into(), "say retry, skip or roll back"),
-            );
+            return Decision::Change(Change::Undecidable, trouble(what.into(), ways_on(view)));
         }
         let wait = view.now.saturating_add(view.limits.backoff);
         return progress(wait.min(until(view, view.limits.contact)).max(view.now + 1));
@@ -128,7 +131,7 @@ fn run(view: &View<'_>, due: &[&Name], hook: &Name, at: HookPoint) -> Decision {
     for name in due.iter().copied() {
         if let Some(lost) = view.lost(name).filter(|_| view.is_given_up(name) && !view.is_busy(name)) {
             let what = format!("{name} did not answer while hook `{hook}` ran: {}", lost.why);
-            return Decision::Change(Change::Undecidable, trouble(what, "say retry, accept or roll back"));
+            return Decision::Change(Change::Undecidable, trouble(what, ways_on(view)));
         }
         if view.is_busy(name) {
             continue;
@@ -141,7 +144,7 @@ fn run(view: &View<'_>, due: &[&Name], hook: &Name, at: HookPoint) -> Decision {
     }
     if is_past(view, view.limits.wave) {
         let what = format!("the time for hook `{hook}` is up");
-        return Decision::Change(Change::Undecidable, trouble(what, "say retry, accept or roll back"));
+        return Decision::Change(Change::Undecidable, trouble(what, ways_on(view)));
     }
     let works = within(view, &works);
     if works.is_empty() { progress(next) } else { Decision::Do(works) }
@@ -154,10 +157,7 @@ pub(super) fn watch(view: &View<'_>, wave: u32) -> Result<Vec<Work>, Decision> {
     for name in plan.up_to(wave).filter(|name| !view.out.contains(*name) && !view.target(name).skipped) {
         if let Some(lost) = view.lost(name).filter(|_| view.is_given_up(name) && !view.is_busy(name)) {
             let what = format!("{name} stopped answering while it was watched: {}", lost.why);
-            return Err(Decision::Change(
-                Change::Undecidable,
-                trouble(what, "say retry, skip, accept or roll back"),
-            ));
+            return Err(Decision::Change(Change::Undecidable, trouble(what, ways_on(view))));
         }
         let record = view.target(name);
         let bad = record.bad_glances > 0;
@@ -222,7 +222,7 @@ pub(super) fn soaking(view: &View<'_>, wave: u32) -> Decision {
         };
         if is_past(view, view.limits.wave.saturating_add(ends.saturating_sub(view.record.since))) {
             let what = "its time is up while it was watched".into();
-            return Decision::Change(Change::Undecidable, trouble(what, "say retry, accept or roll back"));
+            return Decision::Change(Change::Undecidable, trouble(what, ways_on(view)));
         }
         return progress(next);
     }

@@ -10,8 +10,8 @@ use std::{
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use staith_model::{
-    DeploymentChange, DeploymentId, DeploymentRecord, DeploymentState, Digest, FleetEvent, FleetState, Lost,
-    Name, Work, WorkResult,
+    DeploymentChange, DeploymentId, DeploymentRecord, DeploymentState, Digest, Direction, FleetEvent,
+    FleetState, Lost, Name, Work, WorkResult,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -137,6 +137,7 @@ impl<'a> Session<'a> {
             sights: &self.sights,
             running: &self.running,
             gates: &self.gates,
+            held: self.state.held.as_deref(),
             lingers: lingering::of_others(&self.state, &self.id),
             limits: &self.fleet.limits,
             now: self.fleet.clock.now(),
@@ -240,6 +241,11 @@ impl<'a> Session<'a> {
             }
             // What the one before wrote last has to be seen.
             self.catch_up()?;
+            if record.state == DeploymentState::Acquiring && record.by_itself && self.state.held.is_some() {
+                // It went back meanwhile, and this one may not begin any more.
+                *self.lock = None;
+                return Ok(());
+            }
         }
         let epoch = self.state.epoch.max(record.plan.epoch_seen).saturating_add(1);
         let (deployment, who) = (self.id.clone(), self.fleet.who.clone());
@@ -247,9 +253,21 @@ impl<'a> Session<'a> {
         self.append(FleetEvent::Lease { deployment, epoch, who }).await?;
         self.check_lease(self.record()?)?;
         if self.record()?.state == DeploymentState::Acquiring {
+            self.lift_hold().await?;
             self.change(DeploymentChange::Acquired, None).await?;
         }
         Ok(())
+    }
+
+    /// Whoever asks for a deployment has decided; but not before it may begin.
+    async fn lift_hold(&mut self) -> Result<(), FleetDriveError> {
+        let record = self.record()?;
+        if self.state.held.is_none() || record.by_itself || record.plan.direction == Direction::Back {
+            return Ok(());
+        }
+        let reason = format!("release {} was deployed by hand", record.plan.release.short());
+        let by = record.by.clone();
+        self.append(FleetEvent::HoldLifted { by, reason }).await
     }
 
     /// The intent is written before the effect.

@@ -1,9 +1,12 @@
 //! What an environment's log says, for people.
 
+use std::path::Path;
+
 use serde::Serialize;
 use staith_model::{DeploymentId, DeploymentState, Digest, FleetState, Name, Reason, TargetStep};
 
 use super::{error::FleetDriveError, log::Log};
+use crate::drive::lock;
 
 /// An environment, as its log tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -54,6 +57,11 @@ pub struct TargetStatus {
     pub lost: Option<String>,
     /// Whether a person said to go on without it.
     pub skipped: bool,
+}
+
+/// Whether a process drives a deployment, or makes machines, under the lock at `path` now. It may have ended when this returns.
+pub fn is_driven(path: &Path) -> bool {
+    lock::is_held(path)
 }
 
 /// Reads the log. Asks no machine.

@@ -1,7 +1,8 @@
 //! What is true of one machine, for a decision.
 
 use staith_model::{
-    DeploymentRecord, Digest, HookPoint, Lost, Name, PaceKind, TargetRecord, TargetStep, Work,
+    DeploymentRecord, Digest, HookPoint, Lost, Name, PaceKind, TargetAction, TargetPlan, TargetRecord,
+    TargetStep, Work,
 };
 
 use super::{
@@ -63,7 +64,10 @@ impl<'a> View<'a> {
     pub(super) fn needs_switch(&self, name: &Name, to: Option<Digest>) -> Option<bool> {
         let (record, seen) = (self.target(name), self.machine(name)?);
         let is_told = record.switched == Some(to);
-        Some(seen.current != to || record.switching || (!is_told && runs_something_else(seen, to)))
+        let repairs = |plan: &TargetPlan| plan.action == TargetAction::Repair && !self.record.back;
+        let is_repaired = self.record.plan.target(name).is_some_and(repairs);
+        let runs_other = is_repaired || runs_something_else(seen, to);
+        Some(seen.current != to || record.switching || (!is_told && runs_other))
     }
 
     /// Whether the release that a machine runs now has still to prove that it works.

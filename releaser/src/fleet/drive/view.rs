@@ -1,6 +1,9 @@
 //! What a decision is made from.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use staith_model::{DeploymentRecord, Lost, Name, Work};
 
@@ -19,6 +22,8 @@ pub struct View<'a> {
     pub running: &'a BTreeSet<Work>,
     /// Whether the deployment may begin.
     pub gates: &'a Gates,
+    /// Why nothing is deployed by itself, if so.
+    pub held: Option<&'a str>,
     /// Until when clients believe what they were told in earlier deployments.
     pub lingers: Option<u64>,
     /// How long things may take.
@@ -197,6 +202,17 @@ pub enum WaitsFor {
     Decision(String),
     /// Work in flight, or time.
     Progress,
+}
+
+impl fmt::Display for WaitsFor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gates(what) => write!(f, "it waits for {}", what.join("; ")),
+            Self::Resume(why) => write!(f, "it stands still: {why}"),
+            Self::Decision(why) => f.write_str(why),
+            Self::Progress => f.write_str("it is at work"),
+        }
+    }
 }
 
 impl WaitsFor {

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use staith_model::{
-    Blame, DeploymentRecord, Digest, Hook, HookPoint, Name, Reason, TrafficPlan, Work, WorkResult,
+    Blame, DeploymentRecord, Digest, Hook, HookPoint, Name, Reason, TargetAction, TrafficPlan, Work,
+    WorkResult,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -151,10 +152,11 @@ async fn stage(
     if let Err(error) = machine.reach().await {
         return of_machine(&work, error);
     }
-    let cargo = match fleet.releases.cargo(&record.plan.release, &plan.target).await {
+    let mut cargo = match fleet.releases.cargo(&record.plan.release, &plan.target).await {
         Ok(cargo) => cargo,
         Err(why) => return failed(Blame::Project, why, None),
     };
+    cargo.load.every_byte = plan.action == TargetAction::Repair;
     let (watch, name) = (Arc::clone(&fleet.watch), target.clone());
     let progress: Progress = Arc::new(move |progress| watch(&name, progress));
     // Ended with this future, whoever drops it.

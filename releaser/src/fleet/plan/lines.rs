@@ -66,6 +66,10 @@ fn target(one: &TargetPlan) -> String {
     let bytes = if one.staged { "" } else { ", files to bring" };
     let what = match one.action {
         TargetAction::Unchanged => "unchanged: it runs the release".into(),
+        TargetAction::Repair => {
+            let damage = one.damage.as_deref().unwrap_or("its files are not the release's");
+            format!("repaired: {damage}; its files are brought anew, and it is restarted")
+        }
         TargetAction::First => format!("first release{bytes}"),
         TargetAction::Switch => format!("switches from {before}{bytes}"),
         TargetAction::Unreachable => "unreachable now; nothing shows anywhere before it answers".into(),
@@ -90,7 +94,10 @@ fn windows(one: &TargetPlan) -> String {
 }
 
 const fn changes(one: &TargetPlan) -> bool {
-    matches!(one.action, TargetAction::First | TargetAction::Switch | TargetAction::Unreachable)
+    matches!(
+        one.action,
+        TargetAction::First | TargetAction::Switch | TargetAction::Repair | TargetAction::Unreachable
+    )
 }
 
 fn names(names: &[Name]) -> String {
@@ -244,6 +251,7 @@ mod tests {
             traffic: None,
             out: &BTreeSet::new(),
             history: &[],
+            damaged: &BTreeMap::new(),
         });
         lines(&plan.unwrap())
     }

@@ -32,7 +32,9 @@ pub(super) fn choose(situation: &Situation<'_>, pools: &[Name; 2]) -> Result<Pac
             members(pool).into_iter().filter(|name| !situation.out.contains(name)).collect();
         let runs_it = |name: &&Name| {
             let seen = situation.machines.get(*name).and_then(|seen| seen.as_ref().ok());
-            seen.is_some_and(|seen| seen.current == Some(situation.release))
+            let has_it = seen.is_some_and(|seen| seen.current == Some(situation.release));
+            // What serves is not repaired under its clients: the other pool gets the release, then the requests.
+            has_it && !situation.damaged.contains_key(*name)
         };
         // Of a pool that is quarantined altogether nothing is left that could stay.
         !in_use.is_empty() && in_use.iter().all(runs_it)

@@ -6,7 +6,7 @@
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use staith_model::Secret;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _},
-    process::{Child, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -57,16 +57,23 @@ const PASSED_ON: [&str; 25] = [
     "XDG_CONFIG_HOME",
 ];
 
-/// Hears what programs write. Implementations mask secrets before anything is stored or shown.
+/// Tells what programs write. Implementations mask secrets before anything is stored or shown.
 pub trait Voice: Send + Sync {
     /// Something is begun: `terraform plan`.
     fn begins(&self, what: &str);
-    /// The next bytes of a program's output, in any pieces. Must be quick.
-    fn says(&self, bytes: &[u8]);
-    /// The program has ended: what was held back can be shown.
-    fn ends(&self);
-    /// A text without secrets.
+    /// What hears one stream of a program, from its first byte on; `aloud` if it is for people, too. Each stream has its own: what
+    /// one says between two pieces of a secret in the other must not hide it.
+    fn ear(&self, aloud: bool) -> Box<dyn Ear>;
+    /// A text without secrets. It has to be whole: of a secret that was cut in two, half would be left.
     fn masked(&self, text: &str) -> String;
+}
+
+/// Hears one stream of a program.
+pub trait Ear: Send {
+    /// Takes the next bytes, in any pieces, and gives what can be told of the stream by now, without secrets. Must be quick.
+    fn hears(&mut self, bytes: &[u8]) -> Vec<u8>;
+    /// The stream is over: what was held back can be told.
+    fn ends(&mut self) -> Vec<u8>;
 }
 
 /// What all programs of one operation share.
@@ -161,49 +168,20 @@ impl Circumstances<'_> {
             return Err(ProvisionError::Interrupted);
         }
         self.voice.begins(&call.describe());
-        let ended = self.until_its_end(call).await;
-        self.voice.ends();
-        ended
+        self.until_its_end(call).await
     }
 
     async fn until_its_end(&self, call: Call<'_>) -> Result<Ended, ProvisionError> {
         let command = call.describe();
         let mut running = self.start(&call)?;
         let (out, err) = (running.child.stdout.take(), running.child.stderr.take());
-        let (mut said_out, mut said_err) = (Heard::default(), Heard::default());
-        let (status, asked) = {
-            let voice = self.voice.as_ref();
-            let heard = async {
-                tokio::join!(
-                    hear(out, voice, call.aloud, MOST_BYTES, &mut said_out),
-                    hear(err, voice, true, LAST_WORDS, &mut said_err)
-                )
-            };
-            tokio::pin!(heard);
-            let ends = tokio::time::sleep(self.patience);
-            tokio::pin!(ends);
-            let (mut asked, mut is_heard) = (false, false);
-            let status = loop {
-                tokio::select! {
-                    _ = &mut heard, if !is_heard => is_heard = true,
-                    status = running.child.wait() => break status,
-                    () = self.cancel.cancelled(), if !asked => {
-                        asked = true;
-                        running.signal(Signal::INT);
-                    }
-                    () = self.kill.cancelled() => return Err(ProvisionError::Interrupted),
-                    () = &mut ends => {
-                        let how = format!("had {} s, and was not done", self.patience.as_secs());
-                        return Err(ProvisionError::Failed { command, how, said: String::new() });
-                    }
-                }
-            };
-            if !is_heard {
-                // What it left running may keep its output open for ever.
-                let _ = tokio::time::timeout(LAST_SOUND, &mut heard).await;
-            }
-            (status, asked)
-        };
+        let mut said_out = Heard::by(self.voice.ear(call.aloud), MOST_BYTES);
+        let mut said_err = Heard::by(self.voice.ear(true), 0);
+        let ended =
+            self.hear_until_its_end(&command, &mut running, (out, &mut said_out), (err, &mut said_err)).await;
+        said_out.ends();
+        said_err.ends();
+        let (status, asked) = ended?;
         let status = status.map_err(|error| ProvisionError::NotStarted {
             program: call.program.to_owned(),
             why: error.to_string(),
@@ -220,10 +198,44 @@ impl Circumstances<'_> {
             let why = format!("more than {MOST_BYTES} bytes");
             return Err(ProvisionError::NotUnderstood { command, why });
         }
-        let last = if said_err.bytes.is_empty() { &said_out.bytes } else { &said_err.bytes };
-        let from = last.len().saturating_sub(LAST_WORDS);
-        let said = self.voice.masked(&String::from_utf8_lossy(&last[from..])).trim().to_owned();
-        Ok(Ended { code: status.code(), out: said_out.bytes, said, how })
+        let last = if said_err.last.is_empty() { &said_out.last } else { &said_err.last };
+        let said = String::from_utf8_lossy(last).trim().to_owned();
+        Ok(Ended { code: status.code(), out: said_out.raw, said, how })
+    }
+
+    /// How it ended, and whether it was asked to.
+    async fn hear_until_its_end(
+        &self,
+        command: &str,
+        running: &mut Running,
+        (out, said_out): (Option<ChildStdout>, &mut Heard),
+        (err, said_err): (Option<ChildStderr>, &mut Heard),
+    ) -> Result<(std::io::Result<ExitStatus>, bool), ProvisionError> {
+        let heard = async { tokio::join!(hear(out, said_out), hear(err, said_err)) };
+        tokio::pin!(heard);
+        let ends = tokio::time::sleep(self.patience);
+        tokio::pin!(ends);
+        let (mut asked, mut is_heard) = (false, false);
+        let status = loop {
+            tokio::select! {
+                _ = &mut heard, if !is_heard => is_heard = true,
+                status = running.child.wait() => break status,
+                () = self.cancel.cancelled(), if !asked => {
+                    asked = true;
+                    running.signal(Signal::INT);
+                }
+                () = self.kill.cancelled() => return Err(ProvisionError::Interrupted),
+                () = &mut ends => {
+                    let how = format!("had {} s, and was not done", self.patience.as_secs());
+                    return Err(ProvisionError::Failed { command: command.to_owned(), how, said: String::new() });
+                }
+            }
+        };
+        if !is_heard {
+            // What it left running may keep its output open for ever.
+            let _ = tokio::time::timeout(LAST_SOUND, &mut heard).await;
+        }
+        Ok((status, asked))
     }
 
     fn start(&self, call: &Call<'_>) -> Result<Running, ProvisionError> {
@@ -264,29 +276,51 @@ impl Ended {
     }
 }
 
-#[derive(Default)]
+/// What was heard of a stream.
 struct Heard {
-    bytes: Vec<u8>,
+    ear: Box<dyn Ear>,
+    /// Its last bytes as they were, at most `most` of them.
+    raw: Vec<u8>,
+    most: usize,
     was_cut: bool,
+    /// The last of what it said, for people: masked first and cut then.
+    last: Vec<u8>,
 }
 
-/// Keeps the last bytes of a stream, and passes all of them on.
-async fn hear(
-    from: Option<impl AsyncRead + Unpin>,
-    voice: &dyn Voice,
-    aloud: bool,
-    most: usize,
-    heard: &mut Heard,
-) {
+impl Heard {
+    fn by(ear: Box<dyn Ear>, most: usize) -> Self {
+        Self { ear, raw: Vec::new(), most, was_cut: false, last: Vec::new() }
+    }
+
+    fn takes(&mut self, bytes: &[u8]) {
+        let told = self.ear.hears(bytes);
+        self.tells(&told);
+        self.raw.extend_from_slice(bytes);
+        self.was_cut |= keep_last(&mut self.raw, self.most);
+    }
+
+    fn ends(&mut self) {
+        let told = self.ear.ends();
+        self.tells(&told);
+    }
+
+    fn tells(&mut self, told: &[u8]) {
+        self.last.extend_from_slice(told);
+        keep_last(&mut self.last, LAST_WORDS);
+    }
+}
+
+/// Drops what comes before the last `most` bytes; whether there was any.
+fn keep_last(bytes: &mut Vec<u8>, most: usize) -> bool {
+    let surplus = bytes.len().saturating_sub(most);
+    bytes.drain(..surplus);
+    surplus > 0
+}
+
+async fn hear(from: Option<impl AsyncRead + Unpin>, heard: &mut Heard) {
     let Some(mut from) = from else { return };
     let mut piece = vec![0; 16 << 10];
     while let Ok(length @ 1..) = from.read(&mut piece).await {
-        if aloud {
-            voice.says(&piece[..length]);
-        }
-        heard.bytes.extend_from_slice(&piece[..length]);
-        let surplus = heard.bytes.len().saturating_sub(most);
-        heard.was_cut |= surplus > 0;
-        heard.bytes.drain(..surplus);
+        heard.takes(&piece[..length]);
     }
 }

@@ -312,12 +312,14 @@ impl Scenario {
             plan,
             by: "somebody".into(),
             reason: "it is time".into(),
+            by_itself: false,
         };
         let event = staith_model::FleetEvent::Requested {
             deployment: request.deployment,
             plan: Box::new(request.plan),
             by: request.by,
             reason: request.reason,
+            by_itself: request.by_itself,
         };
         deployer.fleet.log.append(event).await.map_err(|error| error.to_string())?;
         let (state, kills, stale) = self.drive(&world, &deployer, &deployment).await?;

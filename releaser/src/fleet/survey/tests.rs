@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
-use staith_model::{Hook, Service};
+use staith_model::Hook;
 use tokio::sync::Barrier;
 use tokio_util::sync::CancellationToken;
 
@@ -108,19 +108,8 @@ fn several(kinds: Vec<(&str, Option<Kind>)>) -> BTreeMap<Name, Option<Arc<dyn Ma
     kinds.into_iter().map(|(text, kind)| (name(text), kind.map(machine))).collect()
 }
 
-fn setting(_: &Digest) -> Option<ReleaseSetting> {
-    Some(ReleaseSetting {
-        folder: "/srv/shop".into(),
-        service: Service::Files,
-        health: None,
-        port: Some(8080),
-        min_healthy_seconds: 60,
-        variables: [].into(),
-        role_variables: [].into(),
-        secrets: [].into(),
-        rendered: vec![],
-        hooks: vec![],
-    })
+fn question(_: &Name, release: &Digest) -> Option<Question> {
+    Some(Question { release: *release, port: Some(8080), check: None, min_healthy_seconds: 60 })
 }
 
 #[tokio::test]
@@ -129,7 +118,7 @@ async fn all_are_looked_at_at_once() {
     let barrier = Arc::new(Barrier::new(2));
     let both = || Some(Kind::Together(barrier.clone()));
     let machines = several(vec![("web1", both()), ("web2", both())]);
-    for (_, seen) in survey.look(&machines, setting).await {
+    for (_, seen) in survey.look(&machines, question).await {
         assert!(seen.state.is_ok(), "{seen:?}");
         assert!(matches!(seen.files, Some(Ok(Files::Damaged(_)))), "{seen:?}");
         assert!(seen.health.unwrap().unwrap().verdict == Verdict::Healthy);
@@ -141,7 +130,7 @@ async fn all_are_looked_at_at_once() {
 async fn one_that_does_not_answer_is_told_and_keeps_nobody_waiting() {
     const SHORT: Duration = Duration::from_millis(1);
     let survey = Survey { files: Inspection::EveryByte, patience: LONG, patience_for_files: SHORT };
-    let seen = survey.look(&several(vec![("shy", Some(Kind::Shy)), ("nobody", None)]), |_| None).await;
+    let seen = survey.look(&several(vec![("shy", Some(Kind::Shy)), ("nobody", None)]), |_, _| None).await;
     let shy = &seen[&name("shy")];
     assert!(shy.state.is_ok() && shy.health.is_none(), "nobody knows what to ask: {shy:?}");
     assert!(shy.files.as_ref().unwrap().as_ref().is_err_and(|why| why.contains("no answer")));
@@ -150,7 +139,7 @@ async fn one_that_does_not_answer_is_told_and_keeps_nobody_waiting() {
 
     let survey = Survey { patience: SHORT, ..survey };
     let mute = several(vec![("mute", Some(Kind::Mute))]);
-    assert!(survey.look(&mute, setting).await[&name("mute")].state.is_err());
+    assert!(survey.look(&mute, question).await[&name("mute")].state.is_err());
     let said = call(&mute, SHORT).await;
     assert!(said[&name("mute")].as_ref().is_err_and(MachineError::is_lost));
 }

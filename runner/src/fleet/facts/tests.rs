@@ -57,6 +57,7 @@ fn known() -> BTreeMap<Digest, KnownRelease> {
 
 fn target(machine: &str, before: Option<u8>, action: TargetAction) -> TargetPlan {
     TargetPlan {
+        damage: None,
         target: Target {
             name: name(machine),
             access: Access::Local,
@@ -111,6 +112,7 @@ impl Ledger {
             plan,
             by: "anna".into(),
             reason: String::new(),
+            by_itself: false,
         });
         self.change(&deployment, 0, DeploymentChange::Submitted);
         self.write(FleetEvent::Lease {

@@ -19,7 +19,13 @@ fn other_deployment() -> DeploymentId {
 }
 
 fn request(plan: FleetPlan) -> Request {
-    Request { deployment: other_deployment(), plan, by: "somebody".into(), reason: "again".into() }
+    Request {
+        deployment: other_deployment(),
+        plan,
+        by: "somebody".into(),
+        reason: "again".into(),
+        by_itself: false,
+    }
 }
 
 /// Everything about the machines that deployments change, but for epochs.
@@ -257,6 +263,7 @@ fn who_waits_for_the_one_before_hears_an_abort() {
             plan: Box::new(plan.clone()),
             by: "somebody".into(),
             reason: String::new(),
+            by_itself: false,
         };
         let changed =
             |change, epoch| FleetEvent::Changed { deployment: first.clone(), epoch, change, reason: None };

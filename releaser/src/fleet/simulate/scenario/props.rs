@@ -71,6 +71,7 @@ impl PackageFiles for NoFiles {
 impl Releases for Shelf {
     async fn cargo(&self, release: &Digest, _target: &Target) -> Result<Cargo, String> {
         let load = Load {
+            every_byte: false,
             release: *release,
             manifest: Arc::new(Manifest::default()),
             service: Service::Files,
