@@ -1,0 +1,38 @@
+//! What callers send, with a bound.
+
+use axum::{
+    body::to_bytes,
+    extract::{FromRequest, Request},
+};
+use serde::de::DeserializeOwned;
+
+use super::Problem;
+
+/// The longest body of JSON, in bytes. A plan of ten thousand steps is shorter.
+const LONGEST: usize = 16 << 20;
+
+/// A body in JSON.
+#[derive(Debug, Clone, Copy)]
+pub struct Body<T>(pub T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let bytes = to_bytes(request.into_body(), LONGEST).await.map_err(|refused| {
+            Problem::new(
+                413,
+                "body-refused",
+                format!("the body is longer than {LONGEST} bytes, or was not sent whole"),
+            )
+            .with_why(refused.to_string())
+        })?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|bad| {
+            Problem::new(400, "bad-body", "the body is not what this address takes").with_why(format!(
+                "line {}, column {}: {bad}",
+                bad.line(),
+                bad.column()
+            ))
+        })
+    }
+}

@@ -1,0 +1,254 @@
+//! Who asks, and what they may. Deny by default: what no grant allows is refused.
+
+use std::net::SocketAddr;
+
+use axum::{
+    extract::{ConnectInfo, FromRequestParts},
+    http::{HeaderMap, header, request::Parts},
+};
+use serde::{Deserialize, Serialize};
+use staith_model::{AttemptId, Digest, Name, RunnerId, service::Trust};
+
+use super::Problem;
+use crate::{site::Site, store::Actor};
+
+/// What somebody wants to do, as far as it matters for whether they may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Permission {
+    /// See projects, runs, logs, packages and environments.
+    See,
+    /// Start, cancel and retry runs; set off triggers.
+    Run,
+    /// Publish packages under channels.
+    Publish,
+    /// Create, approve and deploy releases.
+    Release,
+    /// Change projects, runners, tokens, secrets and the server.
+    Administer,
+}
+
+/// What a person is. Each may do all that the ones before may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Sees.
+    Viewer,
+    /// Runs.
+    Developer,
+    /// Publishes and releases.
+    Releaser,
+    /// Administers.
+    Admin,
+}
+
+impl Role {
+    /// Whether who has this role may do that.
+    pub const fn may(self, permission: Permission) -> bool {
+        let least = match permission {
+            Permission::See => Self::Viewer,
+            Permission::Run => Self::Developer,
+            Permission::Publish | Permission::Release => Self::Releaser,
+            Permission::Administer => Self::Admin,
+        };
+        self as u8 >= least as u8
+    }
+}
+
+/// What something is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope<'a> {
+    /// The server as a whole.
+    Server,
+    /// A project.
+    Project(&'a Name),
+    /// An environment of a project.
+    Environment(&'a Name, &'a Name),
+}
+
+/// A role, somewhere: on the whole server, in a project, or in one environment of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Grant {
+    /// What the bearer is there.
+    pub role: Role,
+    /// Only there; everywhere if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<Name>,
+    /// Only there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<Name>,
+}
+
+impl Grant {
+    fn covers(&self, scope: Scope<'_>) -> bool {
+        match (scope, &self.project, &self.environment) {
+            (_, None, None) => true,
+            (Scope::Project(wanted), Some(project), None) => wanted == project,
+            (Scope::Environment(wanted, _), Some(project), None) => wanted == project,
+            (Scope::Environment(wanted, there), Some(project), Some(environment)) => {
+                wanted == project && there == environment
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A request that came by the entrance in the data directory, which the system opens to nobody but who may read the database anyway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Operator;
+
+impl Operator {
+    fn who() -> Who {
+        let all = Grant { role: Role::Admin, project: None, environment: None };
+        Who::Person { name: "operator".to_owned(), grants: vec![all] }
+    }
+}
+
+/// Who asks. Made from `Authorization: Bearer …`; a request without it is nobody's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    who: Who,
+    from: Option<SocketAddr>,
+}
+
+/// Who somebody is, as the store knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Who {
+    /// Nobody said.
+    Nobody,
+    /// A person or a program of theirs, by a token.
+    Person {
+        /// What the token is called.
+        name: String,
+        /// What it allows.
+        grants: Vec<Grant>,
+    },
+    /// A runner, by a session.
+    Runner(RunnerId),
+    /// An attempt, by its own token.
+    Attempt {
+        /// Which.
+        attempt: AttemptId,
+        /// The project whose job it is.
+        project: Name,
+        /// Whose code it runs.
+        trust: Trust,
+    },
+}
+
+impl Caller {
+    /// Who it is.
+    pub fn who(&self) -> &Who {
+        &self.who
+    }
+
+    /// For the audit log.
+    pub fn actor(&self) -> Actor {
+        let who = match &self.who {
+            Who::Nobody => "nobody".to_owned(),
+            Who::Person { name, .. } => format!("person:{name}"),
+            Who::Runner(runner) => format!("runner:{runner}"),
+            Who::Attempt { attempt, .. } => format!("attempt:{attempt}"),
+        };
+        Actor { who, from: self.from.map(|from| from.ip().to_string()) }
+    }
+
+    /// Goes on only if the caller may do that.
+    ///
+    /// # Errors
+    /// 401 for nobody, 403 for somebody who may not.
+    pub fn must(&self, permission: Permission, scope: Scope<'_>) -> Result<(), Problem> {
+        match &self.who {
+            Who::Nobody => Err(sign_in()),
+            who if allows(who, permission, scope) => Ok(()),
+            _ => Err(Problem::new(403, "not-allowed", "the token does not allow this")
+                .with_remedy("ask an administrator of the server for one that does")),
+        }
+    }
+
+    /// Goes on only if somebody is signed in; what they may is asked once it is known what it is about.
+    ///
+    /// # Errors
+    /// 401 for nobody.
+    pub fn must_be_somebody(&self) -> Result<(), Problem> {
+        if self.who == Who::Nobody { Err(sign_in()) } else { Ok(()) }
+    }
+
+    /// The runner that asks.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn runner(&self) -> Result<&RunnerId, Problem> {
+        match &self.who {
+            Who::Runner(runner) => Ok(runner),
+            Who::Nobody => Err(sign_in()),
+            _ => Err(Problem::new(403, "not-a-runner", "only a runner may ask this")),
+        }
+    }
+
+    /// Goes on only if it is this attempt that asks.
+    ///
+    /// # Errors
+    /// It is somebody else.
+    pub fn must_be(&self, wanted: &AttemptId) -> Result<(), Problem> {
+        match &self.who {
+            Who::Attempt { attempt, .. } if attempt == wanted => Ok(()),
+            Who::Nobody => Err(sign_in()),
+            _ => Err(Problem::new(403, "not-the-attempt", "only the attempt itself may ask this")),
+        }
+    }
+}
+
+/// Whether somebody may do that by a grant; attempts and runners have none.
+pub(crate) fn allows(who: &Who, permission: Permission, scope: Scope<'_>) -> bool {
+    match who {
+        Who::Person { grants, .. } => {
+            grants.iter().any(|grant| grant.role.may(permission) && grant.covers(scope))
+        }
+        _ => false,
+    }
+}
+
+pub(crate) fn sign_in() -> Problem {
+    Problem::new(401, "sign-in", "nobody is signed in")
+        .with_why("the request has no token, or one that is unknown, expired or revoked")
+        .with_remedy("send a token as `Authorization: Bearer …`; `staith server token` makes one")
+}
+
+impl FromRequestParts<Site> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, site: &Site) -> Result<Self, Problem> {
+        let from = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| *address);
+        if parts.extensions.get::<Operator>().is_some() {
+            return Ok(Self { who: Operator::who(), from });
+        }
+        let Some(token) = bearer(&parts.headers) else { return Ok(Self { who: Who::Nobody, from }) };
+        let who = site.store.who_has(&Digest::of(token.as_bytes()), site.clock.unix_millis()).await?;
+        Ok(Self { who: who.unwrap_or(Who::Nobody), from })
+    }
+}
+
+/// Registries sign in by Basic with the token as password; that is read where the registry is mounted.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant(role: Role, project: Option<&str>) -> Grant {
+        Grant { role, project: project.map(|name| name.parse().unwrap()), environment: None }
+    }
+
+    #[test]
+    fn a_grant_holds_where_it_was_given() {
+        let (shop, blog) = ("shop".parse().unwrap(), "blog".parse().unwrap());
+        let there = grant(Role::Developer, Some("shop"));
+        assert!(there.covers(Scope::Project(&shop)) && !there.covers(Scope::Project(&blog)));
+        assert!(!there.covers(Scope::Server), "a project's admin is not the server's");
+        assert!(grant(Role::Viewer, None).covers(Scope::Server));
+    }
+}

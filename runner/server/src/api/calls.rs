@@ -1,0 +1,223 @@
+//! All calls of the API, a row each: what its description says, and who may. A route without a row here, or a row without a route, fails
+//! the test `roles`, which asks the router itself what it has.
+
+use super::Permission::{self, Administer, Run, See};
+
+/// Who may call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Gate {
+    /// Everybody.
+    Everybody,
+    /// Whoever has a token; what they get is what they may see.
+    SignedIn,
+    /// Who shows something else than a token: a signature, a code.
+    Proof,
+    /// People who may this.
+    Person(Permission),
+    /// Runners.
+    Runner,
+    /// An attempt, about itself.
+    Attempt,
+    /// People who may this, and attempts.
+    PersonOrAttempt(Permission),
+}
+
+/// One call.
+#[derive(Debug, Clone, Copy)]
+pub struct Call {
+    /// The method.
+    pub method: &'static str,
+    /// The path, with names in braces for what it is about.
+    pub path: &'static str,
+    /// Who may.
+    pub gate: Gate,
+    /// What it does, in a sentence.
+    pub says: &'static str,
+    /// The name of the body's shape in [`super::shapes`], if it takes one.
+    pub takes: Option<&'static str>,
+    /// The status of a success, and the name of the answer's shape if it has one.
+    pub gives: (u16, Option<&'static str>),
+}
+
+impl Call {
+    const fn new(method: &'static str, path: &'static str, gate: Gate, says: &'static str) -> Self {
+        Self { method, path, gate, says, takes: None, gives: (200, None) }
+    }
+
+    const fn takes(mut self, shape: &'static str) -> Self {
+        self.takes = Some(shape);
+        self
+    }
+
+    const fn gives(mut self, status: u16, shape: &'static str) -> Self {
+        self.gives = (status, Some(shape));
+        self
+    }
+
+    const fn nothing(mut self) -> Self {
+        self.gives = (204, None);
+        self
+    }
+}
+
+const fn get(path: &'static str, gate: Gate, says: &'static str) -> Call {
+    Call::new("GET", path, gate, says)
+}
+
+const fn post(path: &'static str, gate: Gate, says: &'static str) -> Call {
+    Call::new("POST", path, gate, says)
+}
+
+const fn put(path: &'static str, gate: Gate, says: &'static str) -> Call {
+    Call::new("PUT", path, gate, says)
+}
+
+const fn delete(path: &'static str, gate: Gate, says: &'static str) -> Call {
+    Call::new("DELETE", path, gate, says)
+}
+
+use Gate::{Everybody, Person, Proof};
+
+/// All of them.
+pub const CALLS: &[Call] = &[
+    get("/api/v1/projects", Gate::SignedIn, "The projects that the caller may see."),
+    post("/api/v1/projects", Person(Administer), "Adds a project.").takes("ProjectAsked"),
+    get("/api/v1/projects/{project}", Person(See), "A project with its settings."),
+    Call::new("PATCH", "/api/v1/projects/{project}", Person(Administer), "Changes a project's settings.")
+        .takes("ProjectPart"),
+    delete("/api/v1/projects/{project}", Person(Administer), "Removes a project."),
+    get("/api/v1/projects/{project}/arrivals", Person(See), "What happened at a project's repository."),
+    get(
+        "/api/v1/projects/{project}/arrivals/{arrival}",
+        Person(See),
+        "One thing that happened, and what came of it.",
+    ),
+    post("/api/v1/projects/{project}/approvals", Person(Administer), "Lets a fork's code run.")
+        .takes("ApprovalAsked"),
+    post("/api/v1/projects/{project}/explain", Person(See), "What a happening would run, and why.")
+        .takes("ExplainAsked"),
+    post("/api/v1/projects/{project}/pushes", Person(Run), "A repository's own hook says what was pushed."),
+    post("/api/v1/projects/{project}/runs", Person(Run), "Asks for a run.").takes("RunAsked"),
+    post("/hooks/{project}/{forge}", Proof, "A forge says what happened, signed by the project's secret."),
+    get("/healthz", Everybody, "Whether the process answers."),
+    get("/readyz", Everybody, "Whether it can read its database."),
+    get("/metrics", Everybody, "Figures for Prometheus."),
+    get("/api/v1/openapi.json", Everybody, "This description."),
+    get(
+        "/api/v1/audit",
+        Person(Administer),
+        "What was done, by whom and when: entries after `after`, `limit` at most.",
+    )
+    .gives(200, "AuditEntries"),
+    post(
+        "/api/v1/enrolments",
+        Person(Administer),
+        "Makes a code by which one host becomes a runner; shown once.",
+    )
+    .takes("EnrolmentAsked")
+    .gives(201, "EnrolmentMade"),
+    get("/api/v1/runners", Person(See), "All runners, the newest first.").gives(200, "Runners"),
+    post("/api/v1/runners", Proof, "A host becomes a runner, by a code and its key.")
+        .takes("EnrolAsked")
+        .gives(201, "Enrolled"),
+    post("/api/v1/runners/{runner}/sessions", Proof, "A runner proves who it is.")
+        .takes("SessionAsked")
+        .gives(201, "Session"),
+    post(
+        "/api/v1/runners/{runner}/drain",
+        Person(Administer),
+        "The runner ends what it has and gets no more; a runner may ask it of itself.",
+    )
+    .nothing(),
+    post(
+        "/api/v1/runners/{runner}/resume",
+        Person(Administer),
+        "The runner gets jobs again; a runner may ask it of itself.",
+    )
+    .nothing(),
+    post(
+        "/api/v1/runners/{runner}/revoke",
+        Person(Administer),
+        "The runner's key counts for nothing, for good.",
+    )
+    .nothing(),
+    get(
+        "/api/v1/projects/{project}/secrets",
+        Person(Administer),
+        "The secrets of a project, never their values.",
+    )
+    .gives(200, "Secrets"),
+    put("/api/v1/projects/{project}/secrets/{secret}", Person(Administer), "Sets a secret.")
+        .takes("SecretAsked")
+        .nothing(),
+    delete("/api/v1/projects/{project}/secrets/{secret}", Person(Administer), "Removes a secret.").nothing(),
+    get(
+        "/api/v1/attempts/{attempt}/secrets",
+        Gate::Attempt,
+        "The secrets that the attempt's job names and may have.",
+    )
+    .gives(200, "SecretsGiven"),
+    post(
+        "/api/v1/claims",
+        Gate::Runner,
+        "A runner asks for a job. The answer may wait; 204 means that there was none.",
+    )
+    .takes("ClaimAsked")
+    .gives(200, "Claimed"),
+    post(
+        "/api/v1/attempts/{attempt}/renew",
+        Gate::Attempt,
+        "The runner is there, and goes on having the job.",
+    )
+    .takes("RenewAsked")
+    .gives(200, "Renewed"),
+    post(
+        "/api/v1/attempts/{attempt}/finish",
+        Gate::Attempt,
+        "The attempt has ended. Said again, it changes nothing.",
+    )
+    .takes("FinishAsked")
+    .nothing(),
+    put(
+        "/api/v1/attempts/{attempt}/streams/{name}",
+        Gate::Attempt,
+        "Takes bytes of a stream from `offset` on, with `fence`.",
+    )
+    .gives(200, "StreamState"),
+    get(
+        "/api/v1/attempts/{attempt}/streams/{name}",
+        Gate::PersonOrAttempt(See),
+        "The bytes of a stream, whole, by range, or as they come. The attempt itself is told up to where they are kept.",
+    ),
+    get("/api/v1/attempts/{attempt}/source", Gate::Attempt, "The list of the files that the attempt builds."),
+    post(
+        "/api/v1/attempts/{attempt}/source/contents",
+        Gate::Attempt,
+        "Contents of that list, by their ids, as frames.",
+    )
+    .takes("ContentsAsked"),
+    post(
+        "/api/v1/attempts/{attempt}/streams/{name}/close",
+        Gate::Attempt,
+        "The stream has no more than this.",
+    )
+    .takes("CloseAsked")
+    .gives(200, "StreamState"),
+    get(
+        "/api/v1/runs",
+        Person(See),
+        "Runs, the newest first: of `project`, in `state`, after `after`, `limit` at most.",
+    )
+    .gives(200, "RunPage"),
+    get("/api/v1/runs/{run}", Person(See), "A run with its jobs and their attempts."),
+    get("/api/v1/runs/{run}/streams", Person(See), "The streams of a run.").gives(200, "RunStreams"),
+    post("/api/v1/runs/{run}/cancel", Person(Run), "Ends a run.").takes("CancelAsked"),
+    post("/api/v1/runs/{run}/retry", Person(Run), "What did not pass in a run is tried again."),
+    get("/api/v1/tokens", Person(Administer), "All tokens of people, never what they are.")
+        .gives(200, "Tokens"),
+    post("/api/v1/tokens", Person(Administer), "Makes a token; shown once.")
+        .takes("TokenAsked")
+        .gives(201, "TokenMade"),
+    delete("/api/v1/tokens/{token}", Person(Administer), "The token counts for nothing from now on.")
+        .nothing(),
+];

@@ -1,0 +1,116 @@
+//! The description of the API, made from the table of its calls.
+
+use serde_json::{Map, Value, json};
+use staith_model::service::ProblemDetails;
+
+use super::{
+    Answer, Permission,
+    calls::{CALLS, Call, Gate},
+    shapes,
+};
+
+pub(super) async fn answer() -> Answer<Value> {
+    Answer(document())
+}
+
+/// The description, as OpenAPI 3.1 has it.
+pub fn document() -> Value {
+    let mut paths = Map::new();
+    for call in CALLS {
+        let path = paths.entry(call.path).or_insert_with(|| json!({}));
+        path[call.method.to_lowercase()] = operation(call);
+    }
+    json!({
+        "openapi": "3.1.0",
+        "info": { "title": "Staith", "version": "1", "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" } },
+        "paths": paths,
+        "components": {
+            "schemas": schemas(),
+            "securitySchemes": { "token": { "type": "http", "scheme": "bearer" } },
+            "responses": {
+                "Problem": {
+                    "description": "It can't be done: RFC 9457, with `remedy` for people and `type` for programs.",
+                    "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+                },
+            },
+        },
+    })
+}
+
+fn schemas() -> Map<String, Value> {
+    let used = CALLS.iter().flat_map(|call| call.takes.into_iter().chain(call.gives.1));
+    let mut schemas: Map<String, Value> = used
+        .filter_map(|shape| Some((shape.to_owned(), shapes::schema(&shapes::examples(shape)?))))
+        .collect();
+    let problem = ProblemDetails {
+        kind: "stale-fence".to_owned(),
+        title: String::new(),
+        status: 409,
+        detail: Some(String::new()),
+        remedy: Some(String::new()),
+        next: Some(1),
+    };
+    let least = ProblemDetails { detail: None, remedy: None, next: None, ..problem.clone() };
+    let both: Vec<Value> = [problem, least].iter().filter_map(|one| serde_json::to_value(one).ok()).collect();
+    schemas.insert("Problem".to_owned(), shapes::schema(&both));
+    schemas
+}
+
+fn operation(call: &Call) -> Value {
+    let (status, shape) = call.gives;
+    let mut success = json!({ "description": if status == 204 { "It is so." } else { "As described." } });
+    if let Some(shape) = shape {
+        success["content"] = content(shape);
+    }
+    let mut operation = json!({
+        "summary": call.says,
+        "description": who(call.gate),
+        "responses": { status.to_string(): success, "default": { "$ref": "#/components/responses/Problem" } },
+    });
+    if let Some(shape) = call.takes {
+        operation["requestBody"] = json!({ "required": true, "content": content(shape) });
+    }
+    let parameters = parameters(call);
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
+    }
+    if !matches!(call.gate, Gate::Everybody | Gate::Proof) {
+        operation["security"] = json!([{ "token": [] }]);
+    }
+    operation
+}
+
+fn content(shape: &str) -> Value {
+    json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{shape}") } } })
+}
+
+fn parameters(call: &Call) -> Vec<Value> {
+    let named = call.path.split('{').skip(1).filter_map(|rest| rest.split('}').next());
+    let mut all: Vec<Value> = named
+        .map(|name| json!({ "name": name.trim_start_matches('*'), "in": "path", "required": true, "schema": { "type": "string" } }))
+        .collect();
+    if call.method == "POST" && matches!(call.gate, Gate::Person(_)) {
+        all.push(json!({
+            "name": "Idempotency-Key", "in": "header", "required": false, "schema": { "type": "string", "maxLength": 100 },
+        }));
+    }
+    all
+}
+
+fn who(gate: Gate) -> String {
+    let may = |permission| match permission {
+        Permission::See => "viewers",
+        Permission::Run => "developers",
+        Permission::Publish | Permission::Release => "releasers",
+        Permission::Administer => "administrators",
+    };
+    match gate {
+        Gate::Everybody => "For everybody.".to_owned(),
+        Gate::SignedIn => "For whoever has a token.".to_owned(),
+        Gate::Proof => "For who proves by what is sent that they may.".to_owned(),
+        Gate::Person(permission) => format!("For {}.", may(permission)),
+        Gate::Runner => "For runners.".to_owned(),
+        Gate::Attempt => "For the attempt itself.".to_owned(),
+        Gate::PersonOrAttempt(permission) => format!("For {} and attempts.", may(permission)),
+    }
+}

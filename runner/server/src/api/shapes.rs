@@ -1,0 +1,260 @@
+//! Shapes of bodies, by examples: values of the very types that the handlers read and write, so that a field that is renamed or taken
+//! away changes the description. What is in all examples of a shape is required.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use staith_model::{
+    AttemptId, Digest, Name, RunId, RunnerId, TokenId,
+    service::{
+        AttemptOutcome, CancelAsked, ClaimAsked, CloseAsked, EnrolAsked, Enrolled, EnrolmentAsked,
+        EnrolmentMade, FinishAsked, RenewAsked, Renewed, RunPage, RunStanding, RunSummary, RunnerSeen,
+        RunnerState, Session, SessionAsked, StreamState, Trust, Wanted,
+    },
+};
+
+use super::{Grant, Role};
+use crate::{
+    secrets::{SecretAsked, SecretsGiven},
+    store::{AuditEntry, SecretPlace, SecretSeen, TokenSeen},
+    streams::Listed as StreamListing,
+    tokens::{TokenAsked, TokenMade},
+};
+
+const AT: u64 = 1_795_000_000_000;
+
+fn name(text: &str) -> Option<Name> {
+    text.parse().ok()
+}
+
+fn names(text: &str) -> BTreeSet<Name> {
+    name(text).into_iter().collect()
+}
+
+fn grants() -> Vec<Grant> {
+    vec![
+        Grant { role: Role::Developer, project: name("shop"), environment: None },
+        Grant { role: Role::Releaser, project: name("shop"), environment: name("production") },
+    ]
+}
+
+/// Examples of a shape, the fullest first. `None` if there is no such shape.
+pub fn examples(shape: &str) -> Option<Vec<Value>> {
+    let runner = RunnerId::new(AT, [1; 10]);
+    let all = match shape {
+        "AuditEntries" => {
+            let entry = AuditEntry {
+                seq: 1,
+                at: AT,
+                who: "person:ann".to_owned(),
+                origin: Some("192.0.2.1".to_owned()),
+                what: "runner-changed".to_owned(),
+                subject: format!("runner {runner} host"),
+                before: Some("\"active\"".to_owned()),
+                after: Some("\"draining\"".to_owned()),
+                previous: String::new(),
+                hash: "sha256:…".to_owned(),
+            };
+            let least = AuditEntry { origin: None, before: None, after: None, ..entry.clone() };
+            vec![value(&[entry, least])]
+        }
+        "EnrolmentAsked" => vec![
+            value(&EnrolmentAsked { pool: name("default")?, labels: names("linux"), ephemeral: false }),
+            json!({ "pool": "default" }),
+        ],
+        "EnrolmentMade" => {
+            vec![value(&EnrolmentMade { code: "staith_enrol_…".to_owned(), valid_millis: 600_000 })]
+        }
+        "Runners" => vec![value(&[RunnerSeen {
+            id: runner,
+            name: name("host-1")?,
+            pool: name("default")?,
+            labels: names("linux"),
+            ephemeral: false,
+            version: "0.1.0".to_owned(),
+            state: RunnerState::Active,
+            enrolled: AT,
+            seen: AT,
+        }])],
+        "EnrolAsked" => vec![value(&EnrolAsked {
+            code: "staith_enrol_…".to_owned(),
+            name: name("host-1")?,
+            public_key: "…".to_owned(),
+            proof: "…".to_owned(),
+            labels: names("fast"),
+            version: "0.1.0".to_owned(),
+        })],
+        "Enrolled" => vec![value(&Enrolled {
+            runner,
+            labels: names("linux"),
+            pool: name("default")?,
+            ephemeral: false,
+        })],
+        "SessionAsked" => vec![value(&SessionAsked {
+            nonce: runner.to_string(),
+            proof: "…".to_owned(),
+            version: "0.1.0".to_owned(),
+        })],
+        "Session" => {
+            vec![value(&Session { token: "staith_session_…".to_owned(), valid_millis: 600_000 })]
+        }
+        "Secrets" => {
+            let place = SecretPlace { project: name("shop")?, environment: None, name: name("npm-token")? };
+            let released = SecretPlace { environment: name("production"), ..place.clone() };
+            let seen = |place| SecretSeen { place, protected: true, changed: AT };
+            vec![value(&[seen(released), seen(place)])]
+        }
+        "SecretAsked" => vec![
+            value(&SecretAsked { value: "…".to_owned(), protected: true, environment: name("production") }),
+            json!({ "value": "…" }),
+        ],
+        "SecretsGiven" => vec![value(&SecretsGiven {
+            secrets: name("npm-token").into_iter().map(|name| (name, "…".to_owned())).collect(),
+        })],
+        _ => return examples_of_tokens(shape).or_else(|| examples_of_jobs(shape)),
+    };
+    Some(all)
+}
+
+/// The same, of what runners and jobs are about.
+fn examples_of_jobs(shape: &str) -> Option<Vec<Value>> {
+    let (run, attempt) = (RunId::new(AT, [3; 10]), AttemptId::new(AT, [4; 10]));
+    let digest = Digest::of(b"");
+    let all = match shape {
+        "ProjectAsked" => {
+            vec![json!({ "name": "blog", "origin": "https://example.net/blog.git", "settings": {} })]
+        }
+        "ProjectPart" => vec![json!({})],
+        "ApprovalAsked" => vec![json!({ "number": 1, "head": "0123", "pipeline": digest })],
+        "ExplainAsked" => vec![json!({ "event": "push", "branch": "main" })],
+        "RunAsked" => vec![json!({ "reference": "main", "settings": {} })],
+        "ClaimAsked" => vec![value(&ClaimAsked { nonce: attempt.to_string(), wait_millis: 0 })],
+        // A job's plan is what `staith plan --json` shows.
+        "Claimed" => vec![json!({
+            "attempt": attempt, "number": 1, "fence": 1, "lease_millis": 15_000, "token": "…",
+            "job": { "run": run, "number": 7, "project": "shop", "name": "run", "plan": {}, "plan_digest": digest,
+                "steps": ["build"], "trust": Trust::Branch, "secrets": ["npm-token"], "timeout_millis": 3_600_000 },
+        })],
+        "RenewAsked" => vec![value(&RenewAsked { fence: 1 })],
+        "Renewed" => vec![value(&Renewed {
+            lease_millis: 15_000,
+            wanted: Wanted::Cancel { why: "cancelled by ann".to_owned() },
+        })],
+        "FinishAsked" => {
+            let outcome = AttemptOutcome::Passed;
+            vec![value(&FinishAsked { fence: 1, outcome, streams: vec!["events".to_owned()] })]
+        }
+        "ContentsAsked" => vec![json!({ "ids": ["0123456789abcdef0123456789abcdef01234567"] })],
+        "CloseAsked" => vec![value(&CloseAsked { fence: 1, length: 0, digest })],
+        "StreamState" => {
+            let closed = StreamState { next: 0, closed: Some(digest) };
+            vec![value(&closed), value(&StreamState { closed: None, ..closed })]
+        }
+        "RunStreams" => {
+            let listed = StreamListing {
+                attempt,
+                job: name("run")?,
+                number: 1,
+                live: false,
+                name: "log.build".to_owned(),
+                length: 12,
+                digest: Some(digest),
+                cut: false,
+                divergent: false,
+            };
+            vec![value(&[listed.clone(), StreamListing { digest: None, ..listed }])]
+        }
+        "CancelAsked" => {
+            vec![value(&CancelAsked { why: Some("a newer one is there".to_owned()) }), json!({})]
+        }
+        "RunPage" => {
+            let summary = RunSummary {
+                id: run.clone(),
+                project: name("shop")?,
+                number: 7,
+                state: RunStanding::Failed,
+                why: Some("the job run failed".to_owned()),
+                commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
+                plan_digest: digest,
+                trust: Trust::Branch,
+                asked_by: "person:ann".to_owned(),
+                concurrency: Some("main".to_owned()),
+                priority: 0,
+                created: AT,
+                ended: Some(AT),
+            };
+            let least =
+                RunSummary { why: None, commit: None, concurrency: None, ended: None, ..summary.clone() };
+            vec![
+                value(&RunPage { runs: vec![summary, least], next: Some(run) }),
+                value(&RunPage { runs: Vec::new(), next: None }),
+            ]
+        }
+        _ => return None,
+    };
+    Some(all)
+}
+
+/// The same, of tokens.
+fn examples_of_tokens(shape: &str) -> Option<Vec<Value>> {
+    let token = TokenId::new(AT, [2; 10]);
+    let all = match shape {
+        "Tokens" => {
+            let seen = TokenSeen {
+                id: token,
+                name: "ann".to_owned(),
+                grants: grants(),
+                created: AT,
+                expires: AT + 1,
+                revoked: Some(AT),
+            };
+            vec![value(&[seen.clone(), TokenSeen { revoked: None, ..seen }])]
+        }
+        "TokenAsked" => {
+            let full = TokenAsked { name: "ann".to_owned(), grants: grants(), valid_days: Some(30) };
+            vec![value(&full), value(&TokenAsked { valid_days: None, ..full })]
+        }
+        "TokenMade" => {
+            vec![value(&TokenMade { id: token, token: "staith_person_…".to_owned(), expires: AT })]
+        }
+        _ => return None,
+    };
+    Some(all)
+}
+
+fn value<T: Serialize + ?Sized>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or_default()
+}
+
+/// The JSON Schema that all of the examples have.
+pub(super) fn schema(examples: &[Value]) -> Value {
+    match examples.first() {
+        Some(Value::Object(_)) => object(examples),
+        Some(Value::Array(_)) => {
+            let items: Vec<Value> = examples.iter().filter_map(Value::as_array).flatten().cloned().collect();
+            json!({ "type": "array", "items": schema(&items) })
+        }
+        Some(Value::String(_)) => json!({ "type": "string" }),
+        Some(Value::Bool(_)) => json!({ "type": "boolean" }),
+        Some(Value::Number(_)) => json!({ "type": "integer" }),
+        Some(Value::Null) | None => json!({}),
+    }
+}
+
+fn object(examples: &[Value]) -> Value {
+    let objects: Vec<&Map<String, Value>> = examples.iter().filter_map(Value::as_object).collect();
+    let keys: BTreeSet<&String> = objects.iter().flat_map(|object| object.keys()).collect();
+    let of = |key: &String| -> Vec<Value> {
+        objects
+            .iter()
+            .filter_map(|object| object.get(key))
+            .filter(|value| !value.is_null())
+            .cloned()
+            .collect()
+    };
+    let properties: Map<String, Value> = keys.iter().map(|key| ((*key).clone(), schema(&of(key)))).collect();
+    let required: Vec<&&String> =
+        keys.iter().filter(|key| objects.iter().all(|object| object.contains_key(**key))).collect();
+    json!({ "type": "object", "properties": properties, "required": required })
+}

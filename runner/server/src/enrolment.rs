@@ -1,0 +1,167 @@
+//! How hosts become runners, and prove from then on who they are.
+//!
+//! An administrator asks for a code, which is valid for ten minutes and used once. The host makes a key pair, and shows with the code
+//! that it has the private half. With that key it signs for sessions, whose tokens are valid for ten minutes each. Nothing lasting
+//! that a thief could use ever goes over the network.
+//!
+//! 1. `proof`: what is signed. 2. `sessions`. 3. Here: codes, enrolment, and what administrators do with runners.
+
+mod proof;
+mod sessions;
+
+use axum::{
+    Extension, Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use staith_model::{
+    Digest, RunnerId,
+    service::{EnrolAsked, Enrolled, EnrolmentAsked, EnrolmentMade, RunnerChange, RunnerSeen, RunnerState},
+};
+
+use crate::{
+    api::{Answer, Body, Caller, Made, Permission, Problem, Scope, ShownOnce},
+    site::Site,
+    store::{Actor, Applicant, Application, StoreError},
+    tokens::{Kind, Word, chance},
+};
+
+/// How long a code is valid, in milliseconds.
+pub const CODE_VALID: u64 = 600_000;
+/// The most labels of a runner.
+const MOST_LABELS: usize = 64;
+/// The longest version of a program, in bytes.
+const LONGEST_VERSION: usize = 100;
+
+/// The routes of enrolment, sessions and runners.
+pub fn routes() -> Router<Site> {
+    Router::new()
+        .route("/api/v1/enrolments", post(code))
+        .route("/api/v1/runners", get(list).post(enrol))
+        .route("/api/v1/runners/{runner}/sessions", post(sessions::open))
+        .route("/api/v1/runners/{runner}/drain", post(drain))
+        .route("/api/v1/runners/{runner}/resume", post(resume))
+        .route("/api/v1/runners/{runner}/revoke", post(revoke))
+}
+
+/// Makes a code and keeps its digest.
+///
+/// # Errors
+/// The store refuses.
+pub async fn make_code(site: &Site, asked: EnrolmentAsked, by: Actor) -> Result<EnrolmentMade, Problem> {
+    let now = site.clock.unix_millis();
+    let word = Word::new(Kind::Enrolment)?;
+    site.store.add_enrolment(word.digest(), asked, now + CODE_VALID, by, now).await?;
+    Ok(EnrolmentMade { code: word.tell(), valid_millis: CODE_VALID })
+}
+
+async fn code(
+    State(site): State<Site>,
+    caller: Caller,
+    Body(asked): Body<EnrolmentAsked>,
+) -> Result<(Extension<ShownOnce>, Made<EnrolmentMade>), Problem> {
+    caller.must(Permission::Administer, Scope::Server)?;
+    few_labels(asked.labels.len())?;
+    let made = make_code(&site, asked, caller.actor()).await?;
+    Ok((Extension(ShownOnce), Made(made)))
+}
+
+async fn enrol(
+    State(site): State<Site>,
+    caller: Caller,
+    Body(asked): Body<EnrolAsked>,
+) -> Result<Made<Enrolled>, Problem> {
+    let from = caller.actor().from;
+    site.guard.limits.enrolment(from.as_deref(), site.clock.steady())?;
+    few_labels(asked.labels.len())?;
+    a_version(&asked.version)?;
+    let key = proof::Key::read(&asked.public_key)?;
+    key.check(&proof::of_enrolment(&asked), &asked.proof)?;
+    let now = site.clock.unix_millis();
+    let applicant = Applicant {
+        code: Digest::of(asked.code.as_bytes()),
+        id: RunnerId::new(now, chance()?),
+        name: asked.name,
+        public_key: key.text(),
+        labels: asked.labels,
+        version: asked.version,
+        from,
+    };
+    answer(site.store.enrol(applicant, now).await?).map(Made)
+}
+
+/// Whoever has a code knows that it was one, so that what became of it is told to nobody who could not know.
+fn answer(application: Application) -> Result<Enrolled, Problem> {
+    let again = "ask an administrator of the server for another: POST /api/v1/enrolments makes one";
+    match application {
+        Application::Taken(enrolled) => Ok(enrolled),
+        Application::UnknownCode => {
+            Err(Problem::new(403, "code-unknown", "the server did not give this code").with_remedy(
+                "compare it with what the administrator gave you; the address of the server as well",
+            ))
+        }
+        Application::ExpiredCode => Err(Problem::new(403, "code-expired", "the code is no longer valid")
+            .with_why("a code is valid for ten minutes")
+            .with_remedy(again)),
+        Application::UsedCode => Err(Problem::new(403, "code-used", "the code was used before")
+            .with_why("a code makes one host a runner, once")
+            .with_remedy(again)),
+        Application::KnownKey => {
+            Err(Problem::new(409, "key-known", "this host's key belongs to a runner already")
+                .with_why("the code was not used up")
+                .with_remedy("go on as that runner, or make a new key for this one"))
+        }
+    }
+}
+
+pub(crate) fn a_version(version: &str) -> Result<(), Problem> {
+    let fine = version.len() <= LONGEST_VERSION && version.chars().all(|c| c.is_ascii_graphic() || c == ' ');
+    let bad = || Problem::new(400, "bad-version", "the version of the program is no short, printable text");
+    fine.then_some(()).ok_or_else(bad)
+}
+
+fn few_labels(labels: usize) -> Result<(), Problem> {
+    let many = || Problem::new(400, "many-labels", format!("a runner has {MOST_LABELS} labels at most"));
+    (labels <= MOST_LABELS).then_some(()).ok_or_else(many)
+}
+
+async fn list(State(site): State<Site>, caller: Caller) -> Result<Answer<Vec<RunnerSeen>>, Problem> {
+    caller.must(Permission::See, Scope::Server)?;
+    Ok(Answer(site.store.runners().await?))
+}
+
+async fn drain(state: State<Site>, caller: Caller, runner: Path<String>) -> Result<StatusCode, Problem> {
+    change(state, caller, runner, RunnerChange::Drain).await
+}
+
+async fn resume(state: State<Site>, caller: Caller, runner: Path<String>) -> Result<StatusCode, Problem> {
+    change(state, caller, runner, RunnerChange::Resume).await
+}
+
+async fn revoke(state: State<Site>, caller: Caller, runner: Path<String>) -> Result<StatusCode, Problem> {
+    change(state, caller, runner, RunnerChange::Revoke).await
+}
+
+/// Administrators may; and a runner may drain itself, when its host is to go.
+async fn change(
+    State(site): State<Site>,
+    caller: Caller,
+    Path(runner): Path<String>,
+    change: RunnerChange,
+) -> Result<StatusCode, Problem> {
+    let itself = caller.runner().is_ok_and(|own| own.as_str() == runner);
+    if !(itself && change != RunnerChange::Revoke) {
+        caller.must(Permission::Administer, Scope::Server)?;
+    }
+    let id = runner_id(&runner)?;
+    let after = site.store.change_runner(&id, change, caller.actor(), site.clock.unix_millis()).await?;
+    if after == RunnerState::Active {
+        site.bells.jobs.ring();
+    }
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn runner_id(text: &str) -> Result<RunnerId, Problem> {
+    text.parse().map_err(|_| StoreError::Unknown { what: "runner", name: text.to_owned() }.into())
+}

@@ -1,0 +1,168 @@
+//! How often somebody may ask. Buckets of tokens: each fills at a steady rate up to its size, and each question takes one out.
+//!
+//! What is limited is work, not guessing: tokens and codes have 256 bits of chance. Clients without a token share the bucket of their
+//! address; those with one have a bucket each, so that runners behind one address don't starve each other. A token that never was right
+//! counts as none.
+
+use std::{
+    collections::HashMap,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use crate::api::Problem;
+
+/// The most buckets of a kind that are remembered. Full ones are forgotten first: they say nothing.
+const MOST: usize = 20_000;
+
+/// What a bucket holds, and how fast it fills.
+#[derive(Debug, Clone, Copy)]
+struct Size {
+    holds: f64,
+    each_second: f64,
+}
+
+/// Webhooks come without a token, in bursts of thousands.
+const OF_AN_ADDRESS: Size = Size { holds: 10_000.0, each_second: 2_000.0 };
+const OF_A_TOKEN: Size = Size { holds: 4_000.0, each_second: 1_000.0 };
+/// A host is enrolled once; a hundred behind one address are put up within minutes.
+const OF_ENROLMENT: Size = Size { holds: 20.0, each_second: 0.5 };
+/// What a wrong token takes out of its address's bucket.
+const A_WRONG_TOKEN: f64 = 100.0;
+
+/// All buckets of a server.
+#[derive(Debug, Default)]
+pub struct Limits {
+    addresses: Buckets,
+    tokens: Buckets,
+    enrolments: Buckets,
+}
+
+impl Limits {
+    /// Counts a question: of a token's digest if it has one, or else of an address.
+    ///
+    /// # Errors
+    /// 429: too many.
+    pub fn question(&self, from: &str, token: Option<&str>, now: Duration) -> Result<(), Problem> {
+        let wait = match token.filter(|token| self.tokens.knows(token)) {
+            Some(token) => self.tokens.take(token, 1.0, OF_A_TOKEN, now),
+            None => self.addresses.take(from, 1.0, OF_AN_ADDRESS, now),
+        };
+        refuse(wait, "too many questions")
+    }
+
+    /// A token was right: it has a bucket of its own from now on.
+    pub fn right(&self, token: &str, now: Duration) {
+        if !self.tokens.knows(token) {
+            let _ = self.tokens.take(token, 0.0, OF_A_TOKEN, now);
+        }
+    }
+
+    /// A token was wrong.
+    pub fn wrong(&self, from: &str, token: &str, now: Duration) {
+        self.tokens.forget(token);
+        let _ = self.addresses.take(from, A_WRONG_TOKEN, OF_AN_ADDRESS, now);
+    }
+
+    /// Counts an attempt to enrol.
+    ///
+    /// # Errors
+    /// 429: too many.
+    pub fn enrolment(&self, from: Option<&str>, now: Duration) -> Result<(), Problem> {
+        let wait = self.enrolments.take(from.unwrap_or_default(), 1.0, OF_ENROLMENT, now);
+        refuse(wait, "too many attempts to enrol from this address")
+    }
+}
+
+fn refuse(wait: Option<Duration>, what: &str) -> Result<(), Problem> {
+    let Some(wait) = wait else { return Ok(()) };
+    let seconds = wait.as_secs() + 1;
+    Err(Problem::new(429, "too-many", what).with_remedy(format!("ask again in {seconds} s")))
+}
+
+#[derive(Debug, Default)]
+struct Buckets(Mutex<HashMap<String, Bucket>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    has: f64,
+    at: Duration,
+}
+
+impl Bucket {
+    fn now(self, size: Size, now: Duration) -> f64 {
+        let since = now.saturating_sub(self.at).as_secs_f64();
+        size.each_second.mul_add(since, self.has).min(size.holds)
+    }
+}
+
+impl Buckets {
+    /// Takes out; or how long to wait until that is there. What is taken may be more than what is there: then the next one waits.
+    fn take(&self, key: &str, many: f64, size: Size, now: Duration) -> Option<Duration> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !all.contains_key(key) && all.len() >= MOST {
+            all.retain(|_, bucket| bucket.now(size, now) < size.holds);
+            if all.len() >= MOST {
+                // More clients at once than can be told apart: none is refused for what others did.
+                all.clear();
+            }
+        }
+        let bucket = all.entry(key.to_owned()).or_insert(Bucket { has: size.holds, at: now });
+        let has = bucket.now(size, now);
+        if has < 1.0 && many > 0.0 {
+            return Some(Duration::from_secs_f64((1.0 - has) / size.each_second));
+        }
+        *bucket = Bucket { has: (has - many).max(-size.holds), at: now };
+        None
+    }
+
+    fn knows(&self, key: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(key)
+    }
+
+    fn forget(&self, key: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Duration = Duration::from_secs(1000);
+
+    #[test]
+    fn who_asks_too_often_waits_and_others_do_not() {
+        let limits = Limits::default();
+        for _ in 0..20 {
+            limits.enrolment(Some("192.0.2.1"), START).unwrap();
+        }
+        let refused = limits.enrolment(Some("192.0.2.1"), START).unwrap_err();
+        assert_eq!((refused.details().status, refused.details().kind.as_str()), (429, "too-many"));
+        limits.enrolment(Some("192.0.2.2"), START).unwrap();
+        limits.enrolment(Some("192.0.2.1"), START + Duration::from_secs(2)).unwrap();
+        assert!(limits.enrolment(Some("192.0.2.1"), START + Duration::from_secs(2)).is_err());
+    }
+
+    #[test]
+    fn wrong_tokens_use_up_their_address_and_right_ones_do_not_suffer() {
+        let limits = Limits::default();
+        limits.right("known", START);
+        for guess in 0..200 {
+            limits.wrong("192.0.2.1", &guess.to_string(), START);
+        }
+        assert!(limits.question("192.0.2.1", Some("another guess"), START).is_err());
+        assert!(limits.question("192.0.2.1", None, START).is_err());
+        limits.question("192.0.2.1", Some("known"), START).unwrap();
+        limits.question("192.0.2.1", None, START + Duration::from_secs(10)).unwrap();
+    }
+
+    #[test]
+    fn any_number_of_clients_takes_bounded_memory() {
+        let limits = Limits::default();
+        for client in 0..3 * MOST {
+            let _ = limits.question(&client.to_string(), None, START);
+        }
+        assert!(limits.addresses.0.lock().unwrap().len() <= MOST);
+    }
+}

@@ -1,0 +1,175 @@
+//! From what a happening comes to, to a run: how far it is trusted, what it may have, what it keeps apart from. Pure.
+
+use std::collections::BTreeSet;
+
+use staith_model::{
+    ArrivalId, Name, Plan, RunId, StepPlan,
+    service::{Arrival, Concurrency, Happening, JobSpec, Project, Trust},
+};
+
+use super::{
+    glob,
+    planner::{Lineage, Planned},
+};
+use crate::store::{Actor, NewJob, NewRun};
+
+/// What a runner needs beside the steps' own time: fetching source and images, packing.
+const BESIDE_THE_STEPS_MILLIS: u64 = 30 * 60 * 1000;
+/// No job takes longer, whatever its steps allow.
+const LONGEST_MILLIS: u64 = 24 * 60 * 60 * 1000;
+/// What the only job of a run is called.
+const ONLY_JOB: &str = "run";
+
+/// How far a run is trusted, and why. What somebody claims counts only as far as the repository shows the same.
+pub(super) fn trust(project: &Project, happening: &Happening, lineage: &Lineage) -> (Trust, String) {
+    if let Happening::PullRequest { fork: true, number, .. } = happening {
+        return (Trust::Fork, format!("the request {number} comes from a fork"));
+    }
+    let settings = &project.settings;
+    let is_request = matches!(happening, Happening::PullRequest { .. });
+    let (kind, name, protected) = match lineage {
+        Lineage::Nowhere => {
+            return (Trust::Fork, "the commit is on no branch and no tag of the repository".to_owned());
+        }
+        Lineage::Some => return (Trust::Branch, "the commit is on a branch of the repository".to_owned()),
+        Lineage::Branch(name) => ("branch", name, &settings.protected_branches),
+        Lineage::Tag(name) => ("tag", name, &settings.protected_tags),
+    };
+    if is_request {
+        return (
+            Trust::Branch,
+            format!("the request comes from the {kind} `{name}` of the repository itself"),
+        );
+    }
+    match glob::first(protected, name) {
+        Some(pattern) => (Trust::Protected, format!("the {kind} `{name}` is protected by `{pattern}`")),
+        None => (Trust::Branch, format!("the {kind} `{name}` is not protected")),
+    }
+}
+
+/// The run that comes of an arrival.
+pub(super) fn run(project: &Project, arrival: &Arrival, planned: Planned, id: RunId) -> NewRun {
+    let (trust, _) = trust(project, &arrival.happening, &planned.lineage);
+    let (concurrency, supersedes) = apart(project.settings.concurrency, &arrival.happening);
+    let secrets = if trust == Trust::Fork { BTreeSet::new() } else { secrets(&planned.plan) };
+    let spec = JobSpec {
+        run: id.clone(),
+        number: 0,
+        project: project.name.clone(),
+        name: only_job(),
+        timeout_millis: timeout(&planned.plan),
+        plan: planned.plan,
+        plan_digest: planned.digest,
+        steps: Vec::new(),
+        trust,
+        secrets,
+    };
+    let pool = project.settings.pool.clone();
+    let job = NewJob { spec, pool, labels: planned.labels, needs: BTreeSet::new() };
+    let (arrival_id, by): (ArrivalId, Actor) = (arrival.id.clone(), actor(arrival));
+    NewRun { id, arrival: Some(arrival_id), by, concurrency, supersedes, priority: 0, jobs: vec![job] }
+}
+
+fn only_job() -> Name {
+    #[expect(clippy::expect_used, reason = "the literal is a name")]
+    ONLY_JOB.parse().expect("a name")
+}
+
+/// On whose behalf a run is.
+fn actor(arrival: &Arrival) -> Actor {
+    let who = match &arrival.happening {
+        Happening::Asked { by, .. } => by.clone(),
+        _ => format!("{}:{}", arrival.source, arrival.project),
+    };
+    Actor { who, from: None }
+}
+
+/// The group of all runs of a request.
+pub(super) fn group_of_request(number: u64) -> String {
+    format!("pull-request/{number}")
+}
+
+/// What runs keep apart from each other, and whether a newer one ends an older one.
+fn apart(concurrency: Concurrency, happening: &Happening) -> (Option<String>, bool) {
+    match happening {
+        Happening::PullRequest { number, .. } => (Some(group_of_request(*number)), true),
+        Happening::Push { branch, .. } => match concurrency {
+            Concurrency::Free => (None, false),
+            Concurrency::Wait => (Some(format!("branch/{branch}")), false),
+            Concurrency::Newest => (Some(format!("branch/{branch}")), true),
+        },
+        _ => (None, false),
+    }
+}
+
+/// The secrets that steps and services name. Names that are no names of secrets are none that the server could have.
+fn secrets(plan: &Plan) -> BTreeSet<Name> {
+    let of_steps = plan.steps.iter().flat_map(|step| step.secrets.values());
+    let of_services = plan.services.iter().flat_map(|service| service.secrets.values());
+    of_steps.chain(of_services).filter_map(|name| name.parse().ok()).collect()
+}
+
+/// The time that all steps may take one after the other, and some more.
+fn timeout(plan: &Plan) -> u64 {
+    let of = |step: &StepPlan| {
+        let attempts = step.retry.as_ref().map_or(1, |retry| u64::from(retry.attempts.max(1)));
+        step.timeout_seconds.saturating_mul(1000).saturating_mul(attempts)
+    };
+    let steps = plan.steps.iter().map(of).fold(0_u64, u64::saturating_add);
+    steps.saturating_add(BESIDE_THE_STEPS_MILLIS).min(LONGEST_MILLIS)
+}
+
+#[cfg(test)]
+mod tests {
+    use staith_model::service::ProjectSettings;
+
+    use super::*;
+
+    fn project() -> Project {
+        let settings = ProjectSettings { protected_tags: vec!["v*".into()], ..ProjectSettings::default() };
+        Project { name: "shop".parse().unwrap(), origin: "/srv/shop.git".into(), settings, created: 0 }
+    }
+
+    fn request(fork: bool) -> Happening {
+        Happening::PullRequest {
+            number: 7,
+            branch: "main".into(),
+            head: "c".into(),
+            target: "main".into(),
+            fork,
+            author: 1,
+            reference: None,
+        }
+    }
+
+    fn push(branch: &str) -> Happening {
+        Happening::Push { branch: branch.into(), before: None, after: "c".into() }
+    }
+
+    #[test]
+    fn what_is_claimed_counts_only_as_far_as_the_repository_shows_it() {
+        let trust = |happening: &Happening, lineage: Lineage| trust(&project(), happening, &lineage).0;
+        assert_eq!(trust(&push("main"), Lineage::Branch("main".into())), Trust::Protected);
+        assert_eq!(trust(&push("main"), Lineage::Some), Trust::Branch, "the commit is not on main");
+        assert_eq!(trust(&push("main"), Lineage::Nowhere), Trust::Fork);
+        assert_eq!(trust(&push("topic"), Lineage::Branch("topic".into())), Trust::Branch);
+        let tag = Happening::Tag { tag: "v1".into(), commit: "c".into() };
+        assert_eq!(trust(&tag, Lineage::Tag("v1".into())), Trust::Protected);
+        assert_eq!(trust(&tag, Lineage::Tag("nightly".into())), Trust::Branch);
+    }
+
+    #[test]
+    fn a_request_is_never_protected_and_a_forks_gets_nothing() {
+        let main = Lineage::Branch("main".into());
+        assert_eq!(trust(&project(), &request(false), &main).0, Trust::Branch);
+        assert_eq!(trust(&project(), &request(true), &main).0, Trust::Fork);
+        assert_eq!(trust(&project(), &request(false), &Lineage::Nowhere).0, Trust::Fork);
+    }
+
+    #[test]
+    fn a_newer_run_of_a_request_ends_the_older_one() {
+        assert_eq!(apart(Concurrency::Free, &request(true)), (Some("pull-request/7".into()), true));
+        assert_eq!(apart(Concurrency::Free, &push("main")), (None, false));
+        assert_eq!(apart(Concurrency::Wait, &push("main")), (Some("branch/main".into()), false));
+    }
+}

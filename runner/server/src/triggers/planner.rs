@@ -1,0 +1,125 @@
+//! What a happening comes to. The seam to whoever can read repositories: the server itself can't.
+
+use std::{collections::BTreeSet, fmt};
+
+use async_trait::async_trait;
+use staith_model::{Digest, Name, Plan, RelPath, service::Happening};
+
+use crate::store::Seen;
+
+/// Reads repositories and makes plans. Calls may take as long as a fetch takes, and are safe to cancel.
+#[async_trait]
+pub trait Planner: fmt::Debug + Send + Sync {
+    /// The branches and tags that an origin has now.
+    ///
+    /// # Errors
+    /// The origin is none, or can't be reached.
+    async fn references(&self, origin: &str) -> Result<Vec<Seen>, Unplanned>;
+
+    /// What a happening comes to: the plan that `staith plan` makes of the same commit and event.
+    ///
+    /// # Errors
+    /// The source can't be had, or there is no plan for it.
+    async fn plan(&self, wanted: &Wanted) -> Result<Outcome, Unplanned>;
+}
+
+/// What is to be planned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The project as the server calls it.
+    pub project: Name,
+    /// Where its source is.
+    pub origin: String,
+    /// What happened.
+    pub happening: Happening,
+    /// Paths that count as changed, instead of those that did.
+    pub paths: Option<Vec<RelPath>>,
+}
+
+/// What a happening comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A run.
+    Starts(Box<Planned>),
+    /// Nothing, as the pipeline's `[on]` wants it.
+    Not {
+        /// Why, for people.
+        why: String,
+    },
+}
+
+/// A run as it is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// What will be done.
+    pub plan: Plan,
+    /// The plan's digest.
+    pub digest: Digest,
+    /// Why there is a run, for people.
+    pub why: String,
+    /// Where in the repository the commit is.
+    pub lineage: Lineage,
+    /// The digest of the pipeline file.
+    pub pipeline: Digest,
+    /// That of the branch that a request asks to go to; `None` if it has none, or nothing asks to go anywhere.
+    pub target_pipeline: Option<Digest>,
+    /// What a runner must have.
+    pub labels: BTreeSet<Name>,
+    /// What people should know, a sentence each.
+    pub notices: Vec<String>,
+}
+
+/// Where in its repository a commit is: as far as the repository itself shows, whatever somebody claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lineage {
+    /// On this branch: it is its commit, or one that came before.
+    Branch(String),
+    /// It is what this tag names.
+    Tag(String),
+    /// On some branch or tag.
+    Some,
+    /// On none: a fork's, or one that was given up.
+    Nowhere,
+}
+
+/// Why there is no plan.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unplanned {
+    /// It won't work however often it is tried: somebody has to change something.
+    #[error("{what}")]
+    Refused {
+        /// What is wrong.
+        what: String,
+        /// Why.
+        why: Option<String>,
+        /// What to do.
+        remedy: Option<String>,
+    },
+    /// It may work later.
+    #[error("{what}")]
+    NotNow {
+        /// What is wrong.
+        what: String,
+        /// What to do, should it last.
+        remedy: Option<String>,
+    },
+}
+
+/// Plans nothing, for a server that has nobody who reads repositories.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NoPlanner;
+
+#[async_trait]
+impl Planner for NoPlanner {
+    async fn references(&self, _: &str) -> Result<Vec<Seen>, Unplanned> {
+        Err(nobody())
+    }
+
+    async fn plan(&self, _: &Wanted) -> Result<Outcome, Unplanned> {
+        Err(nobody())
+    }
+}
+
+fn nobody() -> Unplanned {
+    Unplanned::NotNow { what: "this server can't read repositories".to_owned(), remedy: None }
+}

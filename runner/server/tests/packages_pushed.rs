@@ -1,0 +1,211 @@
+//! The server's packages, by the protocol of registries: who may do what, and whose code made what is there.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod ground;
+
+use std::process::Command;
+
+use axum::{
+    body::Body,
+    http::{Method, Request, Response, StatusCode},
+};
+use base64::Engine as _;
+use ground::{FENCE, Ground, PEOPLE, token};
+use rusqlite::params;
+use staith_model::{Digest, Package, RunId, service::Trust};
+use staith_packager::store::oci::Artifact;
+use staith_server::{api, store::PackageOrigin};
+
+const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
+const PUBLISHER: &str = "publisher-of-the-shop";
+
+fn manifest(content: &[u8]) -> String {
+    let (digest, size) = (Digest::of(content), content.len() as u64);
+    let (name, version) = ("app".parse().unwrap(), "1.0.0".parse().unwrap());
+    let package = Package { name, version, digest, content: digest, size };
+    String::from_utf8(Artifact::of_package(&package, 1, &[]).to_bytes()).unwrap()
+}
+
+async fn ask(ground: &Ground, who: &str, method: Method, address: &str, body: &[u8]) -> Response<Body> {
+    let credentials = base64::engine::general_purpose::STANDARD.encode(format!("anybody:{who}"));
+    loop {
+        let request = Request::builder()
+            .method(method.clone())
+            .uri(address)
+            .header("authorization", format!("Basic {credentials}"))
+            .header("content-type", IMAGE);
+        let answered = ground.ask(request.body(Body::from(body.to_vec())).unwrap()).await;
+        // Another test starts skopeo: between its two halves, what the server has locked is locked by the new process, too. Clients
+        // ask again.
+        if answered.status() != StatusCode::TOO_MANY_REQUESTS {
+            return answered;
+        }
+    }
+}
+
+async fn push(ground: &Ground, who: &str, project: &str, tag: &str, content: &[u8]) -> StatusCode {
+    for blob in [b"{}".as_slice(), content] {
+        let address = format!("/v2/{project}/app/blobs/uploads/");
+        let begun = ask(ground, who, Method::POST, &address, b"").await;
+        if begun.status() != StatusCode::ACCEPTED {
+            return begun.status();
+        }
+        let place = begun.headers()["location"].to_str().unwrap();
+        assert!(place.starts_with(&format!("/v2/{project}/app/blobs/uploads/")), "{place}");
+        let address = format!("{place}?digest={}", Digest::of(blob));
+        assert_eq!(ask(ground, who, Method::PUT, &address, blob).await.status(), StatusCode::CREATED);
+    }
+    let address = format!("/v2/{project}/app/manifests/{tag}");
+    let (status, told) =
+        ground::json(ask(ground, who, Method::PUT, &address, manifest(content).as_bytes()).await).await;
+    assert_ne!(status, StatusCode::BAD_REQUEST, "{told}");
+    status
+}
+
+async fn pull(ground: &Ground, who: &str, tag: &str) -> StatusCode {
+    ask(ground, who, Method::GET, &format!("/v2/shop/app/manifests/{tag}"), b"").await.status()
+}
+
+fn ground(trust: Trust) -> Ground {
+    let ground = Ground::new();
+    let sql = ground.sql();
+    sql.execute("UPDATE runs SET trust = ?1", [trust.as_str()]).unwrap();
+    for project in ["shop", "blog"] {
+        let add = "INSERT INTO projects (name, origin, settings_json, created) VALUES (?1, '/x', '{}', 1)";
+        sql.execute(add, [project]).unwrap();
+    }
+    let grants = r#"[{"role":"releaser","project":"shop"}]"#;
+    let hash = Digest::of(PUBLISHER.as_bytes()).to_string();
+    sql.execute(
+        "INSERT INTO tokens (id, hash, name, grants_json, created, expires) VALUES ('p', ?1, 'p', ?2, 1, ?3)",
+        params![hash, grants, i64::MAX],
+    )
+    .unwrap();
+    ground
+}
+
+async fn origin(ground: &Ground, content: &[u8]) -> Option<PackageOrigin> {
+    let (shop, app) = ("shop".parse().unwrap(), "app".parse().unwrap());
+    let digest = Digest::of(manifest(content).as_bytes());
+    ground.site.store.package_origin(&shop, &app, &digest).await.unwrap()
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_nothing() {
+    let ground = ground(Trust::Branch);
+    let anonymous = ground.ask(Request::get("/v2/").body(Body::empty()).unwrap()).await;
+    assert_eq!(anonymous.status(), StatusCode::UNAUTHORIZED);
+    assert!(anonymous.headers()["www-authenticate"].to_str().unwrap().starts_with("Basic"));
+    assert_eq!(pull(&ground, "nobody-knows-this", "1.0.0").await, StatusCode::UNAUTHORIZED);
+    assert_eq!(pull(&ground, PEOPLE, "1.0.0").await, StatusCode::NOT_FOUND);
+    assert_eq!(push(&ground, PEOPLE, "shop", "1.0.0", b"x").await, StatusCode::FORBIDDEN);
+    assert_eq!(push(&ground, PUBLISHER, "blog", "1.0.0", b"x").await, StatusCode::FORBIDDEN);
+    assert_eq!(push(&ground, PUBLISHER, "absent", "1.0.0", b"x").await, StatusCode::FORBIDDEN);
+    assert_eq!(push(&ground, &token(1), "blog", "1.0.0", b"x").await, StatusCode::FORBIDDEN);
+    assert_eq!(push(&ground, PUBLISHER, "shop", "1.0.0", b"x").await, StatusCode::CREATED);
+    assert_eq!(pull(&ground, PEOPLE, "1.0.0").await, StatusCode::OK);
+    assert_eq!(pull(&ground, &token(1), "1.0.0").await, StatusCode::OK);
+    assert!(!ground.place.path().join("packages/absent").exists());
+    let removal = ask(&ground, PUBLISHER, Method::DELETE, "/v2/shop/app/manifests/1.0.0", b"").await;
+    assert_eq!(removal.status(), StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn an_attempt_pushes_versions_while_it_counts_and_what_it_made_says_so() {
+    let ground = ground(Trust::Branch);
+    assert_eq!(push(&ground, &token(1), "shop", "1.0.0", b"one").await, StatusCode::CREATED);
+    let run = Some(RunId::new(1, [1; 10]));
+    let by_branch = Some(PackageOrigin { trust: Trust::Branch, run: run.clone() });
+    assert_eq!(origin(&ground, b"one").await, by_branch);
+    assert_eq!(push(&ground, &token(1), "shop", "stable", b"one").await, StatusCode::FORBIDDEN);
+    let digest = Digest::of(manifest(b"one").as_bytes());
+    for tag in ["tag=stable", "tag=2.0.0&t%61g=stable"] {
+        let address = format!("/v2/shop/app/manifests/{digest}?{tag}");
+        let by_digest = ask(&ground, &token(1), Method::PUT, &address, manifest(b"one").as_bytes()).await;
+        assert_eq!(by_digest.status(), StatusCode::FORBIDDEN, "{tag}");
+    }
+    assert_eq!(
+        push(&ground, &token(1), "shop", "1.0.0", b"two").await,
+        StatusCode::CONFLICT,
+        "it is another"
+    );
+    ground.sql().execute("UPDATE runs SET trust = 'protected'", []).unwrap();
+    assert_eq!(push(&ground, &token(1), "shop", "1.0.0", b"one").await, StatusCode::CREATED);
+    let protected = Some(PackageOrigin { trust: Trust::Protected, run });
+    assert_eq!(origin(&ground, b"one").await, protected, "trusted code makes the same bytes");
+    assert_eq!(push(&ground, &token(1), "shop", "stable", b"one").await, StatusCode::CREATED);
+    ground.sql().execute("UPDATE runs SET trust = 'branch'", []).unwrap();
+    assert_eq!(push(&ground, &token(1), "shop", "1.0.0", b"one").await, StatusCode::CREATED);
+    assert_eq!(origin(&ground, b"one").await, protected);
+    assert_eq!(pull(&ground, PEOPLE, "stable").await, StatusCode::OK);
+    ground.add_attempt(2, FENCE + 1);
+    assert_eq!(push(&ground, &token(1), "shop", "1.0.1", b"three").await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn a_fork_publishes_nothing() {
+    let ground = ground(Trust::Fork);
+    assert_eq!(push(&ground, &token(1), "shop", "1.0.0", b"x").await, StatusCode::FORBIDDEN);
+    assert_eq!(origin(&ground, b"x").await, None);
+}
+
+#[tokio::test]
+async fn a_blob_of_another_project_is_not_there() {
+    let ground = ground(Trust::Protected);
+    let grants = r#"[{"role":"admin"}]"#;
+    ground.sql().execute("UPDATE tokens SET grants_json = ?1 WHERE id = 'p'", [grants]).unwrap();
+    assert_eq!(push(&ground, PUBLISHER, "blog", "1.0.0", b"secret").await, StatusCode::CREATED);
+    let secret = Digest::of(b"secret");
+    for from in ["blog/app", "blog%2Fapp", "shop/../blog/app", "app"] {
+        let address = format!("/v2/shop/app/blobs/uploads/?mount={secret}&from={from}");
+        let asked = ask(&ground, PUBLISHER, Method::POST, &address, b"").await;
+        assert_eq!(asked.status(), StatusCode::ACCEPTED, "{from}: it has to be sent");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn skopeo_signs_in_pulls_copies_and_lists() {
+    let ground = ground(Trust::Branch);
+    assert_eq!(push(&ground, PUBLISHER, "shop", "1.0.0", b"one").await, StatusCode::CREATED);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = api::router(ground.site.clone());
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+    let out = ground.place.path().join("out");
+    let home = ground.place.path().to_owned();
+    let skopeo = move |arguments: Vec<String>| {
+        let mut command = Command::new("skopeo");
+        command.args(["--insecure-policy", "--tmpdir"]).arg(&home).args(arguments).env("HOME", &home);
+        let output = command.output().expect("skopeo is installed: tests/run does it");
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
+    };
+    let done = tokio::task::spawn_blocking(move || {
+        let place = |tag: &str| format!("docker://{address}/shop/app:{tag}");
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let to = format!("dir:{}", out.display());
+        let copy = |from: &str, to: &str, who: &str| {
+            skopeo(words(&format!("copy --src-tls-verify=false --dest-tls-verify=false {who} {from} {to}")))
+        };
+        let pulled = copy(&place("1.0.0"), &to, &format!("--src-creds me:{PEOPLE}"));
+        assert!(pulled.0, "{}", pulled.1);
+        let both = format!("--src-creds me:{PEOPLE} --dest-creds ci:{}", token(1));
+        let copied = copy(&place("1.0.0"), &place("1.0.1"), &both);
+        assert!(copied.0, "{}", copied.1);
+        let refused = copy(
+            &place("1.0.0"),
+            &place("1.0.2"),
+            &format!("--src-creds me:{PEOPLE} --dest-creds me:{PEOPLE}"),
+        );
+        assert!(!refused.0 && refused.1.contains("denied"), "{}", refused.1);
+        let anonymous = copy(&place("1.0.0"), &to, "--src-no-creds");
+        assert!(!anonymous.0, "{}", anonymous.1);
+        let repository = format!("docker://{address}/shop/app");
+        let listed = skopeo(words(&format!("list-tags --tls-verify=false --creds me:{PEOPLE} {repository}")));
+        assert!(listed.1.contains("1.0.0") && listed.1.contains("1.0.1"), "{}", listed.1);
+    });
+    done.await.unwrap();
+    serving.abort();
+}

@@ -1,0 +1,218 @@
+//! Every call, asked by everybody: who may, may, and nobody else. And the table of calls is whole: the router itself says what it has.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod house;
+
+use std::collections::BTreeSet;
+
+use house::House;
+use staith_model::{Digest, RunnerId};
+use staith_server::{
+    api::{
+        self, Grant, Role,
+        calls::{CALLS, Call, Gate},
+        shapes,
+    },
+    store::{Actor, NewSession},
+};
+
+/// Paths as the router shows itself. axum has no list of its routes for programs; what it shows for people has them.
+fn paths(house: &House) -> BTreeSet<String> {
+    let shown = format!("{:?}", api::router(house.site.clone()));
+    let paths: BTreeSet<String> = shown
+        .split("RouteId(")
+        .filter_map(|part| part.split_once("): \"")?.1.split_once('"'))
+        .map(|(path, _)| path.to_owned())
+        .filter(|path| path.starts_with('/') && !path.contains("__private"))
+        // Registries have a protocol of their own, and `packages_pushed` has its matrix.
+        .filter(|path| path != "/v2" && !path.starts_with("/v2/"))
+        .collect();
+    assert!(paths.contains("/healthz"), "axum shows its routes in another way: {shown}");
+    paths
+}
+
+/// Methods of a path: a method that nobody has is refused with those that it takes.
+async fn methods(house: &House, path: &str) -> BTreeSet<String> {
+    let refused = house.ask("BREW", &filled(path), None, None).await;
+    assert_eq!(refused.status, 405, "{path} takes any method");
+    let allowed = refused.headers["allow"].to_str().unwrap().to_owned();
+    allowed.split(',').map(|method| method.trim().to_owned()).filter(|method| method != "HEAD").collect()
+}
+
+const RUNNER: &str = "01arz3ndektsv4rrffq69g5fa1";
+
+fn filled(path: &str) -> String {
+    let values = [
+        ("{runner}", RUNNER),
+        ("{attempt}", "01arz3ndektsv4rrffq69g5fax"),
+        ("{run}", "01arz3ndektsv4rrffq69g5fav"),
+        ("{token}", "01arz3ndektsv4rrffq69g5fa2"),
+        ("{project}", "shop"),
+        ("{secret}", "npm-token"),
+        ("{name}", "events"),
+        ("{arrival}", "01arz3ndektsv4rrffq69g5fa3"),
+        ("{forge}", "github"),
+    ];
+    values.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value))
+}
+
+#[tokio::test]
+async fn the_table_has_all_routes_and_no_other() {
+    let house = House::new().await;
+    let mut routes = BTreeSet::new();
+    for path in paths(&house) {
+        // What answers where there is nothing shows itself like that, and refuses methods of its own accord.
+        if path == "/" && house.ask("BREW", "/", None, None).await.status == 404 {
+            continue;
+        }
+        for method in methods(&house, &path).await {
+            routes.insert(format!("{method} {path}"));
+        }
+    }
+    let rows: BTreeSet<String> = CALLS.iter().map(|call| format!("{} {}", call.method, call.path)).collect();
+    assert_eq!(rows.len(), CALLS.len(), "a call has two rows");
+    let missing: Vec<_> = routes.difference(&rows).collect();
+    let gone: Vec<_> = rows.difference(&routes).collect();
+    assert!(missing.is_empty(), "these routes have no row in api/calls.rs: {missing:#?}");
+    assert!(gone.is_empty(), "these rows of api/calls.rs have no route: {gone:#?}");
+}
+
+#[test]
+fn every_shape_that_is_named_is_there() {
+    for call in CALLS {
+        for shape in call.takes.into_iter().chain(call.gives.1) {
+            assert!(
+                shapes::examples(shape).is_some(),
+                "api/shapes.rs has no {shape}, for {} {}",
+                call.method,
+                call.path
+            );
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asker {
+    Nobody,
+    Stranger,
+    Person(Role),
+    /// An administrator, of another project.
+    Elsewhere,
+    Runner,
+    Attempt,
+}
+
+const ASKERS: [Asker; 9] = [
+    Asker::Nobody,
+    Asker::Stranger,
+    Asker::Elsewhere,
+    Asker::Runner,
+    Asker::Attempt,
+    Asker::Person(Role::Viewer),
+    Asker::Person(Role::Developer),
+    Asker::Person(Role::Releaser),
+    Asker::Person(Role::Admin),
+];
+
+impl Asker {
+    fn may(self, gate: Gate) -> bool {
+        match (gate, self) {
+            (Gate::Everybody | Gate::Proof, _) => true,
+            (Gate::SignedIn, asker) => !matches!(asker, Self::Nobody | Self::Stranger),
+            (Gate::Person(permission) | Gate::PersonOrAttempt(permission), Self::Person(role)) => {
+                role.may(permission)
+            }
+            (Gate::Runner, Self::Runner) => true,
+            (Gate::Attempt | Gate::PersonOrAttempt(_), Self::Attempt) => true,
+            _ => false,
+        }
+    }
+
+    async fn token(self, house: &House) -> Option<String> {
+        let all = |role| vec![Grant { role, project: None, environment: None }];
+        match self {
+            Self::Nobody => None,
+            Self::Stranger => Some("staith_person_guessed".to_owned()),
+            Self::Person(role) => Some(house.token("somebody", all(role)).await),
+            Self::Elsewhere => {
+                let there = Grant {
+                    role: Role::Admin,
+                    project: Some("elsewhere".parse().unwrap()),
+                    environment: None,
+                };
+                Some(house.token("elsewhere", vec![there]).await)
+            }
+            Self::Runner => Some("runner-token".to_owned()),
+            Self::Attempt => Some("attempt-token".to_owned()),
+        }
+    }
+}
+
+/// A house with a project, a run, a runner whose attempt it is, and another runner that has a session.
+async fn furnished() -> House {
+    let house = House::new().await;
+    let other = RunnerId::new(1, [7; 10]);
+    for (id, key) in [(RUNNER, "k1"), (other.as_str(), "k2")] {
+        house.sql(&format!(
+            "INSERT INTO runners (id, name, public_key, pool, labels_json, ephemeral, version, state, enrolled, seen)
+             VALUES ('{id}', 'host', '{key}', 'default', '[]', 0, '1', 'active', 1, 1)"
+        ));
+    }
+    let session = NewSession {
+        runner: other,
+        nonce: "n".to_owned(),
+        digest: Digest::of(b"runner-token"),
+        expires: house.now() + 600_000,
+        version: "1".to_owned(),
+    };
+    house.site.store.add_session(session, house.now()).await.unwrap();
+    house.an_attempt_of(RUNNER);
+    let token = staith_server::store::NewToken {
+        id: "01arz3ndektsv4rrffq69g5fa2".parse().unwrap(),
+        digest: Digest::of(b"to be revoked"),
+        name: "old".to_owned(),
+        grants: Vec::new(),
+        expires: 1,
+    };
+    house.site.store.add_token(token, Actor::server(), 1).await.unwrap();
+    house
+}
+
+async fn wrong(house: &House, call: &Call, asker: Asker) -> Option<String> {
+    let token = asker.token(house).await;
+    let body = call.takes.map(|shape| shapes::examples(shape).unwrap().remove(0));
+    // Bytes come with where they go.
+    let of_a_stream = call.path.contains("/streams/{name}") && call.gate == Gate::Attempt;
+    let more = if of_a_stream { "?offset=0&fence=1" } else { "" };
+    let path = filled(call.path) + more;
+    let answered = house.ask(call.method, &path, token.as_deref(), body.as_ref()).await;
+    let (status, kind) = (answered.status, String::from_utf8_lossy(&answered.body).into_owned());
+    let refused = status == 401 || status == 403;
+    let right = match (asker.may(call.gate), asker) {
+        // What is proved is looked into by the call itself.
+        (true, _) => call.gate == Gate::Proof || !refused,
+        (false, Asker::Nobody | Asker::Stranger) => status == 401,
+        // Some calls look whether the token is the attempt's, and not whose it is otherwise.
+        (false, _) if call.gate == Gate::Attempt => refused,
+        // What somebody may not see is not there for them.
+        (false, Asker::Elsewhere) => status == 403 || status == 404,
+        (false, _) => status == 403,
+    };
+    (!right).then(|| format!("{} {} by {asker:?}: {status} {kind}", call.method, call.path))
+}
+
+#[tokio::test]
+async fn each_call_is_for_whom_the_table_says() {
+    let mut wrongs = Vec::new();
+    for call in CALLS {
+        let house = furnished().await;
+        for refused_first in [false, true] {
+            for asker in ASKERS.into_iter().filter(|asker| asker.may(call.gate) == refused_first) {
+                wrongs.extend(wrong(&house, call, asker).await);
+            }
+        }
+    }
+    assert!(wrongs.is_empty(), "{wrongs:#?}");
+}

@@ -1,0 +1,134 @@
+//! Secrets of projects: who gets what, what is written down of it, and what is not.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod house;
+
+use std::sync::Arc;
+
+use house::House;
+use serde_json::json;
+use staith_model::Secret;
+use staith_server::{
+    api::{Grant, Role},
+    secrets::{Sealing, Vault},
+};
+
+/// Stands in for encryption: turns bytes over, and keeps what they are about.
+#[derive(Debug)]
+struct TurnedOver;
+
+impl Sealing for TurnedOver {
+    fn seal(&self, about: &str, secret: &Secret) -> Result<Vec<u8>, String> {
+        Ok(secret.expose_to(|value| format!("{about}\n{value}").bytes().map(|byte| !byte).collect()))
+    }
+
+    fn open(&self, about: &str, sealed: &[u8]) -> Result<Secret, String> {
+        let plain: Vec<u8> = sealed.iter().map(|byte| !byte).collect();
+        let text = String::from_utf8(plain).map_err(|_| "no text")?;
+        let value = text.strip_prefix(&format!("{about}\n")).ok_or("it is about something else")?;
+        Ok(Secret::new(value))
+    }
+}
+
+const RUNNER: &str = "01arz3ndektsv4rrffq69g5fa1";
+const VALUE: &str = "swordfish-7";
+
+/// A house with a project that has secrets, and an attempt that names some of them.
+async fn furnished(trust: &str) -> (House, String) {
+    let house = House::with_vault(Vault::new(Arc::new(TurnedOver))).await;
+    house.sql(&format!(
+        "INSERT INTO runners (id, name, public_key, pool, labels_json, ephemeral, version, state, enrolled, seen)
+         VALUES ('{RUNNER}', 'host', 'k', 'default', '[]', 0, '1', 'active', 1, 1)"
+    ));
+    let attempt = house.an_attempt_of(RUNNER);
+    house.sql(&format!(
+        "UPDATE runs SET trust = '{trust}';
+         UPDATE jobs SET spec_json = json_set(spec_json, '$.secrets', json('[\"npm-token\", \"deploy-key\", \"not-set\"]'))"
+    ));
+    let secrets = [
+        ("npm-token", json!({ "value": VALUE })),
+        ("deploy-key", json!({ "value": VALUE, "protected": true })),
+        ("not-named", json!({ "value": VALUE })),
+        ("npm-token", json!({ "value": "of the environment", "environment": "production" })),
+    ];
+    for (name, asked) in secrets {
+        house
+            .ask("PUT", &format!("/api/v1/projects/shop/secrets/{name}"), Some(&house.admin), Some(&asked))
+            .await
+            .is(204);
+    }
+    (house, attempt)
+}
+
+async fn given(house: &House, attempt: &str) -> Vec<String> {
+    let path = format!("/api/v1/attempts/{attempt}/secrets");
+    let given = house.ask("GET", &path, Some("attempt-token"), None).await.is(200);
+    let secrets = given["secrets"].as_object().unwrap();
+    assert!(secrets.values().all(|value| value == VALUE), "{given}");
+    secrets.keys().cloned().collect()
+}
+
+async fn reads(house: &House) -> Vec<serde_json::Value> {
+    let all = house.ask("GET", "/api/v1/audit?limit=1000", Some(&house.admin), None).await.is(200);
+    assert!(!all.to_string().contains(VALUE), "no value is in the audit log");
+    all.as_array().unwrap().iter().filter(|entry| entry["what"] == "secrets-read").cloned().collect()
+}
+
+#[tokio::test]
+async fn an_attempt_gets_what_it_names_and_its_trust_allows() {
+    for (trust, expected) in
+        [("fork", vec![]), ("branch", vec!["npm-token"]), ("protected", vec!["deploy-key", "npm-token"])]
+    {
+        let (house, attempt) = furnished(trust).await;
+        assert_eq!(given(&house, &attempt).await, expected, "{trust}");
+        let reads = reads(&house).await;
+        assert_eq!(reads.len(), usize::from(!expected.is_empty()), "{trust}");
+        for read in reads {
+            assert_eq!(read["who"], format!("attempt:{attempt}"));
+            assert_eq!(read["after"], json!(expected).to_string());
+        }
+        house.end_attempt(&attempt);
+        let path = format!("/api/v1/attempts/{attempt}/secrets");
+        house.ask("GET", &path, Some("attempt-token"), None).await.problem(401, "sign-in");
+    }
+}
+
+#[tokio::test]
+async fn values_are_shown_to_nobody_and_kept_sealed() {
+    let (house, attempt) = furnished("branch").await;
+    let seen = house.ask("GET", "/api/v1/projects/shop/secrets", Some(&house.admin), None).await.is(200);
+    assert_eq!(seen.as_array().unwrap().len(), 4);
+    assert!(!seen.to_string().contains(VALUE));
+    for file in ["staith.db", "staith.db-wal"] {
+        let bytes = std::fs::read(house.site.data.join(file)).unwrap_or_default();
+        assert!(!bytes.windows(VALUE.len()).any(|window| window == VALUE.as_bytes()), "{file}");
+    }
+    let path = format!("/api/v1/attempts/{attempt}/secrets");
+    house.ask("GET", &path, Some(&house.admin), None).await.problem(403, "not-the-attempt");
+    house.sql("UPDATE secrets SET sealed = (SELECT sealed FROM secrets WHERE name = 'deploy-key') WHERE name = 'npm-token'");
+    let moved = house.ask("GET", &path, Some("attempt-token"), None).await.problem(500, "not-opened");
+    assert!(!moved.to_string().contains(VALUE));
+}
+
+#[tokio::test]
+async fn secrets_belong_to_a_project() {
+    let (house, _) = furnished("branch").await;
+    let there = |project: &str| {
+        vec![Grant { role: Role::Admin, project: Some(project.parse().unwrap()), environment: None }]
+    };
+    let (ours, theirs) =
+        (house.token("ours", there("shop")).await, house.token("theirs", there("blog")).await);
+    let asked = json!({ "value": "another" });
+    let path = "/api/v1/projects/shop/secrets/npm-token";
+    house.ask("PUT", path, Some(&theirs), Some(&asked)).await.problem(403, "not-allowed");
+    house.ask("PUT", path, Some(&ours), Some(&asked)).await.is(204);
+    house.ask("DELETE", path, Some(&ours), None).await.is(204);
+    house.ask("DELETE", path, Some(&ours), None).await.problem(404, "unknown");
+    house.ask("DELETE", &format!("{path}?environment=production"), Some(&ours), None).await.is(204);
+    house
+        .ask("PUT", "/api/v1/projects/nowhere/secrets/a", Some(&house.admin), Some(&asked))
+        .await
+        .problem(404, "unknown");
+    house.ask("PUT", path, Some(&ours), Some(&json!({ "value": "" }))).await.problem(400, "bad-secret");
+}

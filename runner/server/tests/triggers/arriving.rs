@@ -1,0 +1,242 @@
+//! Hooks, people, and what becomes of what arrived.
+
+use serde_json::json;
+use staith_model::service::{ArrivalState, Concurrency, Happening, ProjectSettings};
+use staith_server::{
+    store::{Finding, NewArrival},
+    triggers::planner::{Outcome, Unplanned},
+};
+
+use crate::yard::{A, B, C, Yard, json as body, name};
+
+fn push(after: &str) -> String {
+    format!("{A} {after} refs/heads/main\n")
+}
+
+#[tokio::test]
+async fn a_push_becomes_a_run_with_what_the_project_wants() {
+    let settings =
+        ProjectSettings { pool: name("big"), concurrency: Concurrency::Wait, ..ProjectSettings::default() };
+    let yard = Yard::with(settings).await;
+    let token = yard.token(r#"[{"role":"developer","project":"shop"}]"#);
+    let told = yard.post(&token, "/api/v1/projects/shop/pushes", push(B)).await;
+    assert_eq!(told.status(), 202);
+    let id = body(told).await["arrivals"][0].as_str().unwrap().to_owned();
+    assert_eq!(yard.look().await, 1);
+    let arrival = body(yard.get(&token, &format!("/api/v1/projects/shop/arrivals/{id}")).await).await;
+    assert_eq!((&arrival["state"], &arrival["run"]["number"]), (&json!("done"), &json!(1)), "{arrival}");
+    let run: (String, String, String, String) = yard
+        .database()
+        .query_row(
+            "SELECT r.trust, r.concurrency, j.pool, j.spec_json FROM runs r JOIN jobs j ON j.run = r.id",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
+        )
+        .unwrap();
+    assert_eq!((run.0.as_str(), run.1.as_str(), run.2.as_str()), ("protected", "branch/main", "big"));
+    let spec: serde_json::Value = serde_json::from_str(&run.3).unwrap();
+    assert_eq!((&spec["name"], &spec["secrets"]), (&json!("run"), &json!(["token"])));
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_so_and_changes_nothing() {
+    let yard = Yard::new().await;
+    let (viewer, other) =
+        (yard.token(r#"[{"role":"viewer"}]"#), yard.token(r#"[{"role":"admin","project":"blog"}]"#));
+    let rows = yard.rows();
+    for (token, path, text, status) in [
+        ("", "/api/v1/projects/shop/pushes", push(B), 401),
+        (viewer.as_str(), "/api/v1/projects/shop/pushes", push(B), 403),
+        (other.as_str(), "/api/v1/projects/shop/pushes", push(B), 403),
+        (viewer.as_str(), "/api/v1/projects/shop/runs", r#"{"reference":"main"}"#.into(), 403),
+        (other.as_str(), "/api/v1/projects", r#"{"name":"x","origin":"/srv/x.git"}"#.into(), 403),
+        (viewer.as_str(), "/api/v1/projects/shop/approvals", r#"{"number":1}"#.into(), 400),
+    ] {
+        assert_eq!(yard.post(token, path, text).await.status(), status, "{path}");
+    }
+    assert_eq!(yard.get(&other, "/api/v1/projects/shop").await.status(), 403);
+    assert_eq!(body(yard.get(&other, "/api/v1/projects").await).await, json!([]));
+    assert_eq!(yard.rows(), rows);
+}
+
+#[tokio::test]
+async fn a_push_of_nonsense_is_refused_whole() {
+    let yard = Yard::new().await;
+    let token = yard.admin();
+    for bad in [String::new(), "nonsense".into(), format!("{}{A} x refs/heads/main\n", push(B))] {
+        assert_eq!(yard.post(&token, "/api/v1/projects/shop/pushes", bad).await.status(), 422);
+    }
+    assert_eq!(yard.count("arrivals"), 0);
+}
+
+#[tokio::test]
+async fn projects_are_added_changed_and_removed() {
+    let yard = Yard::new().await;
+    let token = yard.admin();
+    let asked = r#"{"name":"blog","origin":"https://git.example.org/blog.git"}"#;
+    assert_eq!(yard.post(&token, "/api/v1/projects", asked).await.status(), 201);
+    assert_eq!(yard.post(&token, "/api/v1/projects", asked).await.status(), 409, "there is one already");
+    let relative = r#"{"name":"x","origin":"../x.git"}"#;
+    assert_eq!(yard.post(&token, "/api/v1/projects", relative).await.status(), 422);
+    let at = format!("{}/api/v1/projects/blog", yard.base);
+    let patch = |text: &'static str| {
+        yard.client.patch(&at).header("authorization", format!("Bearer {token}")).body(text).send()
+    };
+    let changed = body(patch(r#"{"poll_seconds":60}"#).await.unwrap()).await;
+    assert_eq!(changed["settings"]["poll_seconds"], 60);
+    assert_eq!(
+        patch(r#"{"schedules":[{"name":"n","cron":"* * *","branch":"main"}]}"#).await.unwrap().status(),
+        422
+    );
+    let listed = body(yard.get(&token, "/api/v1/projects").await).await;
+    assert_eq!(listed.as_array().unwrap().len(), 2);
+    let removed =
+        yard.client.delete(&at).header("authorization", format!("Bearer {token}")).send().await.unwrap();
+    assert_eq!(removed.status(), 204);
+    assert_eq!(yard.get(&token, "/api/v1/projects/blog").await.status(), 404);
+    assert_eq!(yard.post(&token, "/api/v1/projects", asked).await.status(), 201, "the name is free again");
+}
+
+#[tokio::test]
+async fn a_run_that_was_asked_for_twice_with_one_key_is_one() {
+    let yard = Yard::new().await;
+    let token = yard.admin();
+    let ask = || {
+        let request = yard.client.post(format!("{}/api/v1/projects/shop/runs", yard.base));
+        request
+            .header("authorization", format!("Bearer {token}"))
+            .header("idempotency-key", "k")
+            .body(r#"{"reference":"main"}"#)
+            .send()
+    };
+    let (first, second) = (body(ask().await.unwrap()).await, body(ask().await.unwrap()).await);
+    assert_eq!(first, second);
+    yard.look().await;
+    assert_eq!(yard.count("runs"), 1);
+    let asked = yard.script.asked.lock().unwrap();
+    assert!(matches!(&asked[0].happening, Happening::Asked { by, .. } if by == "person:ada"));
+}
+
+#[tokio::test]
+async fn what_can_not_be_planned_is_refused_with_the_reason_or_tried_again() {
+    let yard = Yard::new().await;
+    let token = yard.admin();
+    *yard.script.answers.lock().unwrap() = vec![
+        Err(Unplanned::NotNow { what: "the repository can't be reached".into(), remedy: None }),
+        Err(Unplanned::Refused {
+            what: "runner.toml can't work".into(),
+            why: Some("line 3: no such key".into()),
+            remedy: Some("correct it".into()),
+        }),
+        Ok(Outcome::Not { why: "`[on]` has no `push`".into() }),
+    ];
+    yard.post(&token, "/api/v1/projects/shop/pushes", push(B)).await;
+    yard.look().await;
+    let arrival = yard.arrivals().await.remove(0);
+    assert_eq!((arrival.state, arrival.tries), (ArrivalState::Waiting, 1), "the repository may be back soon");
+    assert_eq!(yard.look().await, 0, "not before its time");
+    yard.later(2000);
+    yard.look().await;
+    let arrival = yard.arrivals().await.remove(0);
+    assert_eq!(arrival.state, ArrivalState::Refused);
+    assert!(arrival.why.unwrap().contains("line 3: no such key") && arrival.remedy.is_some());
+    yard.post(&token, "/api/v1/projects/shop/pushes", push(C)).await;
+    yard.look().await;
+    let arrival = yard.arrivals().await.remove(0);
+    assert_eq!(
+        (arrival.state, arrival.why.as_deref()),
+        (ArrivalState::Ignored, Some("`[on]` has no `push`"))
+    );
+    assert_eq!(yard.count("runs"), 0);
+}
+
+#[tokio::test]
+async fn what_was_written_down_survives_a_kill_before_and_after_its_run() {
+    let yard = Yard::new().await;
+    let token = yard.admin();
+    yard.post(&token, "/api/v1/projects/shop/pushes", push(B)).await;
+    // Killed before it was looked into.
+    let yard = yard.killed_and_started().await;
+    assert_eq!(yard.look().await, 1);
+    assert_eq!(yard.count("runs"), 1);
+    // Killed between the run and the note of it: as if that had never been written.
+    yard.database().execute("UPDATE arrivals SET state = 'waiting'", []).unwrap();
+    let yard = yard.killed_and_started().await;
+    assert_eq!(yard.look().await, 1);
+    assert_eq!(yard.count("runs"), 1, "one arrival, one run");
+    assert_eq!(yard.arrivals().await[0].state, ArrivalState::Done);
+    assert_eq!(yard.script.asked.lock().unwrap().len(), 1, "it is not even planned again");
+}
+
+#[tokio::test]
+async fn of_pushes_that_wait_only_the_newest_is_run_where_that_is_wanted() {
+    let yard = Yard::with(ProjectSettings { batch_pushes: true, ..ProjectSettings::default() }).await;
+    let token = yard.admin();
+    for after in [B, C] {
+        yard.post(&token, "/api/v1/projects/shop/pushes", push(after)).await;
+        yard.later(1);
+    }
+    yard.look().await;
+    let states: Vec<_> = yard.arrivals().await.iter().map(|arrival| arrival.state).collect();
+    assert_eq!(states, [ArrivalState::Done, ArrivalState::Ignored]);
+    assert_eq!(yard.script.asked.lock().unwrap()[0].happening.commit(), Some(C));
+}
+
+#[tokio::test]
+async fn five_thousand_deliveries_three_times_each_are_five_thousand() {
+    let yard = Yard::new().await;
+    let new = |number: u64| NewArrival {
+        id: staith_model::ArrivalId::new(number, [0; 10]),
+        project: name("shop"),
+        source: "github",
+        delivery: format!("delivery {number}"),
+        happening: Happening::Push { branch: format!("b{number}"), before: None, after: B.into() },
+    };
+    let mut tasks = tokio::task::JoinSet::new();
+    for copy in 0..3 {
+        for number in 0..5000 {
+            let (store, mut one) = (yard.site.store.clone(), new(number));
+            one.id = staith_model::ArrivalId::new(number, [copy; 10]);
+            tasks.spawn(async move { (number, store.arrive(vec![one], 1).await.unwrap().remove(0)) });
+        }
+    }
+    let mut ids = std::collections::BTreeMap::<u64, std::collections::BTreeSet<_>>::new();
+    while let Some(ended) = tasks.join_next().await {
+        let (number, id) = ended.unwrap();
+        ids.entry(number).or_default().insert(id);
+    }
+    assert!(ids.len() == 5000 && ids.values().all(|ids| ids.len() == 1), "each has one id, whoever asks");
+    assert_eq!(yard.count("arrivals"), 5000);
+}
+
+#[tokio::test]
+async fn what_has_ended_is_not_settled_again() {
+    let yard = Yard::new().await;
+    let token = yard.admin();
+    yard.post(&token, "/api/v1/projects/shop/pushes", push(B)).await;
+    yard.look().await;
+    let id = yard.arrivals().await[0].id.clone();
+    let again = yard.site.store.settle(&id, Finding::Is(ArrivalState::Refused, "no".into(), None), 1).await;
+    assert!(matches!(again, Err(staith_server::store::StoreError::Conflict(_))), "{again:?}");
+}
+
+#[tokio::test]
+async fn explain_says_what_would_be_and_writes_nothing() {
+    let yard = Yard::new().await;
+    let token = yard.admin();
+    let rows = yard.rows();
+    let path = "/api/v1/projects/shop/explain";
+    let told =
+        body(yard.post(&token, path, r#"{"event":"push","branch":"main","paths":["docs/x.md"]}"#).await)
+            .await;
+    assert_eq!((&told["starts"], &told["trust"]), (&json!(true), &json!("protected")));
+    assert_eq!(told["plan"]["left_out"][0]["why"], "`branch == \"main\"` does not hold");
+    assert_eq!(yard.script.asked.lock().unwrap()[0].paths.as_ref().unwrap()[0].as_str(), "docs/x.md");
+    yard.script.answers.lock().unwrap().push(Ok(Outcome::Not { why: "no path changed".into() }));
+    let told = body(yard.post(&token, path, r#"{"event":"push","branch":"main"}"#).await).await;
+    assert_eq!((&told["starts"], &told["why"]), (&json!(false), &json!("no path changed")));
+    for bad in [r#"{"event":"push"}"#, r#"{"event":"push","branch":"none"}"#, r#"{"event":"dance"}"#] {
+        assert_eq!(yard.post(&token, path, bad).await.status(), 422, "{bad}");
+    }
+    assert_eq!(yard.rows(), rows);
+}
