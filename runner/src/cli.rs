@@ -8,6 +8,7 @@ mod doctor;
 mod env;
 mod extract;
 mod gc;
+mod hidden;
 mod init;
 mod inspect;
 mod key;
@@ -19,6 +20,7 @@ mod packages;
 mod parameters;
 mod place;
 mod plan;
+mod project;
 mod proxy;
 mod publish;
 mod pull;
@@ -29,9 +31,11 @@ mod registry;
 mod release;
 mod rollback;
 mod run;
+mod runner;
 mod sbom;
 mod schema;
 mod secret;
+mod server;
 mod shell;
 mod status;
 mod steps;
@@ -39,6 +43,7 @@ mod stop;
 mod subject;
 mod targets;
 mod transform;
+mod triggers;
 mod verify;
 mod vouching;
 mod whereabouts;
@@ -104,15 +109,19 @@ enum Command {
     Push(push::Arguments),
     Pull(pull::Arguments),
     Registry(registry::Arguments),
+    Runner(runner::Arguments),
     Release(release::Arguments),
     Proxy(proxy::Arguments),
     Env(env::Arguments),
     Targets(targets::Arguments),
     Where(whereabouts::Where),
     Trace(whereabouts::Trace),
+    Project(project::Arguments),
+    Triggers(triggers::Arguments),
     Sbom(sbom::Arguments),
     Key(key::Arguments),
     Secret(secret::Arguments),
+    Server(server::Arguments),
     Gc(gc::Arguments),
     Schema(schema::Arguments),
     Completions(completions::Arguments),
@@ -190,6 +199,7 @@ impl Command {
             // Its exit code is that of another program.
             Self::Shell(arguments) => return arguments.obey(mode).await,
             Self::Run(arguments) => arguments.obey(mode).await,
+            Self::Runner(arguments) => arguments.obey(mode).await,
             Self::Schema(arguments) => arguments.obey(),
             Self::Plan(arguments) => arguments.obey(mode).await,
             Self::Why(arguments) => arguments.obey(mode).await,
@@ -197,6 +207,7 @@ impl Command {
             Self::Status(arguments) => arguments.obey(mode).await,
             Self::Logs(arguments) => arguments.obey(mode),
             Self::Secret(arguments) => arguments.obey(mode),
+            Self::Server(arguments) => arguments.obey(mode).await,
             Self::Stop(arguments) => arguments.obey(mode).await,
             Self::Audit(arguments) => arguments.obey(mode).await,
             Self::Inspect(arguments) => arguments.obey(mode).await,
@@ -209,6 +220,8 @@ impl Command {
             Self::Parameters(arguments) => arguments.obey(mode).await,
             Self::Transform(arguments) => arguments.obey(mode).await,
             Self::Pack(arguments) => arguments.obey(mode).await,
+            Self::Project(arguments) => arguments.obey(mode).await,
+            Self::Triggers(arguments) => arguments.obey(mode).await,
             Self::Sbom(arguments) => arguments.obey(mode).await,
             Self::Key(arguments) => arguments.obey(mode),
             Self::Push(arguments) => arguments.obey(mode).await,

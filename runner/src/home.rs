@@ -9,7 +9,7 @@ use std::{
 };
 
 use staith_builder::sandbox::IMAGES;
-use staith_model::Name;
+use staith_model::{Name, service::Trust};
 
 /// The directory below which everything is kept: `STAITH_HOME`, or `staith` in the user's data directory.
 #[derive(Debug, Clone)]
@@ -41,6 +41,11 @@ impl Home {
             .or_else(|| absolute("HOME").map(|home| home.join(".local/share/staith")))
             .map(Self)
             .ok_or(NoHome::Unknown)
+    }
+
+    /// The home of a part of Staith that has one of its own, at an absolute path.
+    pub(crate) const fn at(path: PathBuf) -> Self {
+        Self(path)
     }
 
     /// Makes the directory where it is not there, for its owner only: what projects are made of is nobody else's business.
@@ -76,6 +81,22 @@ impl Home {
     /// Records of steps that passed.
     pub(crate) fn step_cache(&self) -> PathBuf {
         self.0.join("steps")
+    }
+
+    /// Records of steps of a server's jobs, apart by whose code made them: what a stranger's change wrote is not taken for known
+    /// where a protected branch is built.
+    pub(crate) fn step_cache_of_jobs(&self, trust: Trust) -> PathBuf {
+        self.step_cache().join(room_of(trust))
+    }
+
+    /// The names of all directories that [`step_cache_of_jobs`](Self::step_cache_of_jobs) gives.
+    pub(crate) fn step_caches_of_jobs() -> [String; 3] {
+        [Trust::Fork, Trust::Branch, Trust::Protected].map(room_of)
+    }
+
+    /// The runner of this home: its key, its registration and its jobs.
+    pub(crate) fn runner(&self) -> PathBuf {
+        self.0.join("runner")
     }
 
     /// What the built-in sandbox remembers of this host.
@@ -137,4 +158,8 @@ impl Home {
     pub(crate) fn environment(&self, project: &Name, environment: &Name) -> PathBuf {
         self.environments().join(project.as_str()).join(environment.as_str())
     }
+}
+
+fn room_of(trust: Trust) -> String {
+    format!("of-{}", trust.as_str())
 }

@@ -45,6 +45,15 @@ impl Journal {
         if matches!(event.what, EventKind::StepOutput { .. }) { Ok(()) } else { file.flush() }
     }
 
+    /// Hands the system what waits in memory. A refusal is kept as by [`write`](Self::write).
+    pub(crate) fn flush(&mut self) {
+        if let Some(file) = &mut self.file
+            && self.refused.is_none()
+        {
+            self.refused = file.flush().err();
+        }
+    }
+
     /// Whether everything was written.
     ///
     /// # Errors

@@ -8,7 +8,7 @@
 //! 3. [`Watch`], the seam, and what fills it: `json`, `plain` and `live`. `mode` chooses.
 //! 4. [`Problem`]: the one form of an error. [`EnvironmentStatus`]: what serves where. [`LogView`]: what steps wrote. `notice`,
 //!    `packages`, `stock`, `parameters`, `inspection`, `applied`, `transform`, `keys` and `secrets`: what short commands did.
-//!    `transfer`: packages on their way. `audit`: what an environment's ledger says. `provision`: machines that are made and taken down. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]: what a
+//!    `transfer`: packages on their way. `audit`: what an environment's ledger says. `provision`: machines that are made and taken down. `runner`: a build host and its jobs. [`PlanView`]: what would be done. [`Because`]: why a step would be run. [`Passage`]: what a
 //!    command in a step's sandbox writes.
 
 mod applied;
@@ -33,9 +33,12 @@ mod parameters;
 mod plain;
 mod plan;
 mod problem;
+mod projects;
 mod provision;
 mod proxy;
+mod runner;
 mod secrets;
+mod server;
 mod shell;
 mod sink;
 mod status;
@@ -77,9 +80,15 @@ pub(crate) use self::{
     parameters::{parameters, set_file_written},
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
-    provision::{ProvisionVoice, provision_asked, swept, tell_of_overdue},
+    projects::{arrivals, explanation, hook, project_list, project_shown, project_told},
+    provision::{ProvisionVoice, nothing_to_sweep, provision_asked, swept, tell_of_overdue},
     proxy::{proxy_ended, proxy_paused, proxy_serves, proxy_status},
+    runner::{RunnerJob, runner_drained, runner_installed, runner_listed, runner_news, runner_registered},
     secrets::{secret_names, secret_removed, secret_set},
+    server::{
+        server_audit, server_backup, server_checked, server_secrets, server_serves, token_made,
+        token_revoked, tokens,
+    },
     shell::{LeftBy, Passage, Seen, afterwards, welcome},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
     stock::{Kept, channel_moved, package_pinned, package_unpinned, packages, packages_collected},

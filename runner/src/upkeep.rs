@@ -88,6 +88,11 @@ impl Upkeep {
         let files =
             beside.flatten().filter_map(|entry| entry.metadata().ok()).filter(std::fs::Metadata::is_file);
         self.budget.settle(files.map(|file| file.len()).sum(), 0);
+        self.keep_to_budget()
+    }
+
+    /// Makes room if there is too much. Blocks for some seconds at most. Bytes that this process has removed since it began.
+    pub(crate) fn keep_to_budget(&self) -> u64 {
         let may_be_kept = self.budget.bytes();
         if self.budget.taken().is_ok_and(|taken| taken.is_some_and(|taken| taken > may_be_kept)) {
             let target = may_be_kept - may_be_kept / 10;

@@ -23,7 +23,9 @@ use staith_builder::{
     plan::{self, Occasion, PlanError},
     sandbox::{BuiltInSandbox, find_program},
     secrets::{Environment, SecretsFile, Supply},
-    source::{Called, FileMode, Globs, Origin, Progress, Resolved, Selection, SourceError, Sources},
+    source::{
+        Called, FileMode, Globs, Named, Origin, Place, Progress, Resolved, Selection, SourceError, Sources,
+    },
     step_log::RunLogs,
 };
 use staith_model::{Digest, Exit, Limits, Name, Plan, RelPath, StepPlan};
@@ -84,6 +86,25 @@ impl Workshop {
         }
     }
 
+    /// The same stores for a job of a server: what is known of steps is in `cache`, and logs go below `runs`.
+    #[must_use]
+    pub(crate) fn for_a_job(self, cache: PathBuf, runs: PathBuf) -> Self {
+        Self { cache: StepCache::new(cache), logs: RunLogs::below(runs), ..self }
+    }
+
+    /// Where sources are kept.
+    pub(crate) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Removes what runs that were killed have left on this machine. Cancel-safe.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub(crate) async fn reap(&self) -> Result<(), EngineError> {
+        self.engine.as_dyn().reap().await.map(drop)
+    }
+
     /// The exact source of an origin. Blocks while a repository on another machine is fetched, which `progress` hears of.
     pub(crate) fn find(
         &self,
@@ -92,6 +113,26 @@ impl Workshop {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Resolved, Problem> {
         Ok(self.sources.resolve(origin, selection, progress)?)
+    }
+
+    /// As [`find`](Self::find), for who tells one error from another.
+    pub(crate) fn source(&self, origin: &Origin, selection: &Selection) -> Result<Resolved, SourceError> {
+        self.sources.resolve(origin, selection, &mut |_| {})
+    }
+
+    /// The branches and tags that an origin has now.
+    pub(crate) fn references(&self, origin: &Origin) -> Result<Vec<Named>, SourceError> {
+        self.sources.references(origin, &mut |_| {})
+    }
+
+    /// Where in its repository a commit is that was found before.
+    pub(crate) fn place_of(
+        &self,
+        origin: &Origin,
+        commit: &str,
+        name: Option<&str>,
+    ) -> Result<Place, SourceError> {
+        self.sources.place_of(origin, commit, name)
     }
 
     /// What a source goes by in its repository.
@@ -111,23 +152,24 @@ impl Workshop {
 
     /// The pipeline in a source; `of` is what people call the source.
     pub(crate) fn pipeline(&self, source: &Resolved, of: &str) -> Result<Pipeline, Problem> {
+        understood(&self.pipeline_text(source, of)?)
+    }
+
+    /// The pipeline in a source as it is written.
+    pub(crate) fn pipeline_text(&self, source: &Resolved, of: &str) -> Result<String, Problem> {
         let file = source.files.iter().find(|(path, _)| path.as_str() == PIPELINE_FILE);
-        let text = match file {
-            None => return Err(no_pipeline(source, of)),
+        match file {
+            None => Err(no_pipeline(source, of)),
             // A link could lead out of the source: to a file of this machine, which an error would then show.
             Some((_, file)) if file.mode == FileMode::Symlink => {
-                return Err(Problem::new(
-                    Exit::Configuration,
-                    format!("{PIPELINE_FILE} of {of} is a symbolic link"),
-                )
-                .with_remedy("make it a file: what a run does must be in what is run"));
+                Err(Problem::new(Exit::Configuration, format!("{PIPELINE_FILE} of {of} is a symbolic link"))
+                    .with_remedy("make it a file: what a run does must be in what is run"))
             }
             Some(_) => {
                 let directory = self.sources.checkout(source, &[PIPELINE_FILE.to_owned()])?;
-                read_pipeline(&directory.join(PIPELINE_FILE))?
+                read_pipeline(&directory.join(PIPELINE_FILE))
             }
-        };
-        understood(&text)
+        }
     }
 
     /// The plan for a source and its pipeline.

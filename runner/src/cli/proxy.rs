@@ -4,7 +4,7 @@ mod pause;
 mod serve;
 mod status;
 
-use std::path::PathBuf;
+use std::{io::ErrorKind, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use staith_model::{Exit, Name};
@@ -57,9 +57,18 @@ struct Backend {
 impl Backend {
     async fn ask(&self, what: Ask) -> Result<Answer, Problem> {
         let answer = ask(&Dial::Unix(self.control.clone()), &self.backend, what).await.map_err(|error| {
-            Problem::new(Exit::Environment, format!("no proxy answers at {}", self.control.display()))
-                .with_why(error.to_string())
-                .with_remedy("start one with `staith proxy serve`, or name its socket: --control PATH")
+            let (at, is_forbidden) = (self.control.display(), error.kind() == ErrorKind::PermissionDenied);
+            let (what, remedy) = match is_forbidden {
+                true => (
+                    format!("{at} may not be used by this user"),
+                    "give the command as the user that the proxy runs as, or as root",
+                ),
+                false => (
+                    format!("no proxy answers at {at}"),
+                    "start one with `staith proxy serve`, or name its socket: --control PATH",
+                ),
+            };
+            Problem::new(Exit::Environment, what).with_why(error.to_string()).with_remedy(remedy)
         })?;
         match answer {
             Answer::Refused { why } => Err(Problem::new(Exit::Usage, why)),

@@ -14,16 +14,16 @@ use std::{
 use clap::Args;
 use staith_builder::{
     engine::Image,
-    execute::{self, EventLog, Manner, Passing, Stop, Workbench},
+    execute::{EventLog, Manner, Passing, Stop},
     outlook::Standing,
     pipeline::Pipeline,
     source::{Progress, Resolved},
 };
-use staith_model::{
-    Blame, EventKind, Exit, Name, NotPassed, PackagePlan, Passed, Plan, RunId, RunOutcome, StepOutcome,
-    TestReport,
+use staith_model::{EventKind, Exit, Name, Plan, RunId, TestReport};
+use staith_packager::{
+    seal::{Sealed, sbom::Gap},
+    web_deploy::PackageReader,
 };
-use staith_packager::{seal::Sealed, web_deploy::PackageReader};
 use staith_releaser::{
     drive::{Deployed, Local},
     host::SealedPackage,
@@ -37,12 +37,11 @@ use super::{
 use crate::{
     audience::Audience,
     clock,
+    execution::{Built, Execution, exit_of, millis},
     home::Home,
     interrupt,
     output::{self, OutputMode, Problem},
     resumption::{Recipe, noting, take_over},
-    sealing::{Made, Sealing},
-    upkeep::Upkeep,
     workshop::{EngineName, Workshop},
 };
 
@@ -132,24 +131,23 @@ impl Arguments {
         };
         large_files(&workshop, &plan, &source, &passed, (&stop, mode)).await?;
         let workshop = Arc::into_inner(workshop).ok_or_else(|| Problem::bug("a check has not ended"))?;
-        let run = Run {
+        let audience = Audience::new(&home, mode, &stop);
+        let execution = Execution {
             id: RunId::new(
                 clock::unix_millis(),
                 clock::chance().map_err(|error| Problem::bug(error.to_string()))?,
             ),
-            audience: Audience::new(&home, mode, &stop),
             upkeep: workshop.upkeep(),
             bench: workshop.bench(images, secrets, self.jobs, passed),
             home,
             plan: Arc::new(plan),
             source,
-            recipe,
             manner: Manner { keep_going: self.keep_going },
             stop,
             began,
             started: clock::unix_millis(),
-            mode,
         };
+        let run = Run { execution, audience, recipe, mode };
         run.tell_the_story(to).await
     }
 
@@ -221,27 +219,19 @@ async fn large_files(
 }
 
 struct Run {
-    id: RunId,
-    home: Home,
+    execution: Execution,
     audience: Audience,
-    bench: Arc<Workbench>,
-    upkeep: Upkeep,
-    plan: Arc<Plan>,
-    source: Arc<Resolved>,
     recipe: Recipe,
-    manner: Manner,
-    stop: Stop,
-    began: Instant,
-    /// In milliseconds since 1970.
-    started: u64,
     mode: OutputMode,
 }
 
 impl Run {
     async fn tell_the_story(self, to: Option<Destination>) -> Result<Exit, Problem> {
-        self.say_what_is_used();
-        let (runs, recipe, source) = (self.home.runs(), self.recipe.clone(), Arc::clone(&self.source));
-        let watcher = noting(runs, recipe, source, self.audience.watcher());
+        let execution = &self.execution;
+        execution.say_what_is_used();
+        let runs = execution.home.runs();
+        let (recipe, source) = (self.recipe.clone(), Arc::clone(&execution.source));
+        let watcher = noting(runs.clone(), recipe, source, self.audience.watcher());
         let mut log = EventLog::new(clock::unix_millis, watcher);
         let ended = self.build_and_release(to.as_ref(), &mut log).await;
         drop(log);
@@ -249,8 +239,8 @@ impl Run {
             Ok(done) => (done.exit, done.url.clone()),
             Err(problem) => (problem.exit, None),
         };
-        let shown = self.audience.finish(exit, millis(self.began), url).await;
-        tidy_up(&self.upkeep, &self.home.runs().join(self.id.as_str()), self.mode);
+        let shown = self.audience.finish(exit, millis(execution.began), url).await;
+        self.tidy_up(&runs.join(execution.id.as_str()));
         match (ended, shown.lost) {
             // What went wrong first is what people need to hear, and not twice.
             (Err(problem), _) if shown.told_why => {
@@ -262,7 +252,7 @@ impl Run {
             (Ok(Done { exit: Exit::Passed | Exit::Interrupted, .. }), Some(lost)) => Err(lost),
             (Ok(Done { sealed: Some(sealed), .. }), None) => match to {
                 Some(Destination::Machines(to)) => {
-                    to.release(&self.home, sealed, &self.plan, &self.stop, self.mode).await
+                    to.release(&execution.home, sealed, &execution.plan, &execution.stop, self.mode).await
                 }
                 _ => Ok(exit),
             },
@@ -270,40 +260,19 @@ impl Run {
         }
     }
 
-    /// Whoever makes room meanwhile leaves this run's log and packages alone.
-    fn say_what_is_used(&self) {
-        self.bench.layers.uses(&format!("runs/{}", self.id));
-        for package in &self.plan.packages {
-            self.bench.layers.uses(&format!("packages/{}", package.name));
-        }
-    }
-
     async fn build_and_release(&self, to: Option<&Destination>, log: &mut EventLog) -> Result<Done, Problem> {
-        let (bench, plan, source) =
-            (Arc::clone(&self.bench), Arc::clone(&self.plan), Arc::clone(&self.source));
-        let (id, stop) = (self.id.clone(), self.stop.clone());
-        let executed = execute::execute(bench, id, plan, source, self.manner, log, stop).await;
-        let report = match executed {
-            Ok(report) => report,
-            Err(error) => {
-                self.finished(RunOutcome::Failed, log)?;
-                return Err(error.into());
-            }
+        let incomplete = |gap: &Gap| {
+            output::notice(&format!("the bill of materials is incomplete: {gap}"), self.mode);
         };
-        let passed = report.clone().into_passed(&self.plan);
-        if let Err(nothing @ NotPassed::NothingToPack { .. }) = &passed {
-            self.finished(RunOutcome::Failed, log)?;
-            return Err(Problem::new(Exit::StepFailed, "no package was made").with_why(nothing.to_string()));
-        }
-        let Ok(passed) = passed else {
-            let exit = if self.audience.saw_a_bug() { Exit::Bug } else { exit_of(&self.plan, &report) };
-            let interrupted = exit == Exit::Interrupted;
-            self.finished(if interrupted { RunOutcome::Cancelled } else { RunOutcome::Failed }, log)?;
-            return Ok(Done { exit, url: None, sealed: None });
+        let exit = |report: &TestReport| match self.audience.saw_a_bug() {
+            true => Exit::Bug,
+            false => exit_of(&self.execution.plan, report),
         };
-        let packed = self.pack_all(passed, log).await;
-        self.finished(if packed.is_ok() { RunOutcome::Passed } else { RunOutcome::Failed }, log)?;
-        let packed = packed?;
+        let was_cancelled = |report: &TestReport| exit(report) == Exit::Interrupted;
+        let packed = match self.execution.build(log, &incomplete, &was_cancelled).await? {
+            Built::Passed(packed) => packed,
+            Built::Ended(report) => return Ok(Done { exit: exit(&report), url: None, sealed: None }),
+        };
         let Some(to) = to else { return Ok(Done { exit: Exit::Passed, url: None, sealed: None }) };
         let sealed = packed.into_iter().find(|sealed| sealed.published.package.name == *to.package());
         let url = match (to, sealed) {
@@ -317,52 +286,12 @@ impl Run {
         Ok(Done { exit: Exit::Passed, url, sealed: None })
     }
 
-    fn finished(&self, outcome: RunOutcome, log: &mut EventLog) -> Result<(), Problem> {
-        log.record(EventKind::RunFinished { outcome, millis: millis(self.began) })?;
-        Ok(())
-    }
-
-    /// Makes the packages one after the other, from the proof that every step passed.
-    async fn pack_all(&self, passed: Passed, log: &mut EventLog) -> Result<Vec<Sealed>, Problem> {
-        let sealing = Arc::new(Sealing {
-            run: self.id.clone(),
-            plan: Arc::clone(&self.plan),
-            source: Arc::clone(&self.source),
-            bench: Arc::clone(&self.bench),
-            home: self.home.clone(),
-            allowance: self.upkeep.allowance(),
-            started: self.started,
-            passed,
-        });
-        let mut made = Vec::new();
-        for wanted in &self.plan.packages {
-            made.push(self.pack(wanted.clone(), Arc::clone(&sealing), log).await?);
+    /// Makes room if the run has left too much, and says so.
+    fn tidy_up(&self, log: &Path) {
+        let removed = self.execution.tidy_up(log);
+        if removed > 0 {
+            output::notice(&output::made_room(removed, self.execution.upkeep.budget()), self.mode);
         }
-        Ok(made)
-    }
-
-    async fn pack(
-        &self,
-        wanted: PackagePlan,
-        sealing: Arc<Sealing>,
-        log: &mut EventLog,
-    ) -> Result<Sealed, Problem> {
-        let began = Instant::now();
-        let made = tokio::task::spawn_blocking(move || sealing.make(&wanted))
-            .await
-            .map_err(|panicked| Problem::bug(panicked.to_string()))??;
-        let Made { sealed, companions, gaps } = made;
-        for gap in gaps {
-            output::notice(&format!("the bill of materials is incomplete: {gap}"), self.mode);
-        }
-        log.record(EventKind::PackageMade {
-            package: sealed.published.package.clone(),
-            path: sealed.path.display().to_string(),
-            cached: sealed.cached,
-            millis: millis(began),
-            companions,
-        })?;
-        Ok(sealed)
     }
 
     async fn release(&self, to: &Local, sealed: Sealed, log: &mut EventLog) -> Result<Deployed, Problem> {
@@ -372,7 +301,13 @@ impl Run {
         let mut impossible = None;
         let mut tell = |what: EventKind| impossible = impossible.take().or(log.record(what).err());
         let deployed = to
-            .deploy(sealed.published.package, Arc::new(files), Arc::new(|_| {}), &mut tell, &self.stop.cancel)
+            .deploy(
+                sealed.published.package,
+                Arc::new(files),
+                Arc::new(|_| {}),
+                &mut tell,
+                &self.execution.stop.cancel,
+            )
             .await;
         match impossible {
             Some(impossible) => Err(impossible.into()),
@@ -381,37 +316,9 @@ impl Run {
     }
 }
 
-/// Makes room if a run has left too much, and says so.
-fn tidy_up(upkeep: &Upkeep, log: &Path, mode: OutputMode) {
-    let budget = upkeep.budget();
-    let log = log.join("events.jsonl");
-    // On this thread: handing it to another and back takes longer than it does itself, unless there is room to be made.
-    let removed = tokio::task::block_in_place(|| upkeep.after_run(&log));
-    if removed > 0 {
-        output::notice(&output::made_room(removed, budget), mode);
-    }
-}
-
 struct Done {
     exit: Exit,
     url: Option<String>,
     /// What goes to machines after the run.
     sealed: Option<Sealed>,
-}
-
-/// What the shell is told of a run that did not pass: the worst that happened, but for failures that are allowed.
-pub(super) fn exit_of(plan: &Plan, report: &TestReport) -> Exit {
-    let is_allowed = |name, outcome| plan.step(name).is_some_and(|step| step.fails_as_it_may(outcome));
-    let all = || report.steps.iter().map(|(name, step)| (name, step.outcome));
-    let outcomes = || all().filter(|(name, outcome)| !is_allowed(name, *outcome)).map(|(_, outcome)| outcome);
-    let blamed = |blame| outcomes().any(|outcome| outcome.blame() == Some(blame));
-    if outcomes().any(|outcome| outcome == StepOutcome::Cancelled) {
-        return Exit::Interrupted;
-    }
-    let worst = [Blame::Environment, Blame::Project].into_iter().find(|blame| blamed(*blame));
-    worst.map_or(Exit::StepFailed, Exit::from)
-}
-
-pub(super) fn millis(since: Instant) -> u64 {
-    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
 }

@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use staith_model::{Exit, FleetState, Name};
 use staith_releaser::fleet::{drive::FleetDriveError, record::whereabouts};
 
-use super::offered;
+use super::{hidden::Hidden, offered};
 use crate::{
     fleet::{Site, contacts, facts_of_all, sites_in},
     home::Home,
@@ -73,13 +73,20 @@ async fn listed(which: &Which, mode: OutputMode) -> Result<Exit, Problem> {
     let home = Home::find()?;
     let sites = which.sites(&home)?;
     let serving = whereabouts::serving(&facts_of_all(&home, &sites)?);
-    let mut known = Vec::new();
+    let (mut known, mut hidden) = (Vec::new(), Hidden::default());
     for site in &sites {
         let environment = &site.environment.name;
         let entries = site.log().since(0).map_err(FleetDriveError::from)?;
         let state = FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event)));
         let heard = contacts(&entries);
-        for target in site.targets(&stop.cancel).await? {
+        let targets = match site.targets_there(&stop.cancel).await {
+            Ok(targets) => targets,
+            Err(problem) => {
+                hidden.hides(environment, problem);
+                continue;
+            }
+        };
+        for target in targets {
             let serves =
                 serving.iter().find(|trace| trace.environment == *environment && trace.target == target.name);
             known.push(KnownTarget {
@@ -91,6 +98,8 @@ async fn listed(which: &Which, mode: OutputMode) -> Result<Exit, Problem> {
             });
         }
     }
-    output::targets(&known, mode).map_err(|lost| Problem::unwritable(&lost))?;
-    Ok(Exit::Passed)
+    if !hidden.is_all(sites.len()) {
+        output::targets(&known, mode).map_err(|lost| Problem::unwritable(&lost))?;
+    }
+    Ok(hidden.told(mode)?.unwrap_or(Exit::Passed))
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use clap::Args;
+use staith_builder::source::commit_called;
 use staith_model::{Exit, Name};
 use staith_releaser::fleet::record::{DeploymentFact, whereabouts};
 
@@ -20,7 +21,7 @@ use crate::{
 /// No machine is asked. That no machine runs it is an answer, too.
 #[derive(Debug, Args)]
 pub(crate) struct Where {
-    /// The commit, or its beginning: 4 characters or more
+    /// The commit: its id or the beginning of it, 4 characters or more; or a branch, a tag or HEAD of the repository at hand
     commit: String,
     /// The project's directory, with runner.toml
     #[arg(long, value_name = "DIR", default_value = ".")]
@@ -42,14 +43,11 @@ pub(crate) struct Trace {
 
 impl Where {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        let is_commit = self.commit.len() >= 4 && self.commit.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !is_commit {
-            return Err(Problem::new(Exit::Usage, format!("`{}` is no commit", self.commit.escape_debug()))
-                .with_remedy("give 4 or more of its hexadecimal digits, as `git log` shows them"));
-        }
-        let facts = facts_in(self.project_dir).await?;
-        let found = whereabouts::serving_commit(&facts, &self.commit);
-        let none = format!("no machine runs commit {}", self.commit);
+        let commit = commit_of(self.commit, self.project_dir.clone()).await?;
+        let (facts, there) = facts_in(self.project_dir).await?;
+        let mut found = whereabouts::serving_commit(&facts, &commit);
+        found.retain(|trace| there.contains(&trace.environment));
+        let none = format!("no machine runs commit {commit}");
         output::whereabouts(&found, &none, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
@@ -57,14 +55,19 @@ impl Where {
 
 impl Trace {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        let facts = facts_in(self.project_dir).await?;
+        let (facts, there) = facts_in(self.project_dir).await?;
         let machines: BTreeSet<&Name> =
             facts.iter().flat_map(|fact| &fact.targets).map(|target| &target.name).collect();
         if !machines.contains(&self.target) {
             return Err(unknown(&self.target, &machines));
         }
-        let found = whereabouts::trace(&facts, &self.target);
-        let none = format!("{} runs nothing", self.target);
+        let mut found = whereabouts::trace(&facts, &self.target);
+        let was_there = !found.is_empty();
+        found.retain(|trace| there.contains(&trace.environment));
+        let none = match was_there {
+            true => format!("{} runs nothing any more: its environment was taken down", self.target),
+            false => format!("{} runs nothing", self.target),
+        };
         output::whereabouts(&found, &none, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
@@ -79,10 +82,32 @@ fn unknown(target: &Name, machines: &BTreeSet<&Name>) -> Problem {
     Problem::new(Exit::Usage, format!("no machine `{target}` was deployed to")).with_why(why)
 }
 
-async fn facts_in(folder: PathBuf) -> Result<Vec<DeploymentFact>, Problem> {
+/// The commit that is meant. Digits are taken as they are: machines may run what this repository does not have.
+async fn commit_of(text: String, folder: PathBuf) -> Result<String, Problem> {
+    if text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(text);
+    }
+    let (name, shown) = (text.clone(), text.escape_debug().to_string());
+    let asked = tokio::task::spawn_blocking(move || commit_called(&folder, &name)).await;
+    let found = asked.map_err(|panicked| Problem::bug(panicked.to_string()))?;
+    let why = match found {
+        Ok(Some(commit)) => return Ok(commit),
+        Ok(None) => "nothing in the repository is called so".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Err(Problem::new(Exit::Usage, format!("`{shown}` is no commit")).with_why(why).with_remedy(
+        "give 4 or more of its hexadecimal digits, as `git log` shows them, or a branch, a tag or HEAD",
+    ))
+}
+
+/// What the ledgers say, and the environments whose machines are there: of those that were taken down, nothing runs any more.
+async fn facts_in(folder: PathBuf) -> Result<(Vec<DeploymentFact>, BTreeSet<Name>), Problem> {
     let read = |folder: &Path| {
         let home = Home::find()?;
-        facts_of_all(&home, &sites_in(&home, folder)?)
+        let sites = sites_in(&home, folder)?;
+        let facts = facts_of_all(&home, &sites)?;
+        let there = sites.into_iter().filter(|site| site.has_machines).map(|site| site.environment.name);
+        Ok((facts, there.collect()))
     };
     let work = tokio::task::spawn_blocking(move || read(&folder));
     work.await.map_err(|panicked| Problem::bug(panicked.to_string()))?

@@ -1,14 +1,11 @@
 //! Machines that are made and taken down: what tools write, plans, and what came of them.
 
-use std::{
-    io::{self, IsTerminal as _},
-    sync::{Mutex, PoisonError},
-};
+use std::io::{self, IsTerminal as _};
 
 use serde_json::{Value, json};
 use staith_builder::redact::{MaskStream, Masker};
 use staith_model::{Digest, Name, ProvisionState, Provisioning, Standing, Target};
-use staith_releaser::fleet::provision::{Overdue, Proposal, Swept, Voice, Why};
+use staith_releaser::fleet::provision::{Ear, Overdue, Proposal, Swept, Voice, Why};
 
 use super::{
     OutputMode, Problem,
@@ -27,32 +24,24 @@ const LONGEST_LINE: usize = 64 << 10;
 pub(crate) struct ProvisionVoice {
     masker: Masker,
     mode: OutputMode,
-    said: Mutex<Said>,
 }
 
-struct Said {
+/// One stream of a tool. Its own, so that no secret is hidden by what the other stream says between two pieces of it.
+struct MaskedEar {
     stream: MaskStream,
-    /// What is masked and has no end of a line yet.
-    line: Vec<u8>,
+    /// What is masked and has no end of a line yet; `None` where it is not for people.
+    line: Option<Vec<u8>>,
+    mode: OutputMode,
 }
 
 impl ProvisionVoice {
     /// A voice that masks these secrets.
     pub(crate) fn new(masker: Masker, mode: OutputMode) -> Self {
-        let stream = masker.stream();
-        Self { masker, mode, said: Mutex::new(Said { stream, line: Vec::new() }) }
+        Self { masker, mode }
     }
 
     fn show(&self, value: &Value, lines: &[String]) {
-        // Whoever does not read any more does not stop what is under way.
-        let _ = say(self.mode, std::slice::from_ref(value), lines);
-    }
-
-    fn line(&self, line: &[u8]) {
-        let text = String::from_utf8_lossy(line);
-        let text = text.trim_end_matches(['\r', '\n']);
-        let shown: Vec<String> = clean_lines(text).map(|line| format!("  | {line}")).collect();
-        self.show(&json!({ "line": text }), &shown);
+        show(self.mode, value, lines);
     }
 
     /// Tells of what was left by others.
@@ -93,6 +82,16 @@ impl ProvisionVoice {
         self.show(&json!({"environment": environment, "waits": what}), &lines);
     }
 
+    /// Says how a plan goes on for which nobody waits here.
+    pub(crate) fn goes_on(&self, environment: &Name, again: &str) {
+        let lines = [
+            format!("`staith env approve {environment}` says yes to the plan; then give this command:"),
+            format!("  {again}"),
+        ];
+        let approve = format!("staith env approve {environment}");
+        self.show(&json!({"environment": environment, "approve": approve, "again": again}), &lines);
+    }
+
     /// Says that the machines are there.
     pub(crate) fn made(&self, environment: &Name, targets: &[Target], due: Option<u64>) {
         let names: Vec<&str> = targets.iter().map(|target| target.name.as_str()).collect();
@@ -120,32 +119,60 @@ impl Voice for ProvisionVoice {
         self.show(&json!({ "begins": what }), &lines);
     }
 
-    fn says(&self, bytes: &[u8]) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let Said { stream, line } = &mut *said;
-        stream.push(bytes, line);
-        while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
-            let whole: Vec<u8> = line.drain(..=end).collect();
-            self.line(&whole);
-        }
-        if line.len() > LONGEST_LINE {
-            self.line(&std::mem::take(line));
-        }
-    }
-
-    fn ends(&self) {
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut stream = std::mem::replace(&mut said.stream, self.masker.stream());
-        stream.finish(&mut said.line);
-        let rest = std::mem::take(&mut said.line);
-        if !rest.is_empty() {
-            rest.split(|byte| *byte == b'\n').for_each(|line| self.line(line));
-        }
+    fn ear(&self, aloud: bool) -> Box<dyn Ear> {
+        Box::new(MaskedEar { stream: self.masker.stream(), line: aloud.then(Vec::new), mode: self.mode })
     }
 
     fn masked(&self, text: &str) -> String {
         self.masker.text(text).into_owned()
     }
+}
+
+impl MaskedEar {
+    /// Shows the lines that are whole by now.
+    fn shows(&mut self, masked: &[u8]) {
+        let Some(line) = &mut self.line else { return };
+        line.extend_from_slice(masked);
+        while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+            let whole: Vec<u8> = line.drain(..=end).collect();
+            show_line(self.mode, &whole);
+        }
+        if line.len() > LONGEST_LINE {
+            show_line(self.mode, &std::mem::take(line));
+        }
+    }
+}
+
+impl Ear for MaskedEar {
+    fn hears(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut masked = Vec::new();
+        self.stream.push(bytes, &mut masked);
+        self.shows(&masked);
+        masked
+    }
+
+    fn ends(&mut self) -> Vec<u8> {
+        let mut masked = Vec::new();
+        self.stream.finish(&mut masked);
+        self.shows(&masked);
+        let rest = self.line.as_mut().map(std::mem::take).unwrap_or_default();
+        if !rest.is_empty() {
+            show_line(self.mode, &rest);
+        }
+        masked
+    }
+}
+
+fn show_line(mode: OutputMode, line: &[u8]) {
+    let text = String::from_utf8_lossy(line);
+    let text = text.trim_end_matches(['\r', '\n']);
+    let shown: Vec<String> = clean_lines(text).map(|line| format!("  | {line}")).collect();
+    show(mode, &json!({ "line": text }), &shown);
+}
+
+fn show(mode: OutputMode, value: &Value, lines: &[String]) {
+    // Whoever does not read any more does not stop what is under way.
+    let _ = say(mode, std::slice::from_ref(value), lines);
 }
 
 fn say(mode: OutputMode, values: &[Value], lines: &[String]) -> io::Result<()> {
@@ -178,13 +205,30 @@ pub(crate) fn swept(overdue: &Overdue, came: &Result<Swept, Problem>, mode: Outp
         Ok(Swept::Gone) => look().tint(Tone::Good, &format!("{name} is taken down: {}", because(overdue))),
         Ok(Swept::Nothing) => format!("{name} has nothing to take down"),
         Err(problem) => {
-            value["why"] = json!(problem.what);
-            let why = clean_lines(&problem.what).collect::<Vec<_>>().join("\n  ");
-            look().tint(Tone::Bad, &format!("{name} is still there: {why}"))
+            value["what"] = json!(problem.what);
+            value["why"] = json!(problem.why);
+            value["remedy"] = json!(problem.remedy);
+            let what = clean_lines(&problem.what).collect::<Vec<_>>().join("\n  ");
+            look().tint(Tone::Bad, &format!("{name} is still there: {what}"))
         }
     };
     value["gone"] = json!(matches!(came, Ok(Swept::Gone)));
-    say(mode, &[value], &[line])
+    let mut lines = vec![line];
+    if let Err(problem) = came {
+        let told = [("why", &problem.why), ("do", &problem.remedy)];
+        let said = told.into_iter().filter_map(|(word, text)| Some((word, text.as_deref()?)));
+        lines.extend(
+            said.map(|(word, text)| {
+                format!("  {word}: {}", clean_lines(text).collect::<Vec<_>>().join("\n  "))
+            }),
+        );
+    }
+    say(mode, &[value], &lines)
+}
+
+/// Says to people that no machines are due. A program sees it by that there is no line.
+pub(crate) fn nothing_to_sweep(mode: OutputMode) -> io::Result<()> {
+    say(mode, &[], &["no machines are due".to_owned()])
 }
 
 fn because(overdue: &Overdue) -> String {
@@ -208,5 +252,27 @@ pub(crate) fn tell_of_overdue(overdue: &[Overdue]) {
             because(one)
         );
         out.line(&look.tint(Tone::Odd, &line));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use staith_builder::secrets::Supply;
+    use staith_model::Secret;
+
+    use super::*;
+
+    #[test]
+    fn what_one_stream_says_hides_no_secret_in_the_other() {
+        let secrets = [("token".to_owned(), Secret::new("hunter2hunter2".to_owned()))];
+        let masker = Supply::new(secrets.into()).unwrap().masker().clone();
+        let voice = ProvisionVoice::new(masker, OutputMode::Json);
+        let (mut out, mut err) = (voice.ear(false), voice.ear(false));
+        let (mut told_out, mut told_err) = (out.hears(b"it is hunter2"), err.hears(b"warning\n"));
+        told_out.extend(out.hears(b"hunter2\n"));
+        told_out.extend(out.ends());
+        told_err.extend(err.ends());
+        assert_eq!(String::from_utf8(told_out).unwrap(), "it is ***\n");
+        assert_eq!(String::from_utf8(told_err).unwrap(), "warning\n");
     }
 }

@@ -241,11 +241,16 @@ impl<'a> Household<'a> {
             let named = |item: Item| Item { name: format!("{prefix}{}", item.name), ..item };
             inventory.items.extend(listed.items.into_iter().map(named));
         }
-        for folder in ["", "last/", "inputs/"] {
-            let records =
-                files(&self.home.step_cache().join(folder)).map_err(told("listing the steps' records"))?;
-            let item = |entry: &DirEntry| file(entry, &format!("{STEPS}{folder}"), Kind::StepResult);
-            inventory.items.extend(records.iter().filter_map(item));
+        for room in
+            Home::step_caches_of_jobs().map(|room| format!("{room}/")).into_iter().chain([String::new()])
+        {
+            for folder in ["", "last/", "inputs/"] {
+                let folder = format!("{room}{folder}");
+                let records = files(&self.home.step_cache().join(&folder))
+                    .map_err(told("listing the steps' records"))?;
+                let item = |entry: &DirEntry| file(entry, &format!("{STEPS}{folder}"), Kind::StepResult);
+                inventory.items.extend(records.iter().filter_map(item));
+            }
         }
         inventory.items.extend(self.runs().map_err(told("listing the runs"))?);
         inventory.items.extend(self.list_packages()?);

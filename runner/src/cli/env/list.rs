@@ -35,7 +35,8 @@ impl Arguments {
             let site = Site::open(&home, &self.project_dir, &fleet.name)?;
             let entries = site.log().since(0).map_err(FleetDriveError::from)?;
             let state = FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event)));
-            known.push(KnownEnvironment::Machines { environment: Box::new(fleet.clone()), state });
+            let (has_machines, environment) = (site.has_machines, Box::new(site.environment));
+            known.push(KnownEnvironment::Machines { environment, has_machines, state });
         }
         output::environments(&known, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)

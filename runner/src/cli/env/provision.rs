@@ -66,7 +66,13 @@ impl How {
     async fn obey(self, wish: Wish, mode: OutputMode) -> Result<Exit, Problem> {
         let stop = interrupt::listen()?;
         let site = Site::open(&Home::find()?, &self.project_dir, &self.environment)?;
+        let word = match wish {
+            Wish::There => "provision",
+            Wish::Gone => "destroy",
+        };
+        let again = format!("staith env {word} {}", self.environment);
         let asked = Asked {
+            again: &again,
             reason: &self.reason,
             expected: self.plan,
             waits: !self.no_wait,

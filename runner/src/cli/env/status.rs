@@ -8,7 +8,7 @@ use staith_model::{Exit, Name};
 use staith_releaser::fleet::{machine::Inspection, survey::Survey};
 
 use crate::{
-    cli::offered,
+    cli::{hidden::apart, offered},
     fleet::{EnvironmentLook, Site, sites_in},
     home::Home,
     interrupt,
@@ -56,9 +56,16 @@ impl Arguments {
             looks = looking => looks,
             () = stop.cancel.cancelled() => return Ok(Exit::Interrupted),
         };
-        let looks = looks.into_iter().collect::<Result<Vec<_>, Problem>>()?;
-        output::fleet_look(&looks, mode).map_err(|lost| Problem::unwritable(&lost))?;
-        Ok(if self.check { verdict(&looks) } else { Exit::Passed })
+        let (looks, hidden) = apart(sites.iter().map(|site| &site.environment.name).zip(looks));
+        if !hidden.is_all(sites.len()) {
+            output::fleet_look(&looks, mode).map_err(|lost| Problem::unwritable(&lost))?;
+        }
+        // One that can't be looked at does not hide the others.
+        Ok(match hidden.told(mode)? {
+            Some(exit) => exit,
+            None if self.check => verdict(&looks),
+            None => Exit::Passed,
+        })
     }
 
     const fn survey(&self) -> Survey {

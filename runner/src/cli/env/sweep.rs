@@ -24,13 +24,20 @@ impl Arguments {
         let stop = interrupt::listen()?;
         let home = Home::find()?;
         let mut exit = Exit::Passed;
-        for overdue in overdue(&home.environments(), clock::unix_millis()) {
+        let due = overdue(&home.environments(), clock::unix_millis());
+        if due.is_empty() {
+            output::nothing_to_sweep(mode).map_err(|lost| Problem::unwritable(&lost))?;
+        }
+        for overdue in due {
             if stop.cancel.is_cancelled() {
                 return Ok(Exit::Interrupted);
             }
             let came = swept(&home, &overdue, &stop, mode).await;
-            if came.is_err() {
-                exit = Exit::Environment;
+            match &came {
+                // Whoever stops it is told that it stopped, and not that it failed.
+                Err(stopped) if stopped.exit == Exit::Interrupted => exit = Exit::Interrupted,
+                Err(_) => exit = Exit::Environment,
+                Ok(_) => {}
             }
             output::swept(&overdue, &came, mode).map_err(|lost| Problem::unwritable(&lost))?;
         }

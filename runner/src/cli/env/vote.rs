@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use staith_model::{Digest, Exit, FleetEvent, Name, ProvisionEvent, ProvisionState};
+use staith_model::{Digest, Exit, FleetEvent, Name, ProvisionEvent, ProvisionState, Provisioning};
 use staith_releaser::{fleet::drive::FleetDriveError, ledger::Who};
 
 use crate::{
@@ -111,7 +111,15 @@ async fn said(
             Exit::NeedsDecision,
             format!("the plan is not {} any more", expected.short()),
         )
-        .with_why(format!("it is {plan} now")));
+        .with_why(format!("it is {plan} now"))
+        .with_remedy(format!(
+            "look at it with `staith env {} {} --plan-only`, and say yes to that one",
+            match waiting.plan.direction {
+                Provisioning::Apply => "provision",
+                Provisioning::Destroy => "destroy",
+            },
+            of.environment
+        )));
     }
     let provision = Box::new(event(plan, Who::of_this_process().user));
     log.append(FleetEvent::Provision { provision }).await.map_err(FleetDriveError::from)?;

@@ -1,9 +1,9 @@
 //! What people want of a deployment that is under way: `staith release abort`, `pause`, `resume`, `retry`, `skip` and `accept`.
 
 use clap::Args;
-use staith_model::{Ask, DeploymentId, Exit, Name};
+use staith_model::{Ask, DeploymentId, Exit, FleetEvent, Name};
 use staith_releaser::{
-    fleet::drive::{FleetDriveError, status},
+    fleet::drive::{FleetDriveError, is_driven},
     ledger::Who,
 };
 
@@ -65,73 +65,71 @@ pub(crate) struct Accept {
 
 impl Abort {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        asked(&self.environment, Some(Ask::Abort { reason: self.reason }), true, mode).await
+        asked(&self.environment, Ask::Abort { reason: self.reason }, true, mode).await
     }
 }
 
 impl Pause {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        asked(&self.environment, Some(Ask::Pause), false, mode).await
+        asked(&self.environment, Ask::Pause, false, mode).await
     }
 }
 
 impl Resume {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        asked(&self.environment, Some(Ask::Resume), true, mode).await
+        asked(&self.environment, Ask::Resume, true, mode).await
     }
 }
 
 impl Retry {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        asked(&self.environment, Some(Ask::Retry), true, mode).await
+        asked(&self.environment, Ask::Retry, true, mode).await
     }
 }
 
 impl Skip {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        asked(&self.environment, Some(Ask::Skip { target: self.target }), true, mode).await
+        asked(&self.environment, Ask::Skip { target: self.target }, true, mode).await
     }
 }
 
 impl Accept {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        asked(&self.environment, Some(Ask::Accept), true, mode).await
+        asked(&self.environment, Ask::Accept, true, mode).await
     }
 }
 
-/// Writes down what is wanted of the deployment that is under way. If nobody drives it and `drives`, this process does.
-async fn asked(
-    environment: &Environment,
-    ask: Option<Ask>,
-    drives: bool,
-    mode: OutputMode,
-) -> Result<Exit, Problem> {
+/// Writes down what is wanted of a deployment, before anything else is looked at: whoever drives it heeds it, also while its inventory
+/// hangs here. If nobody drives it and `drives`, this process does.
+async fn asked(environment: &Environment, ask: Ask, drives: bool, mode: OutputMode) -> Result<Exit, Problem> {
     let stop = interrupt::listen()?;
     let site = environment.site()?;
-    let deployment = under_way(&site)?;
-    let watch = FleetWatch::new(mode);
-    let deployer = site.deployer(true, watch.staging(), &stop.cancel).await?;
-    if let Some(ask) = ask {
-        deployer.ask(&deployment, &Who::of_this_process().user, ask).await?;
-    }
-    if !drives {
-        output::fleet_asked(&deployment, mode).map_err(|lost| Problem::unwritable(&lost))?;
+    let deployment = addressed(&site)?;
+    let by = Who::of_this_process().user;
+    let event = FleetEvent::Asked { deployment: deployment.clone(), by, ask };
+    site.log().append(event).await.map_err(FleetDriveError::from)?;
+    output::fleet_asked(&deployment, mode).map_err(|lost| Problem::unwritable(&lost))?;
+    if !drives || is_driven(&site.driver_lock()) {
         return Ok(Exit::Passed);
     }
-    if let Some(exit) = go_on(&deployer, &deployment, watch, &stop).await? {
-        return Ok(exit);
-    }
-    // Another process drives it, and has heard.
-    output::fleet_asked(&deployment, mode).map_err(|lost| Problem::unwritable(&lost))?;
-    Ok(Exit::Passed)
+    let watch = FleetWatch::new(mode);
+    let deployer = site.deployer(true, watch.staging(), &stop.cancel).await?;
+    // Where another process drives it by now, that one has heard.
+    Ok(go_on(&deployer, &deployment, watch, &stop).await?.unwrap_or(Exit::Passed))
 }
 
-/// The deployment that is under way, or waits.
-pub(super) fn under_way(site: &Site) -> Result<DeploymentId, Problem> {
-    let status = status(&site.log()).map_err(|error: FleetDriveError| Problem::from(error))?;
-    let open = status.deployments.into_iter().find(|one| !one.state.is_terminal());
-    open.map(|one| one.deployment).ok_or_else(|| {
-        Problem::new(Exit::Usage, format!("no deployment to `{}` is under way", site.environment.name))
-            .with_remedy(format!("`staith release status {}` shows what serves", site.environment.name))
+/// The deployment that is meant by whoever wants it stopped, or to go on.
+fn addressed(site: &Site) -> Result<DeploymentId, Problem> {
+    if let Some(record) = site.state()?.addressed() {
+        return Ok(record.deployment.clone());
+    }
+    let name = &site.environment.name;
+    let problem = Problem::new(Exit::Usage, format!("no deployment to `{name}` is under way"));
+    Err(match site.provision_state()?.waiting {
+        // A deployment is asked for once its machines are there.
+        Some(_) => problem.with_why("a plan for its machines waits, and nothing is deployed before they are made").with_remedy(
+            format!("say yes to it with `staith env approve {name}`, then give `staith release deploy --to {name}` again"),
+        ),
+        None => problem.with_remedy(format!("`staith release status {name}` shows what serves")),
     })
 }

@@ -60,7 +60,7 @@ pub(crate) async fn made(
         opened.map_err(|panicked| Problem::bug(panicked.to_string()))??
     };
     let published = open.published.ok_or_else(|| Problem::bug("a package of the store is not published"))?;
-    let source = source_of(home, folder, &published);
+    let source = source_of(home, folder, &published).await;
     freeze_package(home, &pipeline, &published.package, &open.reader, &source).await
 }
 

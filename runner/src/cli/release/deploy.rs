@@ -2,7 +2,9 @@
 
 use clap::Args;
 use staith_builder::execute::Stop;
-use staith_model::{Ask, DeploymentId, DeploymentState, Digest, Exit, FleetPlan, FleetRelease, Name};
+use staith_model::{
+    Ask, DeploymentId, DeploymentState, Digest, Exit, FleetPlan, FleetRelease, Name, ReleaseSetting,
+};
 use staith_releaser::{
     drive::LockError,
     fleet::drive::{Deployer, FleetDriveError, Request, Stopped},
@@ -35,6 +37,11 @@ pub(crate) struct Arguments {
     /// Only if this is still the plan, as `staith release plan` showed it
     #[arg(long, value_name = "DIGEST")]
     plan: Option<Digest>,
+    /// Read every byte of the release on machines that run it already, and bring anew what was changed there
+    ///
+    /// Without it, a machine that runs the release is left as it is, whatever became of its files. `staith env status` tells of them.
+    #[arg(long)]
+    repair: bool,
     #[command(flatten)]
     project: Project,
 }
@@ -45,19 +52,26 @@ pub(crate) struct How {
     /// Why; goes into the ledger
     #[arg(long, value_name = "TEXT", default_value = "")]
     pub(crate) reason: String,
-    /// Do not wait for people: end with 41 while approvals are missing; `staith release resume` goes on
+    /// Do not wait for people: end with 41 while approvals are missing
+    ///
+    /// `staith release resume` goes on. Where the plan for machines that have to be made first waits, `staith env approve` says yes to
+    /// it, and this command is given again.
     #[arg(long)]
     pub(crate) no_wait: bool,
     /// Whether nobody asks for this very deployment: then it is refused while somebody holds the environment.
     #[arg(skip)]
     pub(crate) by_itself: bool,
+    /// Whether machines that run the release already are looked at byte by byte.
+    #[arg(skip)]
+    pub(crate) repair: bool,
 }
 
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let stop = interrupt::listen()?;
         let site = Site::open(&Home::find()?, &self.project.project_dir, &self.to)?;
-        deploy_release(&site, &self.release, self.plan, &self.how, &stop, mode).await
+        let how = How { repair: self.repair, ..self.how };
+        deploy_release(&site, &self.release, self.plan, &how, &stop, mode).await
     }
 }
 
@@ -83,9 +97,13 @@ pub(crate) async fn deploy_found(
     mode: OutputMode,
 ) -> Result<Exit, Problem> {
     let setting = setting_for(release, &site.environment.name)?;
-    // A release that can't go there makes no machines.
+    // What may not be deployed makes no machines: neither a release that can't go there, nor one that nobody asked for.
+    if how.by_itself {
+        site.refuse_while_held()?;
+    }
+    let again = format!("staith release deploy {} --to {}", release.digest().short(), site.environment.name);
     let made;
-    let site = match made_ready(site, &how.reason, !how.no_wait, stop, mode).await? {
+    let site = match made_ready(site, (&how.reason, &again), !how.no_wait, stop, mode).await? {
         Done::Site(with_machines) => {
             made = with_machines;
             &*made
@@ -96,7 +114,7 @@ pub(crate) async fn deploy_found(
     let watch = FleetWatch::new(mode);
     let deployer = site.deployer(!how.no_wait, watch.staging(), &stop.cancel).await?;
     let plan = tokio::select! {
-        plan = deployer.plan(release.digest(), &setting) => plan?,
+        plan = planned(&deployer, release, &setting, how.repair) => plan?,
         () = stop.cancel.cancelled() => return Ok(Exit::Interrupted),
     };
     if let Some(expected) = expected.filter(|expected| *expected != plan.digest()) {
@@ -107,13 +125,20 @@ pub(crate) async fn deploy_found(
         .with_why(format!("machines or traffic have changed since; it is {} now", plan.digest()))
         .with_remedy("look at it with `staith release plan`, and say yes to that one"));
     }
-    if how.by_itself {
-        site.refuse_while_held()?;
-    } else {
-        let what = format!("release {} was deployed by hand", plan.release.short());
-        deployer.lift_hold(&Who::of_this_process().user, &what).await?;
-    }
     carry_out(&deployer, plan, how, watch, stop).await
+}
+
+/// Plans how a release comes to serve; with every byte of it read where it runs already, if `repair`.
+pub(super) async fn planned(
+    deployer: &Deployer,
+    release: &FleetRelease,
+    setting: &ReleaseSetting,
+    repair: bool,
+) -> Result<FleetPlan, FleetDriveError> {
+    match repair {
+        true => deployer.plan_repair(release.digest(), setting).await,
+        false => deployer.plan(release.digest(), setting).await,
+    }
 }
 
 /// Asks for a plan to be carried out, and watches it to its end.
@@ -132,6 +157,7 @@ pub(crate) async fn carry_out(
         plan,
         by: Who::of_this_process().user,
         reason: how.reason.clone(),
+        by_itself: how.by_itself,
     };
     let mut show = watch.clone().of(&deployment);
     let mut heard = move |entry: &_| show.heard(entry);
@@ -206,7 +232,8 @@ impl From<FleetDriveError> for Problem {
     fn from(error: FleetDriveError) -> Self {
         let exit = error.exit();
         let text = error.to_string();
-        match text.split_once("; ") {
+        // The remedy is the last thing that it says; what is wrong may be told with words of others.
+        match text.rsplit_once("; ") {
             Some((what, remedy)) => Self::new(exit, what).with_remedy(remedy),
             None => Self::new(exit, text),
         }

@@ -1,5 +1,7 @@
 //! `staith release list`.
 
+use std::cmp::Reverse;
+
 use clap::Args;
 use staith_model::Exit;
 
@@ -20,7 +22,10 @@ pub(crate) struct Arguments {
 impl Arguments {
     pub(crate) fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let pipeline = pipeline_in(&self.project.project_dir)?;
-        let releases = shelf_of(&Home::find()?, pipeline.name()).all()?;
+        let shelf = shelf_of(&Home::find()?, pipeline.name());
+        let mut releases = shelf.all()?;
+        // The newest first, as `latest` means it.
+        releases.sort_by_cached_key(|release| Reverse((shelf.kept_at(&release.digest()), release.digest())));
         output::releases(&releases, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use staith_model::{Exit, Name};
 
-use super::Project;
+use super::{Project, deploy::planned};
 use crate::{
     fleet::{Site, setting_for},
     home::Home,
@@ -24,6 +24,9 @@ pub(crate) struct Arguments {
     /// The environment
     #[arg(long, value_name = "ENVIRONMENT")]
     to: Name,
+    /// As `staith release deploy --repair` would do it: reads every byte of the release on machines that run it already
+    #[arg(long)]
+    repair: bool,
     #[command(flatten)]
     project: Project,
 }
@@ -36,7 +39,7 @@ impl Arguments {
         let setting = setting_for(&release, &self.to)?;
         let deployer = site.deployer(false, Arc::new(|_, _| {}), &stop.cancel).await?;
         let plan = tokio::select! {
-            plan = deployer.plan(release.digest(), &setting) => plan?,
+            plan = planned(&deployer, &release, &setting, self.repair) => plan?,
             () = stop.cancel.cancelled() => return Ok(Exit::Interrupted),
         };
         output::fleet_plan(&plan, mode).map_err(|lost| Problem::unwritable(&lost))?;

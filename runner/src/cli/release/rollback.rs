@@ -43,6 +43,8 @@ impl Arguments {
             plan = async { deployer.plan_rollback(&Rollback { to, force: self.force }).await } => plan?,
             () = stop.cancel.cancelled() => return Ok(Exit::Interrupted),
         };
+        // Nobody holds an environment for a way back that is refused.
+        deployer.refuse_while_undecided(plan.direction)?;
         let by = Who::of_this_process().user;
         let why = self.how.reason.trim();
         let colon = if why.is_empty() { "" } else { ": " };

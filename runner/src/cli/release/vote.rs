@@ -4,8 +4,11 @@ use clap::Args;
 use staith_model::{Digest, Exit, FleetEvent};
 use staith_releaser::{fleet::drive::FleetDriveError, ledger::Who};
 
-use super::{Environment, ask::under_way};
-use crate::output::{self, OutputMode, Problem};
+use super::Environment;
+use crate::{
+    fleet::Site,
+    output::{self, OutputMode, Problem},
+};
 
 /// Say yes to the deployment that waits, for exactly its plan
 ///
@@ -94,12 +97,9 @@ async fn said(
     event: impl FnOnce(staith_model::DeploymentId, Digest, String) -> FleetEvent,
 ) -> Result<Exit, Problem> {
     let site = environment.site()?;
-    let deployment = under_way(&site)?;
-    let log = site.log();
-    let entries = log.since(0).map_err(FleetDriveError::from)?;
-    let state = staith_model::FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event)));
-    let plan = state.deployment(&deployment).map(|record| record.plan.digest());
-    let plan = plan.ok_or_else(|| Problem::bug("a deployment that is listed is not there"))?;
+    let state = site.state()?;
+    let waiting = state.before_gates().ok_or_else(|| nothing_waits(&site))?;
+    let (deployment, plan) = (waiting.deployment.clone(), waiting.plan.digest());
     if let Some(expected) = expected.filter(|expected| *expected != plan) {
         return Err(Problem::new(
             Exit::NeedsDecision,
@@ -108,9 +108,14 @@ async fn said(
         .with_why(format!("it is {plan} now"))
         .with_remedy("look at it with `staith release status`"));
     }
-    log.append(event(deployment.clone(), plan, Who::of_this_process().user))
-        .await
-        .map_err(FleetDriveError::from)?;
+    let event = event(deployment.clone(), plan, Who::of_this_process().user);
+    site.log().append(event).await.map_err(FleetDriveError::from)?;
     output::fleet_asked(&deployment, mode).map_err(|lost| Problem::unwritable(&lost))?;
     Ok(Exit::Passed)
+}
+
+fn nothing_waits(site: &Site) -> Problem {
+    let name = &site.environment.name;
+    Problem::new(Exit::Usage, format!("no deployment to `{name}` waits for anybody to say yes or no"))
+        .with_remedy(format!("`staith release status {name}` shows what serves, and what is under way"))
 }

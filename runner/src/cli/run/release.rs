@@ -1,7 +1,7 @@
 //! `staith run --release`: from a run that passed to what serves.
 
 use clap::Args;
-use staith_builder::{execute::Stop, source::committed_at};
+use staith_builder::execute::Stop;
 use staith_model::{Exit, FleetEnvironment, Name, Plan, SourceOfRelease, TriggerKind};
 use staith_packager::{seal::Sealed, web_deploy::PackageReader};
 use staith_releaser::drive::Local;
@@ -10,9 +10,10 @@ use super::Ready;
 use crate::{
     cli::release::{How, deploy_found, freeze_package},
     destination,
-    fleet::{Site, missing_secrets, secrets_of},
+    fleet::{Site, missing_secrets, secrets_of, when_committed},
     home::Home,
     output::{self, OutputMode, Problem},
+    workshop::PIPELINE_FILE,
 };
 
 /// How a deployment to machines is asked for.
@@ -21,7 +22,10 @@ pub(super) struct Asked {
     /// Why; goes into the ledger of an environment of machines
     #[arg(long, value_name = "TEXT", default_value = "", requires = "release")]
     reason: String,
-    /// Do not wait for people: end with 41 while approvals are missing; `staith release resume` goes on
+    /// Do not wait for people: end with 41 while approvals are missing
+    ///
+    /// `staith release resume` goes on. Where the plan for machines that have to be made first waits, `staith env approve` says yes to
+    /// it, and the command that is told goes on.
     #[arg(long, requires = "release")]
     no_wait: bool,
 }
@@ -51,7 +55,13 @@ impl Destination {
         let package = ready.pipeline.package_for(name).cloned();
         let found = match (fleet, package) {
             (Some(fleet), Some(package)) => {
-                let how = How { reason: asked.reason.clone(), no_wait: asked.no_wait, by_itself: true };
+                refuse_what_is_beside(ready, name, fleet)?;
+                let how = How {
+                    reason: asked.reason.clone(),
+                    no_wait: asked.no_wait,
+                    by_itself: true,
+                    repair: false,
+                };
                 let site = Site::of(home, &ready.place, ready.pipeline.clone(), fleet.clone())?;
                 let machines = Machines { site, package, how };
                 machines.check(home, &ready.plan).await?;
@@ -121,9 +131,8 @@ impl Machines {
         let reader = PackageReader::open(&sealed.path)
             .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
         // Of this run, also where an earlier one packed the same: it is this commit that is released.
-        let commit = plan.source.commit.as_deref();
         let source = SourceOfRelease {
-            committed_at: commit.and_then(|commit| committed_at(&self.site.folder, commit).ok().flatten()),
+            committed_at: when_committed(&self.site.folder, plan.source.commit.as_deref()).await,
             commit: plan.source.commit.clone(),
             branch: plan.trigger.branch.clone(),
             dirty: plan.source.dirty,
@@ -133,6 +142,29 @@ impl Machines {
         output::release_made(&release, already, mode).map_err(|lost| Problem::unwritable(&lost))?;
         deploy_found(&self.site, &release, None, &self.how, stop, mode).await
     }
+}
+
+/// What names the machines of an environment, or makes them, is a program or a file of the project's directory. A run of something
+/// else than that directory as it is would ask another version of it, and of no commit at all where there are changes.
+fn refuse_what_is_beside(ready: &Ready, name: &str, fleet: &FleetEnvironment) -> Result<(), Problem> {
+    let is_here = ready.as_it_is && ready.before.is_none() && ready.place.join(PIPELINE_FILE).is_file();
+    let makes = ready.pipeline.destination(name).is_some_and(|found| found.provision.is_some());
+    let what = match (fleet.inventory.is_some(), makes) {
+        (true, _) => "inventory",
+        (_, true) => "provision",
+        _ => return Ok(()),
+    };
+    if is_here {
+        return Ok(());
+    }
+    let problem = format!(
+        "this run can't release to `{name}`: its `{what}` is of the project's directory; nothing was run"
+    );
+    Err(Problem::new(Exit::Configuration, problem)
+        .with_why("the run is not of that directory as it is, so machines of one version would get a release of another")
+        .with_remedy(format!(
+            "check the commit out and give `staith run --release {name}` there; or make the release with `staith run`, and deploy it from the directory with `staith release create` and `staith release deploy --to {name}`"
+        )))
 }
 
 /// A release of something that this run would not make.

@@ -11,16 +11,13 @@ use staith_builder::{
 use staith_model::{Digest, EventKind, Exit, Name, Plan, RunId, RunOutcome, StepPlan, TestReport};
 
 use super::{
-    super::{
-        run::{exit_of, images, millis},
-        steps,
-        subject::Found,
-    },
+    super::{run::images, steps, subject::Found},
     Arguments,
 };
 use crate::{
     audience::Audience,
     clock,
+    execution::{exit_of, millis},
     home::Home,
     output::{self, OutputMode, Problem},
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use staith_model::{Exit, Name, ReleaseSetting, Service};
+use staith_model::{Access, Exit, Name, Service, Target};
 use staith_releaser::fleet::machine::{Facts, MachineError};
 
 use super::Which;
@@ -51,7 +51,7 @@ impl Arguments {
     ) -> Result<Vec<CheckedTarget>, Problem> {
         let mut machines = Vec::new();
         for site in self.which.sites(&Home::find()?)? {
-            let targets = site.targets(cancel).await?;
+            let targets = site.targets_there(cancel).await?;
             machines.push((site, targets));
         }
         let all = || machines.iter().flat_map(|(_, targets)| targets).map(|target| &target.name);
@@ -66,8 +66,13 @@ impl Arguments {
             let room = room_for_a_release(site);
             let said = site.call(targets, patience).await;
             said.into_iter().map(move |(target, said)| {
+                let setting = &site.environment.setting;
+                let is_windows =
+                    |one: &Target| one.name == target && matches!(one.access, Access::Windows { .. });
+                // What the service is, is said for Linux machines.
+                let service = (!targets.iter().any(is_windows)).then_some(&setting.service);
                 let wrong = match &said {
-                    Ok(facts) => wrong_with(facts, &site.environment.setting, room),
+                    Ok(facts) => wrong_with(facts, &setting.folder, service, room),
                     Err(error) => vec![(error.to_string(), remedy(error))],
                 };
                 CheckedTarget { environment: site.environment.name.clone(), target, said: said.ok(), wrong }
@@ -93,7 +98,7 @@ fn remedy(error: &MachineError) -> String {
 }
 
 /// What a machine that answered lacks, and what to do about each.
-fn wrong_with(facts: &Facts, setting: &ReleaseSetting, room: u64) -> Vec<(String, String)> {
+fn wrong_with(facts: &Facts, folder: &str, service: Option<&Service>, room: u64) -> Vec<(String, String)> {
     let mut wrong = Vec::new();
     let mut tell = |what: String, remedy: &str| wrong.push((what, remedy.to_owned()));
     if facts.free_bytes < room {
@@ -101,13 +106,13 @@ fn wrong_with(facts: &Facts, setting: &ReleaseSetting, room: u64) -> Vec<(String
             format!(
                 "there is room for {} where {} is, and a release may take {}",
                 output::bytes(facts.free_bytes),
-                setting.folder,
+                folder,
                 output::bytes(room)
             ),
             "make room there, or keep fewer releases (`keep`)",
         );
     }
-    let is_unit = matches!(setting.service, Service::Systemd { .. } | Service::Unit { .. });
+    let is_unit = matches!(service, Some(Service::Systemd { .. } | Service::Unit { .. }));
     if is_unit && !facts.systemd {
         let whose = if facts.superuser { "systemd" } else { "this account's own systemd" };
         tell(
@@ -115,7 +120,7 @@ fn wrong_with(facts: &Facts, setting: &ReleaseSetting, room: u64) -> Vec<(String
             "use a machine with systemd, connect as root, or let `loginctl enable-linger` keep the account's own systemd",
         );
     }
-    if let Service::Systemd { user: Some(user), .. } = &setting.service
+    if let Some(Service::Systemd { user: Some(user), .. }) = service
         && !facts.superuser
     {
         tell(
@@ -130,24 +135,13 @@ fn wrong_with(facts: &Facts, setting: &ReleaseSetting, room: u64) -> Vec<(String
 mod tests {
     use super::*;
 
-    fn setting(user: Option<&str>) -> ReleaseSetting {
-        ReleaseSetting {
-            folder: "/srv/shop".into(),
-            service: Service::Systemd {
-                unit: "shop".into(),
-                command: vec!["./shop".into()],
-                env: [].into(),
-                user: user.map(str::to_owned),
-                stop_seconds: 1,
-            },
-            health: None,
-            port: None,
-            min_healthy_seconds: 0,
-            variables: [].into(),
-            role_variables: [].into(),
-            secrets: [].into(),
-            rendered: vec![],
-            hooks: vec![],
+    fn unit(user: Option<&str>) -> Service {
+        Service::Systemd {
+            unit: "shop".into(),
+            command: vec!["./shop".into()],
+            env: [].into(),
+            user: user.map(str::to_owned),
+            stop_seconds: 1,
         }
     }
 
@@ -163,7 +157,10 @@ mod tests {
             systemd: true,
         };
         let of = |facts: &Facts, user| -> Vec<String> {
-            wrong_with(facts, &setting(user), LEAST_ROOM).into_iter().map(|(what, _)| what).collect()
+            wrong_with(facts, "/srv/shop", Some(&unit(user)), LEAST_ROOM)
+                .into_iter()
+                .map(|(what, _)| what)
+                .collect()
         };
         assert_eq!(of(&good, Some("shop")), [] as [&str; 0]);
         let full = Facts { free_bytes: 1 << 20, ..good.clone() };
@@ -173,8 +170,7 @@ mod tests {
         let somebody = Facts { superuser: false, ..good };
         assert!(of(&somebody, Some("shop"))[0].contains("as `shop`"));
         assert_eq!(of(&somebody, None), [] as [&str; 0]);
-        let mut command = setting(None);
-        command.service = Service::Files;
-        assert_eq!(wrong_with(&plain, &command, LEAST_ROOM), []);
+        assert_eq!(wrong_with(&plain, "/srv/shop", Some(&Service::Files), LEAST_ROOM), []);
+        assert_eq!(wrong_with(&plain, "C:/srv/shop", None, LEAST_ROOM), [], "Windows has no systemd to lack");
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::Args;
 use staith_builder::pipeline::closest;
-use staith_model::{Exit, FleetEvent, FleetState, Name, Rollout, Target};
+use staith_model::{DeploymentState, Exit, FleetEvent, FleetState, Name, PaceKind, Rollout, Target};
 use staith_releaser::{fleet::drive::FleetDriveError, ledger::Who};
 use tokio_util::sync::CancellationToken;
 
@@ -90,6 +90,7 @@ impl Reinstate {
         // One that was quarantined, if there is one; else it is told that the machine which is meant is in no quarantine.
         let is_out = |known: &Known, name: &Name| known.state.quarantined.contains_key(name);
         let known = match self.machine.among(&stop.cancel, is_out).await {
+            Err(stopped) if stopped.exit == Exit::Interrupted => return Err(stopped),
             Err(_) => self.machine.among(&stop.cancel, |known, name| known.has(name)).await?,
             found => found?,
         };
@@ -120,6 +121,8 @@ impl Machine {
             // A machine that burns is taken out also while the inventory can't be had.
             let targets = match site.targets(cancel).await {
                 Ok(targets) => targets,
+                // Whoever stops it wants nothing written down.
+                Err(stopped) if stopped.exit == Exit::Interrupted => return Err(stopped),
                 Err(problem) => {
                     unknown_because.get_or_insert(problem);
                     site.environment.targets.clone()
@@ -184,8 +187,22 @@ impl Known {
     /// Whether nothing can be deployed any more once this machine is out, too: to a pool or at all.
     fn leaves_nothing(&self, target: &Name) -> bool {
         let is_left = |one: &&Target| one.name != *target && !self.state.quarantined.contains_key(&one.name);
-        let pool = self.targets.iter().find(|one| one.name == *target).and_then(|one| one.pool.as_ref());
-        let with_pools = matches!(self.site.environment.rollout, Rollout::BlueGreen { .. });
-        !self.targets.iter().filter(is_left).any(|one| !with_pools || one.pool.as_ref() == pool)
+        let pool = match &self.site.environment.rollout {
+            Rollout::BlueGreen { pools, .. } => Some(next_pool(pools, &self.state)),
+            _ => None,
+        };
+        !self.targets.iter().filter(is_left).any(|one| pool.is_none() || one.pool.as_ref() == pool)
     }
+}
+
+/// The pool that the next release comes to: the one that does not serve, as far as the ledger tells. What the other one loses is no
+/// reason to refuse a deployment.
+fn next_pool<'a>(pools: &'a [Name; 2], state: &FleetState) -> &'a Name {
+    let came_to_serve = state.in_order().rfind(|record| record.state == DeploymentState::Succeeded);
+    let serves = came_to_serve.and_then(|record| match &record.plan.pace.kind {
+        PaceKind::Pools { to, .. } => Some(to),
+        PaceKind::InPlace => None,
+    });
+    let [first, second] = pools;
+    if serves == Some(first) { second } else { first }
 }

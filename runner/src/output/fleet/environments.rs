@@ -34,12 +34,17 @@ pub(crate) enum KnownEnvironment {
     },
     /// On machines.
     Machines {
-        /// As runner.toml has it.
+        /// As runner.toml has it, with the machines that were made for it.
         environment: Box<FleetEnvironment>,
+        /// Whether its machines are there, as far as Staith makes them.
+        has_machines: bool,
         /// What its ledger says.
         state: FleetState,
     },
 }
+
+/// Of an environment whose machines Staith makes, and has not made, or has taken down.
+const NOT_MADE: &str = "its machines are not made";
 
 /// Lists environments.
 ///
@@ -60,10 +65,11 @@ pub(crate) fn environments(known: &[KnownEnvironment], mode: OutputMode) -> io::
 fn known_value(known: &KnownEnvironment) -> Value {
     match known {
         KnownEnvironment::Here { name } => json!({"environment": name, "kind": "local"}),
-        KnownEnvironment::Machines { environment, state } => json!({
+        KnownEnvironment::Machines { environment, has_machines, state } => json!({
             "environment": environment.name, "kind": "machines", "targets": environment.targets.len(),
             "inventory": environment.inventory.is_some(), "strategy": strategy(&environment.rollout),
             "traffic": environment.traffic.as_ref().map(provider), "release": state.history.first(),
+            "machines_made": has_machines,
             "held": state.held, "quarantined": state.quarantined,
             "under_way": state.in_order().find(|one| !one.state.is_terminal()).map(|one| &one.deployment),
         }),
@@ -71,15 +77,20 @@ fn known_value(known: &KnownEnvironment) -> Value {
 }
 
 fn known_row(known: &KnownEnvironment) -> Vec<String> {
-    let (environment, state) = match known {
+    let (environment, has_machines, state) = match known {
         KnownEnvironment::Here { name } => {
             let words = [name.as_str(), "this one", "blue-green", "built-in", "see `staith status`"];
             return words.map(str::to_owned).to_vec();
         }
-        KnownEnvironment::Machines { environment, state } => (environment, state),
+        KnownEnvironment::Machines { environment, has_machines, state } => {
+            (environment, *has_machines, state)
+        }
     };
     let and_more = if environment.inventory.is_some() { " and those of the inventory" } else { "" };
     let mut remarks = Vec::new();
+    if !has_machines {
+        remarks.push(NOT_MADE.to_owned());
+    }
     if let Some(one) = state.in_order().find(|one| !one.state.is_terminal()) {
         remarks.push(format!("a deployment {}", state_in_words(one.state)));
     }
@@ -92,7 +103,7 @@ fn known_row(known: &KnownEnvironment) -> Vec<String> {
         format!("{}{and_more}", environment.targets.len()),
         strategy(&environment.rollout).to_owned(),
         environment.traffic.as_ref().map_or("-", provider).to_owned(),
-        short(state.history.first()),
+        short(state.history.first().filter(|_| has_machines)),
         remarks.join(", "),
     ]
 }
@@ -141,7 +152,7 @@ fn look_value(seen: &EnvironmentLook) -> Value {
             Ok(_) => json!({"seen": true}),
             Err(why) => json!({"seen": false, "why": why}),
         }),
-        "targets": targets,
+        "targets": targets, "machines_made": seen.has_machines,
     })
 }
 
@@ -184,6 +195,11 @@ fn files(one: &TargetLook) -> Option<&'static str> {
 }
 
 fn look_lines(seen: &EnvironmentLook) -> Vec<String> {
+    if !seen.has_machines {
+        let name = &seen.environment;
+        let head = look().tint(Tone::Strong, &format!("{name}: {NOT_MADE}"));
+        return vec![head, format!("  `staith env provision {name}` makes them")];
+    }
     let serves = match seen.state.history.first() {
         Some(release) => format!("{}: release {} is to serve", seen.environment, release.short()),
         None => format!("{}: no release was deployed here yet", seen.environment),

@@ -45,7 +45,7 @@ pub(crate) fn targets(known: &[KnownTarget], mode: OutputMode) -> io::Result<()>
     let mut rows = vec![heads.map(str::to_owned).to_vec()];
     rows.extend(known.iter().map(|one| row(one, now)));
     let lines = match known.is_empty() {
-        true => vec!["runner.toml has no environment of machines".to_owned()],
+        true => vec!["there are no machines".to_owned()],
         false => table::lines(&rows),
     };
     say(mode, &values, &lines)

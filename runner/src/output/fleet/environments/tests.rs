@@ -36,7 +36,8 @@ fn machine(text: &str, pool: Option<&str>, current: Result<Digest, String>) -> T
 }
 
 fn environment(targets: Vec<TargetLook>, traffic: Option<Result<BalancerState, String>>) -> EnvironmentLook {
-    EnvironmentLook { environment: name("production"), state: FleetState::default(), targets, traffic }
+    let (environment, state) = (name("production"), FleetState::default());
+    EnvironmentLook { environment, state, targets, traffic, has_machines: true }
 }
 
 #[test]

@@ -1,0 +1,28 @@
+//! `staith project arrivals`.
+
+use clap::Args;
+use staith_model::{Exit, Name, service::Arrival};
+
+use crate::{
+    client::people::Server,
+    output::{self, OutputMode, Problem},
+};
+
+/// List what happened at a project, the newest first, and what came of it
+#[derive(Debug, Args)]
+pub(crate) struct Arrivals {
+    /// The project
+    project: Name,
+    /// How many at most, up to 100
+    #[arg(long, value_name = "COUNT", default_value_t = 20)]
+    limit: u32,
+}
+
+impl Arrivals {
+    pub(super) async fn obey(self, server: &Server, mode: OutputMode) -> Result<Exit, Problem> {
+        let path = format!("/api/v1/projects/{}/arrivals?limit={}", self.project, self.limit);
+        let arrivals: Vec<Arrival> = server.open()?.get(&path).await?;
+        output::arrivals(&arrivals, mode).map_err(|lost| Problem::unwritable(&lost))?;
+        Ok(Exit::Passed)
+    }
+}

@@ -1,0 +1,155 @@
+//! `staith runner install`.
+
+use std::{
+    env,
+    fs::OpenOptions,
+    io::Write as _,
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use staith_model::Exit;
+
+use crate::{
+    home::Home,
+    output::{self, OutputMode, Problem},
+};
+
+/// Write a unit for systemd that keeps this home's runner running
+///
+/// Nothing is started or enabled: that is for whoever looks after the host, and the unit's first lines say how.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Where to; standard output if not given. A file that is there is not replaced
+    #[arg(long, value_name = "FILE")]
+    to: Option<PathBuf>,
+    /// Jobs that may run at once
+    #[arg(long, short, value_name = "NUMBER", default_value = "1")]
+    jobs: NonZeroUsize,
+    /// The user that the runner is; whoever systemd starts it as, if not given, which is root
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+}
+
+impl Arguments {
+    pub(crate) fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        let home = Home::find()?;
+        let program = env::current_exe().map_err(|refused| {
+            Problem::bug(format!("the system does not say where this program is: {refused}"))
+        })?;
+        let unit = unit(&program, home.path(), self.jobs, self.user.as_deref())?;
+        let Some(to) = self.to else {
+            return output::text(&unit).map(|()| Exit::Passed).map_err(|lost| Problem::unwritable(&lost));
+        };
+        let written = OpenOptions::new().write(true).create_new(true).open(&to);
+        written.and_then(|mut file| file.write_all(unit.as_bytes())).map_err(|refused| {
+            Problem::new(Exit::Usage, format!("{} is not written", to.display()))
+                .with_why(refused.to_string())
+                .with_remedy(
+                    "name a file that is not there, in a directory that is; /etc/systemd/system needs root",
+                )
+        })?;
+        output::runner_installed(&to, mode).map_err(|lost| Problem::unwritable(&lost))?;
+        Ok(Exit::Passed)
+    }
+}
+
+/// A path or a name as systemd takes it in a unit.
+fn quoted(text: &str) -> Result<String, Problem> {
+    if text.chars().any(char::is_control) {
+        return Err(Problem::new(Exit::Usage, "a unit can't have control characters in a path or a name"));
+    }
+    Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%")))
+}
+
+/// A user's name in a unit, where it can't be quoted.
+fn user_name(text: &str) -> Result<&str, Problem> {
+    let is_fine = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if text.is_empty() || text.starts_with('-') || !text.chars().all(is_fine) {
+        return Err(Problem::new(Exit::Usage, format!("`{}` is no name of a user", text.escape_debug())));
+    }
+    Ok(text)
+}
+
+/// A path in a unit.
+fn path(path: &Path) -> Result<&str, Problem> {
+    path.to_str().ok_or_else(|| {
+        Problem::new(Exit::Usage, format!("{} is no UTF-8 text, which units are", path.display()))
+    })
+}
+
+fn unit(program: &Path, home: &Path, jobs: NonZeroUsize, user: Option<&str>) -> Result<String, Problem> {
+    let user = match user {
+        None => String::new(),
+        Some(user) => format!("User={}\n", user_name(user)?),
+    };
+    let program = quoted(path(program)?)?.replace('$', "$$");
+    Ok(UNIT
+        .replace("@PROGRAM@", &program)
+        .replace("@HOME@", &quoted(&format!("STAITH_HOME={}", path(home)?))?)
+        .replace("@WRITABLE@", &quoted(path(home)?)?)
+        .replace("@JOBS@", &jobs.to_string())
+        .replace("@USER@\n", &user))
+}
+
+/// What a runner needs is little, and what it starts needs more: sandboxes are made of namespaces, mounts and control groups, so
+/// those are not taken away, and nothing lies over parts of /proc: the kernel gives no new one then. Jobs outlive the runner's own
+/// process (`KillMode`), and whoever is killed for memory takes nobody along (`OOMPolicy`).
+const UNIT: &str = "\
+# Written by `staith runner install`. To use it: put it at /etc/systemd/system/staith-runner.service, then
+#   systemctl daemon-reload && systemctl enable --now staith-runner
+# `staith runner drain` lets it finish what it has; `systemctl restart staith-runner` leaves jobs running, and takes them up again.
+[Unit]
+Description=Staith runner
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=exec
+ExecStart=@PROGRAM@ runner start --jobs @JOBS@
+Environment=@HOME@
+@USER@
+Restart=on-failure
+RestartSec=2s
+# Jobs are kept by processes of their own, which a restart leaves alone.
+KillMode=process
+TimeoutStopSec=20s
+# Steps get control groups of their own below the unit's.
+Delegate=yes
+OOMPolicy=continue
+LimitNOFILE=65536
+UMask=0077
+
+# Only its home is its own to write.
+ProtectSystem=strict
+ReadWritePaths=@WRITABLE@
+ProtectHome=read-only
+PrivateTmp=yes
+ProtectKernelModules=yes
+ProtectHostname=yes
+RestrictRealtime=yes
+LockPersonality=yes
+SystemCallArchitectures=native
+CapabilityBoundingSet=~CAP_SYS_TIME CAP_SYS_MODULE CAP_SYS_BOOT CAP_SYS_RAWIO CAP_MAC_ADMIN CAP_MAC_OVERRIDE CAP_WAKE_ALARM CAP_BLOCK_SUSPEND
+
+[Install]
+WantedBy=multi-user.target
+";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_systemd_would_take_for_something_else_is_escaped() {
+        let one = NonZeroUsize::MIN;
+        let unit =
+            unit(Path::new("/opt/a b/$x%y\"z/staith"), Path::new("/srv/100%"), one, Some("ci")).unwrap();
+        assert!(unit.contains("ExecStart=\"/opt/a b/$$x%%y\\\"z/staith\" runner start --jobs 1\n"), "{unit}");
+        assert!(unit.contains("Environment=\"STAITH_HOME=/srv/100%%\"\nUser=ci\nRestart="), "{unit}");
+        assert!(unit.contains("KillMode=process\n") && !unit.contains('@'), "{unit}");
+        assert!(super::unit(Path::new("/a"), Path::new("/h"), one, Some("ci\nRoot=x")).is_err());
+        assert!(super::unit(Path::new("/a\nExecStartPre=/bin/sh"), Path::new("/h"), one, None).is_err());
+    }
+}

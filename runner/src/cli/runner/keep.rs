@@ -1,0 +1,22 @@
+//! `staith runner keep`: what the runner starts for each job. People have no use for it.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use staith_model::Exit;
+
+use crate::{output::Problem, worker};
+
+/// Carry out the job in a directory
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The job's directory
+    directory: PathBuf,
+}
+
+impl Arguments {
+    pub(crate) async fn obey(self) -> Result<Exit, Problem> {
+        worker::keep(&self.directory).await?;
+        Ok(Exit::Passed)
+    }
+}

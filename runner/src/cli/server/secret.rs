@@ -1,0 +1,103 @@
+//! `staith server secret`.
+
+use clap::{Args, Subcommand};
+use staith_builder::redact::Masker;
+use staith_model::{Exit, Name, Secret};
+use staith_server::{secrets::SecretAsked, store::SecretSeen};
+
+use super::{control, place::Place};
+use crate::{
+    output::{self, OutputMode, Problem},
+    prompt::{self, Answer},
+};
+
+/// Keep secrets of projects on the server, encrypted
+///
+/// A job gets those that its steps name: nothing in a run of a fork's code, and what is --protected in runs of protected branches and
+/// tags only. Whoever may read the server's directory may do this, while the server runs.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// Set a secret to what standard input says; on a terminal, what is typed is not shown
+    Set {
+        /// The secret's name
+        name: Name,
+        /// Whose it is
+        #[arg(long, value_name = "NAME")]
+        project: Name,
+        /// Only for runs of protected branches and tags
+        #[arg(long)]
+        protected: bool,
+        /// Only for releases to this environment
+        #[arg(long, value_name = "NAME")]
+        environment: Option<Name>,
+    },
+    /// List a project's secrets, never their values
+    List {
+        /// Whose
+        #[arg(long, value_name = "NAME")]
+        project: Name,
+    },
+    /// Remove a secret
+    Remove {
+        /// The secret's name
+        name: Name,
+        /// Whose it is
+        #[arg(long, value_name = "NAME")]
+        project: Name,
+        /// The environment that it is for
+        #[arg(long, value_name = "NAME")]
+        environment: Option<Name>,
+    },
+}
+
+impl Arguments {
+    pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        let data = self.place.known()?;
+        let told = match self.what {
+            What::Set { name, project, protected, environment } => {
+                let value = value(&name)?;
+                Masker::admits(name.as_str(), &value)?;
+                let asked = SecretAsked { value: value.expose_to(str::to_owned), protected, environment };
+                let path = format!("/api/v1/projects/{project}/secrets/{name}");
+                control::ask::<()>(&data, "PUT", &path, Some(&asked)).await?;
+                output::secret_set(name.as_str(), mode)
+            }
+            What::List { project } => {
+                let path = format!("/api/v1/projects/{project}/secrets");
+                let seen: Option<Vec<SecretSeen>> = control::ask(&data, "GET", &path, None::<&()>).await?;
+                output::server_secrets(&seen.unwrap_or_default(), mode)
+            }
+            What::Remove { name, project, environment } => {
+                let part = environment.map(|name| format!("?environment={name}")).unwrap_or_default();
+                let path = format!("/api/v1/projects/{project}/secrets/{name}{part}");
+                control::ask::<()>(&data, "DELETE", &path, None::<&()>).await?;
+                output::secret_removed(name.as_str(), mode)
+            }
+        };
+        told.map_err(|lost| Problem::unwritable(&lost))?;
+        Ok(Exit::Passed)
+    }
+}
+
+fn value(name: &Name) -> Result<Secret, Problem> {
+    let answer = prompt::secret(&format!("value of {name} (not shown): ")).map_err(|refused| {
+        Problem::new(Exit::Environment, "the secret could not be read from standard input")
+            .with_why(refused.to_string())
+    })?;
+    match answer {
+        Answer::Interrupted => Err(Problem::new(Exit::Interrupted, "interrupted; nothing was set")),
+        Answer::Text(text) => match std::str::from_utf8(&text) {
+            Ok(text) => Ok(Secret::new(text)),
+            Err(_) => Err(Problem::new(Exit::Configuration, format!("the secret {name} is not UTF-8 text"))
+                .with_remedy("encode it, for example in base64, and decode it in the step")),
+        },
+    }
+}

@@ -1,0 +1,22 @@
+//! Asking a server over HTTP. A map, in reading order:
+//!
+//! 1. [`Address`]: where a server is, and by what it is known.
+//! 2. [`Client`]: a question and its answer, each within a time that is known before.
+//! 3. [`Refused`]: why there is none, told apart by whether it may be had later.
+//! 4. [`Patience`]: how long one waits before asking again.
+//! 5. [`people`]: the server that a person means, and what they may ask it.
+
+mod address;
+mod http;
+mod patience;
+pub(crate) mod people;
+mod refused;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::{
+    address::Address,
+    http::{Ask, Client},
+    patience::Patience,
+    refused::Refused,
+};
