@@ -17,18 +17,22 @@
 //! 15. [`balancing`]: what every balancer has to hold to.
 //! 16. [`wait`]: the one way to wait in a test: for a condition, never for a time.
 //! 17. [`leavings`]: what a run must not leave behind.
+//! 18. [`fake_server`]: what stands in for a server where its runners are tested.
+//! 19. [`served`]: a server of its own.
 
 pub mod app;
 pub mod balancing;
 pub mod bell;
 pub mod bind;
 pub mod container_engine;
+pub mod fake_server;
 pub mod front;
 pub mod haproxy;
 pub mod leavings;
 pub mod load;
 pub mod machines;
 pub mod registry;
+pub mod served;
 pub mod small_machine;
 pub mod station;
 pub mod terminal;

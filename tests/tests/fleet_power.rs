@@ -89,6 +89,7 @@ fn load(name: &str, release: &Release) -> Load {
     Load {
         release: digest(name),
         manifest: Arc::new(release.manifest.clone()),
+        every_byte: false,
         service: Service::Systemd {
             unit: "bell".into(),
             command: vec!["./run".into()],

@@ -36,7 +36,6 @@ targets = [
 ]
 folder = "PLACE/production"
 service = { run = ["./serve"], supervisor = "staith" }
-port = 1
 health = { path = "/healthz", header = "x-staith-release", deadline = "60s", successes = 2 }
 strategy = { blue-green = { pools = ["blue", "green"] } }
 traffic = { haproxy = { nodes = ["unix:SOCKET"], backend = "BACKEND" } }
@@ -152,6 +151,8 @@ fn two_pools_on_one_machine_swap_and_go_back_without_a_lost_request() {
     world.staith(&["release", "swap", "production"]).exits(0);
     more();
     assert_eq!((site.pid("blue"), site.pid("green")), (Some(blue), Some(green)), "nothing was restarted");
+    // Each is asked at its own port, which only `serves-at` says.
+    world.staith(&["env", "status", "production", "--check"]).exits(0).says("healthy");
     world.staith(&["release", "rollback", "production"]).exits(0);
     more();
     world.staith(&["release", "lift", "production"]).exits(0);

@@ -13,7 +13,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("packager", &["model"]),
     ("releaser/machine", &["model"]),
     ("releaser", &["model", "packager", "machine"]),
-    ("runner", &["model", "builder", "packager", "releaser"]),
+    ("runner/server", &["model", "packager", "releaser"]),
+    ("runner", &["model", "builder", "packager", "releaser", "server"]),
 ];
 
 /// What the model must not know: the outside world.

@@ -168,3 +168,75 @@ fn what_is_mistyped_is_told_with_what_was_meant() {
     world.staith(&["env"]).exits(64);
     assert!(!world.home().join("environments/bell/production").exists(), "nothing was written");
 }
+
+#[test]
+fn a_deployment_repairs_files_where_it_is_asked_to() {
+    let bell = Bell::new();
+    let world = &bell.world;
+    bell.release("one", "one");
+    bell.deploy("qa");
+    let word = bell.at("qa/current/word.txt");
+    edit_by_hand(&word, "one hello QA\n");
+    // The same release: cheap, and nothing changes.
+    world.staith(&["release", "deploy", "--to", "qa"]).exits(0).says("unchanged");
+    assert_eq!(fs::read_to_string(&word).unwrap(), "one hello QA\n");
+    let rung = || fs::read_to_string(bell.at("qa/rung")).unwrap().lines().count();
+    let before = rung();
+    world.staith(&["release", "plan", "--to", "qa", "--repair"]).exits(0).says("repaired: `word.txt`");
+    world.staith(&["release", "deploy", "--to", "qa", "--repair"]).exits(0).says("repaired: `word.txt`");
+    assert_eq!(fs::read_to_string(&word).unwrap(), "one hello qa\n");
+    assert_eq!(rung(), before + 1, "it was restarted");
+    world.staith(&["env", "status", "qa", "--check", "--every-byte"]).exits(0);
+    // Nothing is left to repair.
+    world.staith(&["release", "deploy", "--to", "qa", "--repair"]).exits(0).says("unchanged");
+    assert_eq!(rung(), before + 1);
+}
+
+#[test]
+fn one_inventory_that_fails_hides_no_other_environment() {
+    let bell = Bell::new();
+    let world = &bell.world;
+    world.edit("runner.toml", |text| {
+        text.replace(
+            "[environments.production]",
+            "inventory = { command = [\"./hosts\"] }\n[environments.production]",
+        )
+    });
+    for command in [&["env", "status"][..], &["targets"]] {
+        world.staith(command).exits(20).says("`qa` can't be shown").says("./hosts").says("gone");
+    }
+    world.staith(&["env", "status", "production"]).exits(0).never_says("hosts");
+}
+
+#[test]
+fn a_commit_is_also_what_its_branch_is_called() {
+    let bell = Bell::new();
+    let world = &bell.world;
+    bell.release("one", "one");
+    bell.deploy("qa");
+    for name in ["HEAD", "main"] {
+        world.staith(&["where", name]).exits(0).says("here");
+    }
+    world.staith(&["where", "nowhere"]).exits(64).says("nothing in the repository");
+    let first = bell.release("two", "two");
+    let listed = world.staith(&["release", "list", "--json"]).exits(0).values();
+    assert_eq!(listed[0]["release"], format!("sha256:{first}"), "the newest first");
+}
+
+#[test]
+fn a_run_of_something_else_than_the_directory_asks_no_inventory() {
+    let bell = Bell::new();
+    let world = &bell.world;
+    world.write("word.txt", "one");
+    world.edit("runner.toml", |text| {
+        text.replace(
+            "[environments.production]",
+            "inventory = { file = \"hosts.json\" }\n[environments.production]",
+        )
+    });
+    world.write("hosts.json", "[]");
+    world.commit("one");
+    let refused = world.staith(&["run", "--clean", "--release", "qa"]).exits(20);
+    refused.says("inventory").says("nothing was run");
+    world.staith(&["run", "--release", "qa"]).exits(0).says("serves in qa");
+}

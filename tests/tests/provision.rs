@@ -154,7 +154,13 @@ fn a_release_has_its_machines_made_first() {
     assert!(!site.at("machine").exists());
     world.staith(&["env", "destroy", "qa"]).exits(64).says("nothing was made");
     assert!(!site.work("qa").join("work/create").exists(), "nothing is kept of what is gone");
-    world.staith(&["release", "plan", "--to", "qa"]).exits(20).says("no machines");
+    world.staith(&["release", "plan", "--to", "qa"]).exits(20).says("staith env provision qa");
+    // Whoever looks around is told, and goes on to the other environments.
+    world.staith(&["env", "list"]).exits(0).says("its machines are not made");
+    world.staith(&["env", "status", "--check"]).exits(0).says("its machines are not made");
+    world.staith(&["targets"]).exits(0).says("there are no machines");
+    world.staith(&["trace", "here"]).exits(0).says("was taken down").never_says("qa here");
+    world.staith(&["where", "HEAD"]).exits(0).says("no machine runs commit");
     world.staith(&["audit", "verify"]).exits(0);
     let ledger = fs::read_to_string(world.home().join("environments/bell/qa/ledger.jsonl")).unwrap();
     assert!(!ledger.contains("t0ken-of"), "no secret is in the ledger");
@@ -169,10 +175,17 @@ fn who_protects_an_environment_approves_exactly_one_plan() {
         "[environments.\"bell/qa\"]\napprovals = {{ people = [{me:?}], needed = 1, requester-may = true, deadline-seconds = 3600 }}\n"
     ));
     let shown = world.staith(&["env", "provision", "qa", "--no-wait"]).exits(41).says("approvals");
+    let shown = shown.says("`staith env approve qa`").says("  staith env provision qa");
+    world.staith(&["release", "resume", "qa"]).exits(64).says("staith env approve qa");
+    world.commit("one");
+    world.staith(&["run"]).exits(0);
+    world.staith(&["release", "create"]).exits(0);
+    let deployed = world.staith(&["release", "deploy", "--to", "qa", "--no-wait"]).exits(41);
+    deployed.says("  staith release deploy ").says("--to qa");
     let plan = plan_of(&shown);
     assert!(site.calls().is_empty(), "nothing is made before somebody said yes");
     let other = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
-    world.staith(&["env", "approve", "qa", "--plan", other]).exits(41);
+    world.staith(&["env", "approve", "qa", "--plan", other]).exits(41).says("--plan-only");
     world.staith(&["env", "approve", "qa", "--plan", &plan]).exits(0);
     // It is described in another way now: another plan, and nobody said yes to that.
     let before = fs::read_to_string(world.project().join("runner.toml")).unwrap();
@@ -216,7 +229,7 @@ fn a_killed_deployer_forgets_nothing_and_nothing_runs_twice() {
     world.staith(&["env", "sweep"]).exits(0).says("bell/qa is taken down").says("left half made");
     assert!(!site.at("machine").exists());
     assert_eq!(site.calls().last().unwrap(), "destroy");
-    world.staith(&["env", "sweep"]).exits(0).never_says("bell");
+    world.staith(&["env", "sweep"]).exits(0).says("no machines are due").never_says("bell");
     // What is to be kept is gone on with.
     site.describe(BY_COMMANDS);
     fs::remove_file(site.at("go")).unwrap();
@@ -248,7 +261,9 @@ fn what_is_past_its_time_is_taken_down_without_the_project_and_a_failure_is_trie
         let swept = world.staith(&["env", "sweep"]);
         (swept.code != Some(0)).then_some(swept)
     });
-    failed.exits(30).says("bell/qa is still there").says("the cloud says no to ***").never_says(TOKEN);
+    let failed =
+        failed.exits(30).says("bell/qa is still there").says("the cloud says no to ***").never_says(TOKEN);
+    failed.says("do: what was done so far stays");
     world.staith(&["gc"]).exits(0).says("bell/qa is still there");
     fs::remove_file(site.at("stuck")).unwrap();
     world.staith(&["env", "sweep", "--json"]).exits(0).says("\"gone\":true");
@@ -415,6 +430,12 @@ echo '{"status": "error", "detail": "", "errors": ["runcmd failed: no such packa
     assert!(!site.at("qa").exists());
     fake(r#"echo '{"status": "done", "detail": "", "errors": []}'"#);
     site.world.staith(&["release", "deploy", "--to", "qa"]).exits(0).says("serves in qa");
+    // Once it is known which machines there are, any other name is a mistake.
+    site.world
+        .staith(&["env", "cloud-init", "qa", "her"])
+        .exits(64)
+        .says("there are here")
+        .says("did you mean `here`");
 }
 
 /// The real program, with what is built into it: no provider is fetched.

@@ -20,7 +20,8 @@ fn from_a_commit_to_machines_and_back() {
         world.staith(&["where", name]).exits(0).says("qa").says("here").says(&first[..12]);
     }
     world.staith(&["where", &nothing]).exits(0).says("no machine runs commit");
-    for bad in ["abc", "HEAD", "main; rm", ""] {
+    world.staith(&["where", "HEAD"]).exits(0).says("here");
+    for bad in ["abc", "main; rm", ""] {
         world.staith(&["where", bad]).exits(64).says("no commit");
     }
     let traced = world.staith(&["trace", "here", "--json"]).exits(0).values();

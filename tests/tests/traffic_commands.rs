@@ -210,8 +210,7 @@ fn haproxy_that_is_not_there_and_keys_that_changed_are_told() {
         "traffic = { haproxy = { nodes = [\"ssh:lb:/not/on/this/machine.sock\"], backend = \"app\" } }";
     let site = site.balanced_by(nowhere);
     site.says("one");
-    let said = site.world.staith(&["release", "plan", "--to", "production"]);
-    assert_ne!(said.code, Some(0));
+    let said = site.world.staith(&["release", "plan", "--to", "production"]).exits(30);
     said.says("ssh:lb:/not/on/this/machine.sock").says("nobody answers there");
     let pinned = nowhere.replace(
         "\"ssh:lb:/not/on/this/machine.sock\"",
@@ -234,8 +233,7 @@ fn bind_is_told_by_release_deploy_and_the_time_to_live_is_waited_for() {
     // Its key is needed, and told apart from a wrong one.
     site.deploys().exits(20).says("dns/key").says("staith secret set");
     let site = site.with_secret("DNS_KEY", "bm90IHRoZSBrZXkgdGhhdCBpcyB0aGVyZSBhdCBhbGw=");
-    let said = site.world.staith(&["release", "plan", "--to", "production"]);
-    assert_ne!(said.code, Some(0));
+    let said = site.world.staith(&["release", "plan", "--to", "production"]).exits(30);
     said.says("NOTAUTH (BADSIG)").says("set the secret anew").never_says("bm90IHRo");
     let site = site.with_secret("DNS_KEY", KEY_BASE64);
     assert_eq!(bind.serving(), ["blue".to_owned()].into());
@@ -316,8 +314,7 @@ fn traffic_manager_is_told_by_release_deploy() {
     );
     let site = site.balanced_by(&traffic).with_secret("AZURE_TOKEN", "another");
     site.says("one");
-    let said = site.world.staith(&["release", "plan", "--to", "production"]);
-    assert_ne!(said.code, Some(0));
+    let said = site.world.staith(&["release", "plan", "--to", "production"]).exits(30);
     said.says("InvalidAuthenticationToken").says("has not expired");
     let site = site.with_secret("AZURE_TOKEN", TOKEN);
     site.deploys().exits(0).says("requests go to green");

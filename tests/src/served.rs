@@ -1,0 +1,208 @@
+//! A server of a scenario's own: `staith server start`.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpStream,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+};
+
+use crate::world::{Said, World, staith_binary};
+
+/// A server that runs. When dropped, it is killed.
+#[derive(Debug)]
+pub struct Served {
+    process: Child,
+    says: BufReader<ChildStdout>,
+    /// Where it listens: `127.0.0.1:PORT`.
+    pub address: String,
+    /// Its directory.
+    pub data: PathBuf,
+    /// The administrator's token.
+    pub admin: String,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answered {
+    /// Its status; 0 if there was none.
+    pub status: u16,
+    /// Its body.
+    pub body: String,
+}
+
+impl Answered {
+    /// The body as JSON, of an answer with this status.
+    ///
+    /// # Panics
+    /// It is another.
+    #[track_caller]
+    pub fn is(&self, status: u16) -> serde_json::Value {
+        assert_eq!(self.status, status, "{}", self.body);
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+}
+
+impl Served {
+    /// A server in the scratch directory of a world, without a runner of its own.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn of(world: &World) -> Self {
+        let data = world.scratch().join("server");
+        Self::again(world, &data)
+    }
+
+    /// A server in a directory, which may have been another's before.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn again(world: &World, data: &Path) -> Self {
+        Self::try_start(Self::command(&[], world, data), data)
+            .unwrap_or_else(|said| panic!("the server did not start: {said:?}"))
+    }
+
+    /// A server with the runner of its own.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn with_a_runner(world: &World) -> Self {
+        let data = world.scratch().join("server");
+        Self::try_start(Self::command_with(&[], &[], world, &data), &data)
+            .unwrap_or_else(|said| panic!("the server did not start: {said:?}"))
+    }
+
+    /// The command of a server without a runner of its own, behind other words: those of a program that becomes it, or watches it from outside.
+    pub fn command(before: &[&str], world: &World, data: &Path) -> Command {
+        Self::command_with(before, &["--no-runner"], world, data)
+    }
+
+    fn command_with(before: &[&str], more: &[&str], world: &World, data: &Path) -> Command {
+        let staith = staith_binary();
+        let mut words = before.iter().map(std::ffi::OsStr::new).chain([staith.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or_default());
+        command
+            .args(words)
+            .args(["server", "start", "--json", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .args(more)
+            .current_dir(world.project())
+            .env("STAITH_HOME", world.home())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command
+    }
+
+    /// A server by a command that is whole; what it said if it ended before it was ready.
+    ///
+    /// # Errors
+    /// It ended.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn try_start(mut command: Command, data: &Path) -> Result<Self, Said> {
+        let mut process = command.spawn().unwrap();
+        let mut line = String::new();
+        let mut says = BufReader::new(process.stdout.take().unwrap());
+        says.read_line(&mut line).unwrap();
+        let told: serde_json::Value = match serde_json::from_str(&line) {
+            Ok(told) if line.contains("\"serving\"") => told,
+            _ => {
+                let mut err = line;
+                process.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+                let code = process.wait().unwrap().code();
+                return Err(Said { code, out: String::new(), err });
+            }
+        };
+        let url = told["serving"].as_str().unwrap();
+        let address = url.split_once("://").unwrap().1.to_owned();
+        // As the server sees it: it may have mounts of its own.
+        let seen = Self::seen_by(process.id(), data);
+        let admin = std::fs::read_to_string(seen.join("admin.token")).unwrap().trim().to_owned();
+        Ok(Self { process, says, address, data: data.to_owned(), admin })
+    }
+
+    fn seen_by(process: u32, path: &Path) -> PathBuf {
+        PathBuf::from(format!("/proc/{process}/root{}", path.display()))
+    }
+
+    /// Its directory as it sees it, also with mounts of its own.
+    pub fn data_as_seen(&self) -> PathBuf {
+        Self::seen_by(self.process.id(), &self.data)
+    }
+
+    /// Asks with the administrator's token.
+    pub fn ask(&self, method: &str, path: &str, body: &str) -> Answered {
+        self.ask_by(Some(&self.admin), method, path, body)
+    }
+
+    /// Asks with a token, or none. Status 0 if the connection broke.
+    pub fn ask_by(&self, token: Option<&str>, method: &str, path: &str, body: &str) -> Answered {
+        self.try_ask(token, method, path, body).unwrap_or(Answered { status: 0, body: String::new() })
+    }
+
+    fn try_ask(&self, token: Option<&str>, method: &str, path: &str, body: &str) -> Option<Answered> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{token}Content-Length: {}\r\n\r\n",
+            self.address,
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).ok()?;
+        stream.write_all(body.as_bytes()).ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        let status = head.split(' ').nth(1)?.parse().ok()?;
+        Some(Answered { status, body: body.to_owned() })
+    }
+
+    /// The id of its process, or of the program that it was started by.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Asks it to end, as a supervisor does.
+    ///
+    /// # Panics
+    /// There is no such process any more.
+    pub fn terminate(mut self) -> Said {
+        let id = rustix::process::Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+        self.said()
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn ended(mut self) -> Said {
+        self.said()
+    }
+
+    fn said(&mut self) -> Said {
+        let (mut out, mut err) = (String::new(), String::new());
+        self.says.read_to_string(&mut out).unwrap();
+        self.process.stderr.take().unwrap().read_to_string(&mut err).unwrap();
+        let status: ExitStatus = self.process.wait().unwrap();
+        Said { code: status.code(), out, err }
+    }
+
+    /// Kills it, without a word.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,89 @@
+//! A server from an empty directory, its tokens, and its end.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use staith_tests::{served::Served, wait, world::World};
+
+fn tokens(world: &World, server: &Served) -> Vec<serde_json::Value> {
+    let data = server.data.display().to_string();
+    world.staith(&["server", "token", "list", "--json", "--data", &data]).exits(0).values()
+}
+
+#[test]
+fn an_empty_directory_becomes_a_server_that_ends_in_order() {
+    let world = World::new();
+    let server = Served::of(&world);
+    let token = server.data.join("admin.token");
+    assert_eq!(token.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(server.data.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    server.ask_by(None, "GET", "/healthz", "");
+    assert_eq!(server.ask_by(None, "GET", "/readyz", "").body, "ready\n");
+    let named = server.ask("GET", "/api/v1/tokens", "").is(200);
+    assert_eq!(named[0]["name"], "administrator");
+    let data = server.data.clone();
+    let admin = server.admin.clone();
+    let ended = server.terminate().exits(0);
+    assert_eq!(ended.err, "");
+    assert!(!data.join("staith.db-wal").exists(), "the database was closed");
+    let again = Served::again(&world, &data);
+    assert_eq!(again.admin, admin, "there is an administrator already");
+    again.ask("GET", "/api/v1/tokens", "").is(200);
+}
+
+#[test]
+fn a_second_server_on_one_database_is_refused_and_says_which() {
+    let world = World::new();
+    let server = Served::of(&world);
+    let data = server.data.display().to_string();
+    let second =
+        world.staith(&["server", "start", "--listen", "127.0.0.1:0", "--no-runner", "--data", &data]);
+    second.exits(30).says(&format!("staith.db (process {})", server.id())).says("in use by another server");
+    server.ask("GET", "/api/v1/tokens", "").is(200);
+}
+
+#[test]
+fn tokens_are_made_and_revoked_whether_the_server_runs_or_not() {
+    let world = World::new();
+    let server = Served::of(&world);
+    let data = server.data.display().to_string();
+    let make = |name: &str, more: &[&str]| {
+        let words = [&["server", "token", "create", name, "--json", "--data", &data][..], more].concat();
+        world.staith(&words)
+    };
+    let live = make("ann", &["--role", "viewer"]).exits(0).values().remove(0);
+    let word = live["token"].as_str().unwrap();
+    server.ask_by(Some(word), "GET", "/api/v1/runners", "").is(200);
+    server.ask_by(Some(word), "GET", "/api/v1/tokens", "").is(403);
+    assert_eq!(tokens(&world, &server).len(), 2);
+    let place = server.data.clone();
+    server.terminate().exits(0);
+    let resting = make("bob", &["--role", "admin", "--project", "shop"]).exits(0).values().remove(0);
+    let id = live["id"].as_str().unwrap();
+    world.staith(&["server", "token", "revoke", id, "--data", &data]).exits(0);
+    make("eve", &["--role", "emperor"]).exits(64).says("viewer, developer, releaser and admin");
+    make("eve", &["--role", "viewer", "--days", "9999"]).exits(30).says("366 days at most");
+    let server = Served::again(&world, &place);
+    server.ask_by(Some(word), "GET", "/api/v1/runners", "").is(401);
+    let word = resting["token"].as_str().unwrap();
+    server.ask_by(Some(word), "GET", "/api/v1/runners", "").is(403);
+    assert_eq!(tokens(&world, &server).len(), 3);
+    world
+        .staith(&["server", "audit", "verify", "--data", &data])
+        .exits(0)
+        .says("entries are as they were written");
+}
+
+#[test]
+fn a_long_poll_does_not_keep_a_server_from_ending() {
+    use std::io::Write as _;
+    let world = World::new();
+    let server = Served::of(&world);
+    // A client that says half of what it wants, and one that says nothing.
+    let mut slow = std::net::TcpStream::connect(&server.address).unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n").unwrap();
+    let _silent = std::net::TcpStream::connect(&server.address).unwrap();
+    wait::until("the server answers beside them", || {
+        (server.ask_by(None, "GET", "/healthz", "").status == 200).then_some(())
+    });
+    server.terminate().exits(0);
+}
