@@ -96,6 +96,15 @@ fn what_is_pinned_or_in_a_channel_survives_every_collection() {
     assert_eq!(lines(&world, &["packages"]).len(), 4);
     let would = &lines(&world, &["packages", "collect", "--keep", "1", "--grace", "0", "--dry-run"])[0];
     assert_eq!((would["removed"].as_array().unwrap().len(), lines(&world, &["packages"]).len()), (1, 4));
+    // The same said once, for the machine; what the command says comes before it.
+    let config = world.home().join("config.toml");
+    fs::write(&config, "[packages]\nkeep = 1\ndays = 0\n").unwrap();
+    assert_eq!(lines(&world, &["packages", "collect", "--grace", "0", "--dry-run"])[0], *would);
+    let kept = &lines(&world, &["packages", "collect", "--keep", "9", "--grace", "0", "--dry-run"])[0];
+    assert_eq!(kept["removed"].as_array().unwrap().len(), 0);
+    fs::write(&config, "[packages]\nkept = 1\n").unwrap();
+    world.staith(&["packages", "collect"]).exits(20).says("unknown field `kept`").says("config.toml");
+    fs::remove_file(&config).unwrap();
     world.staith(&["packages", "collect", "--keep", "1", "--grace", "0"]).exits(0).says("removed shop@");
     let left: Vec<String> =
         lines(&world, &["packages"]).iter().map(|it| it["version"].as_str().unwrap().to_owned()).collect();

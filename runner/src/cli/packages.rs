@@ -13,7 +13,7 @@ use crate::{
     home::Home,
     output::{self, Kept, OutputMode, Problem},
     package_place::there_is,
-    upkeep::Household,
+    upkeep::{Household, Settings},
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -61,8 +61,8 @@ enum What {
     /// Remove old versions: note which could go, and remove those that still could after a time of grace
     ///
     /// A version stays if --keep or --days says so, and also if it is pinned, a channel stands for it, an environment of this
-    /// machine could be asked to serve it, or somebody is publishing it. Without --keep and --days, only bytes that no version
-    /// needs are removed.
+    /// machine could be asked to serve it, or somebody is publishing it. Without --keep and --days, what [packages] in config.toml
+    /// of Staith's home says holds; where nothing is said, only bytes that no version needs are removed.
     Collect {
         /// Keep so many versions of each name, those that were published last
         #[arg(long, value_name = "COUNT")]
@@ -108,8 +108,10 @@ impl Arguments {
                 output::package_unpinned(&package, was_pinned, mode)
             }
             Some(What::Collect { keep, days, grace, dry_run, place }) => {
-                let younger = days.map(|days| HOUR * 24 * days);
-                let policy = Policy { newest: keep, younger };
+                let policy = match (keep, days) {
+                    (None, None) => Settings::read(&Home::find()?)?.retention,
+                    (newest, days) => Policy { newest, younger: days.map(|days| HOUR * 24 * days) },
+                };
                 let collected = collect(place.store, policy, HOUR * grace, dry_run).await?;
                 output::packages_collected(&collected, dry_run, mode)
             }

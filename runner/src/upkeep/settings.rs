@@ -1,11 +1,13 @@
 //! What a person has set for this machine, in `config.toml` of the home.
 
-use std::{fs, io};
+use std::{fs, io, time::Duration};
 
 use rustix::fs::statvfs;
+use serde::{Deserialize, Deserializer, de::Error as _};
 use staith_builder::upkeep::known_to_be_kept;
 use staith_model::Exit;
-use staith_releaser::fleet::gate::configured::{ENVIRONMENTS, Protections};
+use staith_packager::store::Policy;
+use staith_releaser::fleet::gate::configured::Protections;
 use toml::Table;
 
 use crate::{home::Home, output::Problem};
@@ -16,12 +18,15 @@ const PART_OF_WHAT_IS_LEFT: u64 = 2;
 const PART_OF_THE_DISK: u64 = 5;
 /// unless that is less than this.
 const A_LOT: u64 = 20 << 30;
+const DAY: Duration = Duration::from_hours(24);
 
 /// What is set, or follows from the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// Bytes that may be kept.
     pub(crate) budget: u64,
+    /// Which versions of packages stay when old ones are collected, unless the command says it.
+    pub(crate) retention: Policy,
 }
 
 impl Settings {
@@ -38,12 +43,20 @@ impl Settings {
                     .with_why(refused.to_string())
             })?,
         };
-        let budget = budget_in(&text).map_err(|why| {
+        let set = set_in(&text).map_err(|why| {
             Problem::new(Exit::Configuration, format!("{} can't be understood", path.display()))
                 .with_why(why)
-                .with_remedy("it holds, for example:\n[caches]\nbudget = \"20GiB\"")
+                .with_remedy(
+                    "it holds, for example:\n[caches]\nbudget = \"20GiB\"\n[packages]\nkeep = 10\ndays = 30",
+                )
         })?;
-        Ok(Self { budget: budget.unwrap_or_else(|| by_default(home)) })
+        Ok(Self {
+            budget: set.caches.budget.unwrap_or_else(|| by_default(home)),
+            retention: Policy {
+                newest: set.packages.keep,
+                younger: set.packages.days.map(|days| DAY * days),
+            },
+        })
     }
 }
 
@@ -66,21 +79,40 @@ fn share(disk: u64, free: u64, kept: Option<u64>) -> u64 {
     most.min(left / PART_OF_WHAT_IS_LEFT)
 }
 
-/// The budget that a file sets, if it sets one.
-fn budget_in(text: &str) -> Result<Option<u64>, String> {
-    let file: Table = text.parse().map_err(|error: toml::de::Error| error.to_string())?;
-    if let Some(unknown) = file.keys().find(|key| !["caches", ENVIRONMENTS].contains(&key.as_str())) {
-        return Err(format!("`{unknown}` is no setting; there are [caches] and [{ENVIRONMENTS}]"));
-    }
+/// What a file may set. The environments' protections are read by the release stage.
+#[derive(Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    caches: Caches,
+    packages: Packages,
+    environments: Table,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Caches {
+    #[serde(deserialize_with = "some_size")]
+    budget: Option<u64>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Packages {
+    keep: Option<usize>,
+    days: Option<u32>,
+}
+
+fn some_size<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let text = String::deserialize(from)?;
+    size(&text).map(Some).map_err(D::Error::custom)
+}
+
+/// What a file sets.
+fn set_in(text: &str) -> Result<File, String> {
+    let file: File = toml::from_str(text).map_err(|error| error.to_string())?;
     // Told early: a deployment that nobody may begin is a bad time to hear of it.
     Protections::parse(text).map_err(|mistake| mistake.to_string())?;
-    let Some(caches) = file.get("caches") else { return Ok(None) };
-    let caches = caches.as_table().ok_or("`caches` is a table: [caches]")?;
-    if let Some(unknown) = caches.keys().find(|key| *key != "budget") {
-        return Err(format!("`{unknown}` is no setting of [caches]; there is `budget`"));
-    }
-    let Some(budget) = caches.get("budget") else { return Ok(None) };
-    size(budget.as_str().ok_or("`budget` is a text such as \"20GiB\"")?).map(Some)
+    Ok(file)
 }
 
 /// Bytes of a size such as `20GiB`, or `0`.
@@ -132,10 +164,14 @@ mod tests {
 
     #[test]
     fn what_nobody_understands_is_refused() {
-        assert_eq!(budget_in(""), Ok(None));
-        assert_eq!(budget_in("[caches]\n"), Ok(None));
-        assert_eq!(budget_in("[environments.\"shop/production\"]\n"), Ok(None));
-        assert_eq!(budget_in("[caches]\nbudget = \"1GiB\"\n"), Ok(Some(1 << 30)));
+        assert_eq!(set_in(""), Ok(File::default()));
+        assert_eq!(set_in("[caches]\n"), Ok(File::default()));
+        assert!(set_in("[environments.\"shop/production\"]\n").is_ok());
+        let set = set_in("[caches]\nbudget = \"1GiB\"\n[packages]\nkeep = 3\n").unwrap();
+        assert_eq!(
+            (set.caches.budget, set.packages),
+            (Some(1 << 30), Packages { keep: Some(3), days: None })
+        );
         for bad in [
             "cache = 1",
             "[environments.\"shop/qa\"]\nneeded = 1",
@@ -143,8 +179,10 @@ mod tests {
             "[caches]\nbudget = 5",
             "caches = 3",
             "[caches",
+            "[packages]\nkeep = -1",
+            "[packages]\nkept = 1",
         ] {
-            assert!(budget_in(bad).is_err(), "{bad}");
+            assert!(set_in(bad).is_err(), "{bad}");
         }
     }
 }
