@@ -13,14 +13,15 @@ pub mod provenance;
 pub mod sbom;
 mod verify;
 
-use std::path::PathBuf;
+use std::{fs::File, io::Seek as _, path::PathBuf};
 
-use staith_model::{Name, NotAVersion, Package, Passed, Version};
+use staith_model::{Digest, Name, NotAVersion, Package, Passed, Version};
 
 use crate::{
+    hashing::digest_of,
     stopping::Watch,
-    store::{Origin, Publication, Published, Store, StoreError},
-    web_deploy::{self, Content, Earlier, PROFILE, WriteError},
+    store::{Origin, Publication, Published, Staged, Store, StoreError},
+    web_deploy::{self, Content, Earlier, PROFILE, WriteError, Written},
 };
 
 pub use verify::{MAX_ENVELOPE_BYTES, NotVouched, Vouched, verify};
@@ -68,7 +69,8 @@ pub enum SealError {
 ///
 /// What lies beside the package and follows from it ([`beside::companions`]) is published with it.
 ///
-/// Files whose content is in the newest package of this name are copied from it, as they lie there compressed.
+/// Files whose content is in the newest package of this name are copied from it, as they lie there compressed. That one is verified
+/// meanwhile; should it be damaged, all is packed once more, and progress is told from the beginning again.
 ///
 /// Safe to stop at any time: the store then has the package, or does not.
 ///
@@ -91,10 +93,21 @@ pub fn seal(
     {
         return Ok(Sealed { published: there, path, cached: true });
     }
-    let earlier = earlier(name, store);
-    let mut staged = store.stage()?;
-    let written = web_deploy::write_after(content, earlier.as_ref(), staged.file(), progress)
-        .map_err(|source| SealError::Write { name: name.clone(), version: version.clone(), source })?;
+    let lender = lender(name, store);
+    let write = |lender: Option<&Lender>| -> Result<(Staged, Written), SealError> {
+        let mut staged = store.stage()?;
+        let earlier = lender.map(|lender| &lender.earlier);
+        let written = web_deploy::write_after(content, earlier, staged.file(), progress)
+            .map_err(|source| SealError::Write { name: name.clone(), version: version.clone(), source })?;
+        Ok((staged, written))
+    };
+    let (is_sound, tried) =
+        rayon::join(|| lender.as_ref().is_none_or(Lender::is_sound), || write(lender.as_ref()));
+    let (staged, written) = match tried {
+        // Damage of the earlier package is not this one's: what was made of it goes, an error of reading it as well.
+        Ok(_) | Err(SealError::Write { source: WriteError::Earlier(_), .. }) if !is_sound => write(None)?,
+        tried => tried?,
+    };
     let package =
         Package { name: name.clone(), version, digest: written.digest, content: digest, size: written.size };
     let report = passed.report();
@@ -107,11 +120,29 @@ pub fn seal(
     Ok(Sealed { path: store.blob_path(&package.digest), published, cached: false })
 }
 
-/// The newest package of this name that can lend its entries: one that was made here, by this profile, and is whole. Nothing that
+/// A package whose entries are copied, and its file.
+struct Lender {
+    earlier: Earlier,
+    file: File,
+    digest: Digest,
+}
+
+impl Lender {
+    /// Whether the file is what it is called. Reads all of it, which takes as long as writing a package that changed little: so both
+    /// are done at once.
+    fn is_sound(&self) -> bool {
+        // Entries are read by their places, so nobody minds where this is.
+        matches!((&self.file).rewind().and_then(|()| digest_of(&self.file)), Ok((found, _)) if found == self.digest)
+    }
+}
+
+/// The newest package of this name that can lend its entries: one that was made here, by this profile. It is verified later. Nothing that
 /// is wrong with it is this package's fault: whoever wants that one is told.
-fn earlier(name: &Name, store: &Store) -> Option<Earlier> {
+fn lender(name: &Name, store: &Store) -> Option<Lender> {
     // What was pushed here says of itself which profile wrote it, and its bytes may be anybody's.
     let can_lend = |there: &Published| there.profile == PROFILE && there.origin.is_some();
     let newest = store.list(name).ok()?.into_iter().filter(can_lend).max_by_key(|there| there.at)?;
-    Earlier::of_file(store.get(&newest.package.digest).ok()?.file)
+    let digest = newest.package.digest;
+    let file = store.open_unverified(&digest).ok()?;
+    Some(Lender { earlier: Earlier::of_file(file.try_clone().ok()?)?, file, digest })
 }

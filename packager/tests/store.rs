@@ -142,6 +142,25 @@ fn a_lost_blob_is_made_again_the_same() {
 }
 
 #[test]
+fn nothing_of_a_damaged_package_gets_into_the_next_one() {
+    let after = tree([("a", file("the same")), ("b", file("new")), ("c/d", file("long ".repeat(9000)))]);
+    let before = tree([("a", file("the same")), ("b", file("old")), ("c/d", file("long ".repeat(9000)))]);
+    let fresh = tempfile::tempdir().unwrap();
+    let wanted = seal_tree(fresh.path(), &after, "1.0").unwrap().published.package;
+    let length = fs::metadata(seal_tree(fresh.path(), &before, "1.0").unwrap().path).unwrap().len();
+    for place in (0..length).step_by(61) {
+        let root = tempfile::tempdir().unwrap();
+        let earlier = seal_tree(root.path(), &before, "1.0").unwrap().path;
+        let mut bytes = fs::read(&earlier).unwrap();
+        bytes[usize::try_from(place).unwrap()] ^= 0x10;
+        fs::remove_file(&earlier).unwrap();
+        fs::write(&earlier, &bytes).unwrap();
+        assert_eq!(seal_tree(root.path(), &after, "1.0").unwrap().published.package, wanted, "{place}");
+        assert_eq!(files_in(root.path().join("staging")), 0);
+    }
+}
+
+#[test]
 fn a_version_without_room_for_the_digest_is_told() {
     let root = tempfile::tempdir().unwrap();
     let long = "1".repeat(90);

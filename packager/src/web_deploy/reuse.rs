@@ -2,7 +2,7 @@
 //!
 //! A file's bytes are compressed the same way each time, so an entry of the same content in a package of the same
 //! [`PROFILE`](super::PROFILE) holds the bytes that compressing it again would give. What is copied is not verified here:
-//! the package must be one that was written here and has been held against its digest since.
+//! the package must be one that was written here, and is held against its digest before anything that came of it counts.
 
 use std::{
     collections::HashMap,
@@ -31,7 +31,7 @@ pub struct Earlier {
 
 impl Earlier {
     /// What `file` holds, which must be a whole package of this [`PROFILE`](super::PROFILE), written by [`write`](super::write)
-    /// and verified by its digest. `None` if it can't be used, whatever the reason: then everything is compressed anew.
+    /// and verified by its digest, at the latest before what is copied from it counts. `None` if it can't be used, whatever the reason: then everything is compressed anew.
     pub fn of_file(file: File) -> Option<Self> {
         let placed = central_directory(&file).ok()??;
         let by_name: HashMap<&str, &Placed> =
