@@ -42,8 +42,8 @@ pub struct ProjectSettings {
     pub protected_tags: Vec<String>,
     /// The forge that tells of what happens, and is told how runs end.
     pub forge: Option<ForgeSettings>,
-    /// After so many seconds branches and tags are compared with what was seen last. Not at all if nothing is said, except when
-    /// the server starts.
+    /// After so many seconds, a tenth more or less, branches and tags are compared with what was seen last, so that what no hook told
+    /// is found. If nothing is said, every 5 minutes; every 30 where the forge sends webhooks. With 0 only when the server starts.
     pub poll_seconds: Option<u64>,
     /// Clocks that start runs.
     pub schedules: Vec<Schedule>,
@@ -101,7 +101,7 @@ pub struct ForgeSettings {
     /// there. Without, webhooks are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<String>,
-    /// The secret that is the token for statuses, by its name on the server.
+    /// The secret that is the token for statuses, by its name; set in the same way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_secret: Option<String>,
 }
