@@ -213,6 +213,39 @@ async fn a_body_without_end_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_body_that_goes_on_for_ever_is_refused_at_its_bound() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    const PIECE: usize = 64 << 10;
+    let yard = Yard::with(settings(ForgeKind::Github)).await;
+    let rows = yard.rows();
+    let address = yard.base.strip_prefix("http://").unwrap();
+    let (mut from, mut to) = tokio::net::TcpStream::connect(address).await.unwrap().into_split();
+    let tag = "0".repeat(64);
+    let head = format!(
+        "POST /hooks/shop/github HTTP/1.1\r\nhost: {address}\r\nx-github-event: push\r\n\
+         x-hub-signature-256: sha256={tag}\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    to.write_all(head.as_bytes()).await.unwrap();
+    let piece = [format!("{PIECE:x}\r\n").as_bytes(), &[b' '; PIECE], b"\r\n"].concat();
+    let sending = tokio::spawn(async move {
+        let mut sent = 0;
+        while to.write_all(&piece).await.is_ok() {
+            sent += PIECE;
+        }
+        sent
+    });
+    let mut told = Vec::new();
+    while !told.windows(4).any(|four| four == b"\r\n\r\n") {
+        assert_ne!(from.read_buf(&mut told).await.unwrap(), 0, "it ended without an answer");
+    }
+    assert!(told.starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&told));
+    drop(from);
+    let sent = sending.await.unwrap();
+    assert!(((25 << 20)..(48 << 20)).contains(&sent), "{sent} bytes, with what was on the way");
+    assert_eq!(yard.rows(), rows);
+}
+
+#[tokio::test]
 async fn what_is_signed_and_not_understood_is_refused() {
     let yard = Yard::with(settings(ForgeKind::Github)).await;
     for bad in [
