@@ -97,8 +97,8 @@ pub struct ForgeSettings {
     /// What it calls the repository: `owner/name`, or GitLab's number of it. None are sent without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// The secret that its webhooks are signed with, by its name on the server: `NAME` is what `staith secret set PROJECT/NAME` set
-    /// there. Without, webhooks are refused.
+    /// The secret that its webhooks are signed with, by its name: `NAME` is what `staith server secret set NAME --project PROJECT
+    /// --forge` set. Without, webhooks are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<String>,
     /// The secret that is the token for statuses, by its name; set in the same way.

@@ -6,7 +6,8 @@
 //! 3. `look`: arrivals are looked into. [`planner`]: what a happening comes to, which needs the repository; implemented outside.
 //!    `decide`: from that to a run, with its [`Trust`](staith_model::service::Trust). Pure.
 //! 4. `explain`: what would something set off? Nothing is written down for it.
-//! 5. `statuses`: forges are told how runs end. `egress`: where the server may go for that.
+//! 5. `statuses`: forges are told how runs end. `egress`: where the server may go for that. `forge_secrets`: how both sides know each
+//!    other.
 
 mod arrivals;
 mod asked;
@@ -15,6 +16,7 @@ mod cron;
 mod decide;
 mod egress;
 mod explain;
+mod forge_secrets;
 mod glob;
 mod hook;
 mod ids;
@@ -30,6 +32,7 @@ mod webhooks;
 
 pub use self::{
     clocks::Clocks,
+    forge_secrets::Sealed as SealedForgeSecrets,
     surroundings::{ForgeSecrets, Surroundings},
 };
 

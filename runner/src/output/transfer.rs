@@ -81,7 +81,8 @@ pub(crate) fn pulled(pulled: &Pulled, mode: OutputMode) -> io::Result<()> {
     } else {
         if let Some(trust @ (Trust::Branch | Trust::Fork)) = pulled.trust {
             let whose = format!(
-                "the server says that code of a {trust} made it, and not of a protected branch or tag"
+                "the server says that code of a {} made it, and not of a protected branch or tag",
+                trust.as_str()
             );
             Sink::new(io::stderr()).line(&whose);
         }
