@@ -48,4 +48,5 @@ holds! {
     streams::a_stream_is_closed_once,
     streams::a_mark_is_put_once,
     streams::streams_are_listed_in_their_order,
+    streams::what_runs_in_flight_build_is_known,
 }

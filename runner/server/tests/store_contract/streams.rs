@@ -177,3 +177,29 @@ pub(crate) async fn streams_are_listed_in_their_order(bench: Bench) {
     assert!(matches!(store.streams_of(&no_run).await, Err(StoreError::Unknown { .. })));
     assert!(matches!(store.source_of(&no_attempt).await, Err(StoreError::Unknown { .. })));
 }
+
+pub(crate) async fn what_runs_in_flight_build_is_known(bench: Bench) {
+    bench.project("shop").await;
+    bench.project("blog").await;
+    let store = bench.store();
+    assert_eq!(store.sources_in_use().await.unwrap(), []);
+    let (one, two) = (bench.run("shop", None, NOW).await, bench.run("shop", None, NOW).await);
+    let other = bench.run("blog", None, NOW).await;
+    let sorted = async || {
+        let mut all = store.sources_in_use().await.unwrap();
+        all.sort();
+        all
+    };
+    let (of_blog, of_shop) = ((name("blog"), TREE.to_owned()), (name("shop"), TREE.to_owned()));
+    assert_eq!(sorted().await, [of_blog.clone(), of_shop.clone()]);
+    let end = async |run: &staith_model::RunId| {
+        store.cancel_run(run.clone(), Actor::server(), "no more".to_owned(), NOW).await.unwrap();
+    };
+    end(&one).await;
+    assert_eq!(sorted().await, [of_blog.clone(), of_shop.clone()], "another run builds it as well");
+    end(&two).await;
+    assert_eq!(sorted().await, [of_blog]);
+    end(&other).await;
+    store.retry_run(two, Actor::server(), NOW).await.unwrap();
+    assert_eq!(sorted().await, [of_shop], "tried again, it is needed again");
+}
