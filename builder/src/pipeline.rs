@@ -313,6 +313,11 @@ impl Pipeline {
         self.triggers.as_ref().map_or(&[], Triggers::schedules)
     }
 
+    /// Whether such a clock starts a run though nothing has changed since the last one.
+    pub fn runs_unchanged(&self) -> bool {
+        self.triggers.as_ref().is_some_and(Triggers::runs_unchanged)
+    }
+
     /// Whether an occasion starts a run, and why. What the plan of that run would leave out is another matter.
     pub fn triggers_on(&self, occasion: &Occasion) -> Verdict {
         match &self.triggers {

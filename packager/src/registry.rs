@@ -23,3 +23,6 @@ pub mod transfer;
 
 pub use refusal::Code;
 pub use serve::{Options, router};
+
+/// The header by which a server of ours says how far the maker of a manifest is trusted: `fork`, `branch` or `protected`.
+pub const TRUST: &str = "staith-trust";

@@ -1,4 +1,4 @@
-//! The secrets by which a server and a forge know each other, as they are kept on the server's machine.
+//! The secrets by which a server and a forge know each other, as they were kept on the server's machine before its database had them.
 
 use async_trait::async_trait;
 use staith_builder::secrets::{SecretName, Secrets as _, SecretsFile};
@@ -7,7 +7,7 @@ use staith_server::triggers::ForgeSecrets;
 
 use crate::home::Home;
 
-/// Those of `staith secret set PROJECT/NAME`. The project is part of the name, so that who administers one project can't have what is
+/// Those of `staith secret set PROJECT/NAME`, which a server takes over when it needs them. The project is part of the name, so that who administers one project can't have what is
 /// another's sent to an address of their own.
 #[derive(Debug)]
 pub(crate) struct KeptHere(SecretsFile);

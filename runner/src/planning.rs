@@ -10,7 +10,10 @@ use staith_builder::{
 use staith_model::{Digest, Exit, RelPath, Trigger, TriggerKind, service::Happening};
 use staith_server::{
     store::Seen,
-    triggers::planner::{Lineage, Outcome, Planned, Planner, Unplanned, Wanted},
+    triggers::{
+        planner::{Lineage, Outcome, OwnSchedule, Planned, Planner, Unplanned, Wanted},
+        schedules::OWN,
+    },
 };
 
 use crate::{home::Home, output::Problem, source_supply::KeptSources, workshop::Workshop};
@@ -85,6 +88,31 @@ impl Planner for Planning {
         })
         .await
     }
+
+    async fn own_schedule(&self, origin: &str) -> Result<Option<OwnSchedule>, Unplanned> {
+        let origin = origin.to_owned();
+        self.aside(move |workshop| own_schedule(workshop, &origin)).await
+    }
+}
+
+/// What the pipeline of the default branch says of clocks.
+fn own_schedule(workshop: &Workshop, origin: &str) -> Result<Option<OwnSchedule>, Unplanned> {
+    let parsed = parsed(origin)?;
+    let source = workshop.source(&parsed, &Selection::Head).map_err(unreached)?;
+    let called = workshop.called(&source, &Selection::Head).map_err(unreached)?;
+    // A repository whose HEAD is no branch has no default branch.
+    let Some(branch) = called.branch else { return Ok(None) };
+    let text = workshop.pipeline_text(&source, origin).map_err(refused)?;
+    let pipeline = crate::workshop::understood(&text).map_err(refused)?;
+    let cron = pipeline.schedules().to_vec();
+    if cron.is_empty() {
+        return Ok(None);
+    }
+    let trigger = Trigger { kind: TriggerKind::Schedule, branch: Some(branch.clone()), ..Trigger::default() };
+    let occasion = Occasion { trigger, changed: None, settings: std::collections::BTreeMap::new() };
+    let verdict = pipeline.triggers_on(&occasion);
+    let not = (!verdict.starts).then_some(verdict.why);
+    Ok(Some(OwnSchedule { branch, cron, time_zone: "UTC".to_owned(), not }))
 }
 
 /// Paths are absolute: a server has no directory of anybody's.
@@ -121,6 +149,14 @@ impl<'a> Reading<'a> {
         let pipeline = crate::workshop::understood(&text).map_err(refused)?;
         let occasion = self.occasion()?;
         let why = match &self.wanted.happening {
+            Happening::Schedule { name, .. } if name == OWN => {
+                let verdict = pipeline.triggers_on(&occasion);
+                if !verdict.starts {
+                    return Ok(Outcome::Not { why: verdict.why });
+                }
+                let when = pipeline.schedules().join("`, `");
+                format!("`[on.schedule]` of runner.toml, `{when}`, came due: {}", verdict.why)
+            }
             // The administrator's clock; whether anything has changed is for the server to say, which knows what was built.
             Happening::Schedule { name, .. } => format!("the project's schedule `{name}` came due"),
             Happening::Asked { by, .. } => format!("{by} asked for it"),
@@ -141,8 +177,14 @@ impl<'a> Reading<'a> {
             target_pipeline: self.target_pipeline(),
             labels: BTreeSet::new(),
             notices: self.source.notices.clone(),
+            unless_built: self.is_by_its_own_clock() && !pipeline.runs_unchanged(),
             plan,
         })))
+    }
+
+    /// Whether the pipeline's own `[on.schedule]` came due.
+    fn is_by_its_own_clock(&self) -> bool {
+        matches!(&self.wanted.happening, Happening::Schedule { name, .. } if name == OWN)
     }
 
     fn occasion(&self) -> Result<Occasion, Unplanned> {

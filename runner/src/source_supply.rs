@@ -2,15 +2,19 @@
 //!
 //! What is kept is the list of a source's files and where their contents are: in the server's mirror of the repository, or in the
 //! repository itself where that is on this machine. A list is kept for a project and a tree. So an attempt never gets from one
-//! project what another one has, though both may have the same tree.
+//! project what another one has, though both may have the same tree. What nobody has asked for in a long time goes: `collection`.
+
+mod collection;
 
 use std::{
+    collections::BTreeSet,
     fmt,
-    fs::{self, DirBuilder, File},
+    fs::{DirBuilder, File},
     io::{self, Write},
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use staith_builder::source::{NotSent, ObjectId, Resolved, SourceError};
@@ -64,7 +68,7 @@ impl KeptSources {
             return Err(unknown());
         }
         let place = self.place(project, tree);
-        let bytes = match fs::read(&place) {
+        let bytes = match collection::read(&place) {
             Ok(bytes) => bytes,
             Err(absent) if absent.kind() == io::ErrorKind::NotFound => return Err(unknown()),
             Err(refused) => {
@@ -111,6 +115,10 @@ impl SourceSupply for KeptSources {
             NotSent::Writing(error) => SupplyError::Gone(error),
         })
     }
+
+    fn collect(&self, in_use: &BTreeSet<(Name, String)>, now: SystemTime) -> io::Result<()> {
+        collection::collect(&self.dir, in_use, now)
+    }
 }
 
 fn unavailable(error: &SourceError) -> SupplyError {
@@ -121,7 +129,7 @@ fn unavailable(error: &SourceError) -> SupplyError {
 fn put(place: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = place.parent().unwrap_or(place);
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    if fs::read(place).is_ok_and(|there| there == bytes) {
+    if collection::read(place).is_ok_and(|there| there == bytes) {
         return Ok(());
     }
     let mut new = tempfile::NamedTempFile::new_in(folder)?;
@@ -136,7 +144,7 @@ fn put(place: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::process::Command;
+    use std::{fs, process::Command};
 
     use staith_builder::source::{Origin, Selection, Sources};
 

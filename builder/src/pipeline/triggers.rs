@@ -202,6 +202,11 @@ impl Triggers {
         self.schedule.as_ref().map_or(&[], |schedule| &schedule.cron)
     }
 
+    /// Whether a clock starts runs though nothing has changed.
+    pub(super) fn runs_unchanged(&self) -> bool {
+        self.schedule.as_ref().is_some_and(|schedule| schedule.always)
+    }
+
     pub(super) fn verdict(&self, occasion: &Occasion) -> Verdict {
         let trigger = &occasion.trigger;
         let changed = occasion.changed.as_deref();

@@ -42,8 +42,8 @@ pub struct ProjectSettings {
     pub protected_tags: Vec<String>,
     /// The forge that tells of what happens, and is told how runs end.
     pub forge: Option<ForgeSettings>,
-    /// After so many seconds branches and tags are compared with what was seen last. Not at all if nothing is said, except when
-    /// the server starts.
+    /// After so many seconds, a tenth more or less, branches and tags are compared with what was seen last, so that what no hook told
+    /// is found. If nothing is said, every 5 minutes; every 30 where the forge sends webhooks. With 0 only when the server starts.
     pub poll_seconds: Option<u64>,
     /// Clocks that start runs.
     pub schedules: Vec<Schedule>,
@@ -97,11 +97,11 @@ pub struct ForgeSettings {
     /// What it calls the repository: `owner/name`, or GitLab's number of it. None are sent without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
-    /// The secret that its webhooks are signed with, by its name on the server: `NAME` is what `staith secret set PROJECT/NAME` set
-    /// there. Without, webhooks are refused.
+    /// The secret that its webhooks are signed with, by its name: `NAME` is what `staith server secret set NAME --project PROJECT
+    /// --forge` set. Without, webhooks are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub webhook_secret: Option<String>,
-    /// The secret that is the token for statuses, by its name on the server.
+    /// The secret that is the token for statuses, by its name; set in the same way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_secret: Option<String>,
 }

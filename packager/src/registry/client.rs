@@ -14,7 +14,7 @@ mod push;
 
 use std::{io, path::PathBuf};
 
-use staith_model::{Digest, Name, Secret};
+use staith_model::{Digest, Name, Secret, service::Trust};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -156,6 +156,18 @@ impl Remote {
         name: &Name,
         reference: &Reference,
     ) -> Result<Option<StoredManifest>, ClientError> {
+        Ok(self.manifest_vouched(name, reference)?.map(|(manifest, _)| manifest))
+    }
+
+    /// The same with how far its maker is trusted, which servers of ours say ([`TRUST`](super::TRUST)).
+    ///
+    /// # Errors
+    /// As above.
+    pub fn manifest_vouched(
+        &self,
+        name: &Name,
+        reference: &Reference,
+    ) -> Result<Option<(StoredManifest, Option<Trust>)>, ClientError> {
         let repository = self.repository(name)?;
         self.wait(self.manifest_in(&repository, reference))
     }
@@ -212,7 +224,7 @@ impl Remote {
         &self,
         repository: &str,
         reference: &Reference,
-    ) -> Result<Option<StoredManifest>, ClientError> {
+    ) -> Result<Option<(StoredManifest, Option<Trust>)>, ClientError> {
         let path = format!("/v2/{repository}/manifests/{reference}");
         let Some(answer) = self.http.small(&path, repository, &super::manifest::KINDS).await? else {
             return Ok(None);
@@ -223,7 +235,7 @@ impl Remote {
         }
         let (_, media_type) = Manifest::parse(&answer.bytes, answer.kind.as_deref())
             .map_err(|why| self.unsound(format!("the manifest {reference}: {why}")))?;
-        Ok(Some(StoredManifest { digest, media_type, bytes: answer.bytes }))
+        Ok(Some((StoredManifest { digest, media_type, bytes: answer.bytes }, answer.trust)))
     }
 
     fn refused(&self, why: impl Into<String>, remedy: impl Into<String>) -> ClientError {

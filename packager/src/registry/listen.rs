@@ -1,16 +1,9 @@
 //! Serving on a port of its own, with bounds on what clients may take of this machine. A server that mounts the router has its
 //! own.
 
-use std::{
-    io,
-    pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::{Context, Poll},
-    time::Duration,
-};
+mod counted;
+
+use std::{pin::pin, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;
@@ -19,11 +12,12 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
     task::JoinSet,
 };
+
+pub use self::counted::{Counted, Passed};
 
 /// Connections at once. More wait to be accepted.
 const MOST_CONNECTIONS: usize = 256;
@@ -65,8 +59,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: impl Future<Outp
 }
 
 async fn one(stream: TcpStream, router: Router) {
-    let passed = Arc::new(AtomicU64::new(0));
-    let counted = Counted { stream, passed: Arc::clone(&passed) };
+    let (counted, passed) = Counted::new(stream);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(FOR_A_HEAD)
@@ -75,62 +68,6 @@ async fn one(stream: TcpStream, router: Router) {
     // How a connection ends is between the client and its request; nobody here is to be told.
     tokio::select! {
         _ = connection => {}
-        () = stalled(&passed) => {}
-    }
-}
-
-/// Returns when nothing has passed for a while.
-async fn stalled(passed: &AtomicU64) {
-    let mut before = None;
-    loop {
-        let now = passed.load(Ordering::Relaxed);
-        if before == Some(now) {
-            return;
-        }
-        before = Some(now);
-        tokio::time::sleep(IDLE).await;
-    }
-}
-
-/// A connection that counts what passes.
-struct Counted {
-    stream: TcpStream,
-    passed: Arc<AtomicU64>,
-}
-
-impl Counted {
-    fn count(&self, bytes: usize) {
-        self.passed.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        to: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = to.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, to);
-        self.count(to.filled().len() - before);
-        read
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, from);
-        if let Poll::Ready(Ok(bytes)) = &written {
-            self.count(*bytes);
-        }
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        () = passed.stalls(IDLE) => {}
     }
 }

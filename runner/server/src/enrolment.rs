@@ -115,10 +115,34 @@ fn answer(application: Application) -> Result<Enrolled, Problem> {
     }
 }
 
+/// A runner of this server's own line of versions: both read plans alike.
 pub(crate) fn a_version(version: &str) -> Result<(), Problem> {
+    const OWN: &str = env!("CARGO_PKG_VERSION");
     let fine = version.len() <= LONGEST_VERSION && version.chars().all(|c| c.is_ascii_graphic() || c == ' ');
-    let bad = || Problem::new(400, "bad-version", "the version of the program is no short, printable text");
-    fine.then_some(()).ok_or_else(bad)
+    if !fine {
+        return Err(Problem::new(
+            400,
+            "bad-version",
+            "the version of the program is no short, printable text",
+        ));
+    }
+    if line_of(version).is_some_and(|line| Some(line) == line_of(OWN)) {
+        return Ok(());
+    }
+    Err(Problem::new(409, "other-version", format!("the runner is Staith {version}, and the server is {OWN}"))
+        .with_why("a plan may mean something else to another version")
+        .with_remedy(format!(
+            "install Staith {OWN} on the runner's host, and start the runner again: jobs that it has go on meanwhile"
+        )))
+}
+
+/// What versions that work together have in common: the first number, or the first two while the first is 0.
+fn line_of(version: &str) -> Option<(u64, u64)> {
+    let mut parts = version.split('.').map(|part| part.parse::<u64>().ok());
+    match (parts.next()??, parts.next()) {
+        (0, minor) => Some((0, minor??)),
+        (major, _) => Some((major, 0)),
+    }
 }
 
 fn few_labels(labels: usize) -> Result<(), Problem> {
@@ -164,4 +188,26 @@ async fn change(
 
 fn runner_id(text: &str) -> Result<RunnerId, Problem> {
     text.parse().map_err(|_| StoreError::Unknown { what: "runner", name: text.to_owned() }.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_one_line_work_together() {
+        for (one, other, together) in [
+            ("0.1.0", "0.1.7-rc.1", true),
+            ("0.1.0", "0.2.0", false),
+            ("1.4.0", "1.0.2", true),
+            ("1", "1.9", true),
+            ("1.0.0", "2.0.0", false),
+            ("0.1.0", "1.1.0", false),
+        ] {
+            assert_eq!(line_of(one) == line_of(other), together, "{one} {other}");
+        }
+        for bad in ["", "0", "x", "0.x", "v1"] {
+            assert_eq!(line_of(bad), None, "{bad}");
+        }
+    }
 }

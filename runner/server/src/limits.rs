@@ -6,9 +6,11 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::api::Problem;
 
@@ -125,6 +127,45 @@ impl Buckets {
     }
 }
 
+/// Memory for bodies that have to be read before it is known who sends them: all of them together have so much.
+#[derive(Debug)]
+pub struct Memory(Arc<Semaphore>);
+
+/// Of all bodies whose senders are not proven, in bytes.
+const UNPROVEN: usize = 64 << 20;
+/// So much of each is free, so that what is usually sent never waits for what somebody sends too much of.
+const FREE: usize = 64 << 10;
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(UNPROVEN)))
+    }
+}
+
+/// What of the memory a body has; given back when this is dropped.
+#[derive(Debug, Default)]
+pub struct Taken(Option<OwnedSemaphorePermit>);
+
+impl Memory {
+    /// Takes memory for the next bytes of a body that has `had` already.
+    ///
+    /// # Errors
+    /// 503: others have all of it.
+    pub fn take(&self, taken: &mut Taken, had: usize, next: usize) -> Result<(), Problem> {
+        let beyond = (had + next).saturating_sub(FREE.max(had));
+        let many = u32::try_from(beyond).unwrap_or(u32::MAX);
+        let more = Arc::clone(&self.0).try_acquire_many_owned(many).map_err(|_| {
+            Problem::new(503, "busy", "too many long bodies come in at the same time")
+                .with_remedy("send it again in some seconds")
+        })?;
+        match &mut taken.0 {
+            Some(there) => there.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -164,5 +205,22 @@ mod tests {
             let _ = limits.question(&client.to_string(), None, START);
         }
         assert!(limits.addresses.0.lock().unwrap().len() <= MOST);
+    }
+
+    #[test]
+    fn what_is_usual_is_always_taken_and_what_is_long_only_while_there_is_room() {
+        let memory = Memory::default();
+        let mut long = Taken::default();
+        memory.take(&mut long, 0, FREE).unwrap();
+        memory.take(&mut long, FREE, UNPROVEN).unwrap();
+        let mut other = Taken::default();
+        memory.take(&mut other, 0, FREE).unwrap();
+        let refused = memory.take(&mut other, FREE, 1).unwrap_err();
+        assert_eq!((refused.details().status, refused.details().kind.as_str()), (503, "busy"));
+        drop(long);
+        memory.take(&mut other, FREE - 10, 20).unwrap();
+        assert_eq!(memory.0.available_permits(), UNPROVEN - 10);
+        drop(other);
+        assert_eq!(memory.0.available_permits(), UNPROVEN);
     }
 }

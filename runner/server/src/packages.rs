@@ -9,12 +9,15 @@
 //! | a person or their program | who may see the project | who may publish in it |
 //! | an attempt of the project | yes | versions, while it counts; channels too if its code is protected; nothing if it is a fork's |
 //!
-//! With each manifest that is pushed it is written down, before it is published, how far its maker is trusted.
+//! With each manifest that is pushed it is written down, before it is published, how far its maker is trusted. Answers about a manifest
+//! say so in the header `staith-trust`, and by a channel, `latest` among them, nothing is had that is not of protected code.
 //!
 //! 1. `sign_in`: who asks, and what they may. 2. `rewrite`: between the addresses of the server and those of one project's store.
+//!    3. `vouched`: whose code made what is read.
 
 mod rewrite;
 mod sign_in;
+mod vouched;
 
 use std::{
     collections::HashMap,
@@ -56,7 +59,14 @@ const LONGEST_MANIFEST: usize = 4 << 20;
 #[derive(Debug, Clone)]
 pub struct Shelves {
     dir: PathBuf,
-    opened: Arc<Mutex<HashMap<Name, Router>>>,
+    opened: Arc<Mutex<HashMap<Name, Shelf>>>,
+}
+
+/// A project's store, and its requests.
+#[derive(Debug, Clone)]
+struct Shelf {
+    store: Arc<PackageStore>,
+    router: Router,
 }
 
 impl Shelves {
@@ -70,18 +80,19 @@ impl Shelves {
         self.dir.join(project.as_str())
     }
 
-    async fn of(&self, project: &Name) -> Result<Router, String> {
+    async fn of(&self, project: &Name) -> Result<Shelf, String> {
         let lock = || self.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(router) = lock().get(project) {
-            return Ok(router.clone());
+        if let Some(shelf) = lock().get(project) {
+            return Ok(shelf.clone());
         }
         let place = self.place(project);
         let opening = spawn_blocking(move || PackageStore::open(&place));
-        let store = opening.await.map_err(|bad| bad.to_string())?.map_err(|bad| bad.to_string())?;
+        let store = Arc::new(opening.await.map_err(|bad| bad.to_string())?.map_err(|bad| bad.to_string())?);
         let options = Options { largest_manifest: LONGEST_MANIFEST, ..Options::default() };
         // Who may do what was decided before a request comes here.
-        let router = registry::router(Arc::new(store), Arc::new(Open), options);
-        Ok(lock().entry(project.clone()).or_insert(router).clone())
+        let shelf: Arc<PackageStore> = Arc::clone(&store);
+        let router = registry::router(shelf, Arc::new(Open), options);
+        Ok(lock().entry(project.clone()).or_insert(Shelf { store, router }).clone())
     }
 }
 
@@ -134,16 +145,28 @@ async fn obey(site: &Site, project: &str, rest: &str, request: Request) -> Resul
         }
         _ => request,
     };
-    let router = site.packages.of(&project).await.map_err(|why| {
+    let shelf = site.packages.of(&project).await.map_err(|why| {
         tracing::error!(%project, why, "the packages of a project can't be opened");
         refused(StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN", "the packages of the project can't be opened")
     })?;
-    let request = rewrite::inwards(&project, rest, request);
-    let answered = TowerToHyperService::new(router).call(request).await;
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD).then(|| reference(rest)).flatten();
+    let request = match reads {
+        Some((name, Tag::LATEST)) => {
+            let newest = vouched::latest(site, &project, name, Arc::clone(&shelf.store)).await?;
+            rewrite::to(&format!("{name}/manifests/{newest}"), request)
+        }
+        _ => rewrite::inwards(&project, rest, request),
+    };
+    let answered = TowerToHyperService::new(shelf.router).call(request).await;
     let mut response = match answered {
         Ok(response) => response,
         Err(never) => match never {},
     };
+    if let Some((name, which)) = reads
+        && response.status().is_success()
+    {
+        vouched::told(site, &project, (name, which), response.headers_mut()).await?;
+    }
     rewrite::outwards(&project, response.headers_mut());
     Ok(response)
 }

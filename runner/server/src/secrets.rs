@@ -23,6 +23,9 @@ use crate::{
 
 /// The longest value, in bytes.
 const LONGEST: usize = 64 << 10;
+/// What stands in the place of an environment for secrets by which the server and a forge know each other. As with all environments,
+/// no build gets them.
+pub const FORGE: &str = "staith.forge";
 
 /// Encrypts and decrypts values, each bound to what it is about.
 pub trait Sealing: fmt::Debug + Send + Sync + 'static {
@@ -49,6 +52,11 @@ impl Vault {
         Self(Some(sealing))
     }
 
+    /// What seals, for who needs no answer for the API.
+    pub(crate) fn seals(&self) -> Option<&dyn Sealing> {
+        self.0.as_deref()
+    }
+
     fn sealing(&self) -> Result<&dyn Sealing, Problem> {
         self.0.as_deref().ok_or_else(|| Problem::new(501, "no-vault", "the server has no key for secrets"))
     }
@@ -63,7 +71,7 @@ pub struct SecretAsked {
     /// Whether only runs of protected branches and tags get it.
     #[serde(default)]
     pub protected: bool,
-    /// Only for releases to this environment.
+    /// Only for releases to this environment; [`FORGE`] is for the project's forge.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Name>,
 }

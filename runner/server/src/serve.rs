@@ -55,6 +55,7 @@ fn loops(site: &Site) -> JoinSet<()> {
     let mut loops = JoinSet::new();
     loops.spawn(crate::queue::run(site.clone(), site.stop.clone()));
     loops.spawn(crate::triggers::run(site.clone(), site.stop.clone()));
+    loops.spawn(crate::source_transfer::run(site.clone(), site.stop.clone()));
     loops
 }
 

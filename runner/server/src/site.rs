@@ -56,6 +56,8 @@ pub struct Guard {
     pub limits: Limits,
     /// What was asked.
     pub counts: Counts,
+    /// Room for bodies whose sender is not proven yet.
+    pub unproven: crate::limits::Memory,
 }
 
 impl Site {

@@ -4,9 +4,11 @@
 //! else. Who can read repositories is outside of this crate: [`SourceSupply`].
 
 use std::{
+    collections::BTreeSet,
     fmt,
     io::{self, Write},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use axum::{
@@ -20,6 +22,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use staith_model::{AttemptId, Name};
 use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     api::{Body, Caller, Problem},
@@ -54,6 +57,48 @@ pub trait SourceSupply: fmt::Debug + Send + Sync {
         ids: &[ContentId],
         to: &mut dyn Write,
     ) -> Result<(), SupplyError>;
+
+    /// Takes away what nobody needs any more; never what is in use: projects and trees of runs in flight. Asked again and again, with
+    /// pauses; a source is gone only when it was to go the time before already.
+    ///
+    /// # Errors
+    /// The disk refuses; what is there stays.
+    fn collect(&self, _in_use: &BTreeSet<(Name, String)>, _now: SystemTime) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// How often sources are collected.
+const ROUND: Duration = Duration::from_secs(10 * 60);
+
+/// Collects sources now and then, until `stop`.
+pub(crate) async fn run(site: Site, stop: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(ROUND) => {}
+        }
+        if let Err(error) = collect(&site).await {
+            tracing::error!(%error, "sources of runs that are over can't be collected; they stay");
+        }
+    }
+}
+
+/// Lets what no run in flight builds be collected.
+///
+/// # Errors
+/// The store failed; nothing was collected.
+pub async fn collect(site: &Site) -> Result<(), StoreError> {
+    let Some(supply) = site.sources.clone() else { return Ok(()) };
+    let in_use = site.store.sources_in_use().await?.into_iter().collect();
+    let collecting = spawn_blocking(move || supply.collect(&in_use, SystemTime::now())).await;
+    match collecting
+        .map_err(|panicked| panicked.to_string())
+        .and_then(|done| done.map_err(|bad| bad.to_string()))
+    {
+        Ok(()) => Ok(()),
+        Err(why) => Ok(tracing::warn!(why, "not all sources of runs that are over could be collected")),
+    }
 }
 
 /// Why a source is not given.

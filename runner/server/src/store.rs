@@ -1,5 +1,5 @@
 //! What a server keeps. The seam between it and its database: traits, one for each room, whose documentation is the contract; the
-//! contract suite is in `tests/store.rs`.
+//! contract suites are `tests/store_*`.
 //!
 //! 1. [`Actor`]: on whose behalf something is done. [`StoreError`].
 //! 2. [`Access`]: who has a token. [`Runners`]: which hosts are runners. [`Projects`]: what is built. [`Arrivals`] and

@@ -2,18 +2,21 @@
 //!
 //! 1. `projects` and `settings`: what is built, and what an administrator may say of it.
 //! 2. How something arrives, each written down before it is acknowledged: `hook` (git's own), `webhooks` (forges), `polling` (nobody
-//!    told), `schedules` (clocks), `asked` (people).
+//!    told), `schedules` (clocks; what pipelines themselves say of them is in `clocks`), `asked` (people).
 //! 3. `look`: arrivals are looked into. [`planner`]: what a happening comes to, which needs the repository; implemented outside.
 //!    `decide`: from that to a run, with its [`Trust`](staith_model::service::Trust). Pure.
 //! 4. `explain`: what would something set off? Nothing is written down for it.
-//! 5. `statuses`: forges are told how runs end. `egress`: where the server may go for that.
+//! 5. `statuses`: forges are told how runs end. `egress`: where the server may go for that. `forge_secrets`: how both sides know each
+//!    other.
 
 mod arrivals;
 mod asked;
+mod clocks;
 mod cron;
 mod decide;
 mod egress;
 mod explain;
+mod forge_secrets;
 mod glob;
 mod hook;
 mod ids;
@@ -27,7 +30,11 @@ pub mod statuses;
 mod surroundings;
 mod webhooks;
 
-pub use self::surroundings::{ForgeSecrets, Surroundings};
+pub use self::{
+    clocks::Clocks,
+    forge_secrets::Sealed as SealedForgeSecrets,
+    surroundings::{ForgeSecrets, Surroundings},
+};
 
 use axum::Router;
 use tokio_util::sync::CancellationToken;

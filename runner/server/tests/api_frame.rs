@@ -123,3 +123,17 @@ async fn an_answer_that_can_be_kept_is_given_again() {
     assert_eq!(again.headers["idempotency-replayed"], "true");
     again.problem(400, "bad-token");
 }
+
+#[tokio::test]
+async fn who_is_not_signed_in_is_listened_to_for_a_short_time() {
+    let house = House::new().await;
+    let long = serde_json::json!({ "name": "x".repeat(2 << 20), "grants": [] });
+    house.ask("POST", "/api/v1/tokens", None, Some(&long)).await.problem(413, "body-refused");
+    house
+        .ask("POST", "/api/v1/tokens", Some("nobody-has-this"), Some(&long))
+        .await
+        .problem(413, "body-refused");
+    house.ask("POST", "/api/v1/tokens", Some(&house.admin), Some(&long)).await.problem(400, "bad-token");
+    let short = serde_json::json!({ "name": "x", "grants": [] });
+    house.ask("POST", "/api/v1/tokens", None, Some(&short)).await.problem(401, "sign-in");
+}

@@ -21,7 +21,7 @@ async fn a_code(house: &House) -> String {
 
 fn application(code: &str, key: &Key) -> serde_json::Value {
     json!({
-        "code": code, "name": "host", "public_key": key.public(), "labels": ["fast"], "version": "1",
+        "code": code, "name": "host", "public_key": key.public(), "labels": ["fast"], "version": env!("CARGO_PKG_VERSION"),
         "proof": key.sign(&format!("staith-enrol\n{code}\nhost")),
     })
 }
@@ -33,7 +33,7 @@ async fn enrolled(house: &House, key: &Key) -> String {
 }
 
 fn session(runner: &str, nonce: &str, key: &Key) -> serde_json::Value {
-    json!({ "nonce": nonce, "version": "1", "proof": key.sign(&format!("staith-session\n{runner}\n{nonce}")) })
+    json!({ "nonce": nonce, "version": env!("CARGO_PKG_VERSION"), "proof": key.sign(&format!("staith-session\n{runner}\n{nonce}")) })
 }
 
 #[tokio::test]
@@ -154,4 +154,22 @@ async fn a_runner_for_one_job_counts_as_revoked_when_that_has_ended() {
     house.ask("POST", &path, None, Some(&open())).await.problem(403, "runner-revoked");
     let seen = house.ask("GET", "/api/v1/runners", Some(&house.admin), None).await.is(200);
     assert_eq!(seen[0]["state"], "revoked");
+}
+
+#[tokio::test]
+async fn a_runner_of_another_version_is_told_so() {
+    let house = House::new().await;
+    let (key, code) = (Key::new(), a_code(&house).await);
+    let mut asked = application(&code, &key);
+    asked["version"] = json!("99.0.0");
+    let told = house.ask("POST", "/api/v1/runners", None, Some(&asked)).await.problem(409, "other-version");
+    assert!(told["title"].as_str().unwrap().contains("99.0.0"), "{told}");
+    assert!(told["remedy"].as_str().unwrap().contains(env!("CARGO_PKG_VERSION")), "{told}");
+    // The code was not used up.
+    let runner = house.ask("POST", "/api/v1/runners", None, Some(&application(&code, &key))).await.is(201);
+    let runner = runner["runner"].as_str().unwrap();
+    let mut asked = session(runner, &nonce(&house), &key);
+    asked["version"] = json!("0.0.1");
+    let path = format!("/api/v1/runners/{runner}/sessions");
+    house.ask("POST", &path, None, Some(&asked)).await.problem(409, "other-version");
 }

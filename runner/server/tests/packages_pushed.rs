@@ -20,8 +20,12 @@ const IMAGE: &str = "application/vnd.oci.image.manifest.v1+json";
 const PUBLISHER: &str = "publisher-of-the-shop";
 
 fn manifest(content: &[u8]) -> String {
+    manifest_of("1.0.0", content)
+}
+
+fn manifest_of(version: &str, content: &[u8]) -> String {
     let (digest, size) = (Digest::of(content), content.len() as u64);
-    let (name, version) = ("app".parse().unwrap(), "1.0.0".parse().unwrap());
+    let (name, version) = ("app".parse().unwrap(), version.parse().unwrap());
     let package = Package { name, version, digest, content: digest, size };
     String::from_utf8(Artifact::of_package(&package, 1, &[]).to_bytes()).unwrap()
 }
@@ -44,6 +48,21 @@ async fn ask(ground: &Ground, who: &str, method: Method, address: &str, body: &[
 }
 
 async fn push(ground: &Ground, who: &str, project: &str, tag: &str, content: &[u8]) -> StatusCode {
+    push_as(ground, who, project, tag, (content, manifest(content))).await
+}
+
+/// By the attempt, with a manifest that says this version.
+async fn push_version(ground: &Ground, version: &str, content: &[u8]) -> StatusCode {
+    push_as(ground, &token(1), "shop", version, (content, manifest_of(version, content))).await
+}
+
+async fn push_as(
+    ground: &Ground,
+    who: &str,
+    project: &str,
+    tag: &str,
+    (content, manifest): (&[u8], String),
+) -> StatusCode {
     for blob in [b"{}".as_slice(), content] {
         let address = format!("/v2/{project}/app/blobs/uploads/");
         let begun = ask(ground, who, Method::POST, &address, b"").await;
@@ -57,7 +76,7 @@ async fn push(ground: &Ground, who: &str, project: &str, tag: &str, content: &[u
     }
     let address = format!("/v2/{project}/app/manifests/{tag}");
     let (status, told) =
-        ground::json(ask(ground, who, Method::PUT, &address, manifest(content).as_bytes()).await).await;
+        ground::json(ask(ground, who, Method::PUT, &address, manifest.as_bytes()).await).await;
     assert_ne!(status, StatusCode::BAD_REQUEST, "{told}");
     status
 }
@@ -140,6 +159,62 @@ async fn an_attempt_pushes_versions_while_it_counts_and_what_it_made_says_so() {
     assert_eq!(pull(&ground, PEOPLE, "stable").await, StatusCode::OK);
     ground.add_attempt(2, FENCE + 1);
     assert_eq!(push(&ground, &token(1), "shop", "1.0.1", b"three").await, StatusCode::UNAUTHORIZED);
+}
+
+/// What an answer says of the maker of what is read, or the status of a refusal.
+async fn made_by(ground: &Ground, method: Method, which: &str) -> Result<String, StatusCode> {
+    let answer = ask(ground, PEOPLE, method, &format!("/v2/shop/app/manifests/{which}"), b"").await;
+    match answer.headers().get("staith-trust") {
+        Some(trust) if answer.status() == StatusCode::OK => Ok(trust.to_str().unwrap().to_owned()),
+        _ => Err(answer.status()),
+    }
+}
+
+#[tokio::test]
+async fn a_channel_gives_nothing_that_less_trusted_code_has_made() {
+    let ground = ground(Trust::Branch);
+    assert_eq!(made_by(&ground, Method::GET, "latest").await, Err(StatusCode::NOT_FOUND), "there is none");
+    assert_eq!(push(&ground, &token(1), "shop", "1.0.0", b"one").await, StatusCode::CREATED);
+    for method in [Method::GET, Method::HEAD] {
+        assert_eq!(made_by(&ground, method.clone(), "1.0.0").await, Ok("branch".to_owned()));
+        // A version comes to be `latest` by its number alone.
+        for latest in ["latest", "lat%65st"] {
+            assert_eq!(made_by(&ground, method.clone(), latest).await, Err(StatusCode::FORBIDDEN));
+        }
+    }
+    let digest = Digest::of(manifest(b"one").as_bytes());
+    assert_eq!(made_by(&ground, Method::GET, &digest.to_string()).await, Ok("branch".to_owned()));
+    ground.sql().execute("UPDATE runs SET trust = 'protected'", []).unwrap();
+    assert_eq!(push(&ground, &token(1), "shop", "1.0.0", b"one").await, StatusCode::CREATED);
+    assert_eq!(push(&ground, &token(1), "shop", "stable", b"one").await, StatusCode::CREATED);
+    for which in ["latest", "stable", "1.0.0"] {
+        assert_eq!(made_by(&ground, Method::GET, which).await, Ok("protected".to_owned()), "{which}");
+    }
+    // What the table does not know was put into the store by somebody else.
+    ground.sql().execute("DELETE FROM packages", []).unwrap();
+    assert_eq!(made_by(&ground, Method::GET, "stable").await, Err(StatusCode::FORBIDDEN));
+    assert_eq!(made_by(&ground, Method::GET, "1.0.0").await, Ok("fork".to_owned()));
+}
+
+#[tokio::test]
+async fn a_higher_number_of_a_branch_is_not_the_latest() {
+    let ground = ground(Trust::Protected);
+    assert_eq!(push_version(&ground, "1.0.0", b"one").await, StatusCode::CREATED);
+    ground.sql().execute("UPDATE runs SET trust = 'branch'", []).unwrap();
+    assert_eq!(push_version(&ground, "9.0.0", b"nine").await, StatusCode::CREATED);
+    let latest = ask(&ground, PEOPLE, Method::GET, "/v2/shop/app/manifests/latest", b"").await;
+    assert_eq!(latest.headers()["staith-trust"], "protected");
+    let (status, manifest) = ground::json(latest).await;
+    assert_eq!(
+        (status, &manifest["layers"][0]["digest"]),
+        (StatusCode::OK, &Digest::of(b"one").to_string().into())
+    );
+    ground.sql().execute("UPDATE runs SET trust = 'protected'", []).unwrap();
+    assert_eq!(push_version(&ground, "10.0.0-rc.1", b"ten").await, StatusCode::CREATED);
+    assert_eq!(push_version(&ground, "2.0.0", b"two").await, StatusCode::CREATED);
+    let latest = ask(&ground, PEOPLE, Method::GET, "/v2/shop/app/manifests/latest", b"").await;
+    let (_, manifest) = ground::json(latest).await;
+    assert_eq!(manifest["layers"][0]["digest"], Digest::of(b"two").to_string(), "releases come first");
 }
 
 #[tokio::test]

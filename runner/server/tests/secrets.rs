@@ -4,14 +4,19 @@
 
 mod house;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
+use async_trait::async_trait;
 use house::House;
 use serde_json::json;
-use staith_model::Secret;
+use staith_model::{Name, Secret};
 use staith_server::{
     api::{Grant, Role},
-    secrets::{Sealing, Vault},
+    secrets::{FORGE, Sealing, Vault},
+    triggers::{ForgeSecrets, SealedForgeSecrets},
 };
 
 /// Stands in for encryption: turns bytes over, and keeps what they are about.
@@ -131,4 +136,60 @@ async fn secrets_belong_to_a_project() {
         .await
         .problem(404, "unknown");
     house.ask("PUT", path, Some(&ours), Some(&json!({ "value": "" }))).await.problem(400, "bad-secret");
+}
+
+/// A place where a forge's secrets were kept before, and how often it was asked.
+#[derive(Debug, Default)]
+struct Before(AtomicU64);
+
+#[async_trait]
+impl ForgeSecrets for Before {
+    async fn value(&self, project: &Name, secret: &str) -> Result<Option<Secret>, String> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        let known = matches!((project.as_str(), secret), ("shop", "hook" | "Old/Name") | ("blog", "hook"));
+        Ok(known.then(|| Secret::new(format!("kept before for {project}"))))
+    }
+}
+
+async fn value(secrets: &SealedForgeSecrets, project: &str, secret: &str) -> Option<String> {
+    let value = secrets.value(&project.parse().unwrap(), secret).await.unwrap();
+    value.map(|value| value.expose_to(str::to_owned))
+}
+
+#[tokio::test]
+async fn a_forges_secrets_are_sealed_and_what_was_kept_before_is_taken_over_once() {
+    let (house, attempt) = furnished("protected").await;
+    let before = Arc::new(Before::default());
+    let (store, clock) = (Arc::clone(&house.site.store), house.site.clock.clone());
+    let secrets = SealedForgeSecrets::new(store, house.site.vault.clone(), clock, Arc::clone(&before) as _);
+    let asked = |value: &str| json!({ "value": value, "environment": FORGE });
+    let set = async |name: &str, value: &str| {
+        let path = format!("/api/v1/projects/shop/secrets/{name}");
+        house.ask("PUT", &path, Some(&house.admin), Some(&asked(value))).await.is(204);
+    };
+    set("status", "of the database").await;
+    assert_eq!(value(&secrets, "shop", "status").await.as_deref(), Some("of the database"));
+    assert_eq!(before.0.load(Ordering::SeqCst), 0);
+    assert_eq!(value(&secrets, "shop", "absent").await, None);
+    // A build's secret is none of the forge's, and the other way round.
+    assert_eq!(value(&secrets, "shop", "npm-token").await, None);
+    set("npm-token", "of the forge").await;
+    assert_eq!(given(&house, &attempt).await, ["deploy-key", "npm-token"]);
+
+    let asked_before = before.0.load(Ordering::SeqCst);
+    for _ in 0..2 {
+        assert_eq!(value(&secrets, "shop", "hook").await.as_deref(), Some("kept before for shop"));
+    }
+    assert_eq!(before.0.load(Ordering::SeqCst), asked_before + 1, "it is in the database");
+    let file = std::fs::read(house.site.data.join("staith.db")).unwrap();
+    let log = std::fs::read(house.site.data.join("staith.db-wal")).unwrap_or_default();
+    let shown = [file, log].concat().windows(11).any(|some| some == b"kept before");
+    assert!(!shown, "and sealed");
+    set("hook", "a newer one").await;
+    assert_eq!(value(&secrets, "shop", "hook").await.as_deref(), Some("a newer one"));
+    // A name that the database can't have, and a project that is not there any more: it stays where it was.
+    for (project, name) in [("shop", "Old/Name"), ("blog", "hook")] {
+        assert!(value(&secrets, project, name).await.is_some());
+    }
+    assert_eq!(house.site.store.secrets(&"blog".parse().unwrap()).await.unwrap(), []);
 }

@@ -1,6 +1,12 @@
 //! Questions and answers.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fs::File,
+    io::{self, Seek as _, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use reqwest::{
     Method, Response, StatusCode,
@@ -163,7 +169,48 @@ impl Client {
         }
     }
 
+    /// Asks once, and writes the answer to a file, which has nothing else afterwards: at most so many bytes, of which only a piece is
+    /// in memory at a time. Gives how many there were, or why the file does not take them. Cancel-safe, as [`bytes`](Self::bytes).
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub(crate) async fn into_file(
+        &self,
+        ask: &Ask,
+        to: &mut File,
+        most: u64,
+    ) -> Result<io::Result<u64>, Refused> {
+        let asked = async {
+            if let Err(error) = to.set_len(0).and_then(|()| to.rewind()) {
+                return Ok(Err(error));
+            }
+            let (mut response, mut written) = (self.taken(ask).await?, 0);
+            while let Some(piece) = response.chunk().await.map_err(|error| self.away(in_words(&error)))? {
+                written += piece.len() as u64;
+                if written > most {
+                    return Err(self.strange(format!("its answer is longer than {most} bytes")));
+                }
+                if let Err(error) = tokio::task::block_in_place(|| to.write_all(&piece)) {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(to.rewind().map(|()| written))
+        };
+        match timeout(ask.waits.saturating_add(ask.within), asked).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.away("it did not answer in time".to_owned())),
+        }
+    }
+
     async fn answer(&self, ask: &Ask) -> Result<Vec<u8>, Refused> {
+        let response = self.taken(ask).await?;
+        let is_empty = response.status() == StatusCode::NO_CONTENT;
+        let bytes = self.bounded(response).await?;
+        Ok(if is_empty { Vec::new() } else { bytes })
+    }
+
+    /// The answer to a question that the server takes, whose body is still to come.
+    async fn taken(&self, ask: &Ask) -> Result<Response, Refused> {
         let url = format!("{}{}", self.address.as_str(), ask.path);
         let mut request = self.inner.request(ask.method.clone(), url).header(ACCEPT, "application/json");
         if let Some(token) = &ask.token {
@@ -176,10 +223,10 @@ impl Client {
         let status = response.status();
         let is_problem = has_kind(&response, "application/problem+json");
         let is_page = has_kind(&response, "text/html");
-        let bytes = self.bounded(response).await?;
         if status.is_success() && !is_page {
-            return Ok(if status == StatusCode::NO_CONTENT { Vec::new() } else { bytes });
+            return Ok(response);
         }
+        let bytes = self.bounded(response).await?;
         let said = is_problem.then(|| serde_json::from_slice::<ProblemDetails>(&bytes).ok()).flatten();
         Err(match said {
             Some(said) => Refused::Said(ProblemDetails { status: status.as_u16(), ..said }),

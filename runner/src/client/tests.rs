@@ -109,3 +109,32 @@ fn only_this_machine_is_asked_in_clear_text() {
     let missing = Address::parse("https://h", Some("/not/on/this/machine".as_ref()), false).unwrap_err();
     assert_eq!(missing.exit, Exit::Usage);
 }
+
+/// What is in a file after this answer, which may have ten bytes.
+async fn into_a_file(answer: &'static str) -> Result<Vec<u8>, Refused> {
+    let (address, asked) = once(answer);
+    let mut file = tempfile::tempfile().unwrap();
+    // Of an answer before, which broke off.
+    file.write_all(b"something that is much longer than that").unwrap();
+    let written = Client::new(&address).unwrap().into_file(&Ask::get("/x"), &mut file, 10).await;
+    asked.join().unwrap();
+    let written = written?.unwrap();
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes.len() as u64, written);
+    Ok(bytes)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_goes_into_a_file_within_its_bound() {
+    let whole = into_a_file("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789").await;
+    assert_eq!(whole.unwrap(), b"0123456789");
+    let long = into_a_file("HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n0123456789a").await;
+    assert!(matches!(long, Err(Refused::Strange { .. })), "{long:?}");
+    let cut = into_a_file("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n01234").await;
+    assert!(matches!(cut, Err(Refused::Away { .. })), "{cut:?}");
+    let no = "HTTP/1.1 409 Conflict\r\nContent-Type: application/problem+json\r\nContent-Length: 49\r\n\r\n\
+              {\"type\":\"stale-fence\",\"title\":\"no\",\"status\":409} ";
+    let refused = into_a_file(no).await.unwrap_err();
+    assert!(refused.is("stale-fence"), "{refused:?}");
+}

@@ -8,7 +8,7 @@ use std::{
 };
 
 use serde_json::json;
-use staith_model::Package;
+use staith_model::{Package, service::Trust};
 use staith_packager::registry::transfer::{Pulled, Pushed};
 
 use super::{OutputMode, clean::clean_word, human, sink::Sink};
@@ -70,12 +70,22 @@ pub(crate) fn pulled(pulled: &Pulled, mode: OutputMode) -> io::Result<()> {
     let mut out = Sink::new(io::stdout());
     if mode.is_json() {
         let Package { name, version, digest, content, size } = &pulled.package;
-        let told = json!({
+        let mut told = json!({
             "path": pulled.path, "name": name, "version": version, "digest": digest, "content": content, "size": size,
             "manifest": pulled.manifest, "was_here": pulled.was_here, "resumed": pulled.resumed, "beside": pulled.beside,
         });
+        if let Some(trust) = pulled.trust {
+            told["trust"] = trust.as_str().into();
+        }
         out.line(&told.to_string());
     } else {
+        if let Some(trust @ (Trust::Branch | Trust::Fork)) = pulled.trust {
+            let whose = format!(
+                "the server says that code of a {} made it, and not of a protected branch or tag",
+                trust.as_str()
+            );
+            Sink::new(io::stderr()).line(&whose);
+        }
         for path in std::iter::once(&pulled.path).chain(&pulled.beside) {
             out.line(&clean_word(&path.display().to_string()));
         }

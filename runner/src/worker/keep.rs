@@ -251,7 +251,9 @@ impl Keeping<'_> {
         let client = Client::new(&self.claim.server)?;
         let token = Secret::new(self.claim.claimed.token.clone());
         let attempt = self.claim.claimed.attempt.as_str();
-        let source = SourceOfJob { client: &client, token: &token, attempt }.fetch(&workshop, &plan).await?;
+        let scratch = home.path();
+        let source = SourceOfJob { client: &client, token: &token, attempt, scratch };
+        let source = source.fetch(&workshop, &plan).await?;
         let secrets = secrets(spec, &plan, &client, &token, attempt).await?;
         let images = workshop.images(&plan, &|_| {}).await?;
         Ok(Execution {

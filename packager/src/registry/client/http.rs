@@ -12,9 +12,10 @@ use reqwest::{
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE},
 };
 use serde::Deserialize;
-use staith_model::{Secret, causes};
+use staith_model::{Secret, causes, service::Trust};
 
 use super::{ClientError, Settings};
+use crate::registry::TRUST;
 
 const CONNECTING: Duration = Duration::from_secs(20);
 /// How long a registry may say nothing. Some read all of a large blob before they answer that it is there.
@@ -43,6 +44,8 @@ pub(super) struct Small {
     pub(super) bytes: Vec<u8>,
     /// Its `Content-Type`.
     pub(super) kind: Option<String>,
+    /// What the registry says of its maker, where it does.
+    pub(super) trust: Option<Trust>,
 }
 
 impl Http {
@@ -191,9 +194,10 @@ impl Http {
             StatusCode::NOT_FOUND => return Ok(None),
             _ => return Err(self.refusal(response).await),
         }
-        let kind =
-            response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).map(str::to_owned);
-        Ok(Some(Small { bytes: self.bounded(response, LONGEST).await?, kind }))
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let kind = header(CONTENT_TYPE.as_str()).map(str::to_owned);
+        let trust = header(TRUST).and_then(|trust| trust.parse().ok());
+        Ok(Some(Small { bytes: self.bounded(response, LONGEST).await?, kind, trust }))
     }
 
     async fn bounded(&self, mut response: Response, most: usize) -> Result<Vec<u8>, ClientError> {

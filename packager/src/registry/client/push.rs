@@ -125,7 +125,7 @@ impl Remote {
         manifest: &StoredManifest,
     ) -> Result<(), ClientError> {
         let reference = referrers_tag(subject);
-        let there = self.manifest_in(repository, &reference).await?;
+        let there = self.manifest_in(repository, &reference).await?.map(|(manifest, _)| manifest);
         let unsound = |why| self.unsound(format!("the list {reference}: {why}"));
         let mut index: Value = match &there {
             Some(there) if there.media_type == INDEX => {

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use staith_model::{Digest, Package, Version};
+use staith_model::{Digest, Package, Version, service::Trust};
 use tokio_util::sync::CancellationToken;
 
 use super::{Heard, Place, TransferError, files};
@@ -31,6 +31,8 @@ pub struct Pulled {
     pub path: PathBuf,
     /// Digest of the package's manifest.
     pub manifest: Digest,
+    /// How far its maker is trusted, where the place says so.
+    pub trust: Option<Trust>,
     /// Whether the file was here already.
     pub was_here: bool,
     /// Bytes that an earlier attempt had brought.
@@ -55,7 +57,7 @@ pub fn pull(
 ) -> Result<Pulled, TransferError> {
     fs::create_dir_all(to).map_err(files::at("make", to))?;
     let found = find(from, wanted)?;
-    let Found { package, manifest, beside, zip } = found;
+    let Found { package, manifest, trust, beside, zip } = found;
     let path = to.join(package.file_name());
     let fetch = Fetch { from, package: &package, to, heard, stop };
     let was_here = files::is_there(&path, &zip.digest)? == Some(true);
@@ -67,7 +69,7 @@ pub fn pull(
             fetch.beside(&files, &mut paths)?;
         }
     }
-    Ok(Pulled { path, manifest, was_here, resumed, beside: paths, package })
+    Ok(Pulled { path, manifest, trust, was_here, resumed, beside: paths, package })
 }
 
 struct Fetch<'a> {
@@ -120,6 +122,7 @@ impl Fetch<'_> {
 struct Found {
     package: Package,
     manifest: Digest,
+    trust: Option<Trust>,
     zip: Descriptor,
     beside: Vec<Descriptor>,
 }
@@ -127,7 +130,7 @@ struct Found {
 fn find(from: &Place, wanted: &Reference) -> Result<Found, TransferError> {
     let no_package =
         |why: String| TransferError::NoPackage { place: place(from), wanted: wanted.to_string(), why };
-    let (stored, published) = match from {
+    let (stored, published, trust) = match from {
         Place::Store(store) => {
             let published = store.resolve(wanted)?;
             let digest = published.manifest().digest;
@@ -135,9 +138,12 @@ fn find(from: &Place, wanted: &Reference) -> Result<Found, TransferError> {
             let found =
                 found.ok_or_else(|| StoreError::Missing { digest, path: store.blob_path(&digest) })?;
             let stored = StoredManifest { digest, media_type: found.media_type, bytes: found.bytes };
-            (stored, Some(published.package))
+            (stored, Some(published.package), None)
         }
-        Place::Registry(registry) => (ask(registry, wanted)?, None),
+        Place::Registry(registry) => {
+            let (stored, trust) = ask(registry, wanted)?;
+            (stored, None, trust)
+        }
     };
     let (manifest, _) = Manifest::parse(&stored.bytes, Some(&stored.media_type)).map_err(no_package)?;
     if manifest.artifact_type.as_deref() != Some(oci::PACKAGE) {
@@ -163,7 +169,7 @@ fn find(from: &Place, wanted: &Reference) -> Result<Found, TransferError> {
             Package { name: wanted.name.clone(), version, digest: zip.digest, content, size: zip.size }
         }
     };
-    Ok(Found { package, manifest: stored.digest, zip, beside: layers.collect() })
+    Ok(Found { package, manifest: stored.digest, trust, zip, beside: layers.collect() })
 }
 
 /// Whether somebody gave one version the tag of another.
@@ -187,7 +193,7 @@ fn place(from: &Place) -> String {
     }
 }
 
-fn ask(registry: &Remote, wanted: &Reference) -> Result<StoredManifest, TransferError> {
+fn ask(registry: &Remote, wanted: &Reference) -> Result<(StoredManifest, Option<Trust>), TransferError> {
     let name = &wanted.name;
     let asked = match &wanted.which {
         Which::Latest => tag_of(Tag::LATEST).map(Asked::Tag),
@@ -195,7 +201,7 @@ fn ask(registry: &Remote, wanted: &Reference) -> Result<StoredManifest, Transfer
         Which::Digest(digest) => Some(Asked::Digest(*digest)),
     };
     if let Some(asked) = asked
-        && let Some(found) = registry.manifest(name, &asked)?
+        && let Some(found) = registry.manifest_vouched(name, &asked)?
     {
         return Ok(found);
     }

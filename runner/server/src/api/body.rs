@@ -6,12 +6,15 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 
-use super::Problem;
+use super::{Problem, caller::Somebody};
 
 /// The longest body of JSON, in bytes. A plan of ten thousand steps is shorter.
 const LONGEST: usize = 16 << 20;
+/// The same of who is not signed in: nobody fills the memory of a server without a token. The longest is the end of an attempt,
+/// which names all of its streams and may be told again when its token is no longer known.
+const LONGEST_OF_NOBODY: usize = 1 << 20;
 
-/// A body in JSON.
+/// A body in JSON. Handlers take it after the [`Caller`](super::Caller), who decides how long it may be.
 #[derive(Debug, Clone, Copy)]
 pub struct Body<T>(pub T);
 
@@ -19,11 +22,13 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let bytes = to_bytes(request.into_body(), LONGEST).await.map_err(|refused| {
+        let longest =
+            if request.extensions().get::<Somebody>().is_some() { LONGEST } else { LONGEST_OF_NOBODY };
+        let bytes = to_bytes(request.into_body(), longest).await.map_err(|refused| {
             Problem::new(
                 413,
                 "body-refused",
-                format!("the body is longer than {LONGEST} bytes, or was not sent whole"),
+                format!("the body is longer than {longest} bytes, or was not sent whole"),
             )
             .with_why(refused.to_string())
         })?;

@@ -7,14 +7,20 @@ use axum::{
 use staith_model::Name;
 
 /// A request as the project's store gets it.
-pub(super) fn inwards(project: &Name, rest: &str, mut request: Request) -> Request {
+pub(super) fn inwards(project: &Name, rest: &str, request: Request) -> Request {
     let query = request.uri().query().map(|query| without_project(project, query)).unwrap_or_default();
     let raw = request.uri().path().strip_prefix("/v2/").and_then(|path| path.split_once('/'));
     // As it was written: what is escaped stays so.
     let rest = raw.map_or(rest, |(_, rest)| rest);
     let mark = if query.is_empty() { "" } else { "?" };
-    // Both parts were part of an address before.
-    if let Ok(inner) = PathAndQuery::try_from(format!("/v2/{rest}{mark}{query}")) {
+    let rest = format!("{rest}{mark}{query}");
+    to(&rest, request)
+}
+
+/// The same request about something else: what follows `/v2/`.
+pub(super) fn to(rest: &str, mut request: Request) -> Request {
+    // It was part of an address before, or is made of names.
+    if let Ok(inner) = PathAndQuery::try_from(format!("/v2/{rest}")) {
         *request.uri_mut() = Uri::from(inner);
     }
     request

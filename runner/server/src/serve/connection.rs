@@ -1,14 +1,8 @@
 //! One client, with bounds on what it may take of this machine.
 
 use std::{
-    io,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::{Context, Poll},
     time::Duration,
 };
 
@@ -22,8 +16,9 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use staith_packager::registry::listen::{Counted, Passed};
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::{TcpStream, UnixStream},
 };
 use tokio_rustls::TlsAcceptor;
@@ -31,8 +26,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::Operator;
 
-/// How long a client may take to say what it wants, and to shake hands.
+/// How long a client may take to say what it wants.
 const FOR_A_HEAD: Duration = Duration::from_secs(30);
+/// How long a client may take to shake hands.
+const FOR_A_HANDSHAKE: Duration = Duration::from_secs(10);
 /// All of a request's head that is kept in memory.
 const LONGEST_HEAD: usize = 64 << 10;
 /// Questions at once over one connection of HTTP/2.
@@ -64,7 +61,10 @@ impl Accepted {
                 one(stream, Way::Network(from), false, router, stop).await;
             }
             Self::Network { stream, from, tls: Some(tls) } => {
-                let shaken = tokio::time::timeout(FOR_A_HEAD, tls.accept(stream)).await;
+                let shaken = tokio::select! {
+                    shaken = tokio::time::timeout(FOR_A_HANDSHAKE, tls.accept(stream)) => shaken,
+                    () = stop.cancelled() => return,
+                };
                 // Who does not get as far as TLS is to be told nothing.
                 let Ok(Ok(stream)) = shaken else { return };
                 let second = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -78,8 +78,8 @@ async fn one<S>(stream: S, way: Way, second: bool, router: Router, stop: Cancell
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let passed = Arc::new(AtomicU64::new(0));
-    let counted = TokioIo::new(Counted { stream, passed: Arc::clone(&passed) });
+    let (counted, passed) = Counted::new(stream);
+    let counted = TokioIo::new(counted);
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         match way {
@@ -88,82 +88,31 @@ where
         }
         router.call(request)
     });
-    // How a connection ends is between the client and its request; nobody here is to be told.
     if second {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder.timer(TokioTimer::new()).max_concurrent_streams(MOST_STREAMS).max_header_list_size(64 << 10);
-        let mut connection = pin!(builder.serve_connection(counted, service));
-        tokio::select! {
-            _ = &mut connection => return,
-            () = stalled(&passed) => return,
-            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-        }
-        let _ = connection.await;
+        let connection = builder.serve_connection(counted, service);
+        until_it_ends(connection, http2::Connection::graceful_shutdown, &passed, &stop).await;
     } else {
         let mut builder = http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(FOR_A_HEAD).max_buf_size(LONGEST_HEAD);
-        let mut connection = pin!(builder.serve_connection(counted, service));
-        tokio::select! {
-            _ = &mut connection => return,
-            () = stalled(&passed) => return,
-            () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
-        }
-        let _ = connection.await;
+        let connection = builder.serve_connection(counted, service);
+        until_it_ends(connection, http1::Connection::graceful_shutdown, &passed, &stop).await;
     }
 }
 
-/// Returns when nothing has passed for a while.
-async fn stalled(passed: &AtomicU64) {
-    let mut before = None;
-    loop {
-        let now = passed.load(Ordering::Relaxed);
-        if before == Some(now) {
-            return;
-        }
-        before = Some(now);
-        tokio::time::sleep(IDLE).await;
+/// How a connection ends is between the client and its request; nobody here is to be told.
+async fn until_it_ends<C: Future>(
+    connection: C,
+    leave: impl FnOnce(Pin<&mut C>),
+    passed: &Passed,
+    stop: &CancellationToken,
+) {
+    let mut connection = pin!(connection);
+    tokio::select! {
+        _ = &mut connection => return,
+        () = passed.stalls(IDLE) => return,
+        () = stop.cancelled() => leave(connection.as_mut()),
     }
-}
-
-/// A connection that counts what passes.
-struct Counted<S> {
-    stream: S,
-    passed: Arc<AtomicU64>,
-}
-
-impl<S> Counted<S> {
-    fn count(&self, bytes: usize) {
-        self.passed.fetch_add(bytes as u64, Ordering::Relaxed);
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        to: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = to.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, to);
-        self.count(to.filled().len() - before);
-        read
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, from);
-        if let Poll::Ready(Ok(bytes)) = &written {
-            self.count(*bytes);
-        }
-        written
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
+    let _ = connection.await;
 }

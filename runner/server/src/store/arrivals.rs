@@ -126,4 +126,7 @@ pub trait Schedules {
 
     /// Writes down the commit that a schedule builds.
     async fn builds(&self, project: &Name, schedule: &Name, commit: &str) -> Result<(), StoreError>;
+
+    /// A schedule is no more: if there is one of its name again, it is as if there had been none before.
+    async fn forget(&self, project: &Name, schedule: &Name) -> Result<(), StoreError>;
 }

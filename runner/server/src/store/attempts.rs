@@ -111,14 +111,15 @@ pub enum Finished {
 /// Attempts.
 #[async_trait]
 pub trait Attempts {
-    /// Gives a runner a job, if there is one. Repeated with the same nonce it gives the same attempt, whatever else is queued.
+    /// Gives a runner a job, if there is one. Repeated with the same nonce it gives the same attempt, whatever else is queued. A run
+    /// that is damaged is passed over and told in the server's log.
     async fn claim(&self, claim: Claim, now: u64) -> Result<Claimable, StoreError>;
 
     /// The attempt, if it has not ended and this is its token; `None` if the token is not its. `StaleFence` if it has ended or has
     /// another fence.
     async fn live(&self, attempt: AttemptId, token: Digest, fence: u64) -> Result<Option<Live>, StoreError>;
 
-    /// All attempts that have not ended.
+    /// All attempts that have not ended. What is damaged is left out and told in the server's log.
     async fn all_live(&self) -> Result<Vec<Live>, StoreError>;
 
     /// Ends an attempt as its runner says, and decides about its job. Only with the fence that counts: `StaleFence` otherwise. The same

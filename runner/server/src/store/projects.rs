@@ -53,7 +53,7 @@ pub trait Projects {
     /// The runs of a project's group that have not ended.
     async fn open_runs(&self, project: &Name, group: &str) -> Result<Vec<RunId>, StoreError>;
 
-    /// Removes a project. Its runs and arrivals stay; arrivals that wait end as ignored.
+    /// Removes a project. Its runs and arrivals stay; arrivals that wait end as ignored, and its secrets are forgotten.
     ///
     /// # Errors
     /// `Unknown`; `Conflict`: it has runs that have not ended.

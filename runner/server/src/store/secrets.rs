@@ -85,6 +85,9 @@ pub trait Secrets {
         now: u64,
     ) -> Result<Vec<SealedSecret>, StoreError>;
 
+    /// A secret as it is kept; `None` if there is none at this place.
+    async fn sealed_secret(&self, place: &SecretPlace) -> Result<Option<SealedSecret>, StoreError>;
+
     /// How many secrets there are.
     async fn secrets_kept(&self) -> Result<u64, StoreError>;
 }

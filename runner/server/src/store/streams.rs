@@ -135,6 +135,9 @@ pub trait Streams {
     /// [`StoreError::Unknown`]: there is no such attempt.
     async fn source_of(&self, attempt: &AttemptId) -> Result<(Name, String), StoreError>;
 
+    /// The sources that runs build which have not ended: of each its project and its tree. A run whose plan makes no sense builds none.
+    async fn sources_in_use(&self) -> Result<Vec<(Name, String)>, StoreError>;
+
     /// Those of these streams of an attempt that are not closed: what is still to come before the attempt can be finished.
     async fn unclosed_streams(
         &self,

@@ -12,8 +12,9 @@ use staith_model::{
 
 use super::{
     decide,
-    planner::{Outcome, Unplanned, Wanted},
+    planner::{Outcome, OwnSchedule, Unplanned, Wanted},
     projects::{allowed, problem},
+    schedules,
 };
 use crate::{
     api::{Answer, Body, Caller, Permission, Problem},
@@ -39,7 +40,15 @@ async fn explain(
         .collect::<Result<Vec<_>, _>>()
         .map_err(|bad| Problem::new(422, "bad-path", bad.to_string()))?;
     let seen = site.triggers.planner.references(&project.origin).await.map_err(problem)?;
-    let happening = supposed(&project, &asked, &seen)?;
+    let own = match &asked {
+        ExplainAsked { event, schedule, .. }
+            if event == "schedule" && schedule.as_ref().is_none_or(|name| name == schedules::OWN) =>
+        {
+            site.triggers.planner.own_schedule(&project.origin).await.map_err(problem)?
+        }
+        _ => None,
+    };
+    let happening = supposed(&project, &asked, own.as_ref(), &seen)?;
     let wanted = Wanted {
         project: project.name.clone(),
         origin: project.origin.clone(),
@@ -66,6 +75,10 @@ async fn explain(
         Err(not_now) => return Err(problem(not_now)),
     };
     let (trust, because) = decide::trust(&project, &happening, &planned.lineage);
+    let mut notices = planned.notices;
+    if planned.unless_built {
+        notices.push("if nothing has changed since this schedule built last, it is left out".to_owned());
+    }
     Ok(Answer(Explanation {
         starts: true,
         why: planned.why,
@@ -73,12 +86,17 @@ async fn explain(
         trusted_because: Some(because),
         plan: Some(planned.plan),
         plan_digest: Some(planned.digest),
-        notices: planned.notices,
+        notices,
     }))
 }
 
 /// What is asked about, as if it had happened to what is there now.
-fn supposed(project: &Project, asked: &ExplainAsked, seen: &[Seen]) -> Result<Happening, Problem> {
+fn supposed(
+    project: &Project,
+    asked: &ExplainAsked,
+    own: Option<&OwnSchedule>,
+    seen: &[Seen],
+) -> Result<Happening, Problem> {
     let missing = |what: &str| {
         Problem::new(422, "bad-event", format!("an event of the kind `{}` needs {what}", asked.event))
     };
@@ -111,9 +129,14 @@ fn supposed(project: &Project, asked: &ExplainAsked, seen: &[Seen]) -> Result<Ha
             Ok(Happening::PullRequest { number, branch, head, target, fork, author, reference: None })
         }
         "schedule" => {
-            let name = asked.schedule.clone().ok_or_else(|| missing("the name of a schedule"))?;
+            if let Some(own) = own {
+                let (name, branch) = (schedules::OWN.to_owned(), own.branch.clone());
+                return Ok(Happening::Schedule { name, branch, due: 0 });
+            }
+            let wanted = "the name of one of the project's schedules: its pipeline has no `[on.schedule]`";
+            let name = asked.schedule.clone().ok_or_else(|| missing(wanted))?;
             let known = project.settings.schedules.iter().find(|one| one.name.as_str() == name);
-            let known = known.ok_or_else(|| missing("the name of one of the project's schedules"))?;
+            let known = known.ok_or_else(|| missing(wanted))?;
             at("heads", &known.branch)?;
             Ok(Happening::Schedule { name, branch: known.branch.clone(), due: 0 })
         }

@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     decide, ids,
     planner::{Outcome, Planned, Unplanned, Wanted},
+    schedules,
 };
 use crate::{
     queue,
@@ -113,6 +114,12 @@ pub(super) async fn look_into_all(site: &Site, project: &Name, arrivals: &[Arriv
             tracing::error!(%error, arrival = %arrival.id, "the arrival waits, since the store failed");
         }
     }
+    if arrivals
+        .iter()
+        .any(|arrival| matches!(arrival.happening, Happening::Push { .. } | Happening::Gone { .. }))
+    {
+        site.triggers.clocks.may_have_changed(project);
+    }
     site.bells.jobs.ring();
     site.bells.outbox.ring();
 }
@@ -179,13 +186,13 @@ async fn starts(
         return Ok(held);
     }
     let commit = planned.plan.source.commit.clone();
-    let schedule = schedule_of(project, &arrival.happening);
+    let schedule = schedule_of(project, &arrival.happening, &planned);
     if let Some((name, true)) = &schedule
         && commit.is_some()
         && site.store.built(&project.name, name).await? == commit
     {
         return Ok(ignored(
-            "nothing has changed since this schedule built last, and it is `only_if_changed`",
+            "nothing has changed since this schedule built last, and it builds only what has changed",
         ));
     }
     let now = site.clock.unix_millis();
@@ -199,8 +206,11 @@ async fn starts(
 }
 
 /// The schedule that came due, and whether it is left out when nothing has changed.
-fn schedule_of(project: &Project, happening: &Happening) -> Option<(Name, bool)> {
+fn schedule_of(project: &Project, happening: &Happening, planned: &Planned) -> Option<(Name, bool)> {
     let Happening::Schedule { name, .. } = happening else { return None };
+    if name == schedules::OWN {
+        return Some((schedules::own(), planned.unless_built));
+    }
     let known = project.settings.schedules.iter().find(|schedule| schedule.name.as_str() == name)?;
     Some((known.name.clone(), known.only_if_changed))
 }

@@ -21,6 +21,27 @@ pub trait Planner: fmt::Debug + Send + Sync {
     /// # Errors
     /// The source can't be had, or there is no plan for it.
     async fn plan(&self, wanted: &Wanted) -> Result<Outcome, Unplanned>;
+
+    /// When the pipeline of an origin's default branch wants to be run by a clock: its `[on.schedule]`; `None` if it has none.
+    ///
+    /// # Errors
+    /// The origin can't be reached, or its pipeline makes no sense.
+    async fn own_schedule(&self, _origin: &str) -> Result<Option<OwnSchedule>, Unplanned> {
+        Ok(None)
+    }
+}
+
+/// The `[on.schedule]` of a pipeline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnSchedule {
+    /// The default branch, which has the pipeline and is built.
+    pub branch: String,
+    /// When it is due: five fields of cron each.
+    pub cron: Vec<String>,
+    /// Where these are meant: a name of the IANA time zone database.
+    pub time_zone: String,
+    /// Why it starts nothing all the same: the branch does not pass its filters.
+    pub not: Option<String>,
 }
 
 /// What is to be planned.
@@ -67,6 +88,8 @@ pub struct Planned {
     pub labels: BTreeSet<Name>,
     /// What people should know, a sentence each.
     pub notices: Vec<String>,
+    /// Whether a clock leaves it out if it has built this very commit already, as the pipeline's `[on.schedule]` wants it.
+    pub unless_built: bool,
 }
 
 /// Where in its repository a commit is: as far as the repository itself shows, whatever somebody claims.

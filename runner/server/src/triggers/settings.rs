@@ -3,7 +3,7 @@
 use serde_json::Value;
 use staith_model::service::{ForgeSettings, ProjectSettings};
 
-use super::{cron::Cron, glob, hook::is_name};
+use super::{cron::Cron, glob, hook::is_name, schedules};
 use crate::api::Problem;
 
 /// Repositories are not compared more often.
@@ -52,14 +52,18 @@ pub(super) fn check(settings: &ProjectSettings) -> Result<(), Problem> {
             glob::check(pattern).map_err(|why| bad_settings(&format!("`{pattern}` in `{key}`: {why}")))?;
         }
     }
-    if settings.poll_seconds.is_some_and(|seconds| seconds < SHORTEST_POLL_SECONDS) {
-        return Err(bad_settings(&format!("`poll_seconds` is less than {SHORTEST_POLL_SECONDS}")));
+    // With 0 they are compared when the server starts, and not again.
+    if settings.poll_seconds.is_some_and(|seconds| seconds != 0 && seconds < SHORTEST_POLL_SECONDS) {
+        return Err(bad_settings(&format!("`poll_seconds` is less than {SHORTEST_POLL_SECONDS}, and not 0")));
     }
     for (place, schedule) in settings.schedules.iter().enumerate() {
         let bad = |why: String| bad_settings(&format!("schedule `{}`: {why}", schedule.name));
         Cron::parse(&schedule.cron, &schedule.time_zone).map_err(bad)?;
         if !is_name(&schedule.branch) {
             return Err(bad(format!("`{}` is no branch", schedule.branch.escape_debug())));
+        }
+        if schedule.name.as_str() == schedules::OWN {
+            return Err(bad("the pipeline's own schedule is called so: take another name".to_owned()));
         }
         if settings.schedules.iter().take(place).any(|other| other.name == schedule.name) {
             return Err(bad("there are two of this name".to_owned()));
@@ -104,6 +108,7 @@ mod tests {
             (Some(60), &settings.protected_branches)
         );
         assert_eq!(merged(&polled, &json!({ "poll_seconds": null })).unwrap(), settings);
+        assert_eq!(merged(&polled, &json!({ "poll_seconds": 0 })).unwrap().poll_seconds, Some(0));
         let forge = json!({ "forge": { "kind": "github", "repository": "me/shop" } });
         let with_forge = merged(&settings, &forge).unwrap();
         let more =
@@ -124,6 +129,7 @@ mod tests {
             json!({ "forge": { "kind": "sourceforge" } }),
             json!({ "schedules": [{ "name": "n", "cron": "0 25 * * *", "branch": "main" }] }),
             json!({ "schedules": [{ "name": "n", "cron": "0 5 * * *", "branch": "-x" }] }),
+            json!({ "schedules": [{ "name": "runner.toml", "cron": "0 5 * * *", "branch": "main" }] }),
             json!({ "forge": { "kind": "github", "url": "https://token@api.github.com" } }),
             json!({ "forge": { "kind": "github", "repository": "a/../../b" } }),
         ] {

@@ -5,7 +5,10 @@ use std::{collections::BTreeSet, fmt, sync::Arc};
 use async_trait::async_trait;
 use staith_model::{Name, Secret};
 
-use super::planner::{NoPlanner, Planner};
+use super::{
+    clocks::Clocks,
+    planner::{NoPlanner, Planner},
+};
 
 /// Secrets by which a forge and the server prove to each other who they are.
 #[async_trait]
@@ -38,11 +41,18 @@ pub struct Surroundings {
     /// Hosts of forges that may be spoken to though they are on this machine or beside it, and without TLS. The administrator of the
     /// server names them, not that of a project.
     pub allowed_hosts: Arc<BTreeSet<String>>,
+    /// What the projects' own pipelines say of clocks.
+    pub clocks: Clocks,
 }
 
 impl Default for Surroundings {
     /// A server that reaches nothing: what arrives is written down and waits.
     fn default() -> Self {
-        Self { planner: Arc::new(NoPlanner), secrets: Arc::new(NoSecrets), allowed_hosts: Arc::default() }
+        Self {
+            planner: Arc::new(NoPlanner),
+            secrets: Arc::new(NoSecrets),
+            allowed_hosts: Arc::default(),
+            clocks: Clocks::default(),
+        }
     }
 }

@@ -14,11 +14,12 @@ use std::time::Duration;
 
 use axum::{
     Router,
-    body::to_bytes,
+    body::Body,
     extract::{DefaultBodyLimit, Path, Request, State},
     http::{HeaderMap, StatusCode},
     routing::post,
 };
+use futures_util::StreamExt as _;
 use staith_model::{
     Digest, Name, Secret,
     service::{Arrived, ForgeKind, Happening},
@@ -27,6 +28,7 @@ use staith_model::{
 use super::ids;
 use crate::{
     api::{Answer, Problem},
+    limits::{Memory, Taken},
     site::Site,
     store::NewArrival,
 };
@@ -62,12 +64,9 @@ async fn told(
     }
     // Whether there is such a project is told by nothing: without its secret, all are alike.
     let (project, secret) = secret(&site, &project, kind).await?.ok_or_else(unsigned)?;
-    let body = tokio::time::timeout(SLOWEST, to_bytes(body, LONGEST)).await;
-    let body = body.map_err(|_| Problem::new(408, "too-slow", "the body did not come in time"))?;
-    let body = body.map_err(|refused| {
-        let what = format!("the body is longer than {LONGEST} bytes, or was not sent whole");
-        Problem::new(413, "body-refused", what).with_why(refused.to_string())
-    })?;
+    let mut taken = Taken::default();
+    let body = tokio::time::timeout(SLOWEST, whole(body, &site.guard.unproven, &mut taken)).await;
+    let body = body.map_err(|_| Problem::new(408, "too-slow", "the body did not come in time"))??;
     if !signature::is_right(kind, &parts.headers, &body, &secret, site.clock.unix_millis()) {
         return Err(unsigned());
     }
@@ -78,6 +77,24 @@ async fn told(
     let arrivals = site.store.arrive(vec![new], now).await?;
     site.bells.arrivals.ring();
     Ok((StatusCode::ACCEPTED, Answer(Arrived { arrivals })))
+}
+
+/// All of a body, of which nobody knows yet who sends it.
+async fn whole(body: Body, memory: &Memory, taken: &mut Taken) -> Result<Vec<u8>, Problem> {
+    let refused = |why: String| {
+        let what = format!("the body is longer than {LONGEST} bytes, or was not sent whole");
+        Problem::new(413, "body-refused", what).with_why(why)
+    };
+    let (mut pieces, mut bytes) = (body.into_data_stream(), Vec::new());
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|broken| refused(broken.to_string()))?;
+        if bytes.len() + piece.len() > LONGEST {
+            return Err(refused("length limit exceeded".to_owned()));
+        }
+        memory.take(taken, bytes.len(), piece.len())?;
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
 }
 
 fn kind(text: &str) -> Option<ForgeKind> {

@@ -1,15 +1,18 @@
 //! Whether all that a server knows is as it was written.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use rusqlite::Connection;
-use serde::Serialize;
-use staith_model::Digest;
+use serde::{Serialize, de::DeserializeOwned};
+use staith_model::{
+    Digest,
+    service::{Happening, ProjectSettings},
+};
 
 use super::files::{UpkeepError, digest};
 use crate::{
     api::Grant,
-    store::{StoreError, reading, verify_audit},
+    store::{StoreError, Told, reading, verify_audit},
 };
 
 /// Something that is not as it should be.
@@ -91,42 +94,39 @@ fn a_name(text: &str) -> Result<(), String> {
     text.parse::<staith_model::Name>().map(drop).map_err(|bad| bad.to_string())
 }
 
-fn labels(text: &str) -> Result<(), String> {
-    serde_json::from_str::<std::collections::BTreeSet<staith_model::Name>>(text)
-        .map(drop)
-        .map_err(|bad| bad.to_string())
-}
+type Labels = BTreeSet<staith_model::Name>;
+type AnObject = serde_json::Map<String, serde_json::Value>;
 
-fn grants(text: &str) -> Result<(), String> {
-    serde_json::from_str::<Vec<Grant>>(text).map(drop).map_err(|bad| bad.to_string())
-}
-
-fn json(text: &str) -> Result<(), String> {
-    serde_json::from_str::<serde_json::Value>(text).map(drop).map_err(|bad| bad.to_string())
+fn json<T: DeserializeOwned>(text: &str) -> Result<(), String> {
+    serde_json::from_str::<T>(text).map(drop).map_err(|bad| bad.to_string())
 }
 
 /// Columns that are read as something, with what the row is called by.
 const COLUMNS: &[(&str, &str, &str, Reads)] = &[
     ("projects", "name", "name", a_name),
-    ("projects", "name", "settings_json", json),
+    ("projects", "name", "settings_json", json::<ProjectSettings>),
     ("arrivals", "id", "id", an_id),
-    ("arrivals", "id", "happening_json", json),
+    ("arrivals", "id", "happening_json", json::<Happening>),
     ("runs", "id", "id", an_id),
     ("jobs", "run || ' ' || name", "name", a_name),
-    ("jobs", "run || ' ' || name", "spec_json", json),
-    ("jobs", "run || ' ' || name", "labels_json", labels),
-    ("jobs", "run || ' ' || name", "needs_json", labels),
+    ("jobs", "run || ' ' || name", "spec_json", json::<AnObject>),
+    ("jobs", "run || ' ' || name", "labels_json", json::<Labels>),
+    ("jobs", "run || ' ' || name", "needs_json", json::<Labels>),
     ("runners", "id", "id", an_id),
     ("runners", "id", "name", a_name),
     ("runners", "id", "pool", a_name),
-    ("runners", "id", "labels_json", labels),
+    ("runners", "id", "labels_json", json::<Labels>),
     ("attempts", "id", "id", an_id),
-    ("tokens", "id", "grants_json", grants),
+    ("attempts", "id", "runner", an_id),
+    ("plans", "run", "plan_json", json::<AnObject>),
+    ("outbox", "id", "body_json", json::<Told>),
+    ("tokens", "id", "grants_json", json::<Vec<Grant>>),
 ];
 
 fn rows(connection: &Connection, checked: &mut Checked) -> rusqlite::Result<()> {
     for (table, called, column, reads) in COLUMNS {
-        let mut statement = connection.prepare(&format!("SELECT {called}, {column} FROM {table}"))?;
+        let mut statement =
+            connection.prepare(&format!("SELECT CAST({called} AS TEXT), {column} FROM {table}"))?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             checked.rows += 1;

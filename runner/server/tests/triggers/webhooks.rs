@@ -213,6 +213,78 @@ async fn a_body_without_end_is_cut_off() {
 }
 
 #[tokio::test]
+async fn a_body_that_goes_on_for_ever_is_refused_at_its_bound() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    const PIECE: usize = 64 << 10;
+    let yard = Yard::with(settings(ForgeKind::Github)).await;
+    let rows = yard.rows();
+    let address = yard.base.strip_prefix("http://").unwrap();
+    let (mut from, mut to) = tokio::net::TcpStream::connect(address).await.unwrap().into_split();
+    let tag = "0".repeat(64);
+    let head = format!(
+        "POST /hooks/shop/github HTTP/1.1\r\nhost: {address}\r\nx-github-event: push\r\n\
+         x-hub-signature-256: sha256={tag}\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    to.write_all(head.as_bytes()).await.unwrap();
+    let piece = [format!("{PIECE:x}\r\n").as_bytes(), &[b' '; PIECE], b"\r\n"].concat();
+    let sending = tokio::spawn(async move {
+        let mut sent = 0;
+        while to.write_all(&piece).await.is_ok() {
+            sent += PIECE;
+        }
+        sent
+    });
+    let mut told = Vec::new();
+    while !told.windows(4).any(|four| four == b"\r\n\r\n") {
+        assert_ne!(from.read_buf(&mut told).await.unwrap(), 0, "it ended without an answer");
+    }
+    assert!(told.starts_with(b"HTTP/1.1 413 "), "{}", String::from_utf8_lossy(&told));
+    drop(from);
+    let sent = sending.await.unwrap();
+    assert!(((25 << 20)..(48 << 20)).contains(&sent), "{sent} bytes, with what was on the way");
+    assert_eq!(yard.rows(), rows);
+}
+
+/// Begins a webhook whose signature is wrong, and sends 24 MiB of it; its connection, which waits for the rest.
+async fn begun(yard: &Yard) -> tokio::net::TcpStream {
+    use tokio::io::AsyncWriteExt as _;
+    let address = yard.base.strip_prefix("http://").unwrap();
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /hooks/shop/github HTTP/1.1\r\nhost: {address}\r\nx-github-event: push\r\n\
+         x-hub-signature-256: sha256={}\r\ncontent-length: {}\r\n\r\n",
+        "0".repeat(64),
+        25 << 20
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // The server may have refused before all of it is sent.
+    let _ = stream.write_all(&vec![b' '; 24 << 20]).await;
+    stream
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_not_proven_gets_no_more_than_some_memory() {
+    use tokio::io::AsyncReadExt as _;
+    let yard = Yard::with(settings(ForgeKind::Github)).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(begun(&yard).await);
+    }
+    let told = streams.iter_mut().map(|stream| {
+        Box::pin(async move {
+            let mut told = [0; 12];
+            stream.read_exact(&mut told).await.unwrap();
+            String::from_utf8_lossy(&told).into_owned()
+        })
+    });
+    // The first answer is that of the one for which there is no room; the others wait for the rest of theirs.
+    let (first, ..) = futures_util::future::select_all(told).await;
+    assert_eq!(first, "HTTP/1.1 503");
+    let push = fixture("github-push");
+    assert_eq!(tell(&yard, ForgeKind::Github, "push", &push, "d", SECRET).await.status(), 202, "it is short");
+}
+
+#[tokio::test]
 async fn what_is_signed_and_not_understood_is_refused() {
     let yard = Yard::with(settings(ForgeKind::Github)).await;
     for bad in [

@@ -23,7 +23,7 @@ use staith_server::{
     store::{Actor, Seen, Sqlite},
     triggers::{
         ForgeSecrets, Surroundings,
-        planner::{Lineage, Outcome, Planned, Planner, Unplanned, Wanted},
+        planner::{Lineage, Outcome, OwnSchedule, Planned, Planner, Unplanned, Wanted},
     },
 };
 
@@ -44,6 +44,8 @@ pub(crate) struct Script {
     /// Answers that come first; afterwards everything starts a run.
     pub(crate) answers: Mutex<Vec<Result<Outcome, Unplanned>>>,
     pub(crate) asked: Mutex<Vec<Wanted>>,
+    /// What the pipeline of the default branch says of clocks.
+    pub(crate) own: Mutex<Option<OwnSchedule>>,
 }
 
 #[async_trait]
@@ -60,6 +62,10 @@ impl Planner for Script {
         } else {
             answers.remove(0)
         }
+    }
+
+    async fn own_schedule(&self, _: &str) -> Result<Option<OwnSchedule>, Unplanned> {
+        Ok(self.own.lock().unwrap().clone())
     }
 }
 
@@ -97,6 +103,7 @@ pub(crate) fn planned(happening: &Happening) -> Planned {
         target_pipeline: Some(Digest::of(b"pipeline")),
         labels: BTreeSet::new(),
         notices: vec![],
+        unless_built: false,
     }
 }
 
@@ -152,6 +159,7 @@ impl Yard {
             planner: Arc::clone(&script) as Arc<dyn Planner>,
             secrets: Arc::new(Kept(secrets)),
             allowed_hosts: Arc::new(["127.0.0.1".to_owned()].into()),
+            ..Surroundings::default()
         };
         let site = Site { triggers, ..Site::new(store, place.path().to_owned(), clock) };
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

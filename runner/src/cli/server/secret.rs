@@ -3,7 +3,10 @@
 use clap::{Args, Subcommand};
 use staith_builder::redact::Masker;
 use staith_model::{Exit, Name, Secret};
-use staith_server::{secrets::SecretAsked, store::SecretSeen};
+use staith_server::{
+    secrets::{FORGE, SecretAsked},
+    store::SecretSeen,
+};
 
 use super::{control, place::Place};
 use crate::{
@@ -38,6 +41,9 @@ enum What {
         /// Only for releases to this environment
         #[arg(long, value_name = "NAME")]
         environment: Option<Name>,
+        /// For the project's forge, to sign webhooks or send statuses with; no job gets it
+        #[arg(long, conflicts_with_all = ["protected", "environment"])]
+        forge: bool,
     },
     /// List a project's secrets, never their values
     List {
@@ -55,6 +61,9 @@ enum What {
         /// The environment that it is for
         #[arg(long, value_name = "NAME")]
         environment: Option<Name>,
+        /// It is for the project's forge
+        #[arg(long, conflicts_with = "environment")]
+        forge: bool,
     },
 }
 
@@ -62,8 +71,8 @@ impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let data = self.place.known()?;
         let told = match self.what {
-            What::Set { name, project, protected, environment } => {
-                let value = value(&name)?;
+            What::Set { name, project, protected, environment, forge } => {
+                let (value, environment) = (value(&name)?, of_forge(forge).or(environment));
                 Masker::admits(name.as_str(), &value)?;
                 let asked = SecretAsked { value: value.expose_to(str::to_owned), protected, environment };
                 let path = format!("/api/v1/projects/{project}/secrets/{name}");
@@ -75,7 +84,8 @@ impl Arguments {
                 let seen: Option<Vec<SecretSeen>> = control::ask(&data, "GET", &path, None::<&()>).await?;
                 output::server_secrets(&seen.unwrap_or_default(), mode)
             }
-            What::Remove { name, project, environment } => {
+            What::Remove { name, project, environment, forge } => {
+                let environment = of_forge(forge).or(environment);
                 let part = environment.map(|name| format!("?environment={name}")).unwrap_or_default();
                 let path = format!("/api/v1/projects/{project}/secrets/{name}{part}");
                 control::ask::<()>(&data, "DELETE", &path, None::<&()>).await?;
@@ -85,6 +95,11 @@ impl Arguments {
         told.map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
+}
+
+/// What stands in the place of an environment for secrets of the forge.
+fn of_forge(forge: bool) -> Option<Name> {
+    forge.then(|| FORGE.parse().ok()).flatten()
 }
 
 fn value(name: &Name) -> Result<Secret, Problem> {

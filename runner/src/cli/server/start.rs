@@ -13,6 +13,7 @@ use staith_server::{
     site::Site,
     store::Actor,
     tokens::{self, TokenAsked},
+    triggers::SealedForgeSecrets,
 };
 
 use super::{
@@ -86,7 +87,9 @@ impl Arguments {
         let own = format!("{scheme}://{address}");
         let url = self.public_url.as_deref().unwrap_or(&own).trim_end_matches('/').to_owned();
         site.public_url = url.as_str().into();
-        site.triggers.secrets = Arc::new(KeptHere::of(&Home::find()?));
+        let before = Arc::new(KeptHere::of(&Home::find()?));
+        let (store, vault, clock) = (Arc::clone(&site.store), site.vault.clone(), site.clock.clone());
+        site.triggers.secrets = Arc::new(SealedForgeSecrets::new(store, vault, clock, before));
         site.triggers.allowed_hosts = Arc::new(self.allow_hosts.iter().cloned().collect());
         let runner = if self.no_runner {
             None

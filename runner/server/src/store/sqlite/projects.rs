@@ -161,6 +161,8 @@ fn remove(connection: &Connection, name: &Name, by: &Actor, now: u64) -> Result<
              WHERE project = ?1 AND state IN ('waiting', 'held')",
         )?
         .execute([name.as_str()])?;
+    // Another project may be given the name: what was kept secret for this one is not for that one's code.
+    connection.prepare_cached("DELETE FROM secrets WHERE project = ?1")?.execute([name.as_str()])?;
     noted(connection, "project-removed", name.as_str(), by, now, (Some(&json(&before)?), None))
 }
 

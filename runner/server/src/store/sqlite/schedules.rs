@@ -64,4 +64,15 @@ impl Schedules for Sqlite {
         })
         .await
     }
+
+    async fn forget(&self, project: &Name, schedule: &Name) -> Result<(), StoreError> {
+        let (project, schedule) = (project.clone(), schedule.clone());
+        self.write(move |connection| {
+            connection
+                .prepare_cached("DELETE FROM schedules WHERE project = ?1 AND name = ?2")?
+                .execute([project.as_str(), schedule.as_str()])?;
+            Ok(())
+        })
+        .await
+    }
 }

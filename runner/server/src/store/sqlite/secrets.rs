@@ -44,6 +44,22 @@ impl Secrets for Sqlite {
         self.write(move |connection| of_attempt(connection, &attempt, &by, now)).await
     }
 
+    async fn sealed_secret(&self, place: &SecretPlace) -> Result<Option<SealedSecret>, StoreError> {
+        let place = place.clone();
+        self.read(move |connection| {
+            let sealed = connection
+                .prepare_cached(
+                    "SELECT sealed FROM secrets WHERE project = ?1 AND environment = ?2 AND name = ?3",
+                )?
+                .query_row([place.project.as_str(), environment(&place), place.name.as_str()], |row| {
+                    row.get(0)
+                })
+                .optional()?;
+            Ok(sealed.map(|sealed| SealedSecret { place, sealed }))
+        })
+        .await
+    }
+
     async fn secrets_kept(&self) -> Result<u64, StoreError> {
         self.read(
             |connection| Ok(connection.query_row("SELECT count(*) FROM secrets", [], |row| row.get(0))?),

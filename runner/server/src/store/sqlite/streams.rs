@@ -81,6 +81,24 @@ impl Streams for Sqlite {
         .await
     }
 
+    async fn sources_in_use(&self) -> Result<Vec<(Name, String)>, StoreError> {
+        self.read(|connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT DISTINCT r.project, json_extract(p.plan_json, '$.source.tree')
+                 FROM runs r JOIN plans p ON p.run = r.id WHERE r.ended IS NULL",
+            )?;
+            let rows = select
+                .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, Option<String>>(1)?)))?;
+            let mut all = Vec::new();
+            for row in rows {
+                let (project, Some(tree)) = row? else { continue };
+                all.push((parsed("runs", &project, &project)?, tree));
+            }
+            Ok(all)
+        })
+        .await
+    }
+
     async fn unclosed_streams(
         &self,
         attempt: &AttemptId,

@@ -16,6 +16,7 @@ use crate::{
         sqlite::{
             audit::{Change, note},
             queue::{change_job, job, settle, word},
+            rows,
         },
     },
 };
@@ -29,12 +30,37 @@ pub(super) fn claim(connection: &Connection, claim: &Claim, now: u64) -> Result<
     if !runner.may_begin {
         return nothing();
     }
-    let heads = heads(connection, &runner.pool)?;
-    let Some(chosen) = choose(&heads, &runner.labels, &live_of_projects(connection)?) else {
-        return nothing();
-    };
-    let number = begin(connection, claim, chosen, now)?;
-    given(connection, &claim.attempt, number, false).map(Claimable::Given)
+    let mut damaged = BTreeSet::new();
+    loop {
+        let heads = heads(connection, &runner.pool, &damaged)?;
+        let Some(chosen) = choose(&heads, &runner.labels, &live_of_projects(connection)?) else {
+            return nothing();
+        };
+        match give(connection, claim, chosen, now) {
+            // It is left alone, and must not stop the others.
+            Err(bad @ StoreError::Damaged { .. }) => {
+                tracing::error!(%bad, run = chosen.run, job = chosen.job, "a job can't be given away");
+                damaged.insert(chosen.run.clone());
+            }
+            answer => return answer,
+        }
+    }
+}
+
+/// Gives a job to who claims one. If that fails, nothing of it was done.
+fn give(connection: &Connection, claim: &Claim, chosen: &Head, now: u64) -> Result<Claimable, StoreError> {
+    connection.execute_batch("SAVEPOINT giving")?;
+    let answer = begin(connection, claim, chosen, now)
+        .and_then(|number| given(connection, &claim.attempt, number, false))
+        .map(Claimable::Given);
+    // A failure that is more than a bad row may have ended the whole transaction already.
+    if answer.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK TO giving")?;
+    }
+    if !connection.is_autocommit() {
+        connection.execute_batch("RELEASE giving")?;
+    }
+    answer
 }
 
 /// What was given to the same question before. The hash of the token is renewed: if the server has lost the key that makes them, the
@@ -90,17 +116,19 @@ fn names(table: &'static str, row: &str, json: &str) -> Result<BTreeSet<Name>, S
 }
 
 /// The next job of each project and set of labels: one step through the index for each, however many are queued. A row that makes no
-/// sense is passed over; it must not stop the others.
-fn heads(connection: &Connection, pool: &str) -> Result<Vec<Head>, StoreError> {
+/// sense is passed over, and so are the runs that are known to have such; they must not stop the others.
+fn heads(connection: &Connection, pool: &str, damaged: &BTreeSet<String>) -> Result<Vec<Head>, StoreError> {
+    let damaged = rows::json(damaged)?;
     let mut next = connection.prepare_cached(
         "SELECT project, labels_json, priority, queued, run, name FROM jobs
          WHERE state = 'queued' AND pool = ?1 AND (project, labels_json) > (?2, ?3)
+             AND run NOT IN (SELECT value FROM json_each(?4))
          ORDER BY project, labels_json, priority DESC, queued, run, name LIMIT 1",
     )?;
     let (mut heads, mut project, mut labels) = (Vec::new(), String::new(), String::new());
     loop {
         let found = next
-            .query_row([pool, &project, &labels], |row| {
+            .query_row([pool, &project, &labels, &damaged], |row| {
                 let head = Head {
                     project: row.get(0)?,
                     labels: BTreeSet::new(),
@@ -183,16 +211,16 @@ fn given(
     again: bool,
 ) -> Result<Given, StoreError> {
     let live = live::by_id(connection, attempt.as_str())?;
-    let (spec, plan): (String, String) = connection
+    let damaged =
+        |why: &str| StoreError::Damaged { table: "jobs", row: attempt.to_string(), why: why.to_owned() };
+    let found: Option<(String, String)> = connection
         .prepare_cached(
             "SELECT j.spec_json, p.plan_json FROM attempts a
              JOIN jobs j ON j.run = a.run AND j.name = a.job JOIN plans p ON p.run = a.run WHERE a.id = ?1",
         )?
-        .query_row([attempt.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let rest = spec.strip_prefix('{').ok_or_else(|| StoreError::Damaged {
-        table: "jobs",
-        row: attempt.to_string(),
-        why: "its specification is no JSON object".to_owned(),
-    })?;
+        .query_row([attempt.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let (spec, plan) = found.ok_or_else(|| damaged("its run has no plan"))?;
+    let rest = spec.strip_prefix('{').ok_or_else(|| damaged("its specification is no JSON object"))?;
     Ok(Given { live, number, spec_json: format!("{{\"plan\":{plan},{rest}"), again })
 }

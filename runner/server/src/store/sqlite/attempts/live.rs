@@ -86,7 +86,18 @@ pub(super) fn all_live(connection: &Connection) -> Result<Vec<Live>, StoreError>
     let mut statement =
         connection.prepare_cached(&format!("{COLUMNS} WHERE a.state = 'leased' ORDER BY a.fence"))?;
     let rows = statement.query_map([], |row| Ok(read(row)))?;
-    rows.map(|row| row?).collect()
+    let mut all = Vec::new();
+    for row in rows {
+        match row? {
+            Ok(live) => all.push(live),
+            // The leases of the others hang on this list.
+            Err(damaged @ StoreError::Damaged { .. }) => {
+                tracing::error!(%damaged, "an attempt is left alone")
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(all)
 }
 
 fn read(row: &Row<'_>) -> Result<Live, StoreError> {

@@ -3,11 +3,11 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use staith_model::{
     AttemptId,
-    service::{JobChange, JobState, StopKind},
+    service::{JobChange, StopKind},
 };
 
 use super::{
-    rows::{JobRow, change_job, word},
+    rows::{change_job, jobs_that, word},
     settle::settle,
 };
 use crate::store::{
@@ -41,7 +41,7 @@ pub(super) fn cancel_open(
     why: &str,
     now: u64,
 ) -> Result<Vec<AttemptId>, StoreError> {
-    for job in idle(connection, run)? {
+    for job in jobs_that(connection, run, "state IN ('waiting', 'queued')")? {
         change_job(connection, &job, &JobChange::Cancelled, Some(why), now)?;
     }
     connection.prepare_cached("UPDATE runs SET why = ?2 WHERE id = ?1")?.execute([run, why])?;
@@ -60,21 +60,6 @@ pub(super) fn cancel_open(
     )?;
     settle(connection, run, now)?;
     Ok(asked)
-}
-
-fn idle(connection: &Connection, run: &str) -> Result<Vec<JobRow>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT name, state, retries FROM jobs WHERE run = ?1 AND state IN ('waiting', 'queued')",
-    )?;
-    let rows = statement.query_map([run], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, u32>(2)?))
-    })?;
-    rows.map(|row| {
-        let (name, state, retries) = row?;
-        let state: JobState = word("jobs", &format!("{run}/{name}"), &state)?;
-        Ok(JobRow { run: run.to_owned(), name, state, retries })
-    })
-    .collect()
 }
 
 fn ask_those_at_work(connection: &Connection, run: &str, why: &str) -> Result<Vec<AttemptId>, StoreError> {

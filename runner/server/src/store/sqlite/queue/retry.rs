@@ -1,10 +1,10 @@
 //! Runs that a person wants tried again.
 
 use rusqlite::{Connection, OptionalExtension as _, params};
-use staith_model::service::{JobChange, JobState, RunStanding};
+use staith_model::service::{JobChange, RunStanding};
 
 use super::{
-    rows::{JobRow, change_job, word},
+    rows::{change_job, jobs_that, word},
     settle::{admit_next, settle},
 };
 use crate::store::{
@@ -26,7 +26,7 @@ pub(super) fn retry_run(connection: &Connection, run: &str, by: &Actor, now: u64
         }
         RunStanding::Failed | RunStanding::Cancelled => {}
     }
-    for job in not_passed(connection, run)? {
+    for job in jobs_that(connection, run, "state <> 'passed'")? {
         change_job(connection, &job, &JobChange::AskedAgain, None, now)?;
     }
     connection
@@ -56,18 +56,4 @@ fn find(connection: &Connection, run: &str) -> Result<Found, StoreError> {
         return Err(StoreError::Unknown { what: "run", name: run.to_owned() });
     };
     Ok((word("runs", run, &state)?, project, trust, group))
-}
-
-fn not_passed(connection: &Connection, run: &str) -> Result<Vec<JobRow>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT name, state, retries FROM jobs WHERE run = ?1 AND state <> 'passed'")?;
-    let rows = statement.query_map([run], |row| {
-        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, u32>(2)?))
-    })?;
-    rows.map(|row| {
-        let (name, state, retries) = row?;
-        let state: JobState = word("jobs", &format!("{run}/{name}"), &state)?;
-        Ok(JobRow { run: run.to_owned(), name, state, retries })
-    })
-    .collect()
 }

@@ -44,6 +44,25 @@ pub(in crate::store::sqlite) fn job(
     Ok(JobRow { run: run.to_owned(), name: name.to_owned(), state, retries })
 }
 
+/// The jobs of a run that a condition of SQL holds for.
+pub(in crate::store::sqlite) fn jobs_that(
+    connection: &Connection,
+    run: &str,
+    condition: &'static str,
+) -> Result<Vec<JobRow>, StoreError> {
+    let mut statement = connection
+        .prepare_cached(&format!("SELECT name, state, retries FROM jobs WHERE run = ?1 AND {condition}"))?;
+    let rows = statement.query_map([run], |row| {
+        Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, u32>(2)?))
+    })?;
+    rows.map(|row| {
+        let (name, state, retries) = row?;
+        let state = word("jobs", &format!("{run}/{name}"), &state)?;
+        Ok(JobRow { run: run.to_owned(), name, state, retries })
+    })
+    .collect()
+}
+
 /// Changes a job by the transition function. `why` takes the place of what was said before.
 pub(in crate::store::sqlite) fn change_job(
     connection: &Connection,
