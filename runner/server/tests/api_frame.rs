@@ -137,3 +137,20 @@ async fn who_is_not_signed_in_is_listened_to_for_a_short_time() {
     let short = serde_json::json!({ "name": "x", "grants": [] });
     house.ask("POST", "/api/v1/tokens", None, Some(&short)).await.problem(401, "sign-in");
 }
+
+#[tokio::test]
+async fn who_guesses_tokens_is_refused_for_a_while_and_others_are_not() {
+    let house = House::new().await;
+    let asked = async |token: Option<&str>| house.ask("GET", "/api/v1/tokens", token, None).await.status;
+    assert_eq!(asked(Some(&house.admin)).await, 200);
+    let mut guesses = 0;
+    while asked(Some(&format!("guess-{guesses}"))).await == 401 {
+        guesses += 1;
+        assert!(guesses < 1000, "nobody is ever refused");
+    }
+    house.ask("GET", "/api/v1/tokens", Some("another guess"), None).await.problem(429, "too-many");
+    assert_eq!(asked(None).await, 429, "whoever asks from there without a right token");
+    assert_eq!(asked(Some(&house.admin)).await, 200, "a right one does not suffer");
+    house.pass(60_000);
+    assert_eq!(asked(None).await, 401);
+}

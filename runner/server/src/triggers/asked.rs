@@ -48,10 +48,25 @@ async fn ask(
     let now = site.clock.unix_millis();
     let key = headers.get(KEY).and_then(|key| key.to_str().ok()).filter(|key| key.len() <= LONGEST);
     let by = caller.actor().who;
-    let delivery = key.map_or_else(|| ids::delivery(now), |key| format!("{by} {key}"));
+    let delivery = key.map_or_else(|| ids::delivery(now), |key| named(&by, key));
     let happening = Happening::Asked { reference, by, settings };
     let new = NewArrival { id: ids::arrival(now), project: project.name, source: "api", delivery, happening };
     let arrivals = site.store.arrive(vec![new], now).await?;
     site.bells.arrivals.ring();
     Ok((StatusCode::ACCEPTED, Answer(Arrived { arrivals })))
+}
+
+/// What somebody calls their question. Neither names nor keys have a line's end, so that nobody's is another's.
+fn named(by: &str, key: &str) -> String {
+    format!("{by}\n{key}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobodys_question_is_anothers() {
+        assert_ne!(named("person:ann", "lee 1"), named("person:ann lee", "1"));
+    }
 }
