@@ -92,13 +92,11 @@ pub async fn collect(site: &Site) -> Result<(), StoreError> {
     let Some(supply) = site.sources.clone() else { return Ok(()) };
     let in_use = site.store.sources_in_use().await?.into_iter().collect();
     let collecting = spawn_blocking(move || supply.collect(&in_use, SystemTime::now())).await;
-    match collecting
-        .map_err(|panicked| panicked.to_string())
-        .and_then(|done| done.map_err(|bad| bad.to_string()))
-    {
-        Ok(()) => Ok(()),
-        Err(why) => Ok(tracing::warn!(why, "not all sources of runs that are over could be collected")),
+    let done = collecting.map_err(|panicked| panicked.to_string());
+    if let Err(why) = done.and_then(|done| done.map_err(|refused| refused.to_string())) {
+        tracing::warn!(why, "not all sources of runs that are over could be collected");
     }
+    Ok(())
 }
 
 /// Why a source is not given.
