@@ -174,7 +174,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Refused`].
-    pub(crate) async fn into_file(
+    pub(crate) async fn bytes_to(
         &self,
         ask: &Ask,
         to: &mut File,

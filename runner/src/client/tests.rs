@@ -116,7 +116,7 @@ async fn into_a_file(answer: &'static str) -> Result<Vec<u8>, Refused> {
     let mut file = tempfile::tempfile().unwrap();
     // Of an answer before, which broke off.
     file.write_all(b"something that is much longer than that").unwrap();
-    let written = Client::new(&address).unwrap().into_file(&Ask::get("/x"), &mut file, 10).await;
+    let written = Client::new(&address).unwrap().bytes_to(&Ask::get("/x"), &mut file, 10).await;
     asked.join().unwrap();
     let written = written?.unwrap();
     let mut bytes = Vec::new();

@@ -97,7 +97,7 @@ impl SourceOfJob<'_> {
         let ask = Ask::post(path, &ContentsAsked { ids: some.ids.clone() }).waiting(long).with(self.token);
         let mut waits = Waits::default();
         loop {
-            match self.client.into_file(&ask, to, most).await {
+            match self.client.bytes_to(&ask, to, most).await {
                 Ok(written) => return written.map(drop).map_err(|refused| no_room(&refused)),
                 Err(refused) => waits.after(refused).await?,
             }
