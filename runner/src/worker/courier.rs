@@ -92,6 +92,7 @@ impl Courier {
             refused = self.renewed() => Delivered::Lost(refused),
             delivered = self.carried() => delivered,
             () = self.watched() => Delivered::GivenUp,
+            () = self.told_of_silence() => Delivered::GivenUp,
         };
         self.put_away(&delivered).await;
         delivered
@@ -108,6 +109,17 @@ impl Courier {
         tracing::info!(?why, attempt = %self.attempt(), "a job is ended");
         self.ended_keeper().await;
         std::future::pending::<()>().await;
+    }
+
+    /// Says when nothing goes out any more, and when it does again: with the server's own times, that shows who stopped first. Returns
+    /// never.
+    async fn told_of_silence(&self) {
+        loop {
+            self.hold.until_not_valid().await;
+            tracing::warn!(attempt = %self.attempt(), "the lease is over: nothing goes out");
+            self.hold.until_valid().await;
+            tracing::info!(attempt = %self.attempt(), "the lease is renewed: what waited goes out");
+        }
     }
 
     /// The keeper is gone after this, and it is written down how the job ended.

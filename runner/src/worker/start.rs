@@ -30,8 +30,11 @@ use crate::{
     output::Problem,
 };
 
-/// How long an answer may wait for a job. The lease is counted from the question on, so not much longer than a part of it.
-const WAIT: Duration = Duration::from_secs(10);
+/// How long an answer may wait for a job.
+const WAIT: Duration = Duration::from_secs(6);
+/// How much longer it may take. An answer that is lost may have given a job away: with both, the question is asked again before the
+/// lease of that job is over, and then gets the same answer.
+const ANSWERING: Duration = Duration::from_secs(4);
 /// How often it is looked whether anything new is to be taken.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -278,6 +281,12 @@ impl Runner<'_> {
                     // Nobody waits for the answer; the next runner asks again.
                     nonces.pop();
                 }
+                // The job that it gave has ended since: nothing will ever come of this question.
+                Err(NoSession::Refused(refused)) if refused.is("claim-spent") => {
+                    self.is_back();
+                    self.take(None, &nonce)?;
+                    nonces.pop();
+                }
                 Err(NoSession::Unproven(refused)) if self.couriers.is_empty() => {
                     return Err(Problem::from(refused)
                         .with_remedy("if the server has forgotten this runner, register it again: `staith runner register`"));
@@ -322,7 +331,7 @@ impl Runner<'_> {
             nonce: nonce.to_owned(),
             wait_millis: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         };
-        let ask = Ask::post("/api/v1/claims", &asked).with(&token).waiting(wait);
+        let ask = Ask::post("/api/v1/claims", &asked).with(&token).waiting(wait).within(ANSWERING);
         let answered = self.client.maybe::<Claimed>(&ask).await;
         if answered.as_ref().is_err_and(|refused| refused.status() == Some(401)) {
             self.sessions.forget();
