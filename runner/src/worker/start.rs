@@ -28,6 +28,7 @@ use crate::{
     client::{Ask, Client, Patience, Refused},
     home::Home,
     output::Problem,
+    workshop::EngineName,
 };
 
 /// How long an answer may wait for a job.
@@ -45,6 +46,8 @@ pub(crate) struct Beginning {
     pub(crate) home: Home,
     /// How many jobs it has at once at most.
     pub(crate) jobs: NonZeroUsize,
+    /// What isolates their steps.
+    pub(crate) engine: EngineName,
 }
 
 /// What people hear of a runner.
@@ -126,6 +129,7 @@ pub(crate) async fn start(
     told(&News::Started { registration: registration.clone(), jobs: limit });
     let mut runner = Runner {
         home: beginning.home,
+        engine: beginning.engine,
         rooms,
         limit: if registration.ephemeral { 1 } else { limit },
         registration,
@@ -149,13 +153,13 @@ pub(crate) async fn start(
 ///
 /// # Errors
 /// The system refused.
-pub(super) fn launch(home: &Home, job: &Job) -> Result<(), Problem> {
+pub(super) fn launch(home: &Home, engine: EngineName, job: &Job) -> Result<(), Problem> {
     let refused = |error: io::Error| unkept(job.path(), &error);
     let log = File::options().create(true).append(true).open(job.keeper_log()).map_err(refused)?;
     let also = log.try_clone().map_err(refused)?;
     // The running file itself, also when it was replaced or removed since.
     let started = Command::new("/proc/self/exe")
-        .args(["runner", "keep"])
+        .args(["runner", "keep", "--engine", engine.as_str()])
         .arg(job.path())
         .env("STAITH_HOME", home.path())
         .stdin(Stdio::null())
@@ -173,6 +177,7 @@ pub(super) fn launch(home: &Home, job: &Job) -> Result<(), Problem> {
 
 struct Runner<'a> {
     home: Home,
+    engine: EngineName,
     rooms: Rooms,
     registration: Registration,
     limit: usize,
@@ -209,7 +214,7 @@ impl Runner<'_> {
     fn carry(&mut self, attempt: &AttemptId, is_adopted: bool) {
         self.has_had_one = true;
         let job = Job::of(&self.rooms, attempt);
-        let courier = match Courier::of(self.home.clone(), self.rooms.clone(), job.clone()) {
+        let courier = match Courier::of(self.home.clone(), self.engine, self.rooms.clone(), job.clone()) {
             Ok(courier) => courier,
             Err(problem) => {
                 // Without its token nothing can be told of it: the server finds out by itself.
