@@ -334,6 +334,22 @@ pub(crate) enum EngineName {
     Docker,
 }
 
+impl EngineName {
+    /// As it is written in a command line.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::BuiltIn => "built-in",
+            Self::Docker => "docker",
+        }
+    }
+}
+
+impl std::fmt::Display for EngineName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
 /// What isolates steps.
 enum Isolation {
     BuiltIn(BuiltInSandbox),

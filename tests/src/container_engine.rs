@@ -70,6 +70,21 @@ exit 0
 const DOCKER: &str = r#"dockerd --data-root $place/data --exec-root $place/exec --pidfile $place/pid --host unix://$place/engine.sock \
     --bridge=none --iptables=false --ip6tables=false --ip-forward=false --cgroup-parent=/$group"#;
 
+/// Does as it is told through a pipe: what is killed is not the first process of the namespace, with which everything would end.
+const ORDERS: &str = r#"
+mkfifo $place/orders
+exec 3<>$place/orders
+begin() { DOCKER & engine=$!; }
+trap 'kill -TERM $engine 2>/dev/null; wait $engine; exit 0' TERM
+begin
+while read -r order <&3; do
+    case $order in
+    kill) kill -KILL $engine; wait $engine ;;
+    begin) begin ;;
+    esac
+done
+"#;
+
 // It has no flag for the parent of its groups; they are named after its containers and go with them.
 const PODMAN: &str = r#"podman --root $place/data --runroot $place/exec --tmpdir $place/exec --cgroup-manager cgroupfs \
     --storage-driver overlay --events-backend file system service --time 0 unix://$place/engine.sock"#;
@@ -84,10 +99,52 @@ impl ContainerEngine {
             Kind::Docker => ("dockerd", "docker.io", DOCKER),
             Kind::Podman => ("podman", "podman", PODMAN),
         };
+        let place = tempfile::Builder::new().prefix("st-engine-").tempdir().unwrap();
+        Self::start_in(place, program, package, command)
+    }
+
+    /// Docker's, which can be [killed](Self::dies) and [begun](Self::begins_again) again while what it has started goes on, or would: in
+    /// `live_restore` it takes its containers up again, otherwise it ends them.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn mortal(live_restore: bool) -> Self {
+        let place = tempfile::Builder::new().prefix("st-engine-").tempdir().unwrap();
+        let restore = if live_restore { "--live-restore" } else { "" };
+        let script = ORDERS.replace("DOCKER", &format!("{DOCKER} {restore}"));
+        fs::write(place.path().join("orders.sh"), script).unwrap();
+        Self::start_in(place, "dockerd", "docker.io", "bash $place/orders.sh")
+    }
+
+    /// It is killed, and its containers are not.
+    ///
+    /// # Panics
+    /// It is not [mortal](Self::mortal).
+    pub fn dies(&self) {
+        self.order("kill");
+        while UnixStream::connect(self.socket()).is_ok() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// It begins again after it was killed, and answers.
+    ///
+    /// # Panics
+    /// It is not [mortal](Self::mortal), or does not begin.
+    pub fn begins_again(&self) {
+        self.order("begin");
+        self.until_it_answers("dockerd");
+    }
+
+    fn order(&self, word: &str) {
+        let mut orders = fs::File::options().write(true).open(self.place.join("orders")).unwrap();
+        writeln!(orders, "{word}").unwrap();
+    }
+
+    fn start_in(place: TempDir, program: &str, package: &str, command: &str) -> Self {
         let installed =
             ["/usr/bin", "/usr/sbin", "/usr/local/bin"].iter().any(|at| Path::new(at).join(program).exists());
         assert!(installed, "`{program}` is not installed: `apt-get install {package}`, which tests/run does");
-        let place = tempfile::Builder::new().prefix("st-engine-").tempdir().unwrap();
         fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let keeper = Command::new("bash")
             .args(["-c", KEEPER, "keeper"])
@@ -98,16 +155,20 @@ impl ContainerEngine {
             .spawn()
             .unwrap();
         let engine = Self { place: place.path().to_path_buf(), keeper: Some((keeper, place)) };
-        let begun = Instant::now();
-        while UnixStream::connect(engine.socket()).is_err() {
-            let log = || fs::read_to_string(engine.place.join("log")).unwrap_or_default();
-            assert!(begun.elapsed() < Duration::from_secs(120), "`{program}` did not start:\n{}", log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        engine.until_it_answers(program);
         // Ordinary users' tests use it, too.
         fs::set_permissions(engine.socket(), fs::Permissions::from_mode(0o666)).unwrap();
         image_of_the_host(&engine.image());
         engine
+    }
+
+    fn until_it_answers(&self, program: &str) {
+        let begun = Instant::now();
+        while UnixStream::connect(self.socket()).is_err() {
+            let log = || fs::read_to_string(self.place.join("log")).unwrap_or_default();
+            assert!(begun.elapsed() < Duration::from_secs(120), "`{program}` did not start:\n{}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// The one that other tests of this process use at this moment, or a new one.

@@ -61,6 +61,9 @@ struct State {
     is_away: bool,
     is_flaky: bool,
     lose_claims: usize,
+    spends_claims: bool,
+    /// Questions whose jobs have ended.
+    spent: Vec<String>,
     lose_finishes: usize,
     requests: usize,
     made: u8,
@@ -150,6 +153,11 @@ impl FakeServer {
     /// The answers to the next claims are lost.
     pub fn loses_claims(&self, many: usize) {
         self.change(|state| state.lose_claims = many);
+    }
+
+    /// To the next question for a job, that what it began has ended since.
+    pub fn spends_a_claim(&self) {
+        self.change(|state| state.spends_claims = true);
     }
 
     /// The answers to the next reports of an end are lost.
@@ -295,6 +303,12 @@ impl Shared {
             }
             if request.token != SESSION {
                 return violated(&mut state, "a claim without a session".to_owned());
+            }
+            if std::mem::take(&mut state.spends_claims) {
+                state.spent.push(nonce.to_owned());
+            }
+            if state.spent.iter().any(|spent| spent == nonce) {
+                return Answer::Problem(409, "claim-spent", None);
             }
             if let Some(answer) = claimed(&mut state, nonce) {
                 if state.lose_claims > 0 {

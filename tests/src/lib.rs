@@ -18,20 +18,25 @@
 //! 16. [`wait`]: the one way to wait in a test: for a condition, never for a time.
 //! 17. [`leavings`]: what a run must not leave behind.
 //! 18. [`fake_server`]: what stands in for a server where its runners are tested.
-//! 19. [`served`]: a server of its own.
+//! 19. [`served`]: a server of its own. [`build_host`]: its hosts. [`wires`]: the networks between
+//!     them. [`scene`]: all of it together.
+//! 20. [`invariants`]: what must hold of a server and its hosts, whatever happened.
 
 pub mod app;
 pub mod balancing;
 pub mod bell;
 pub mod bind;
+pub mod build_host;
 pub mod container_engine;
 pub mod fake_server;
 pub mod front;
 pub mod haproxy;
+pub mod invariants;
 pub mod leavings;
 pub mod load;
 pub mod machines;
 pub mod registry;
+pub mod scene;
 pub mod served;
 pub mod small_machine;
 pub mod station;
@@ -39,4 +44,5 @@ pub mod terminal;
 pub mod traffic_manager;
 pub mod vm;
 pub mod wait;
+pub mod wires;
 pub mod world;

@@ -9,6 +9,9 @@ use std::{
 
 use crate::world::{Said, World, staith_binary};
 
+/// Any free port of this machine's own.
+const ANY: &str = "127.0.0.1:0";
+
 /// A server that runs. When dropped, it is killed.
 #[derive(Debug)]
 pub struct Served {
@@ -68,22 +71,31 @@ impl Served {
     /// It does not start.
     pub fn with_a_runner(world: &World) -> Self {
         let data = world.scratch().join("server");
-        Self::try_start(Self::command_with(&[], &[], world, &data), &data)
+        Self::try_start(Self::command_with(&[], ANY, &[], world, &data), &data)
             .unwrap_or_else(|said| panic!("the server did not start: {said:?}"))
     }
 
     /// The command of a server without a runner of its own, behind other words: those of a program that becomes it, or watches it from outside.
     pub fn command(before: &[&str], world: &World, data: &Path) -> Command {
-        Self::command_with(before, &["--no-runner"], world, data)
+        Self::command_with(before, ANY, &["--no-runner"], world, data)
     }
 
-    fn command_with(before: &[&str], more: &[&str], world: &World, data: &Path) -> Command {
+    /// A server without a runner of its own that listens at this address.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn at(listen: &str, world: &World, data: &Path) -> Self {
+        let command = Self::command_with(&[], listen, &["--no-runner"], world, data);
+        Self::try_start(command, data).unwrap_or_else(|said| panic!("the server did not start: {said:?}"))
+    }
+
+    fn command_with(before: &[&str], listen: &str, more: &[&str], world: &World, data: &Path) -> Command {
         let staith = staith_binary();
         let mut words = before.iter().map(std::ffi::OsStr::new).chain([staith.as_os_str()]);
         let mut command = Command::new(words.next().unwrap_or_default());
         command
             .args(words)
-            .args(["server", "start", "--json", "--listen", "127.0.0.1:0", "--data"])
+            .args(["server", "start", "--json", "--listen", listen, "--data"])
             .arg(data)
             .args(more)
             .current_dir(world.project())
@@ -137,16 +149,23 @@ impl Served {
         self.ask_by(Some(&self.admin), method, path, body)
     }
 
-    /// Asks with a token, or none. Status 0 if the connection broke.
-    pub fn ask_by(&self, token: Option<&str>, method: &str, path: &str, body: &str) -> Answered {
-        self.try_ask(token, method, path, body).unwrap_or(Answered { status: 0, body: String::new() })
+    /// Asks with the administrator's token and more headers, each with its end: (headers, method, path, body). Status 0 if the
+    /// connection broke.
+    pub fn ask_with(&self, (headers, method, path, body): (&str, &str, &str, &str)) -> Answered {
+        let headers = format!("Authorization: Bearer {}\r\n{headers}", self.admin);
+        self.try_ask(&headers, method, path, body).unwrap_or(Answered { status: 0, body: String::new() })
     }
 
-    fn try_ask(&self, token: Option<&str>, method: &str, path: &str, body: &str) -> Option<Answered> {
-        let mut stream = TcpStream::connect(&self.address).ok()?;
+    /// Asks with a token, or none. Status 0 if the connection broke.
+    pub fn ask_by(&self, token: Option<&str>, method: &str, path: &str, body: &str) -> Answered {
         let token = token.map(|token| format!("Authorization: Bearer {token}\r\n")).unwrap_or_default();
+        self.try_ask(&token, method, path, body).unwrap_or(Answered { status: 0, body: String::new() })
+    }
+
+    fn try_ask(&self, headers: &str, method: &str, path: &str, body: &str) -> Option<Answered> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
         let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{token}Content-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}Content-Length: {}\r\n\r\n",
             self.address,
             body.len()
         );

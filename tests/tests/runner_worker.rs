@@ -233,6 +233,17 @@ fn a_network_that_loses_answers_loses_nothing_else() {
     host.server.was_asked_rightly();
 }
 
+#[test]
+fn a_question_whose_job_has_ended_is_not_asked_for_ever() {
+    let host = Host::new(TALKS);
+    host.server.spends_a_claim();
+    let runner = host.starts();
+    let attempt = host.server.offer(host.offer());
+    assert_eq!(host.outcome(&attempt), passed());
+    runner.ends();
+    host.server.was_asked_rightly();
+}
+
 /// A step that goes on until the test has done what it is about.
 fn waits(seconds: u32) -> String {
     format!(

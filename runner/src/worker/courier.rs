@@ -24,6 +24,7 @@ use crate::{
     clock,
     home::Home,
     output::Problem,
+    workshop::EngineName,
 };
 
 /// How often it is looked for news of a job.
@@ -53,6 +54,7 @@ pub(super) enum Delivered {
 /// The courier of one job.
 pub(super) struct Courier {
     home: Home,
+    engine: EngineName,
     rooms: Rooms,
     job: Job,
     claim: Claim,
@@ -66,7 +68,7 @@ impl Courier {
     ///
     /// # Errors
     /// What the server gave can't be read.
-    pub(super) fn of(home: Home, rooms: Rooms, job: Job) -> Result<Self, Problem> {
+    pub(super) fn of(home: Home, engine: EngineName, rooms: Rooms, job: Job) -> Result<Self, Problem> {
         let claim = job.claim()?;
         // A client of its own: what one job sends does not keep another's lease from being renewed.
         let client = Client::new(&claim.server)?;
@@ -74,7 +76,7 @@ impl Courier {
         let lease = job.lease().unwrap_or_else(|| Lease::new(0, 0));
         let token = Secret::new(claim.claimed.token.clone());
         let hold = Leasehold::new(job.clone(), lease);
-        Ok(Self { home, rooms, job, claim, client, token, hold })
+        Ok(Self { home, engine, rooms, job, claim, client, token, hold })
     }
 
     /// What it carries.
@@ -92,6 +94,7 @@ impl Courier {
             refused = self.renewed() => Delivered::Lost(refused),
             delivered = self.carried() => delivered,
             () = self.watched() => Delivered::GivenUp,
+            () = self.told_of_silence() => Delivered::GivenUp,
         };
         self.put_away(&delivered).await;
         delivered
@@ -110,9 +113,20 @@ impl Courier {
         std::future::pending::<()>().await;
     }
 
+    /// Says when nothing goes out any more, and when it does again: with the server's own times, that shows who stopped first. Returns
+    /// never.
+    async fn told_of_silence(&self) {
+        loop {
+            self.hold.until_not_valid().await;
+            tracing::warn!(attempt = %self.attempt(), "the lease is over: nothing goes out");
+            self.hold.until_valid().await;
+            tracing::info!(attempt = %self.attempt(), "the lease is renewed: what waited goes out");
+        }
+    }
+
     /// The keeper is gone after this, and it is written down how the job ended.
     async fn ended_keeper(&self) {
-        end_keeper(&self.job, &self.home).await;
+        end_keeper(&self.job, &self.home, self.engine).await;
         self.settle_end();
     }
 
@@ -208,7 +222,7 @@ impl Courier {
         if self.job.has_begun() {
             // It may have ended between the two looks.
             if self.job.ended().is_none() && !self.job.is_kept() {
-                sweep(&self.home).await;
+                sweep(&self.home, self.engine).await;
                 self.settle_end();
             }
             return Ok(self.job.ended());
@@ -224,7 +238,7 @@ impl Courier {
             return Ok(Some(ended));
         }
         if starts.is_due() {
-            launch(&self.home, &self.job)?;
+            launch(&self.home, self.engine, &self.job)?;
         }
         Ok(None)
     }

@@ -6,7 +6,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::job::{Job, KeeperId, start_time};
-use crate::{home::Home, workshop::Workshop};
+use crate::{
+    home::Home,
+    workshop::{EngineName, Workshop},
+};
 
 /// After the first request, which gives steps ten seconds.
 const ASKED: Duration = Duration::from_secs(15);
@@ -16,7 +19,7 @@ const INSISTED: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(20);
 
 /// Ends the keeper of a job, and what it started; returns when it is gone. Cancel-safe: whoever asks again begins anew.
-pub(super) async fn end_keeper(job: &Job, home: &Home) {
+pub(super) async fn end_keeper(job: &Job, home: &Home, engine: EngineName) {
     for (signal, patience) in [(Signal::TERM, ASKED), (Signal::TERM, INSISTED), (Signal::KILL, INSISTED)] {
         let Some(keeper) = job.keeper() else { break };
         send(keeper, signal);
@@ -25,14 +28,14 @@ pub(super) async fn end_keeper(job: &Job, home: &Home) {
         }
     }
     if job.ended().is_none() {
-        sweep(home).await;
+        sweep(home, engine).await;
     }
 }
 
 /// Removes what a keeper that was killed has left on this machine.
-pub(super) async fn sweep(home: &Home) {
+pub(super) async fn sweep(home: &Home, engine: EngineName) {
     let swept = match Workshop::open(home) {
-        Ok(workshop) => workshop.reap().await.map_err(|error| error.to_string()),
+        Ok(workshop) => workshop.isolated_by(engine, home).reap().await.map_err(|error| error.to_string()),
         Err(problem) => Err(problem.what),
     };
     if let Err(why) = swept {

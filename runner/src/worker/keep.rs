@@ -35,7 +35,7 @@ use crate::{
     interrupt,
     journal::Journal,
     output::Problem,
-    workshop::Workshop,
+    workshop::{EngineName, Workshop},
 };
 
 /// How long a step that was asked to end has, with what is made for a failure, before all is killed.
@@ -53,7 +53,7 @@ const ASKING: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// The directory can't be used. How the job went is no error; it is written down there.
-pub(crate) async fn keep(directory: &Path) -> Result<(), Problem> {
+pub(crate) async fn keep(directory: &Path, engine: EngineName) -> Result<(), Problem> {
     // Its own session: what ends the runner's terminal is nothing to the job. One that is started by hand leads a group already.
     let _ = rustix::process::setsid();
     let job = Job::at(directory);
@@ -64,7 +64,7 @@ pub(crate) async fn keep(directory: &Path) -> Result<(), Problem> {
     }
     let ended = if job.begin().map_err(refused)? {
         let stop = interrupt::listen()?;
-        carry_out(&job, &stop).await
+        carry_out(&job, engine, &stop).await
     } else {
         Ended::by_this_host("the process that kept the job was killed")
     };
@@ -92,7 +92,7 @@ enum Cause {
     NoContact,
 }
 
-async fn carry_out(job: &Job, stop: &Stop) -> Ended {
+async fn carry_out(job: &Job, engine: EngineName, stop: &Stop) -> Ended {
     let claim = match job.claim() {
         Ok(claim) => claim,
         Err(problem) => return Ended::by_this_host(in_words(&problem)),
@@ -100,7 +100,7 @@ async fn carry_out(job: &Job, stop: &Stop) -> Ended {
     let cause = Arc::new(Mutex::new(None));
     let limit = Duration::from_millis(claim.claimed.job.timeout_millis);
     let guard = tokio::spawn(guard(job.clone(), limit, stop.clone(), Arc::clone(&cause)));
-    let done = Keeping { job, claim: &claim, stop }.all().await;
+    let done = Keeping { job, engine, claim: &claim, stop }.all().await;
     guard.abort();
     let cause = *cause.lock().unwrap_or_else(PoisonError::into_inner);
     Ended {
@@ -200,6 +200,8 @@ fn which_steps(report: &TestReport) -> String {
         StepOutcome::TimedOut => Some("took too long"),
         StepOutcome::OutOfMemory => Some("ran out of memory"),
         StepOutcome::Cancelled => Some("was cancelled"),
+        StepOutcome::Lost => Some("was lost: its container or sandbox ended under it"),
+        StepOutcome::EngineBroken => Some("could not be run here"),
         _ => None,
     };
     let steps =
@@ -217,6 +219,7 @@ fn in_words(problem: &Problem) -> String {
 /// One job being carried out.
 struct Keeping<'a> {
     job: &'a Job,
+    engine: EngineName,
     claim: &'a Claim,
     stop: &'a Stop,
 }
@@ -248,6 +251,7 @@ impl Keeping<'_> {
         let home = Home::find()?;
         let workshop =
             Workshop::open(&home)?.for_a_job(home.step_cache_of_jobs(spec.trust), self.job.spool());
+        let workshop = workshop.isolated_by(self.engine, &home);
         let client = Client::new(&self.claim.server)?;
         let token = Secret::new(self.claim.claimed.token.clone());
         let attempt = self.claim.claimed.attempt.as_str();

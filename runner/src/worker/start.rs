@@ -28,10 +28,14 @@ use crate::{
     client::{Ask, Client, Patience, Refused},
     home::Home,
     output::Problem,
+    workshop::EngineName,
 };
 
-/// How long an answer may wait for a job. The lease is counted from the question on, so not much longer than a part of it.
-const WAIT: Duration = Duration::from_secs(10);
+/// How long an answer may wait for a job.
+const WAIT: Duration = Duration::from_secs(6);
+/// How much longer it may take. An answer that is lost may have given a job away: with both, the question is asked again before the
+/// lease of that job is over, and then gets the same answer.
+const ANSWERING: Duration = Duration::from_secs(4);
 /// How often it is looked whether anything new is to be taken.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -42,6 +46,8 @@ pub(crate) struct Beginning {
     pub(crate) home: Home,
     /// How many jobs it has at once at most.
     pub(crate) jobs: NonZeroUsize,
+    /// What isolates their steps.
+    pub(crate) engine: EngineName,
 }
 
 /// What people hear of a runner.
@@ -123,6 +129,7 @@ pub(crate) async fn start(
     told(&News::Started { registration: registration.clone(), jobs: limit });
     let mut runner = Runner {
         home: beginning.home,
+        engine: beginning.engine,
         rooms,
         limit: if registration.ephemeral { 1 } else { limit },
         registration,
@@ -146,13 +153,13 @@ pub(crate) async fn start(
 ///
 /// # Errors
 /// The system refused.
-pub(super) fn launch(home: &Home, job: &Job) -> Result<(), Problem> {
+pub(super) fn launch(home: &Home, engine: EngineName, job: &Job) -> Result<(), Problem> {
     let refused = |error: io::Error| unkept(job.path(), &error);
     let log = File::options().create(true).append(true).open(job.keeper_log()).map_err(refused)?;
     let also = log.try_clone().map_err(refused)?;
     // The running file itself, also when it was replaced or removed since.
     let started = Command::new("/proc/self/exe")
-        .args(["runner", "keep"])
+        .args(["runner", "keep", "--engine", engine.as_str()])
         .arg(job.path())
         .env("STAITH_HOME", home.path())
         .stdin(Stdio::null())
@@ -170,6 +177,7 @@ pub(super) fn launch(home: &Home, job: &Job) -> Result<(), Problem> {
 
 struct Runner<'a> {
     home: Home,
+    engine: EngineName,
     rooms: Rooms,
     registration: Registration,
     limit: usize,
@@ -206,7 +214,7 @@ impl Runner<'_> {
     fn carry(&mut self, attempt: &AttemptId, is_adopted: bool) {
         self.has_had_one = true;
         let job = Job::of(&self.rooms, attempt);
-        let courier = match Courier::of(self.home.clone(), self.rooms.clone(), job.clone()) {
+        let courier = match Courier::of(self.home.clone(), self.engine, self.rooms.clone(), job.clone()) {
             Ok(courier) => courier,
             Err(problem) => {
                 // Without its token nothing can be told of it: the server finds out by itself.
@@ -278,6 +286,12 @@ impl Runner<'_> {
                     // Nobody waits for the answer; the next runner asks again.
                     nonces.pop();
                 }
+                // The job that it gave has ended since: nothing will ever come of this question.
+                Err(NoSession::Refused(refused)) if refused.is("claim-spent") => {
+                    self.is_back();
+                    self.take(None, &nonce)?;
+                    nonces.pop();
+                }
                 Err(NoSession::Unproven(refused)) if self.couriers.is_empty() => {
                     return Err(Problem::from(refused)
                         .with_remedy("if the server has forgotten this runner, register it again: `staith runner register`"));
@@ -322,7 +336,7 @@ impl Runner<'_> {
             nonce: nonce.to_owned(),
             wait_millis: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
         };
-        let ask = Ask::post("/api/v1/claims", &asked).with(&token).waiting(wait);
+        let ask = Ask::post("/api/v1/claims", &asked).with(&token).waiting(wait).within(ANSWERING);
         let answered = self.client.maybe::<Claimed>(&ask).await;
         if answered.as_ref().is_err_and(|refused| refused.status() == Some(401)) {
             self.sessions.forget();

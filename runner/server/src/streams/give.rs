@@ -32,7 +32,7 @@ pub struct Listed {
     pub number: u32,
     /// Whether the attempt still runs.
     pub live: bool,
-    /// `events` or `log.STEP`.
+    /// `events`, `log.STEP` or `log.STEP+SERVICE`.
     pub name: String,
     /// How many bytes can be read.
     pub length: u64,
@@ -217,7 +217,7 @@ pub(super) fn describe(headers: &mut HeaderMap, kind: &'static str, standing: &S
 const fn content_type(name: &StreamName) -> &'static str {
     match name {
         StreamName::Events => "application/jsonl",
-        StreamName::Log(_) => "text/plain; charset=utf-8",
+        StreamName::Log(_) | StreamName::ServiceLog(..) => "text/plain; charset=utf-8",
     }
 }
 

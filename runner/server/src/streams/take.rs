@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// So much is written at once; more of a body is not kept in memory.
-const PIECE: usize = 256 << 10;
+const PIECE: usize = 128 << 10;
 /// How long the next bytes of a body may take.
 const PATIENCE: Duration = Duration::from_secs(60);
 

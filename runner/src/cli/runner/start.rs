@@ -10,6 +10,7 @@ use crate::{
     interrupt,
     output::{self, OutputMode, Problem},
     worker::{self, Beginning},
+    workshop::EngineName,
 };
 
 /// Take jobs from the server and run them, until SIGTERM or Ctrl-C
@@ -21,6 +22,9 @@ pub(crate) struct Arguments {
     /// Jobs that may run at once; each takes the memory that its steps take, so one if not given
     #[arg(long, short, value_name = "NUMBER", default_value = "1", value_parser = jobs)]
     jobs: NonZeroUsize,
+    /// What isolates steps of jobs
+    #[arg(long, value_enum, value_name = "ENGINE", env = "STAITH_ENGINE", default_value_t)]
+    engine: EngineName,
 }
 
 fn jobs(text: &str) -> Result<NonZeroUsize, String> {
@@ -30,7 +34,7 @@ fn jobs(text: &str) -> Result<NonZeroUsize, String> {
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let stop = interrupt::listen_for_an_end()?;
-        let beginning = Beginning { home: Home::find()?, jobs: self.jobs };
+        let beginning = Beginning { home: Home::find()?, jobs: self.jobs, engine: self.engine };
         worker::start(beginning, stop, &|news| output::runner_news(news, mode)).await?;
         Ok(Exit::Passed)
     }

@@ -1,0 +1,289 @@
+//! What must hold of a server and its hosts once the faults are over, whatever they were.
+//!
+//! The numbers are those of the design. I-6 (releases) and I-11 (forges) are about what these scenarios do not have, and I-12 (the same
+//! seed, the same trace) is the simulation's: `runner/server/tests/queue_simulation`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use rusqlite::{Connection, OpenFlags};
+use staith_model::{
+    Blame, Digest, Event, RunState,
+    service::{AttemptOutcome, AttemptState, JobState, MOST_RETRIES, RunStanding},
+};
+
+use crate::{build_host::BuildHost, leavings::processes_with, served::Served, wait, world::World};
+
+/// What a server may take of memory, in KiB.
+const MEMORY: u64 = 150 << 10;
+
+/// A job with its attempts, as the server has kept it.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// Of which run.
+    pub run: String,
+    /// Its name.
+    pub name: String,
+    /// How it stands.
+    pub state: JobState,
+    /// All attempts at it, the first one first.
+    pub attempts: Vec<Attempt>,
+}
+
+/// An attempt at a job.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Which.
+    pub id: String,
+    /// The how manieth at its job.
+    pub number: u32,
+    /// Its fence.
+    pub fence: u64,
+    /// How it stands.
+    pub state: AttemptState,
+    /// What its runner said of its end.
+    pub outcome: Option<AttemptOutcome>,
+    /// Why it was to end, or was given up.
+    pub why: Option<String>,
+    /// When it was given away, in milliseconds since 1970.
+    pub began: u64,
+    /// When it ended; 0 as long as it has not.
+    pub ended: u64,
+}
+
+impl Job {
+    fn is(&self) -> String {
+        format!("{}/{}", self.run, self.name)
+    }
+}
+
+/// Waits until all jobs are over and nothing is left on the hosts, then checks everything. `arrivals` are those that the server
+/// acknowledged. What it kept is given back, for what the scenario itself is about.
+///
+/// # Panics
+/// Something does not hold.
+pub fn hold(world: &World, server: &Served, hosts: &[&BuildHost], arrivals: &[String]) -> Vec<Job> {
+    let database = server.data.join("staith.db");
+    wait::until("[I-3] all jobs are over", || {
+        let jobs = jobs(&database);
+        let open = runs(&database).values().any(|run| !run.is_over());
+        (!open && jobs.iter().all(|job| job.state.is_over())).then_some(())
+    });
+    hosts.iter().for_each(|host| nothing_is_left(host));
+    let jobs = jobs(&database);
+    nothing_acknowledged_is_lost(&database, arrivals);
+    for job in &jobs {
+        one_attempt_at_a_time(job);
+        ends_are_the_last_attempts(job);
+        retries_have_causes(job);
+    }
+    runs_are_what_their_jobs_are(&jobs, &runs(&database));
+    streams_are_whole(server, &jobs);
+    everything_is_audited(world, server, &jobs);
+    secrets_are_nowhere(server, hosts);
+    let memory = most_memory(server.id());
+    assert!(memory <= MEMORY, "[I-10] the server has taken {memory} KiB");
+    jobs
+}
+
+fn open(database: &Path) -> Connection {
+    let database = Connection::open_with_flags(database, OpenFlags::SQLITE_OPEN_READ_ONLY).unwrap();
+    database.busy_timeout(std::time::Duration::from_secs(20)).unwrap();
+    database
+}
+
+/// All jobs that a server has kept.
+///
+/// # Panics
+/// There is no such database.
+pub fn jobs(database: &Path) -> Vec<Job> {
+    let database = open(database);
+    let mut jobs: BTreeMap<(String, String), Job> = BTreeMap::new();
+    let mut all = database.prepare("SELECT run, name, state FROM jobs").unwrap();
+    let mut rows = all.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let (run, name): (String, String) = (row.get(0).unwrap(), row.get(1).unwrap());
+        let state = row.get::<_, String>(2).unwrap().parse().unwrap();
+        jobs.insert((run.clone(), name.clone()), Job { run, name, state, attempts: Vec::new() });
+    }
+    let all = "SELECT run, job, id, number, fence, state, outcome_json, why, began, coalesce(ended, 0) FROM attempts ORDER BY number";
+    let mut all = database.prepare(all).unwrap();
+    let mut rows = all.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let outcome: Option<String> = row.get(6).unwrap();
+        let attempt = Attempt {
+            id: row.get(2).unwrap(),
+            number: row.get(3).unwrap(),
+            fence: row.get(4).unwrap(),
+            state: row.get::<_, String>(5).unwrap().parse().unwrap(),
+            outcome: outcome.map(|json| serde_json::from_str(&json).unwrap()),
+            why: row.get(7).unwrap(),
+            began: row.get(8).unwrap(),
+            ended: row.get(9).unwrap(),
+        };
+        jobs.get_mut(&(row.get(0).unwrap(), row.get(1).unwrap())).unwrap().attempts.push(attempt);
+    }
+    jobs.into_values().collect()
+}
+
+fn runs(database: &Path) -> BTreeMap<String, RunStanding> {
+    let database = open(database);
+    let mut all = database.prepare("SELECT id, state FROM runs").unwrap();
+    let rows = all.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?.parse().unwrap()))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+/// I-1: what was acknowledged is there, and came to something.
+fn nothing_acknowledged_is_lost(database: &Path, arrivals: &[String]) {
+    let database = open(database);
+    let mut found = database
+        .prepare("SELECT a.state, count(r.id) FROM arrivals a LEFT JOIN runs r ON r.arrival = a.id WHERE a.id = ?1 GROUP BY a.id")
+        .unwrap();
+    for arrival in arrivals {
+        let row = found.query_row([arrival], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?)));
+        assert_eq!(row, Ok(("done".to_owned(), 1)), "[I-1] {arrival} was acknowledged");
+    }
+}
+
+/// I-2: at most one attempt counts, and a later one has a higher fence.
+fn one_attempt_at_a_time(job: &Job) {
+    for (place, one) in job.attempts.iter().enumerate() {
+        assert_eq!(one.number as usize, place + 1, "[I-2] {}: an attempt is missing", job.is());
+    }
+    for pair in job.attempts.windows(2) {
+        assert!(pair[0].fence < pair[1].fence, "[I-2] {}: {pair:?}", job.is());
+        assert!(pair[0].ended <= pair[1].began, "[I-2] two attempts of {} at once: {pair:?}", job.is());
+    }
+    let passed = job.attempts.iter().filter(|one| one.outcome == Some(AttemptOutcome::Passed)).count();
+    assert_eq!(passed, usize::from(job.state == JobState::Passed), "[I-2] {}: {:?}", job.is(), job.attempts);
+}
+
+/// I-3, I-4: each is over, and the job is what its last attempt was.
+fn ends_are_the_last_attempts(job: &Job) {
+    for one in &job.attempts {
+        assert_ne!(one.state, AttemptState::Leased, "[I-3] an attempt of {} goes on", job.is());
+        assert_eq!(one.outcome.is_some(), one.state == AttemptState::Finished, "[I-4] {one:?}");
+        assert!(one.ended >= one.began, "[I-4] {one:?}");
+    }
+    let last = job.attempts.last().and_then(|one| one.outcome.as_ref());
+    if job.state == JobState::Passed {
+        assert_eq!(last, Some(&AttemptOutcome::Passed), "[I-4] {}", job.is());
+    }
+}
+
+/// Each attempt after the first has a cause, and there are not too many.
+fn retries_have_causes(job: &Job) {
+    for pair in job.attempts.windows(2) {
+        let outcome = &pair[0].outcome;
+        let ours =
+            matches!(outcome, Some(AttemptOutcome::Failed { blame: Blame::Environment | Blame::Us, .. }));
+        let told = outcome.is_some() || pair[0].why.is_some();
+        assert!(
+            told && (ours || pair[0].state == AttemptState::Lost),
+            "{} was tried again: {pair:?}",
+            job.is()
+        );
+    }
+    assert!(job.attempts.len() <= MOST_RETRIES as usize + 1, "{} was tried too often", job.is());
+}
+
+/// I-4: the states of runs are folds.
+fn runs_are_what_their_jobs_are(jobs: &[Job], runs: &BTreeMap<String, RunStanding>) {
+    for (run, state) in runs {
+        let fold = RunStanding::of(jobs.iter().filter(|job| job.run == *run).map(|job| job.state));
+        assert_eq!(*state, fold, "[I-4] {run}");
+    }
+}
+
+/// I-5: each stream of an attempt that counts is closed, and has the bytes of its digest. The events in it are possible in this order.
+fn streams_are_whole(server: &Served, jobs: &[Job]) {
+    let database = open(&server.data.join("staith.db"));
+    let mut all = database.prepare("SELECT name, length, digest FROM streams WHERE attempt = ?1").unwrap();
+    let attempts = jobs.iter().flat_map(|job| job.attempts.iter().map(move |attempt| (job, attempt)));
+    for (job, attempt) in attempts {
+        let rows = all.query_map([&attempt.id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
+        let streams: Vec<(String, u64, Option<String>)> = rows.map(Result::unwrap).collect();
+        let place = server.data.join("streams").join(&job.run).join(&attempt.id);
+        for (name, length, digest) in &streams {
+            let is_lost = attempt.state == AttemptState::Lost;
+            let Some(digest) = digest else {
+                assert!(is_lost, "[I-5] `{name}` of {attempt:?} is not closed");
+                continue;
+            };
+            let bytes = fs::read(place.join(name)).unwrap();
+            assert_eq!(
+                (bytes.len() as u64, &Digest::of(&bytes).to_string()),
+                (*length, digest),
+                "[I-5] {name}"
+            );
+            if name == "events" {
+                let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+                let events: Vec<Event> = lines.map(|line| serde_json::from_slice(line).unwrap()).collect();
+                RunState::replay(&events).unwrap_or_else(|bad| panic!("[I-4] {attempt:?}: {bad}"));
+            }
+        }
+        let has_passed = attempt.outcome == Some(AttemptOutcome::Passed);
+        assert!(!has_passed || streams.iter().any(|(name, ..)| name == "events"), "[I-5] {attempt:?}");
+    }
+}
+
+/// I-7: no keeper, no process of a step, no mount, no job.
+fn nothing_is_left(host: &BuildHost) {
+    let home = host.home().display().to_string();
+    wait::until(&format!("[I-7] no job is left in {home}"), || host.jobs().is_empty().then_some(()));
+    wait::until(&format!("[I-7] no process is left of {home}"), || {
+        (processes_with(&home) == 0).then_some(())
+    });
+    wait::until(&format!("[I-7] no mount is left in {home}"), || {
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let mounts = processes.map(|process| process.path().join("mountinfo"));
+        let any = mounts.into_iter().any(|at| fs::read_to_string(at).unwrap_or_default().contains(&home));
+        (!any).then_some(())
+    });
+}
+
+/// I-8: the log of what was changed is a chain, and has the beginning and the end of each attempt.
+fn everything_is_audited(world: &World, server: &Served, jobs: &[Job]) {
+    world.staith(&["server", "audit", "verify", "--data", &server.data.display().to_string()]).exits(0);
+    let database = open(&server.data.join("staith.db"));
+    let count = |of: &str| -> usize {
+        database.query_row("SELECT count(*) FROM audit WHERE what = ?1", [of], |row| row.get(0)).unwrap()
+    };
+    let attempts = || jobs.iter().flat_map(|job| &job.attempts);
+    let ended = |state| attempts().filter(|attempt| attempt.state == state).count();
+    assert_eq!(count("job-claimed"), attempts().count(), "[I-8] claims");
+    assert_eq!(count("attempt-finished"), ended(AttemptState::Finished), "[I-8] ends that were told");
+    assert_eq!(count("attempt-given-up"), ended(AttemptState::Lost), "[I-8] ends that were not");
+}
+
+/// I-9: the administrator's token is in its file only.
+fn secrets_are_nowhere(server: &Served, hosts: &[&BuildHost]) {
+    let mut open: Vec<PathBuf> = hosts.iter().map(|host| host.home().to_owned()).collect();
+    open.push(server.data.clone());
+    let secret = server.admin.as_bytes();
+    while let Some(place) = open.pop() {
+        for entry in fs::read_dir(place).into_iter().flatten().flatten() {
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                open.push(entry.path());
+            } else if kind.is_file() && entry.file_name() != "admin.token" {
+                let bytes = fs::read(entry.path()).unwrap_or_default();
+                let found = bytes.windows(secret.len()).any(|part| part == secret);
+                assert!(!found, "[I-9] the token is in {}", entry.path().display());
+            }
+        }
+    }
+}
+
+/// The most memory that a process has had, in KiB; 0 where it is gone.
+///
+/// # Panics
+/// The kernel says something else than before.
+pub fn most_memory(process: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.map_or(0, |line| line.split_whitespace().next().unwrap().parse().unwrap())
+}
