@@ -18,13 +18,15 @@
 //! 16. [`wait`]: the one way to wait in a test: for a condition, never for a time.
 //! 17. [`leavings`]: what a run must not leave behind.
 //! 18. [`fake_server`]: what stands in for a server where its runners are tested.
-//! 19. [`served`]: a server of its own.
+//! 19. [`served`]: a server of its own. [`bare`]: a repository that people push to. [`cutting`]: a network that breaks.
 
 pub mod app;
 pub mod balancing;
+pub mod bare;
 pub mod bell;
 pub mod bind;
 pub mod container_engine;
+pub mod cutting;
 pub mod fake_server;
 pub mod front;
 pub mod haproxy;
