@@ -200,6 +200,7 @@ async fn a_forges_secrets_are_sealed_and_what_was_kept_before_is_taken_over_once
         assert!(value(&secrets, project, name).await.is_some());
     }
     assert_eq!(house.site.store.secrets(&"blog".parse().unwrap()).await.unwrap(), []);
+}
 
 async fn entries(house: &House, what: &str) -> Vec<serde_json::Value> {
     let all = house.ask("GET", "/api/v1/audit?limit=1000", Some(&house.admin), None).await.is(200);

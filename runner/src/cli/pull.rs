@@ -95,7 +95,10 @@ fn not_on_server(problem: Problem, people: &People) -> Problem {
         return problem.with_remedy(told::SIGN_IN);
     }
     if refused || problem.exit == Exit::Usage {
-        return problem.with_remedy(
+        // Where it is unknown, that is what there is instead.
+        let known = problem.remedy.clone().filter(|_| !refused);
+        let why = problem.why.clone().or(known);
+        return Problem { why, ..problem }.with_remedy(
             "see that --project names the project that made it (`staith project list`), and that the token may see it",
         );
     }
