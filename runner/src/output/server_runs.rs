@@ -225,10 +225,10 @@ mod tests {
                 "  plan      sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
                 "  trust     branch",
                 "  asked by  person:ann",
-                "  came      2026-11-18 08:53:20 UTC",
+                "  came      2026-11-18 11:06:40 UTC",
                 "job run: queued, pool default, labels gpu linux, no runner has gpu",
                 "  no runner has the label gpu",
-                "  attempt 1  lost  on host-1  2026-11-18 08:53:20 UTC  12 s  its runner was not heard of",
+                "  attempt 1  lost  on host-1  2026-11-18 11:06:40 UTC  12 s  its runner was not heard of",
                 "what its steps wrote: staith runs logs shop#7",
             ]
         );

@@ -44,7 +44,7 @@ impl Watch {
         let mut watching = Watching { people, run, mode, seen: Vec::new(), told: None };
         tokio::select! {
             () = stop.cancelled() => Err(interrupt::stopped("the run goes on")),
-            ended = watching.to_the_end(&stop) => ended,
+            ended = watching.follow(&stop) => ended,
         }
     }
 }
@@ -60,7 +60,7 @@ struct Watching {
 }
 
 impl Watching {
-    async fn to_the_end(&mut self, stop: &CancellationToken) -> Result<Exit, Problem> {
+    async fn follow(&mut self, stop: &CancellationToken) -> Result<Exit, Problem> {
         loop {
             let view = self.view().await?;
             if let Some(attempt) = self.next(&view) {
