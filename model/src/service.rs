@@ -18,7 +18,7 @@ mod trust;
 mod wire;
 
 pub use happening::Happening;
-pub use host::{EnrolmentAsked, EnrolmentMade, RunnerChange, RunnerSeen, RunnerState};
+pub use host::{EnrolmentAsked, EnrolmentMade, RunnerChange, RunnerSeen, RunnerState, ServerStatus};
 pub use job::{AttemptOutcome, JobSpec};
 pub use lifecycle::{
     AttemptChange, AttemptEnd, AttemptState, ImpossibleAttemptChange, ImpossibleJobChange, JobChange,

@@ -116,6 +116,7 @@ fn remote(served: &Served, runtime: &Runtime) -> Place {
         registry: served.address.to_string(),
         prefix: String::new(),
         is_plain: true,
+        authorities: None,
         proxy: None,
         credentials: None,
         notes: None,

@@ -3,6 +3,7 @@
 mod apply;
 mod audit;
 mod completions;
+mod diagnostics;
 mod diff;
 mod doctor;
 mod env;
@@ -32,6 +33,7 @@ mod release;
 mod rollback;
 mod run;
 mod runner;
+mod runs;
 mod sbom;
 mod schema;
 mod secret;
@@ -110,6 +112,7 @@ enum Command {
     Pull(pull::Arguments),
     Registry(registry::Arguments),
     Runner(runner::Arguments),
+    Runs(runs::Arguments),
     Release(release::Arguments),
     Proxy(proxy::Arguments),
     Env(env::Arguments),
@@ -144,7 +147,7 @@ pub(crate) fn main() -> ExitCode {
             return ExitCode::from(exit.code());
         }
     };
-    listen_to_diagnostics();
+    diagnostics::listen(cli.command.says_what_fails());
     let mode = OutputMode::choose(cli.json, io::stdout().is_terminal(), |name| std::env::var(name).ok());
     let ended = match threads().enable_all().build() {
         Ok(runtime) => {
@@ -177,15 +180,12 @@ fn threads() -> tokio::runtime::Builder {
     builder
 }
 
-/// With `STAITH_LOG` set to a level (`error` to `trace`), Staith says on standard error what it is doing.
-fn listen_to_diagnostics() {
-    let level = std::env::var("STAITH_LOG").ok().and_then(|level| level.parse::<tracing::Level>().ok());
-    if let Some(level) = level {
-        tracing_subscriber::fmt().with_max_level(level).with_writer(io::stderr).init();
-    }
-}
-
 impl Command {
+    /// Whether it stays, and nobody is told by its end of what failed meanwhile.
+    const fn says_what_fails(&self) -> bool {
+        matches!(self, Self::Server(server) if server.stays())
+    }
+
     /// Whether it is about what runs somewhere, or about what is kept: whoever gives it wants to know of machines that nobody needs.
     const fn tells_of_machines(&self) -> bool {
         matches!(self, Self::Run(_) | Self::Release(_) | Self::Status(_) | Self::Gc(_))
@@ -200,13 +200,14 @@ impl Command {
             Self::Shell(arguments) => return arguments.obey(mode).await,
             Self::Run(arguments) => arguments.obey(mode).await,
             Self::Runner(arguments) => arguments.obey(mode).await,
+            Self::Runs(arguments) => arguments.obey(mode).await,
             Self::Schema(arguments) => arguments.obey(),
             Self::Plan(arguments) => arguments.obey(mode).await,
             Self::Why(arguments) => arguments.obey(mode).await,
             Self::Rollback(arguments) => arguments.obey(mode).await,
             Self::Status(arguments) => arguments.obey(mode).await,
             Self::Logs(arguments) => arguments.obey(mode),
-            Self::Secret(arguments) => arguments.obey(mode),
+            Self::Secret(arguments) => arguments.obey(mode).await,
             Self::Server(arguments) => arguments.obey(mode).await,
             Self::Stop(arguments) => arguments.obey(mode).await,
             Self::Audit(arguments) => arguments.obey(mode).await,

@@ -4,19 +4,23 @@
 //! 2. [`Client`]: a question and its answer, each within a time that is known before.
 //! 3. [`Refused`]: why there is none, told apart by whether it may be had later.
 //! 4. [`Patience`]: how long one waits before asking again.
-//! 5. [`people`]: the server that a person means, and what they may ask it.
+//! 5. [`people`]: the server that a person means, and what they may ask it. [`told`]: what they are told when it does not do it.
+//! 6. [`Stream`]: a stream of an attempt, over whatever connections it takes.
 
 mod address;
 mod http;
 mod patience;
 pub(crate) mod people;
 mod refused;
+mod stream;
 #[cfg(test)]
 mod tests;
+pub(crate) mod told;
 
 pub(crate) use self::{
     address::Address,
-    http::{Ask, Client},
+    http::{Ask, Client, Flow},
     patience::Patience,
     refused::Refused,
+    stream::{End, Piece, Stream},
 };

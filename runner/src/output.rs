@@ -39,6 +39,7 @@ mod proxy;
 mod runner;
 mod secrets;
 mod server;
+mod server_runs;
 mod shell;
 mod sink;
 mod status;
@@ -62,6 +63,7 @@ pub(crate) use self::{
     applied::applied,
     arrival::{fetching, fetching_images, notice},
     audit::{audit_entries, audit_verified, head_signed},
+    clean::clean_word as one_line,
     counting::Counting,
     doctor::diagnosis,
     fleet::{
@@ -80,15 +82,16 @@ pub(crate) use self::{
     parameters::{parameters, set_file_written},
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
-    projects::{arrivals, explanation, hook, project_list, project_shown, project_told},
+    projects::{arrivals, explanation, hook, project_list, project_shown, project_told, run_begun},
     provision::{ProvisionVoice, nothing_to_sweep, provision_asked, swept, tell_of_overdue},
     proxy::{proxy_ended, proxy_paused, proxy_serves, proxy_status},
     runner::{RunnerJob, runner_drained, runner_installed, runner_listed, runner_news, runner_registered},
-    secrets::{secret_names, secret_removed, secret_set},
+    secrets::{secret_names, secret_removed, secret_rotated, secret_set, secrets_resealed},
     server::{
-        server_audit, server_backup, server_checked, server_secrets, server_serves, token_made,
-        token_revoked, tokens,
+        runner_code, server_audit, server_backup, server_checked, server_runners, server_secrets,
+        server_serves, server_status, token_made, token_revoked, tokens,
     },
+    server_runs::{log_not_whole, server_run, server_run_told, server_runs},
     shell::{LeftBy, Passage, Seen, afterwards, welcome},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
     stock::{Kept, channel_moved, package_pinned, package_unpinned, packages, packages_collected},

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use staith_builder::images::{NoWay, RegistryWay};
-use staith_model::Exit;
+use staith_model::{Exit, Name};
 use staith_packager::{
     registry::{
         client::{ClientError, Remote, Settings},
@@ -16,7 +16,7 @@ use staith_packager::{
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{home::Home, interrupt, output::Problem};
+use crate::{client::people::People, home::Home, interrupt, output::Problem};
 
 /// A place as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +113,7 @@ impl PackagePlace {
             prefix,
             is_plain: way.is_on_loopback(),
             proxy: way.proxy(),
+            authorities: None,
             credentials: way.credentials(),
             notes: Some(home.path().join("pushes")),
             stop: stop.clone(),
@@ -123,6 +124,38 @@ impl PackagePlace {
 }
 
 impl OpenPlace {
+    /// The packages of a project on a server, by the protocol of registries and with a person's token.
+    ///
+    /// # Errors
+    /// The server is not at the root of its host, where registries are.
+    pub(crate) fn on_server(
+        people: &People,
+        project: &Name,
+        home: &Home,
+        runtime: &Handle,
+        stop: &CancellationToken,
+    ) -> Result<Self, Problem> {
+        let server = people.address();
+        if !server.is_a_whole_host() {
+            return Err(Problem::new(Exit::Usage, format!("{} is not all of a host", server.as_str()))
+                .with_why("packages are got by the protocol of registries, which has no other place than /v2")
+                .with_remedy("name an address of the server that has no path"));
+        }
+        let settings = Settings {
+            registry: server.host_and_port().to_owned(),
+            prefix: project.to_string(),
+            is_plain: !server.is_encrypted(),
+            proxy: None,
+            authorities: server.certificates()?,
+            // The user's name says nothing: tokens have names of their own.
+            credentials: people.token().map(|token| ("token".to_owned(), token.clone())),
+            notes: Some(home.path().join("pushes")),
+            stop: stop.clone(),
+        };
+        let remote = Remote::new(settings, runtime.clone()).map_err(TransferError::from)?;
+        Ok(Self { place: Place::Registry(remote), way: None })
+    }
+
     /// The home's own store, which is made if it is not there.
     ///
     /// # Errors

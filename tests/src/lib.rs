@@ -21,13 +21,16 @@
 //! 19. [`served`]: a server of its own. [`build_host`]: its hosts. [`wires`]: the networks between
 //!     them. [`scene`]: all of it together.
 //! 20. [`invariants`]: what must hold of a server and its hosts, whatever happened.
+//!     [`bare`]: a repository that people push to. [`cutting`]: a way through that breaks.
 
 pub mod app;
 pub mod balancing;
+pub mod bare;
 pub mod bell;
 pub mod bind;
 pub mod build_host;
 pub mod container_engine;
+pub mod cutting;
 pub mod fake_server;
 pub mod front;
 pub mod haproxy;

@@ -75,6 +75,16 @@ impl Served {
             .unwrap_or_else(|said| panic!("the server did not start: {said:?}"))
     }
 
+    /// A server with the runner of its own, and with more words for `staith server start`.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn saying(more: &[&str], world: &World) -> Self {
+        let data = world.scratch().join("server");
+        Self::try_start(Self::command_with(&[], more, world, &data), &data)
+            .unwrap_or_else(|said| panic!("the server did not start: {said:?}"))
+    }
+
     /// The command of a server without a runner of its own, behind other words: those of a program that becomes it, or watches it from outside.
     pub fn command(before: &[&str], world: &World, data: &Path) -> Command {
         Self::command_with(before, ANY, &["--no-runner"], world, data)

@@ -33,6 +33,36 @@ impl SecretsFile {
         Self { file: directory.join("secrets.age"), key: directory.join("secrets.key") }
     }
 
+    /// The key that is to come after the one of [`in_directory`](Self::in_directory).
+    pub(super) fn next_in_directory(directory: &Path) -> Self {
+        Self { file: directory.join("secrets.age"), key: directory.join("secrets.key.next") }
+    }
+
+    pub(super) fn has_key(&self) -> bool {
+        self.key.exists()
+    }
+
+    /// Makes a new key; one that is there is replaced.
+    pub(super) fn new_identity(&self) -> Result<Identity, SecretsError> {
+        let made = Identity::new().and_then(|identity| {
+            put(&self.key, identity.file().as_bytes(), true)?;
+            Ok(identity)
+        });
+        made.map_err(system("making the key", &self.key))
+    }
+
+    /// Puts this key in the place of another, which is gone then.
+    pub(super) fn take_the_place_of(&self, other: &Self) -> Result<(), SecretsError> {
+        let directory = self.key.parent().unwrap_or(Path::new("."));
+        let moved = fs::rename(&self.key, &other.key).and_then(|()| File::open(directory)?.sync_all());
+        moved.map_err(system("keeping the key", &other.key))
+    }
+
+    /// Removes the key.
+    pub(super) fn forget_key(&self) -> Result<(), SecretsError> {
+        fs::remove_file(&self.key).map_err(system("removing the key", &self.key))
+    }
+
     /// Sets a secret; it replaces one of the same name. Atomic: others see all secrets as before or as after.
     ///
     /// # Errors

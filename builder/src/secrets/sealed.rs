@@ -37,6 +37,41 @@ impl Sealer {
         identity.map(Self)
     }
 
+    /// A sealer with a new key, which lies beside the one that counts until [`succeed`](Self::succeed) is called. Between the two, whoever
+    /// keeps what was sealed seals it anew.
+    ///
+    /// # Errors
+    /// The key can't be made.
+    pub fn successor(directory: &Path) -> Result<Self, SecretsError> {
+        SecretsFile::next_in_directory(directory).new_identity().map(Self)
+    }
+
+    /// The successor whose making was interrupted before it was told to succeed, or to go.
+    ///
+    /// # Errors
+    /// Its key can't be read.
+    pub fn unsettled(directory: &Path) -> Result<Option<Self>, SecretsError> {
+        let next = SecretsFile::next_in_directory(directory);
+        if next.has_key() { next.identity().map(|identity| Some(Self(identity))) } else { Ok(None) }
+    }
+
+    /// From now on the successor's key is the only one; the one before is gone.
+    ///
+    /// # Errors
+    /// The file system refuses; then both are there, as before.
+    pub fn succeed(directory: &Path) -> Result<(), SecretsError> {
+        let next = SecretsFile::next_in_directory(directory);
+        next.take_the_place_of(&SecretsFile::in_directory(directory))
+    }
+
+    /// The successor's key goes, because nothing was sealed with it.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn give_up_successor(directory: &Path) -> Result<(), SecretsError> {
+        SecretsFile::next_in_directory(directory).forget_key()
+    }
+
     /// Encrypts.
     ///
     /// # Errors
@@ -78,6 +113,23 @@ mod tests {
         let elsewhere = tempfile::tempdir().unwrap();
         let other = Sealer::in_directory(elsewhere.path(), false).unwrap();
         assert_eq!(other.open("shop/npm-token", &sealed), Err(Unreadable::OtherKey));
+    }
+
+    #[test]
+    fn a_successor_counts_once_it_is_told_to() {
+        let place = tempfile::tempdir().unwrap();
+        let old = Sealer::in_directory(place.path(), false).unwrap();
+        let before = old.seal("a", &Secret::new("hunter2")).unwrap();
+        let new = Sealer::successor(place.path()).unwrap();
+        let after = new.seal("a", &Secret::new("hunter2")).unwrap();
+        assert_eq!(new.open("a", &before), Err(Unreadable::OtherKey));
+        assert!(Sealer::in_directory(place.path(), true).unwrap().open("a", &before).is_ok());
+        assert!(Sealer::unsettled(place.path()).unwrap().unwrap().open("a", &after).is_ok());
+        Sealer::succeed(place.path()).unwrap();
+        let again = Sealer::in_directory(place.path(), true).unwrap();
+        assert_eq!(again.open("a", &after), Ok(Secret::new("hunter2")));
+        assert_eq!(again.open("a", &before), Err(Unreadable::OtherKey));
+        assert!(Sealer::unsettled(place.path()).unwrap().is_none());
     }
 
     #[test]

@@ -1,11 +1,6 @@
 //! Reading a log, also one that is still being written or was cut.
 
-use std::{
-    collections::VecDeque,
-    fs::File,
-    io::{self, Read as _},
-    path::Path,
-};
+use std::{collections::VecDeque, fs::File, io, path::Path};
 
 use super::{FIRST_LINE, LONGEST_HELD};
 
@@ -15,14 +10,16 @@ const CHUNK: usize = 64 << 10;
 const LONGEST_HEAD: usize = 64;
 
 /// Reads a log as it is now; may be asked again when it has grown. Never holds more of it than a few lines.
+///
+/// A log comes from a file, or from whatever else gives its bytes in order. That there are none at this moment says nothing about the next.
 #[derive(Debug)]
-pub struct LogReader {
-    file: File,
-    /// What was read from the file and not yet looked at.
+pub struct LogReader<R = File> {
+    source: R,
+    /// What was read and not yet looked at.
     buffer: VecDeque<u8>,
     chunk: Vec<u8>,
     within: Within,
-    /// Where in the file the next byte of the buffer is, for messages.
+    /// Where in the log the next byte of the buffer is, for messages.
     at: u64,
     unfinished: [Line; 3],
     lines: VecDeque<LogLine>,
@@ -73,15 +70,27 @@ impl LogReader {
     /// # Errors
     /// The file system refused.
     pub fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            file: File::open(path)?,
+        File::open(path).map(Self::of)
+    }
+}
+
+impl<R: io::Read> LogReader<R> {
+    /// Reads a log from something else than a file.
+    pub fn of(source: R) -> Self {
+        Self {
+            source,
             buffer: VecDeque::new(),
             chunk: vec![0; CHUNK],
             within: Within::FirstLine,
             at: 0,
             unfinished: Default::default(),
             lines: VecDeque::new(),
-        })
+        }
+    }
+
+    /// Where its bytes come from.
+    pub fn source(&mut self) -> &mut R {
+        &mut self.source
     }
 
     /// The next whole line; `None` when there is none at this moment.
@@ -188,7 +197,7 @@ impl LogReader {
     }
 
     fn read(&mut self) -> io::Result<bool> {
-        let length = self.file.read(&mut self.chunk)?;
+        let length = self.source.read(&mut self.chunk)?;
         self.buffer.extend(&self.chunk[..length]);
         Ok(length > 0)
     }

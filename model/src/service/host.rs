@@ -65,6 +65,9 @@ pub struct EnrolmentAsked {
     /// Whether it gets one job only, after which its key is revoked.
     #[serde(default)]
     pub ephemeral: bool,
+    /// How long the code is to be valid, from a minute to a day; ten minutes if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub valid_millis: Option<u64>,
 }
 
 /// The answer to [`EnrolmentAsked`]. The code is shown this once.
@@ -106,6 +109,29 @@ pub struct RunnerSeen {
     pub enrolled: u64,
     /// When it was last heard of.
     pub seen: u64,
+}
+
+/// `GET /api/v1/status`: the server and how much there is of everything, at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// The version of its program.
+    pub version: String,
+    /// By what others reach it.
+    pub url: String,
+    /// Runners that get jobs.
+    pub runners_active: u64,
+    /// Runs that have not ended.
+    pub runs_open: u64,
+    /// Jobs that wait for a runner.
+    pub jobs_queued: u64,
+    /// Jobs that wait for other jobs.
+    pub jobs_waiting: u64,
+    /// Jobs that a runner has.
+    pub jobs_running: u64,
+    /// Happenings that were not looked into yet.
+    pub arrivals_waiting: u64,
+    /// Messages to forges that were not delivered yet.
+    pub outbox_waiting: u64,
 }
 
 #[cfg(test)]

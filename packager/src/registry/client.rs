@@ -39,6 +39,8 @@ pub struct Settings {
     pub is_plain: bool,
     /// The HTTP proxy that leads there, as a URL; it may hold a password.
     pub proxy: Option<String>,
+    /// The authorities that may vouch for it; those of this machine if none are named.
+    pub authorities: Option<Vec<reqwest::Certificate>>,
     /// User and password, where there are some.
     pub credentials: Option<(String, Secret)>,
     /// A directory of our own to note begun uploads in, so that another process can go on with them.

@@ -1,6 +1,6 @@
 //! How hosts become runners, and prove from then on who they are.
 //!
-//! An administrator asks for a code, which is valid for ten minutes and used once. The host makes a key pair, and shows with the code
+//! An administrator asks for a code, which is valid for some minutes and used once. The host makes a key pair, and shows with the code
 //! that it has the private half. With that key it signs for sessions, whose tokens are valid for ten minutes each. Nothing lasting
 //! that a thief could use ever goes over the network.
 //!
@@ -27,8 +27,10 @@ use crate::{
     tokens::{Kind, Word, chance},
 };
 
-/// How long a code is valid, in milliseconds.
+/// How long a code is valid if nothing is said, in milliseconds.
 pub const CODE_VALID: u64 = 600_000;
+/// How long it may be: time to copy it, and not to forget it somewhere.
+const VALID: std::ops::RangeInclusive<u64> = 60_000..=86_400_000;
 /// The most labels of a runner.
 const MOST_LABELS: usize = 64;
 /// The longest version of a program, in bytes.
@@ -48,12 +50,21 @@ pub fn routes() -> Router<Site> {
 /// Makes a code and keeps its digest.
 ///
 /// # Errors
-/// The store refuses.
+/// It is to be valid for too long or too short; the store refuses.
 pub async fn make_code(site: &Site, asked: EnrolmentAsked, by: Actor) -> Result<EnrolmentMade, Problem> {
+    let valid_millis = asked.valid_millis.unwrap_or(CODE_VALID);
+    if !VALID.contains(&valid_millis) {
+        return Err(Problem::new(
+            400,
+            "bad-validity",
+            "a code is valid for a minute at least, and a day at most",
+        )
+        .with_remedy("say another time; a code that has expired is soon replaced by another"));
+    }
     let now = site.clock.unix_millis();
     let word = Word::new(Kind::Enrolment)?;
-    site.store.add_enrolment(word.digest(), asked, now + CODE_VALID, by, now).await?;
-    Ok(EnrolmentMade { code: word.tell(), valid_millis: CODE_VALID })
+    site.store.add_enrolment(word.digest(), asked, now + valid_millis, by, now).await?;
+    Ok(EnrolmentMade { code: word.tell(), valid_millis })
 }
 
 async fn code(
@@ -93,7 +104,7 @@ async fn enrol(
 
 /// Whoever has a code knows that it was one, so that what became of it is told to nobody who could not know.
 fn answer(application: Application) -> Result<Enrolled, Problem> {
-    let again = "ask an administrator of the server for another: POST /api/v1/enrolments makes one";
+    let again = "ask an administrator of the server for another: `staith server runner-code` makes one";
     match application {
         Application::Taken(enrolled) => Ok(enrolled),
         Application::UnknownCode => {
@@ -102,7 +113,7 @@ fn answer(application: Application) -> Result<Enrolled, Problem> {
             ))
         }
         Application::ExpiredCode => Err(Problem::new(403, "code-expired", "the code is no longer valid")
-            .with_why("a code is valid for ten minutes")
+            .with_why("a code is valid for ten minutes, if nothing else was said when it was made")
             .with_remedy(again)),
         Application::UsedCode => Err(Problem::new(403, "code-used", "the code was used before")
             .with_why("a code makes one host a runner, once")

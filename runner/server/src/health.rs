@@ -1,4 +1,4 @@
-//! How the server is, for supervisors and monitoring. Open to everybody: it says nothing of anybody's.
+//! How the server is. What supervisors and monitoring ask is open to everybody: it says nothing of anybody's.
 
 use std::fmt::Write as _;
 
@@ -10,11 +10,21 @@ use axum::{
     routing::get,
 };
 
-use crate::{api::Problem, site::Site, store::Depths};
+use staith_model::service::ServerStatus;
+
+use crate::{
+    api::{Answer, Caller, Problem},
+    site::Site,
+    store::Depths,
+};
 
 /// The routes of health.
 pub fn routes() -> Router<Site> {
-    Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).route("/metrics", get(metrics))
+    Router::new()
+        .route("/healthz", get(alive))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/api/v1/status", get(status))
 }
 
 /// The process answers.
@@ -29,6 +39,23 @@ async fn ready(State(site): State<Site>) -> Result<&'static str, Problem> {
         Problem::new(503, "not-ready", "the server can't read its database")
     })?;
     Ok("ready\n")
+}
+
+/// The same figures for people who are signed in, with what the server is.
+async fn status(State(site): State<Site>, caller: Caller) -> Result<Answer<ServerStatus>, Problem> {
+    caller.must_be_somebody()?;
+    let depths = site.store.depths().await?;
+    Ok(Answer(ServerStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        url: site.public_url.to_string(),
+        runners_active: depths.runners_active,
+        runs_open: depths.runs_open,
+        jobs_queued: depths.jobs_queued,
+        jobs_waiting: depths.jobs_waiting,
+        jobs_running: depths.leases,
+        arrivals_waiting: depths.arrivals_waiting,
+        outbox_waiting: depths.outbox_waiting,
+    }))
 }
 
 async fn metrics(State(site): State<Site>) -> Result<Response, Problem> {

@@ -38,7 +38,7 @@ pub use packages::{PackageOrigin, Packages, Pushed};
 pub use projects::{Projects, Seen};
 pub use queue::{NewJob, NewRun, Queue, RunFilter};
 pub use runners::{Applicant, Application, KnownRunner, NewSession, Runners};
-pub use secrets::{SealedSecret, SecretPlace, SecretSeen, Secrets};
+pub use secrets::{Reseal, SealedSecret, SecretPlace, SecretSeen, Secrets};
 pub(crate) use sqlite::reading;
 pub use sqlite::{Sqlite, verify_audit};
 pub use streams::{Closing, Growth, StreamListed, StreamMark, StreamPlace, StreamRow, Streams};

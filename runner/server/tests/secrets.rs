@@ -19,20 +19,28 @@ use staith_server::{
     triggers::{ForgeSecrets, SealedForgeSecrets},
 };
 
-/// Stands in for encryption: turns bytes over, and keeps what they are about.
+/// Stands in for encryption: turns bytes over by its key, and keeps what they are about.
 #[derive(Debug)]
-struct TurnedOver;
+struct TurnedOver(u8);
 
 impl Sealing for TurnedOver {
     fn seal(&self, about: &str, secret: &Secret) -> Result<Vec<u8>, String> {
-        Ok(secret.expose_to(|value| format!("{about}\n{value}").bytes().map(|byte| !byte).collect()))
+        Ok(secret.expose_to(|value| format!("{about}\n{value}").bytes().map(|byte| byte ^ self.0).collect()))
     }
 
     fn open(&self, about: &str, sealed: &[u8]) -> Result<Secret, String> {
-        let plain: Vec<u8> = sealed.iter().map(|byte| !byte).collect();
+        let plain: Vec<u8> = sealed.iter().map(|byte| byte ^ self.0).collect();
         let text = String::from_utf8(plain).map_err(|_| "no text")?;
         let value = text.strip_prefix(&format!("{about}\n")).ok_or("it is about something else")?;
         Ok(Secret::new(value))
+    }
+
+    fn successor(&self) -> Result<Arc<dyn Sealing>, String> {
+        Ok(Arc::new(Self(self.0 - 1)))
+    }
+
+    fn succeed(&self) -> Result<(), String> {
+        Ok(())
     }
 }
 
@@ -41,7 +49,7 @@ const VALUE: &str = "swordfish-7";
 
 /// A house with a project that has secrets, and an attempt that names some of them.
 async fn furnished(trust: &str) -> (House, String) {
-    let house = House::with_vault(Vault::new(Arc::new(TurnedOver))).await;
+    let house = House::with_vault(Vault::new(Arc::new(TurnedOver(0xff)))).await;
     house.sql(&format!(
         "INSERT INTO runners (id, name, public_key, pool, labels_json, ephemeral, version, state, enrolled, seen)
          VALUES ('{RUNNER}', 'host', 'k', 'default', '[]', 0, '1', 'active', 1, 1)"
@@ -192,4 +200,49 @@ async fn a_forges_secrets_are_sealed_and_what_was_kept_before_is_taken_over_once
         assert!(value(&secrets, project, name).await.is_some());
     }
     assert_eq!(house.site.store.secrets(&"blog".parse().unwrap()).await.unwrap(), []);
+}
+
+async fn entries(house: &House, what: &str) -> Vec<serde_json::Value> {
+    let all = house.ask("GET", "/api/v1/audit?limit=1000", Some(&house.admin), None).await.is(200);
+    assert!(!all.to_string().contains(VALUE), "no value is in the audit log");
+    all.as_array().unwrap().iter().filter(|entry| entry["what"] == what).cloned().collect()
+}
+
+#[tokio::test]
+async fn a_new_key_seals_all_of_them_and_changes_none() {
+    let (house, attempt) = furnished("protected").await;
+    let kept = || house.sql_texts("SELECT hex(sealed) FROM secrets ORDER BY rowid");
+    let before = kept();
+    let asked = house.ask("POST", "/api/v1/secrets/rotate", Some(&house.admin), None).await.is(200);
+    assert_eq!(asked["secrets"], 4);
+    assert!(kept().iter().zip(&before).all(|(now, before)| now != before), "each is sealed anew");
+    assert_eq!(given(&house, &attempt).await, ["deploy-key", "npm-token"]);
+    let entries = entries(&house, "secrets-resealed").await;
+    assert_eq!((entries.len(), &entries[0]["after"]), (1, &json!("{\"secrets\":4}")));
+    // One that can't be opened keeps all of them as they are.
+    house.sql("UPDATE secrets SET sealed = x'00' WHERE name = 'not-named'");
+    let before = kept();
+    let refused = house.ask("POST", "/api/v1/secrets/rotate", Some(&house.admin), None).await;
+    assert!(refused.problem(500, "damaged").to_string().contains("not-named"));
+    assert_eq!(kept(), before);
+    assert_eq!(given(&house, &attempt).await, ["deploy-key", "npm-token"]);
+}
+
+#[tokio::test]
+async fn a_secret_that_is_rotated_has_the_next_version_and_the_same_readers() {
+    let (house, attempt) = furnished("branch").await;
+    let at = |name: &str| format!("/api/v1/projects/shop/secrets/{name}/rotate");
+    let asked = json!({ "value": VALUE });
+    for version in 2..4 {
+        let told = house.ask("POST", &at("deploy-key"), Some(&house.admin), Some(&asked)).await.is(200);
+        assert_eq!(told["version"], version);
+    }
+    assert_eq!(given(&house, &attempt).await, ["npm-token"], "it is protected as before");
+    let seen = house.ask("GET", "/api/v1/projects/shop/secrets", Some(&house.admin), None).await.is(200);
+    let of = |name: &str| seen.as_array().unwrap().iter().find(|it| it["name"] == name).unwrap().clone();
+    assert_eq!((&of("deploy-key")["version"], &of("not-named")["version"]), (&json!(3), &json!(1)));
+    assert_eq!(entries(&house, "secret-rotated").await.len(), 2);
+    house.ask("POST", &at("nowhere"), Some(&house.admin), Some(&asked)).await.problem(404, "unknown");
+    let elsewhere = json!({ "value": VALUE, "environment": "staging" });
+    house.ask("POST", &at("deploy-key"), Some(&house.admin), Some(&elsewhere)).await.problem(404, "unknown");
 }

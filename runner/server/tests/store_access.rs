@@ -68,6 +68,7 @@ async fn add_code(store: &Arc<dyn Store>, code: &str, ephemeral: bool) {
         pool: "default".parse().unwrap(),
         labels: BTreeSet::from(["linux".parse().unwrap()]),
         ephemeral,
+        valid_millis: None,
     };
     store.add_enrolment(digest(code), gives, NOW + 600_000, Actor::server(), NOW).await.unwrap();
 }

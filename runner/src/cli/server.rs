@@ -6,8 +6,11 @@ mod built_in;
 mod check;
 mod control;
 mod place;
+mod runner_code;
+mod runners;
 mod secret;
 mod start;
+mod status;
 mod token;
 mod vault;
 
@@ -28,6 +31,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     Start(start::Arguments),
+    Status(status::Status),
+    RunnerCode(runner_code::RunnerCode),
+    Runners(runners::Runners),
     Token(token::Arguments),
     Secret(secret::Arguments),
     Audit(audit::Arguments),
@@ -37,9 +43,17 @@ enum What {
 }
 
 impl Arguments {
+    /// Whether it serves until it is told to end.
+    pub(super) const fn stays(&self) -> bool {
+        matches!(self.what, What::Start(_))
+    }
+
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         match self.what {
             What::Start(arguments) => arguments.obey(mode).await,
+            What::Status(what) => what.obey(mode).await,
+            What::RunnerCode(what) => what.obey(mode).await,
+            What::Runners(what) => what.obey(mode).await,
             What::Token(arguments) => arguments.obey(mode).await,
             What::Secret(arguments) => arguments.obey(mode).await,
             What::Audit(arguments) => arguments.obey(mode).await,

@@ -39,6 +39,8 @@ impl Address {
             || url.password().is_some()
             || url.query().is_some()
             || url.fragment().is_some()
+            // Addresses are put into scripts and commands that people copy.
+            || url.as_str().contains(['\'', '"', '`', '$', '\\'])
         {
             return Err(no_address("it has more than a host, a port and a path".to_owned()));
         }
@@ -47,7 +49,7 @@ impl Address {
             "http" if is_insecure || is_on_this_machine(&url) => {}
             "http" => {
                 return Err(Problem::new(Exit::Usage, format!("{text} would be asked in clear text"))
-                    .with_why("whoever is on the way could read what proves this runner, and change what it is told to run")
+                    .with_why("whoever is on the way could read what proves who asks, and change what is answered")
                     .with_remedy("write https://, with --ca for a server's own authority; or --insecure where nobody else is on the network"));
             }
             other => return Err(no_address(format!("it begins with `{other}:`, and not with `https:`"))),
@@ -68,10 +70,25 @@ impl Address {
         self.url.starts_with("https:")
     }
 
+    /// Whether somebody must say that the network is to be trusted.
+    pub(crate) fn needs_leave(&self) -> bool {
+        !self.is_encrypted() && !Url::parse(&self.url).is_ok_and(|url| is_on_this_machine(&url))
+    }
+
+    /// The file of its authorities, if one was named.
+    pub(crate) fn authorities(&self) -> Option<&Path> {
+        self.authorities.as_deref()
+    }
+
     /// Host, and port if there is one, as registries are named.
     pub(crate) fn host_and_port(&self) -> &str {
         let rest = self.url.split_once("://").map_or("", |(_, rest)| rest);
         rest.split('/').next().unwrap_or_default()
+    }
+
+    /// Whether it has no path.
+    pub(crate) fn is_a_whole_host(&self) -> bool {
+        self.url.ends_with(self.host_and_port())
     }
 
     /// The authorities that may vouch for it; `None` for those of this machine.

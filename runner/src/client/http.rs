@@ -8,9 +8,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use reqwest::{
     Method, Response, StatusCode,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue},
     redirect::Policy,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -24,6 +25,8 @@ use crate::output::Problem;
 const CONNECTING: Duration = Duration::from_secs(5);
 /// How long an answer may take beyond what it was asked to wait. Half-open connections answer never.
 const ANSWERING: Duration = Duration::from_secs(10);
+/// An answer that comes in pieces for as long as there is something to tell has a sign of life in it every 15 seconds.
+const SILENT: Duration = Duration::from_secs(45);
 /// An answer that is longer is none of ours: plans of thousands of steps have a tenth of this.
 const LONGEST_ANSWER: usize = 64 << 20;
 
@@ -35,6 +38,8 @@ pub(crate) struct Ask {
     token: Option<Secret>,
     body: Vec<u8>,
     kind: &'static str,
+    accepts: &'static str,
+    more: Option<(HeaderName, String)>,
     waits: Duration,
     within: Duration,
 }
@@ -48,6 +53,8 @@ impl Ask {
             token: None,
             body: Vec::new(),
             kind: "application/json",
+            accepts: "application/json",
+            more: None,
             waits: Duration::ZERO,
             within: ANSWERING,
         }
@@ -58,6 +65,21 @@ impl Ask {
         // The shapes of the wire can be written as JSON; a test of each holds them to it.
         let body = serde_json::to_vec(body).unwrap_or_default();
         Self { method: Method::POST, body, ..Self::get(path) }
+    }
+
+    /// Changes a part of something.
+    pub(crate) fn patch(path: impl Into<String>, body: &impl Serialize) -> Self {
+        Self { method: Method::PATCH, ..Self::post(path, body) }
+    }
+
+    /// Puts a value.
+    pub(crate) fn put_value(path: impl Into<String>, body: &impl Serialize) -> Self {
+        Self { method: Method::PUT, ..Self::post(path, body) }
+    }
+
+    /// Removes something.
+    pub(crate) fn delete(path: impl Into<String>) -> Self {
+        Self { method: Method::DELETE, ..Self::get(path) }
     }
 
     /// Puts bytes.
@@ -73,6 +95,21 @@ impl Ask {
     /// The same, where the answer is asked to wait so long.
     pub(crate) fn waiting(self, waits: Duration) -> Self {
         Self { waits, ..self }
+    }
+
+    /// The same, of an answer that may take so long to be made.
+    pub(crate) fn taking(self, within: Duration) -> Self {
+        Self { within, ..self }
+    }
+
+    /// The same, for an answer of this type.
+    pub(crate) fn accepting(self, accepts: &'static str) -> Self {
+        Self { accepts, ..self }
+    }
+
+    /// The same with one more header.
+    pub(crate) fn having(self, name: HeaderName, value: String) -> Self {
+        Self { more: Some((name, value)), ..self }
     }
 
     /// The same, given up sooner than others.
@@ -202,6 +239,21 @@ impl Client {
         }
     }
 
+    /// Asks once, for an answer that comes in pieces as there is something to tell.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub(crate) async fn flow(&self, ask: &Ask) -> Result<Flow, Refused> {
+        match timeout(ask.waits.saturating_add(ask.within), self.taken(ask)).await {
+            Ok(Ok(response)) if has_kind(&response, ask.accepts) => {
+                Ok(Flow { response, client: self.clone() })
+            }
+            Ok(Ok(_)) => Err(self.strange("its answer is of another type than was asked for".to_owned())),
+            Ok(Err(refused)) => Err(refused),
+            Err(_) => Err(self.away("it did not answer in time".to_owned())),
+        }
+    }
+
     async fn answer(&self, ask: &Ask) -> Result<Vec<u8>, Refused> {
         let response = self.taken(ask).await?;
         let is_empty = response.status() == StatusCode::NO_CONTENT;
@@ -212,11 +264,14 @@ impl Client {
     /// The answer to a question that the server takes, whose body is still to come.
     async fn taken(&self, ask: &Ask) -> Result<Response, Refused> {
         let url = format!("{}{}", self.address.as_str(), ask.path);
-        let mut request = self.inner.request(ask.method.clone(), url).header(ACCEPT, "application/json");
+        let mut request = self.inner.request(ask.method.clone(), url).header(ACCEPT, ask.accepts);
         if let Some(token) = &ask.token {
             request = request.header(AUTHORIZATION, self.bearer(token)?);
         }
-        if ask.method != Method::GET {
+        if let Some((name, value)) = &ask.more {
+            request = request.header(name, value);
+        }
+        if !matches!(ask.method, Method::GET | Method::DELETE) {
             request = request.header(CONTENT_TYPE, ask.kind).body(ask.body.clone());
         }
         let response = request.send().await.map_err(|error| self.away(in_words(&error)))?;
@@ -267,6 +322,32 @@ impl Client {
 
     fn strange(&self, why: String) -> Refused {
         Refused::Strange { server: self.address.as_str().to_owned(), why }
+    }
+}
+
+/// An answer that comes in pieces.
+#[derive(Debug)]
+pub(crate) struct Flow {
+    response: Response,
+    client: Client,
+}
+
+impl Flow {
+    /// The next piece; `None` at the end. Cancel-safe.
+    ///
+    /// # Errors
+    /// The connection broke, or nothing was heard for longer than is usual.
+    pub(crate) async fn piece(&mut self) -> Result<Option<Bytes>, Refused> {
+        match timeout(SILENT, self.response.chunk()).await {
+            Ok(Ok(piece)) => Ok(piece),
+            Ok(Err(error)) => Err(self.client.away(in_words(&error))),
+            Err(_) => Err(self.client.away("nothing was heard of it for too long".to_owned())),
+        }
+    }
+
+    /// It ended where it should have gone on.
+    pub(crate) fn broke_off(&self) -> Refused {
+        self.client.away("the answer broke off".to_owned())
     }
 }
 

@@ -1,22 +1,20 @@
 //! A server as people ask it, by a token of theirs.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{fs, path::PathBuf, time::Duration};
 
 use clap::Args;
-use reqwest::{Client, Method, StatusCode, header::HeaderValue, redirect::Policy};
 use serde::{Serialize, de::DeserializeOwned};
-use staith_model::{Exit, Secret, causes, service::ProblemDetails};
+use staith_model::{Exit, Secret};
 
+use super::{Address, Ask, Client, Flow, Refused, told};
 use crate::output::Problem;
 
-/// A connection that is not made within this time is not made.
-const CONNECTING: Duration = Duration::from_secs(10);
 /// A server that is planning may fetch a repository first.
-const ANSWERING: Duration = Duration::from_secs(300);
-/// No answer is longer, in bytes.
-const LONGEST: u64 = 64 << 20;
+const PLANNING: Duration = Duration::from_secs(300);
+/// A question that changes nothing is asked again for so long while the server is away: it may just be started anew.
+const AWAY: Duration = Duration::from_secs(120);
 
-/// Which server, and who asks.
+/// Which server, and who asks. All commands that ask one have these.
 #[derive(Debug, Args)]
 pub(crate) struct Server {
     /// The server's address: https://ci.example.org
@@ -28,66 +26,111 @@ pub(crate) struct Server {
         default_value = "http://127.0.0.1:8765"
     )]
     server: String,
-    /// A file with the token; if not given, the variable STAITH_TOKEN has it
-    #[arg(long, global = true, value_name = "FILE")]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    way: Way,
 }
 
-/// A server that can be asked.
+/// The same, where a command may do without a server.
+#[derive(Debug, Args)]
+pub(crate) struct MaybeServer {
+    /// Ask this server, and not this machine: https://ci.example.org
+    #[arg(long, global = true, value_name = "URL")]
+    server: Option<String>,
+    #[command(flatten)]
+    way: Way,
+}
+
+/// How the server is believed, and what is shown to it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Way {
+    /// A file with the token for the server; if not given, the variable STAITH_TOKEN has it
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Believe the server by these authorities (PEM) instead of those of this machine
+    #[arg(long = "ca", global = true, value_name = "FILE")]
+    authorities: Option<PathBuf>,
+    /// Ask in clear text, where nobody else is on the network
+    #[arg(long, global = true)]
+    insecure: bool,
+}
+
+/// A server that can be asked. Clones share connections.
+#[derive(Clone)]
 pub(crate) struct People {
     client: Client,
-    base: String,
+    address: Address,
     token: Option<Secret>,
 }
 
-impl Server {
-    /// The address, without a `/` at its end.
+impl MaybeServer {
+    /// The server, if one was named.
     ///
     /// # Errors
-    /// It is none.
-    pub(crate) fn address(&self) -> Result<String, Problem> {
-        let base = self.server.trim_end_matches('/');
-        let rest = base.strip_prefix("https://").or_else(|| base.strip_prefix("http://"));
-        if rest.is_none_or(|rest| rest.is_empty() || rest.contains(['@', '?', '#', ' ', '\'', '"'])) {
-            let what = format!("`{}` is no address of a server", self.server.escape_debug());
-            return Err(Problem::new(Exit::Usage, what).with_remedy("write it as https://ci.example.org"));
+    /// None was, and something was said of it (64).
+    pub(crate) fn named(&self) -> Result<Option<Server>, Problem> {
+        let Way { token_file, authorities, insecure } = &self.way;
+        match &self.server {
+            Some(server) => Ok(Some(Server { server: server.clone(), way: self.way.clone() })),
+            None if token_file.is_some() || authorities.is_some() || *insecure => Err(Problem::new(
+                Exit::Usage,
+                "--token-file, --ca and --insecure are about a server, and none is named",
+            )
+            .with_remedy("name it: --server URL")),
+            None => Ok(None),
         }
-        Ok(base.to_owned())
+    }
+}
+
+impl Server {
+    /// The address.
+    ///
+    /// # Errors
+    /// It is none, or would be asked in clear text over a network.
+    pub(crate) fn address(&self) -> Result<Address, Problem> {
+        Address::parse(&self.server, self.way.authorities.as_deref(), self.way.insecure)
     }
 
     /// Gets ready to ask. Nothing is sent yet.
     ///
     /// # Errors
-    /// The address or the token can't be used.
+    /// The address, the authorities or the token can't be used.
     pub(crate) fn open(&self) -> Result<People, Problem> {
-        let base = self.address()?;
-        // One may be there already, and is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = Client::builder()
-            .user_agent(concat!("staith/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(CONNECTING)
-            .timeout(ANSWERING)
-            // A token goes to the server that was named and to no other.
-            .redirect(Policy::none());
-        let client = client.build().map_err(|refused| Problem::new(Exit::Environment, causes(&refused)))?;
-        Ok(People { client, base, token: self.token()? })
+        let address = self.address()?;
+        Ok(People { client: Client::new(&address)?, address, token: self.way.token()? })
     }
+}
 
+impl Way {
     fn token(&self) -> Result<Option<Secret>, Problem> {
         let Some(file) = &self.token_file else {
             let said = std::env::var("STAITH_TOKEN").ok().filter(|token| !token.is_empty());
             return Ok(said.map(Secret::new));
         };
-        let text =
-            fs::read_to_string(file).map_err(|refused: io::Error| Problem::unreadable(file, &refused))?;
+        let text = fs::read_to_string(file).map_err(|refused| Problem::unreadable(file, &refused))?;
         Ok(Some(Secret::new(text.trim())))
     }
 }
 
 impl People {
+    /// Where the server is.
+    pub(crate) const fn address(&self) -> &Address {
+        &self.address
+    }
+
+    /// What is shown to it.
+    pub(crate) const fn token(&self) -> Option<&Secret> {
+        self.token.as_ref()
+    }
+
     /// What is there.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
-        self.ask(Method::GET, path, None::<&()>).await
+        self.value(Ask::get(path)).await
+    }
+
+    /// The same, asked again while the server is away.
+    pub(crate) async fn get_again<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
+        let asked = self.client.value_within(&self.by_me(Ask::get(path)), AWAY).await;
+        asked.map_err(|refused| self.told(refused))
     }
 
     /// Asks for something to be done.
@@ -96,7 +139,12 @@ impl People {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Problem> {
-        self.ask(Method::POST, path, Some(body)).await
+        self.value(Ask::post(path, body)).await
+    }
+
+    /// The same, where the answer is only that it is done.
+    pub(crate) async fn tell(&self, path: &str, body: &impl Serialize) -> Result<(), Problem> {
+        self.done(Ask::post(path, body)).await
     }
 
     /// Changes a part of something.
@@ -105,80 +153,54 @@ impl People {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, Problem> {
-        self.ask(Method::PATCH, path, Some(body)).await
+        self.value(Ask::patch(path, body)).await
+    }
+
+    /// Sets something.
+    pub(crate) async fn put(&self, path: &str, body: &impl Serialize) -> Result<(), Problem> {
+        self.done(Ask::put_value(path, body)).await
     }
 
     /// Removes something.
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Problem> {
-        self.send(Method::DELETE, path, None::<&()>).await.map(drop)
+        self.done(Ask::delete(path)).await
     }
 
-    async fn ask<T: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&impl Serialize>,
-    ) -> Result<T, Problem> {
-        let bytes = self.send(method, path, body).await?;
-        serde_json::from_slice(&bytes).map_err(|bad| {
-            Problem::new(Exit::Environment, format!("what {} answers is not understood", self.base))
-                .with_why(bad.to_string())
-                .with_remedy("see that it is a server of Staith's, and of a version like this program's")
-        })
+    /// Bytes, asked for once.
+    ///
+    /// # Errors
+    /// See [`Refused`]; [`told`](Self::told) says it to a person.
+    pub(crate) async fn bytes(&self, ask: Ask) -> Result<Vec<u8>, Refused> {
+        self.client.bytes(&self.by_me(ask)).await
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        path: &str,
-        body: Option<&impl Serialize>,
-    ) -> Result<Vec<u8>, Problem> {
-        let away = |error: reqwest::Error| {
-            Problem::new(Exit::Environment, format!("the server {} can't be reached", self.base))
-                .with_why(causes(&error.without_url()))
-                .with_remedy("see that it runs, and that --server or STAITH_SERVER names it")
-        };
-        let mut request = self.client.request(method, format!("{}{path}", self.base));
-        if let Some(token) = &self.token {
-            let header = token.expose_to(|token| HeaderValue::from_str(&format!("Bearer {token}")));
-            let mut header = header
-                .map_err(|_| Problem::new(Exit::Usage, "the token has characters that no token has"))?;
-            header.set_sensitive(true);
-            request = request.header("authorization", header);
-        }
-        if let Some(body) = body {
-            let body = serde_json::to_vec(body).map_err(|bad| Problem::bug(bad.to_string()))?;
-            request = request.header("content-type", "application/json").body(body);
-        }
-        let mut response = request.send().await.map_err(away)?;
-        let status = response.status();
-        let mut bytes = Vec::new();
-        while let Some(piece) = response.chunk().await.map_err(away)? {
-            bytes.extend_from_slice(&piece);
-            if bytes.len() as u64 > LONGEST {
-                return Err(Problem::new(
-                    Exit::Environment,
-                    format!("the answer of {} has no end", self.base),
-                ));
-            }
-        }
-        if status.is_success() { Ok(bytes) } else { Err(refusal(&self.base, status, &bytes)) }
+    /// An answer that comes in pieces.
+    ///
+    /// # Errors
+    /// As [`bytes`](Self::bytes).
+    pub(crate) async fn flow(&self, ask: Ask) -> Result<Flow, Refused> {
+        self.client.flow(&self.by_me(ask)).await
     }
-}
 
-/// What a server says when it does not do what it was asked.
-fn refusal(base: &str, status: StatusCode, body: &[u8]) -> Problem {
-    let exit = match status.as_u16() {
-        400 | 404 | 405 | 413 | 422 => Exit::Usage,
-        409 => Exit::Configuration,
-        _ => Exit::Environment,
-    };
-    let Ok(told) = serde_json::from_slice::<ProblemDetails>(body) else {
-        return Problem::new(
-            Exit::Environment,
-            format!("{base} answers {status}, and not as a server of Staith's does"),
-        );
-    };
-    let problem = Problem::new(exit, told.title);
-    Problem { why: told.detail, remedy: told.remedy, ..problem }
+    /// Why there is no answer, as a person at a shell is told.
+    pub(crate) fn told(&self, refused: Refused) -> Problem {
+        told::to_a_person(refused, self.token.is_some())
+    }
+
+    async fn value<T: DeserializeOwned>(&self, ask: Ask) -> Result<T, Problem> {
+        let asked = self.client.value(&self.by_me(ask.taking(PLANNING))).await;
+        asked.map_err(|refused| self.told(refused))
+    }
+
+    async fn done(&self, ask: Ask) -> Result<(), Problem> {
+        let asked = self.client.bytes(&self.by_me(ask.taking(PLANNING))).await;
+        asked.map(drop).map_err(|refused| self.told(refused))
+    }
+
+    fn by_me(&self, ask: Ask) -> Ask {
+        match &self.token {
+            Some(token) => ask.with(token),
+            None => ask,
+        }
+    }
 }

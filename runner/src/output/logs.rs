@@ -184,7 +184,7 @@ fn writer(step: &Name, service: Option<&Name>) -> String {
     }
 }
 
-fn look(mode: OutputMode) -> Look {
+pub(super) fn look(mode: OutputMode) -> Look {
     match mode {
         OutputMode::Live(look) | OutputMode::Plain(look) | OutputMode::Aside(look) => look,
         OutputMode::Json => Look { colours: false, unicode: true },

@@ -3,7 +3,7 @@
 use std::io;
 
 use serde::Serialize;
-use staith_model::service::{Arrival, Explanation, Happening, Project};
+use staith_model::service::{Arrival, Explanation, Happening, Project, ProjectSettings};
 
 use super::{OutputMode, sink::Sink, table};
 
@@ -36,7 +36,7 @@ pub(crate) fn project_list(projects: &[Project], mode: OutputMode) -> io::Result
     lines(&table::lines(&projects.iter().map(row).collect::<Vec<_>>()))
 }
 
-/// Shows a project with its settings, as `staith project set` takes them.
+/// Shows a project with its settings, by the keys that `staith project set` takes.
 ///
 /// # Errors
 /// As [`project_list`].
@@ -45,9 +45,69 @@ pub(crate) fn project_shown(project: &Project, mode: OutputMode) -> io::Result<(
         return values(std::slice::from_ref(project));
     }
     let mut all = vec![format!("{}  {}", project.name, shown(&project.origin))];
-    let settings = serde_json::to_string_pretty(&project.settings).unwrap_or_default();
-    all.extend(settings.lines().map(shown));
+    let rows: Vec<Vec<String>> = settings(&project.settings)
+        .into_iter()
+        .map(|(key, value)| vec![format!("  {key}"), shown(&value)])
+        .collect();
+    all.extend(table::lines(&rows));
     lines(&all)
+}
+
+fn settings(settings: &ProjectSettings) -> Vec<(String, String)> {
+    let row = |key: &str, value: String| (key.to_owned(), value);
+    let word = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let listed = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let poll = settings.poll_seconds.map_or_else(
+        || "no, only when the server starts".to_owned(),
+        |seconds| format!("{seconds}, every so many seconds"),
+    );
+    let mut rows = vec![
+        row("protected_branches", listed(&settings.protected_branches)),
+        row("protected_tags", listed(&settings.protected_tags)),
+        row("poll_seconds", poll),
+        row("batch_pushes", settings.batch_pushes.to_string()),
+        row("concurrency", word(serde_json::json!(settings.concurrency))),
+        row("pool", settings.pool.to_string()),
+    ];
+    match &settings.forge {
+        None => rows.push(row("forge", "none".to_owned())),
+        Some(forge) => {
+            rows.push(row("forge.kind", forge.kind.as_str().to_owned()));
+            let parts = [
+                ("forge.url", &forge.url),
+                ("forge.repository", &forge.repository),
+                ("forge.webhook_secret", &forge.webhook_secret),
+                ("forge.status_secret", &forge.status_secret),
+            ];
+            let not = || "not set".to_owned();
+            rows.extend(parts.map(|(key, value)| row(key, value.clone().unwrap_or_else(not))));
+        }
+    }
+    if settings.schedules.is_empty() {
+        rows.push(row("schedules", "none".to_owned()));
+    }
+    rows.extend(settings.schedules.iter().map(|schedule| {
+        let changed = if schedule.only_if_changed { ", only if it has changed" } else { "" };
+        let (cron, zone) = (&schedule.cron, &schedule.time_zone);
+        let value = format!("{}: {cron} ({zone}) of {}{changed}", schedule.name, schedule.branch);
+        row("schedules", value)
+    }));
+    rows
+}
+
+/// Says that a run is in the queue, and how to follow it.
+///
+/// # Errors
+/// As [`project_list`].
+pub(crate) fn run_begun(arrival: &Arrival, mode: OutputMode) -> io::Result<()> {
+    let (false, Some(run)) = (mode.is_json(), &arrival.run) else {
+        return arrivals(std::slice::from_ref(arrival), mode);
+    };
+    let about = happened(&arrival.happening);
+    lines(&[
+        format!("{}#{} is in the queue: {}", arrival.project, run.number, shown(&about)),
+        format!("follow it: staith runs watch {}", run.id),
+    ])
 }
 
 /// Says what became of a project.
@@ -143,4 +203,37 @@ fn first_line(text: &str) -> String {
 /// Names of branches and what servers say come from others: no control characters reach the terminal.
 fn shown(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn settings_are_shown_by_the_keys_that_set_them() {
+        let all: ProjectSettings = serde_json::from_value(json!({
+            "protected_branches": ["main", "release/*"], "poll_seconds": 60,
+            "forge": { "kind": "github", "repository": "me/shop" },
+            "schedules": [{ "name": "nightly", "cron": "0 3 * * *", "branch": "main", "only_if_changed": true }],
+        }))
+        .unwrap();
+        let rows: Vec<String> =
+            settings(&all).into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+        for row in [
+            "protected_branches=main, release/*",
+            "poll_seconds=60, every so many seconds",
+            "concurrency=free",
+            "forge.repository=me/shop",
+            "forge.url=not set",
+            "schedules=nightly: 0 3 * * * (UTC) of main, only if it has changed",
+        ] {
+            assert!(rows.iter().any(|it| it == row), "{row}: {rows:#?}");
+        }
+        let known = serde_json::to_value(ProjectSettings::default()).unwrap();
+        for key in known.as_object().unwrap().keys() {
+            assert!(rows.iter().any(|it| it.starts_with(key.as_str())), "{key} is not shown");
+        }
+    }
 }

@@ -28,6 +28,24 @@ pub(crate) fn secret_removed(name: &str, mode: OutputMode) -> io::Result<()> {
     say(mode, &json!({ "removed": name }), &format!("the secret {name} is removed"))
 }
 
+/// Says that a server's secret has another value.
+///
+/// # Errors
+/// It could not be written, and not because nobody reads.
+pub(crate) fn secret_rotated(name: &str, version: u64, mode: OutputMode) -> io::Result<()> {
+    let value = json!({ "rotated": name, "version": version });
+    say(mode, &value, &format!("the secret {name} has a new value, its version {version}"))
+}
+
+/// Says that a server's secrets are sealed with a new key.
+///
+/// # Errors
+/// It could not be written, and not because nobody reads.
+pub(crate) fn secrets_resealed(count: u64, mode: OutputMode) -> io::Result<()> {
+    let text = format!("{count} secrets are sealed with a new key, and the old one is gone");
+    say(mode, &json!({ "resealed": count }), &text)
+}
+
 /// Lists the names of secrets.
 ///
 /// # Errors

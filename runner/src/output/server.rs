@@ -1,9 +1,12 @@
 //! The server: where it is, and whom it lets in.
 
-use std::{io, path::Path};
+use std::{io, path::Path, time::Duration};
 
 use serde_json::json;
-use staith_model::TokenId;
+use staith_model::{
+    Name, TokenId,
+    service::{EnrolmentMade, RunnerSeen, ServerStatus},
+};
 use staith_server::{
     api::Grant,
     store::{AuditVerdict, SecretSeen, TokenSeen},
@@ -11,7 +14,13 @@ use staith_server::{
     upkeep::{Checked, Manifest},
 };
 
-use super::{OutputMode, clean::clean_word, human::size, sink::Sink, table};
+use super::{
+    OutputMode,
+    clean::clean_word,
+    human::{duration, size},
+    sink::Sink,
+    table,
+};
 
 /// Says where the server is, and where the first administrator's token is if it was made just now.
 ///
@@ -53,6 +62,85 @@ pub(crate) fn token_made(made: &TokenMade, mode: OutputMode) -> io::Result<()> {
         ));
     }
     out.written()
+}
+
+/// Shows a code for a runner, this once, in the command that uses it.
+///
+/// # Errors
+/// As [`server_serves`].
+pub(crate) fn runner_code(made: &EnrolmentMade, command: &str, mode: OutputMode) -> io::Result<()> {
+    let mut out = Sink::new(io::stdout());
+    if mode.is_json() {
+        let told = json!({ "code": made.code, "valid_millis": made.valid_millis, "command": command });
+        out.line(&told.to_string());
+    } else {
+        out.line(command);
+        let valid = duration(Duration::from_millis(made.valid_millis));
+        out.line(&format!("this is shown once, and is good for one host; it is valid for {valid}"));
+    }
+    out.written()
+}
+
+/// Says what the server is, and how much waits.
+///
+/// # Errors
+/// As [`server_serves`].
+pub(crate) fn server_status(status: &ServerStatus, mode: OutputMode) -> io::Result<()> {
+    let mut out = Sink::new(io::stdout());
+    if mode.is_json() {
+        out.line(&serde_json::to_string(status).map_err(io::Error::other)?);
+        return out.written();
+    }
+    let jobs = format!(
+        "{} with runners, {} wait for one, {} wait for other jobs",
+        status.jobs_running, status.jobs_queued, status.jobs_waiting
+    );
+    let rows = [
+        ("server", clean_word(&status.url)),
+        ("version", clean_word(&status.version)),
+        ("runners", format!("{} get jobs", status.runners_active)),
+        ("runs", format!("{} have not ended", status.runs_open)),
+        ("jobs", jobs),
+        ("happenings", format!("{} are to be looked into", status.arrivals_waiting)),
+        ("messages", format!("{} are to be delivered", status.outbox_waiting)),
+    ];
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|(what, is)| vec![what.to_owned(), is]).collect();
+    table::lines(&rows).iter().for_each(|line| out.line(line));
+    out.written()
+}
+
+/// Lists runners.
+///
+/// # Errors
+/// As [`server_serves`].
+pub(crate) fn server_runners(runners: &[RunnerSeen], mode: OutputMode) -> io::Result<()> {
+    let mut out = Sink::new(io::stdout());
+    if mode.is_json() {
+        for runner in runners {
+            out.line(&serde_json::to_string(runner).map_err(io::Error::other)?);
+        }
+        return out.written();
+    }
+    let row = |runner: &RunnerSeen| {
+        let labels: Vec<&str> = runner.labels.iter().map(Name::as_str).collect();
+        vec![
+            runner.name.to_string(),
+            runner.state.as_str().to_owned(),
+            format!("pool {}", runner.pool),
+            labels.join(" "),
+            if runner.ephemeral { "one job".to_owned() } else { String::new() },
+            clean_word(&runner.version),
+            format!("seen {}", moment(runner.seen)),
+            runner.id.to_string(),
+        ]
+    };
+    table::lines(&runners.iter().map(row).collect::<Vec<_>>()).iter().for_each(|line| out.line(line));
+    out.written()
+}
+
+fn moment(unix_millis: u64) -> String {
+    let at = i64::try_from(unix_millis).ok().and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    at.map_or_else(|| "never".to_owned(), |at| at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string())
 }
 
 /// Lists tokens.
@@ -199,7 +287,8 @@ pub(crate) fn server_secrets(secrets: &[SecretSeen], mode: OutputMode) -> io::Re
                 (None, true) => "for protected branches and tags".to_owned(),
                 (None, false) => "for all branches".to_owned(),
             };
-            vec![secret.place.name.to_string(), whom, format!("set {}", day(secret.changed))]
+            let version = format!("version {}", secret.version);
+            vec![secret.place.name.to_string(), whom, version, format!("set {}", day(secret.changed))]
         })
         .collect();
     for line in table::lines(&rows) {

@@ -40,6 +40,7 @@ impl Pushing {
             prefix: self.project.to_string(),
             is_plain: !self.server.is_encrypted(),
             proxy: None,
+            authorities: self.server.certificates()?,
             credentials: Some((USER.to_owned(), self.token)),
             notes: Some(self.home.path().join("pushes")),
             stop: self.stop.clone(),

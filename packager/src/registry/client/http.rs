@@ -64,6 +64,9 @@ impl Http {
         if let Some(proxy) = &settings.proxy {
             builder = builder.proxy(Proxy::all(proxy).map_err(unusable)?);
         }
+        if let Some(authorities) = &settings.authorities {
+            builder = builder.tls_certs_only(authorities.iter().cloned());
+        }
         Ok(Self {
             client: builder.build().map_err(unusable)?,
             registry: settings.registry.clone(),

@@ -130,7 +130,7 @@ struct Found {
 fn find(from: &Place, wanted: &Reference) -> Result<Found, TransferError> {
     let no_package =
         |why: String| TransferError::NoPackage { place: place(from), wanted: wanted.to_string(), why };
-    let (stored, published, trust) = match from {
+    let (stored, published, trust, which) = match from {
         Place::Store(store) => {
             let published = store.resolve(wanted)?;
             let digest = published.manifest().digest;
@@ -138,11 +138,11 @@ fn find(from: &Place, wanted: &Reference) -> Result<Found, TransferError> {
             let found =
                 found.ok_or_else(|| StoreError::Missing { digest, path: store.blob_path(&digest) })?;
             let stored = StoredManifest { digest, media_type: found.media_type, bytes: found.bytes };
-            (stored, Some(published.package), None)
+            (stored, Some(published.package), None, wanted.which.clone())
         }
         Place::Registry(registry) => {
-            let (stored, trust) = ask(registry, wanted)?;
-            (stored, None, trust)
+            let ((stored, trust), which) = ask(registry, wanted)?;
+            (stored, None, trust, which)
         }
     };
     let (manifest, _) = Manifest::parse(&stored.bytes, Some(&stored.media_type)).map_err(no_package)?;
@@ -162,7 +162,7 @@ fn find(from: &Place, wanted: &Reference) -> Result<Found, TransferError> {
             let version = said(oci::VERSION).and_then(|version| version.parse().ok());
             let version: Version =
                 version.ok_or_else(|| no_package("it does not say its version".to_owned()))?;
-            if is_another(&wanted.which, &version) {
+            if is_another(&which, &version) {
                 return Err(no_package(format!("it says that it is the version {version}")));
             }
             let content = said(oci::CONTENT).and_then(|content| content.parse().ok()).unwrap_or(zip.digest);
@@ -193,7 +193,11 @@ fn place(from: &Place) -> String {
     }
 }
 
-fn ask(registry: &Remote, wanted: &Reference) -> Result<(StoredManifest, Option<Trust>), TransferError> {
+/// A manifest, and how far its registry trusts whoever made it.
+type Vouched = (StoredManifest, Option<Trust>);
+
+/// The manifest of what is wanted, and what that is exactly.
+fn ask(registry: &Remote, wanted: &Reference) -> Result<(Vouched, Which), TransferError> {
     let name = &wanted.name;
     let asked = match &wanted.which {
         Which::Latest => tag_of(Tag::LATEST).map(Asked::Tag),
@@ -203,10 +207,15 @@ fn ask(registry: &Remote, wanted: &Reference) -> Result<(StoredManifest, Option<
     if let Some(asked) = asked
         && let Some(found) = registry.manifest_vouched(name, &asked)?
     {
-        return Ok(found);
+        return Ok((found, wanted.which.clone()));
     }
     let mut tags = registry.tags(name)?;
     tags.retain(|tag| tag.parse::<Tag>().is_ok() && !tag.starts_with("sha256-"));
+    if let Some(tag) = completed(&wanted.which, &tags)
+        && let Some(found) = registry.manifest_vouched(name, &Asked::Tag(tag.clone()))?
+    {
+        return Ok((found, Which::Named(tag.as_str().replace('_', "+"))));
+    }
     let known = match tags.split_off(tags.len().saturating_sub(SHOWN)) {
         some if some.is_empty() => "it has no package of that name".to_owned(),
         some => {
@@ -215,6 +224,20 @@ fn ask(registry: &Remote, wanted: &Reference) -> Result<(StoredManifest, Option<
         }
     };
     Err(TransferError::Unknown { place: registry.place(), wanted: wanted.to_string(), known })
+}
+
+/// The one tag that has build metadata beside what is wanted: `1.0.0` means `1.0.0+c.3f2a` where there is no other like it. Of several
+/// nobody knows here which came last.
+fn completed(which: &Which, tags: &[String]) -> Option<Tag> {
+    let Which::Named(text) = which else { return None };
+    let wanted = tag_of(text).filter(Tag::reads_as_version)?;
+    let is_meant =
+        |tag: &&String| tag.strip_prefix(wanted.as_str()).is_some_and(|rest| rest.starts_with('_'));
+    let mut meant = tags.iter().filter(is_meant);
+    match (meant.next(), meant.next()) {
+        (Some(tag), None) => tag.parse().ok(),
+        _ => None,
+    }
 }
 
 /// The files of what speaks of a package.
@@ -237,4 +260,22 @@ fn about(from: &Place, package: &Package, manifest: &Digest) -> Result<Vec<Vec<D
     // What can't be read as an image says nothing that could be a file.
     let parsed = found.iter().filter_map(|(bytes, kind)| Manifest::parse(bytes, Some(kind)).ok());
     Ok(parsed.filter_map(|(manifest, _)| manifest.layers).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_completed_where_one_is_meant() {
+        let of = |text: &str, tags: &[&str]| {
+            let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            completed(&Which::Named(text.to_owned()), &tags).map(|tag| tag.as_str().to_owned())
+        };
+        let tags = ["1.0.0_c.0123", "1.0.01_c.4", "stable", "2.0.0_c.1", "2.0.0_c.2"];
+        assert_eq!(of("1.0.0", &tags).as_deref(), Some("1.0.0_c.0123"));
+        assert_eq!(of("2.0.0", &tags), None, "two are meant");
+        assert_eq!(of("stab", &tags), None);
+        assert_eq!(completed(&Which::Latest, &[]), None);
+    }
 }

@@ -211,7 +211,7 @@ pub(crate) fn allows(who: &Who, permission: Permission, scope: Scope<'_>) -> boo
 pub(crate) fn sign_in() -> Problem {
     Problem::new(401, "sign-in", "nobody is signed in")
         .with_why("the request has no token, or one that is unknown, expired or revoked")
-        .with_remedy("send a token as `Authorization: Bearer …`; `staith server token` makes one")
+        .with_remedy("send a token as `Authorization: Bearer …`; `staith server token create` makes one")
 }
 
 impl FromRequestParts<Site> for Caller {

@@ -102,6 +102,8 @@ pub const CALLS: &[Call] = &[
     get("/healthz", Everybody, "Whether the process answers."),
     get("/readyz", Everybody, "Whether it can read its database."),
     get("/metrics", Everybody, "Figures for Prometheus."),
+    get("/api/v1/status", Gate::SignedIn, "What the server is, its runners and its queue, in figures.")
+        .gives(200, "ServerStatus"),
     get("/api/v1/openapi.json", Everybody, "This description."),
     get(
         "/api/v1/audit",
@@ -151,6 +153,15 @@ pub const CALLS: &[Call] = &[
         .takes("SecretAsked")
         .nothing(),
     delete("/api/v1/projects/{project}/secrets/{secret}", Person(Administer), "Removes a secret.").nothing(),
+    post(
+        "/api/v1/projects/{project}/secrets/{secret}/rotate",
+        Person(Administer),
+        "Gives a secret that is there another value; whom it is for stays.",
+    )
+    .takes("RotationAsked")
+    .gives(200, "Rotated"),
+    post("/api/v1/secrets/rotate", Person(Administer), "Seals the secrets of all projects with a new key.")
+        .gives(200, "Resealed"),
     get(
         "/api/v1/attempts/{attempt}/secrets",
         Gate::Attempt,
@@ -206,13 +217,16 @@ pub const CALLS: &[Call] = &[
     get(
         "/api/v1/runs",
         Person(See),
-        "Runs, the newest first: of `project`, in `state`, after `after`, `limit` at most.",
+        "Runs, the newest first: of `project`, with `number` there, in `state`, after `after`, `limit` at most.",
     )
     .gives(200, "RunPage"),
-    get("/api/v1/runs/{run}", Person(See), "A run with its jobs and their attempts."),
+    get("/api/v1/runs/{run}", Person(See), "A run with its jobs and their attempts.").gives(200, "RunView"),
     get("/api/v1/runs/{run}/streams", Person(See), "The streams of a run.").gives(200, "RunStreams"),
-    post("/api/v1/runs/{run}/cancel", Person(Run), "Ends a run.").takes("CancelAsked"),
-    post("/api/v1/runs/{run}/retry", Person(Run), "What did not pass in a run is tried again."),
+    post("/api/v1/runs/{run}/cancel", Person(Run), "Ends a run.")
+        .takes("CancelAsked")
+        .gives(200, "RunView"),
+    post("/api/v1/runs/{run}/retry", Person(Run), "What did not pass in a run is tried again.")
+        .gives(200, "RunView"),
     get("/api/v1/tokens", Person(Administer), "All tokens of people, never what they are.")
         .gives(200, "Tokens"),
     post("/api/v1/tokens", Person(Administer), "Makes a token; shown once.")

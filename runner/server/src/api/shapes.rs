@@ -6,17 +6,18 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use staith_model::{
-    AttemptId, Digest, Name, RunId, RunnerId, TokenId,
+    AttemptId, Blame, Digest, Name, RunId, RunnerId, TokenId,
     service::{
-        AttemptOutcome, CancelAsked, ClaimAsked, CloseAsked, EnrolAsked, Enrolled, EnrolmentAsked,
-        EnrolmentMade, FinishAsked, RenewAsked, Renewed, RunPage, RunStanding, RunSummary, RunnerSeen,
-        RunnerState, Session, SessionAsked, StreamState, Trust, Wanted,
+        AttemptOutcome, AttemptState, AttemptView, CancelAsked, ClaimAsked, CloseAsked, EnrolAsked, Enrolled,
+        EnrolmentAsked, EnrolmentMade, FinishAsked, JobState, JobView, RenewAsked, Renewed, RunPage,
+        RunStanding, RunSummary, RunView, RunnerSeen, RunnerState, ServerStatus, Session, SessionAsked,
+        StreamState, Trust, Wanted,
     },
 };
 
 use super::{Grant, Role};
 use crate::{
-    secrets::{SecretAsked, SecretsGiven},
+    secrets::{Resealed, Rotated, RotationAsked, SecretAsked, SecretsGiven},
     store::{AuditEntry, SecretPlace, SecretSeen, TokenSeen},
     streams::Listed as StreamListing,
     tokens::{TokenAsked, TokenMade},
@@ -60,12 +61,28 @@ pub fn examples(shape: &str) -> Option<Vec<Value>> {
             vec![value(&[entry, least])]
         }
         "EnrolmentAsked" => vec![
-            value(&EnrolmentAsked { pool: name("default")?, labels: names("linux"), ephemeral: false }),
+            value(&EnrolmentAsked {
+                pool: name("default")?,
+                labels: names("linux"),
+                ephemeral: false,
+                valid_millis: Some(600_000),
+            }),
             json!({ "pool": "default" }),
         ],
         "EnrolmentMade" => {
             vec![value(&EnrolmentMade { code: "staith_enrol_…".to_owned(), valid_millis: 600_000 })]
         }
+        "ServerStatus" => vec![value(&ServerStatus {
+            version: "0.1.0".to_owned(),
+            url: "https://ci.example.org".to_owned(),
+            runners_active: 1,
+            runs_open: 1,
+            jobs_queued: 1,
+            jobs_waiting: 0,
+            jobs_running: 0,
+            arrivals_waiting: 0,
+            outbox_waiting: 0,
+        })],
         "Runners" => vec![value(&[RunnerSeen {
             id: runner,
             name: name("host-1")?,
@@ -102,13 +119,19 @@ pub fn examples(shape: &str) -> Option<Vec<Value>> {
         "Secrets" => {
             let place = SecretPlace { project: name("shop")?, environment: None, name: name("npm-token")? };
             let released = SecretPlace { environment: name("production"), ..place.clone() };
-            let seen = |place| SecretSeen { place, protected: true, changed: AT };
+            let seen = |place| SecretSeen { place, protected: true, changed: AT, version: 1 };
             vec![value(&[seen(released), seen(place)])]
         }
         "SecretAsked" => vec![
             value(&SecretAsked { value: "…".to_owned(), protected: true, environment: name("production") }),
             json!({ "value": "…" }),
         ],
+        "RotationAsked" => vec![
+            value(&RotationAsked { value: "…".to_owned(), environment: name("production") }),
+            json!({ "value": "…" }),
+        ],
+        "Rotated" => vec![value(&Rotated { version: 2 })],
+        "Resealed" => vec![value(&Resealed { secrets: 7 })],
         "SecretsGiven" => vec![value(&SecretsGiven {
             secrets: name("npm-token").into_iter().map(|name| (name, "…".to_owned())).collect(),
         })],
@@ -168,24 +191,16 @@ fn examples_of_jobs(shape: &str) -> Option<Vec<Value>> {
         "CancelAsked" => {
             vec![value(&CancelAsked { why: Some("a newer one is there".to_owned()) }), json!({})]
         }
+        "RunView" => {
+            let [full, least] = summaries(&run)?;
+            let [job, waiting] = jobs(attempt)?;
+            vec![
+                value(&RunView { run: full, jobs: vec![job, waiting] }),
+                value(&RunView { run: least, jobs: Vec::new() }),
+            ]
+        }
         "RunPage" => {
-            let summary = RunSummary {
-                id: run.clone(),
-                project: name("shop")?,
-                number: 7,
-                state: RunStanding::Failed,
-                why: Some("the job run failed".to_owned()),
-                commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
-                plan_digest: digest,
-                trust: Trust::Branch,
-                asked_by: "person:ann".to_owned(),
-                concurrency: Some("main".to_owned()),
-                priority: 0,
-                created: AT,
-                ended: Some(AT),
-            };
-            let least =
-                RunSummary { why: None, commit: None, concurrency: None, ended: None, ..summary.clone() };
+            let [summary, least] = summaries(&run)?;
             vec![
                 value(&RunPage { runs: vec![summary, least], next: Some(run) }),
                 value(&RunPage { runs: Vec::new(), next: None }),
@@ -194,6 +209,68 @@ fn examples_of_jobs(shape: &str) -> Option<Vec<Value>> {
         _ => return None,
     };
     Some(all)
+}
+
+fn summaries(run: &RunId) -> Option<[RunSummary; 2]> {
+    let full = RunSummary {
+        id: run.clone(),
+        project: name("shop")?,
+        number: 7,
+        state: RunStanding::Failed,
+        why: Some("the job run failed".to_owned()),
+        commit: Some("0123456789abcdef0123456789abcdef01234567".to_owned()),
+        plan_digest: Digest::of(b""),
+        trust: Trust::Branch,
+        asked_by: "person:ann".to_owned(),
+        concurrency: Some("main".to_owned()),
+        priority: 0,
+        created: AT,
+        ended: Some(AT),
+    };
+    let least = RunSummary { why: None, commit: None, concurrency: None, ended: None, ..full.clone() };
+    Some([full, least])
+}
+
+/// One that failed, and one that no runner has yet.
+fn jobs(attempt: AttemptId) -> Option<[JobView; 2]> {
+    let ended = AttemptView {
+        id: attempt,
+        number: 1,
+        state: AttemptState::Finished,
+        runner: RunnerId::new(AT, [1; 10]),
+        runner_name: "host-1".to_owned(),
+        outcome: Some(AttemptOutcome::Failed {
+            blame: Blame::Project,
+            why: "the step test failed".to_owned(),
+        }),
+        why: Some("the step test failed".to_owned()),
+        began: AT,
+        ended: Some(AT),
+        streams: vec!["events".to_owned(), "log.test".to_owned()],
+    };
+    let begun = AttemptView { outcome: None, why: None, ended: None, streams: Vec::new(), ..ended.clone() };
+    let failed = JobView {
+        name: name("run")?,
+        state: JobState::Failed,
+        why: Some("the step test failed".to_owned()),
+        pool: name("default")?,
+        labels: names("linux"),
+        unmet: names("gpu"),
+        needs: names("build"),
+        queued: Some(AT),
+        ended: Some(AT),
+        attempts: vec![ended, begun],
+    };
+    let waiting = JobView {
+        state: JobState::Queued,
+        why: None,
+        unmet: BTreeSet::new(),
+        queued: None,
+        ended: None,
+        attempts: Vec::new(),
+        ..failed.clone()
+    };
+    Some([failed, waiting])
 }
 
 /// The same, of tokens.

@@ -111,6 +111,7 @@ async fn finish(
 #[derive(Debug, Default, Deserialize)]
 struct Wanted {
     project: Option<Name>,
+    number: Option<u64>,
     state: Option<RunStanding>,
     after: Option<RunId>,
     limit: Option<u32>,
@@ -124,12 +125,23 @@ async fn list(
     let Query(wanted) = wanted.map_err(|bad| {
         Problem::new(400, "bad-query", "the address asks for runs in a way that is not known")
             .with_why(bad.body_text())
-            .with_remedy("use project=, state=, after= and limit=")
+            .with_remedy("use project=, number=, state=, after= and limit=")
     })?;
-    caller.must(Permission::See, wanted.project.as_ref().map_or(Scope::Server, Scope::Project))?;
+    may_list(&caller, wanted.project.as_ref())?;
     let limit = wanted.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
-    let filter = RunFilter { project: wanted.project, state: wanted.state, after: wanted.after, limit };
+    let Wanted { project, number, state, after, .. } = wanted;
+    let filter = RunFilter { project, number, state, after, limit };
     Ok(Answer(site.store.runs(filter).await?))
+}
+
+fn may_list(caller: &Caller, project: Option<&Name>) -> Result<(), Problem> {
+    let may = caller.must(Permission::See, project.map_or(Scope::Server, Scope::Project));
+    may.map_err(|refused| match (refused.details().status, project) {
+        (403, None) => refused
+            .with_why("it is not one for all projects of the server")
+            .with_remedy("say which project's runs are wanted: project=NAME, --project NAME"),
+        _ => refused,
+    })
 }
 
 async fn show(

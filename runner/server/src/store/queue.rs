@@ -48,6 +48,8 @@ pub struct NewJob {
 pub struct RunFilter {
     /// Only this project's.
     pub project: Option<Name>,
+    /// Only the one with this number in its project.
+    pub number: Option<u64>,
     /// Only those that stand so.
     pub state: Option<RunStanding>,
     /// Only those that are older than this one: where the page before ended.

@@ -37,6 +37,8 @@ pub struct SecretSeen {
     pub protected: bool,
     /// When it was set, in milliseconds since 1970.
     pub changed: u64,
+    /// Which value it has, from one on: each time that it is set or rotated, it has the next.
+    pub version: u64,
 }
 
 /// A secret as it is kept.
@@ -47,6 +49,9 @@ pub struct SealedSecret {
     /// Its value, sealed.
     pub sealed: Vec<u8>,
 }
+
+/// Seals a secret anew. The text says why it can't, without the value.
+pub type Reseal = Box<dyn FnMut(&SealedSecret) -> Result<Vec<u8>, String> + Send>;
 
 /// Secrets of projects.
 #[async_trait]
@@ -62,6 +67,18 @@ pub trait Secrets {
         by: Actor,
         now: u64,
     ) -> Result<(), StoreError>;
+
+    /// Gives a secret that is there another value; whom it is for stays. Its new version.
+    ///
+    /// # Errors
+    /// `Unknown`.
+    async fn rotate_secret(&self, secret: SealedSecret, by: Actor, now: u64) -> Result<u64, StoreError>;
+
+    /// Seals all secrets anew, or none. How many there are.
+    ///
+    /// # Errors
+    /// `Damaged` if one can't be.
+    async fn reseal_secrets(&self, reseal: Reseal, by: Actor, now: u64) -> Result<u64, StoreError>;
 
     /// The secrets of a project, by name.
     async fn secrets(&self, project: &Name) -> Result<Vec<SecretSeen>, StoreError>;
@@ -88,6 +105,6 @@ pub trait Secrets {
     /// A secret as it is kept; `None` if there is none at this place.
     async fn sealed_secret(&self, place: &SecretPlace) -> Result<Option<SealedSecret>, StoreError>;
 
-    /// How many secrets there are.
-    async fn secrets_kept(&self) -> Result<u64, StoreError>;
+    /// All secrets, to see which key opens them.
+    async fn sealed_secrets(&self) -> Result<Vec<SealedSecret>, StoreError>;
 }

@@ -29,13 +29,15 @@ impl Sealed {
     }
 
     async fn opened(&self, place: &SecretPlace) -> Result<Option<Secret>, String> {
+        let vault = self.vault.hold().await;
         let sealed = self.store.sealed_secret(place).await.map_err(|error| error.to_string())?;
-        let (Some(sealed), Some(sealing)) = (sealed, self.vault.seals()) else { return Ok(None) };
+        let (Some(sealed), Some(sealing)) = (sealed, vault.seals()) else { return Ok(None) };
         sealing.open(&place.about(), &sealed.sealed).map(Some)
     }
 
     async fn take_over(&self, place: &SecretPlace, value: &Secret) -> Result<(), String> {
-        let Some(sealing) = self.vault.seals() else { return Ok(()) };
+        let vault = self.vault.hold().await;
+        let Some(sealing) = vault.seals() else { return Ok(()) };
         let sealed = SealedSecret { place: place.clone(), sealed: sealing.seal(&place.about(), value)? };
         let now = self.clock.unix_millis();
         match self.store.set_secret(sealed, false, Actor::server(), now).await {

@@ -134,6 +134,13 @@ impl House {
         connection.execute_batch(statements).unwrap();
     }
 
+    /// What a query gives in its first column.
+    pub fn sql_texts(&self, query: &str) -> Vec<String> {
+        let connection = rusqlite::Connection::open(self.place.path().join("staith.db")).unwrap();
+        let mut statement = connection.prepare(query).unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    }
+
     /// A run with one job whose attempt this runner has; the attempt's id. Its token is `attempt-token`.
     pub fn an_attempt_of(&self, runner: &str) -> String {
         let hash = staith_model::Digest::of(b"attempt-token");

@@ -20,13 +20,13 @@ pub(crate) struct Hook {
 
 impl Hook {
     pub(super) fn obey(self, server: &Server, mode: OutputMode) -> Result<Exit, Problem> {
-        let script = script(&server.address()?, &self.project);
+        let script = script(server.address()?.as_str(), &self.project);
         output::hook(&script, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
 }
 
-/// An address has no quotation marks, and a name neither: they were looked at.
+/// An address has nothing that a shell would understand, and a name neither: they were looked at.
 fn script(server: &str, project: &Name) -> String {
     SCRIPT.replace("@SERVER@", server).replace("@PROJECT@", project.as_str())
 }
@@ -39,8 +39,9 @@ const SCRIPT: &str = r#"#!/bin/sh
 #
 #     header = "Authorization: Bearer TOKEN"
 #
-# A token that may run this one project is enough: `staith server token` makes one. The token is in a file and not in this script,
-# so that it is never among the arguments of a process, which everybody on the machine may see.
+# A token that may run this one project is enough; `staith server token create NAME --role developer --project @PROJECT@` makes
+# one. The token is in a file and not in this script, so that it is never among the arguments of a process, which everybody on the
+# machine may see. Where an authority of your own vouches for the server, its file is named there, too: cacert = "FILE"
 #
 # No push is refused because of this hook. What the server does not hear now, it finds when it next looks at the repository.
 
@@ -55,6 +56,8 @@ if ! curl --silent --show-error --fail --max-time 20 --retry 3 --config "$config
     --header 'Content-Type: text/plain' --header "Staith-Delivery: $delivery" \
     --data-binary @- --output /dev/null '@SERVER@/api/v1/projects/@PROJECT@/pushes'; then
     echo "staith: the server was not told of this push; it finds it when it next looks at the repository" >&2
+else
+    echo "staith: what comes of it: staith runs list --project @PROJECT@ --server @SERVER@"
 fi
 exit 0
 "#;

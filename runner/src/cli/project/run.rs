@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_millis(100);
 
 /// Start a run on the server
 ///
-/// Ends as soon as the run is in the queue, and says its number.
+/// Ends as soon as the run is in the queue, and says its number; `staith runs watch` follows it.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// The project
@@ -53,7 +53,7 @@ impl Run {
             let problem = Problem::new(Exit::Configuration, "there is no run").with_why(why);
             return Err(Problem { remedy: ended.remedy, ..problem });
         }
-        output::arrivals(&[ended], mode).map_err(|lost| Problem::unwritable(&lost))?;
+        output::run_begun(&ended, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
 }

@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     /// The server: https://HOST[:PORT]
     #[arg(long, value_name = "URL")]
     url: String,
-    /// The code that `staith server token` gave for a runner
+    /// The code that `staith server runner-code` gave
     #[arg(long, value_name = "CODE", env = "STAITH_RUNNER_CODE", hide_env_values = true)]
     token: String,
     /// What people call this host; the host's own name if not given

@@ -63,6 +63,7 @@ async fn code(site: &Site) -> Result<String, Problem> {
         pool: "default".parse().map_err(|bad: staith_model::NotAName| Problem::bug(bad.to_string()))?,
         labels: std::collections::BTreeSet::default(),
         ephemeral: false,
+        valid_millis: None,
     };
     let made = enrolment::make_code(site, asked, Actor::server()).await;
     Ok(made.map_err(|problem| as_problem(&problem))?.code)

@@ -10,7 +10,7 @@ use staith_model::{Exit, service::ProblemDetails};
 use staith_server::serve::control_below;
 use tokio::net::UnixStream;
 
-use crate::output::Problem;
+use crate::{client::told, output::Problem};
 
 /// The longest answer.
 const LONGEST: usize = 64 << 20;
@@ -58,13 +58,7 @@ pub(super) async fn ask<T: DeserializeOwned>(
 
 fn refused(status: u16, body: &[u8]) -> Problem {
     match serde_json::from_slice::<ProblemDetails>(body) {
-        Ok(details) => {
-            let exit = if (400..500).contains(&status) { Exit::Usage } else { Exit::Environment };
-            let mut problem = Problem::new(exit, details.title);
-            problem.why = details.detail;
-            problem.remedy = details.remedy;
-            problem
-        }
+        Ok(details) => told::said(ProblemDetails { status, ..details }),
         Err(_) => Problem::new(Exit::Environment, format!("the server answered with status {status}")),
     }
 }

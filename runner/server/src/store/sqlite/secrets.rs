@@ -10,7 +10,7 @@ use super::{
     Sqlite,
     audit::{Change, note},
 };
-use crate::store::{Actor, SealedSecret, SecretPlace, SecretSeen, Secrets, StoreError};
+use crate::store::{Actor, Reseal, SealedSecret, SecretPlace, SecretSeen, Secrets, StoreError};
 
 #[async_trait]
 impl Secrets for Sqlite {
@@ -22,6 +22,14 @@ impl Secrets for Sqlite {
         now: u64,
     ) -> Result<(), StoreError> {
         self.write(move |connection| set(connection, &secret, protected, &by, now)).await
+    }
+
+    async fn rotate_secret(&self, secret: SealedSecret, by: Actor, now: u64) -> Result<u64, StoreError> {
+        self.write(move |connection| rotate(connection, &secret, &by, now)).await
+    }
+
+    async fn reseal_secrets(&self, reseal: Reseal, by: Actor, now: u64) -> Result<u64, StoreError> {
+        self.write(move |connection| reseal_all(connection, reseal, &by, now)).await
     }
 
     async fn secrets(&self, project: &Name) -> Result<Vec<SecretSeen>, StoreError> {
@@ -60,11 +68,8 @@ impl Secrets for Sqlite {
         .await
     }
 
-    async fn secrets_kept(&self) -> Result<u64, StoreError> {
-        self.read(
-            |connection| Ok(connection.query_row("SELECT count(*) FROM secrets", [], |row| row.get(0))?),
-        )
-        .await
+    async fn sealed_secrets(&self) -> Result<Vec<SealedSecret>, StoreError> {
+        self.read(sealed).await
     }
 }
 
@@ -90,7 +95,8 @@ fn set(
         .prepare_cached(
             "INSERT INTO secrets (project, environment, name, protected, sealed, changed) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
              ON CONFLICT (project, environment, name) DO UPDATE
-             SET protected = excluded.protected, sealed = excluded.sealed, changed = excluded.changed",
+             SET protected = excluded.protected, sealed = excluded.sealed, changed = excluded.changed,
+                 version = secrets.version + 1",
         )?
         .execute(params![
             place.project.as_str(),
@@ -102,6 +108,62 @@ fn set(
         ])?;
     let after = format!("{{\"protected\":{protected}}}");
     told(connection, "secret-set", place, Some(&after), by, now)
+}
+
+fn rotate(connection: &Connection, secret: &SealedSecret, by: &Actor, now: u64) -> Result<u64, StoreError> {
+    let place = &secret.place;
+    let version: Option<u64> = connection
+        .prepare_cached(
+            "UPDATE secrets SET sealed = ?4, changed = ?5, version = version + 1
+             WHERE project = ?1 AND environment = ?2 AND name = ?3 RETURNING version",
+        )?
+        .query_row(
+            params![place.project.as_str(), environment(place), place.name.as_str(), secret.sealed, now],
+            |row| row.get(0),
+        )
+        .optional()?;
+    let Some(version) = version else {
+        return Err(StoreError::Unknown { what: "secret", name: place.about() });
+    };
+    let after = format!("{{\"version\":{version}}}");
+    told(connection, "secret-rotated", place, Some(&after), by, now)?;
+    Ok(version)
+}
+
+fn reseal_all(connection: &Connection, mut reseal: Reseal, by: &Actor, now: u64) -> Result<u64, StoreError> {
+    let all = sealed(connection)?;
+    let mut update = connection.prepare_cached(
+        "UPDATE secrets SET sealed = ?4 WHERE project = ?1 AND environment = ?2 AND name = ?3",
+    )?;
+    for secret in &all {
+        let place = &secret.place;
+        let anew = reseal(secret);
+        let anew = anew.map_err(|why| StoreError::Damaged { table: "secrets", row: place.about(), why })?;
+        update.execute(params![place.project.as_str(), environment(place), place.name.as_str(), anew])?;
+    }
+    let count = all.len() as u64;
+    let after = format!("{{\"secrets\":{count}}}");
+    let (what, subject) = ("secrets-resealed", "all secrets");
+    note(connection, &Change { by, at: now, what, subject, before: None, after: Some(&after) })?;
+    Ok(count)
+}
+
+fn sealed(connection: &Connection) -> Result<Vec<SealedSecret>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT project, environment, name, sealed FROM secrets ORDER BY project, environment, name",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let (project, environment, name): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        let project: Name = project.parse().map_err(|bad: staith_model::NotAName| StoreError::Damaged {
+            table: "secrets",
+            row: format!("{}/{environment}/{name}", project.escape_debug()),
+            why: bad.to_string(),
+        })?;
+        found.push(SealedSecret { place: place(&project, &environment, &name)?, sealed: row.get(3)? });
+    }
+    Ok(found)
 }
 
 fn told(
@@ -118,13 +180,13 @@ fn told(
 
 fn of_project(connection: &Connection, project: &Name) -> Result<Vec<SecretSeen>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT environment, name, protected, changed FROM secrets WHERE project = ?1 ORDER BY environment, name",
+        "SELECT environment, name, protected, changed, version FROM secrets WHERE project = ?1 ORDER BY environment, name",
     )?;
     let mut rows = statement.query([project.as_str()])?;
     let mut seen = Vec::new();
     while let Some(row) = rows.next()? {
         let place = place(project, &row.get::<_, String>(0)?, &row.get::<_, String>(1)?)?;
-        seen.push(SecretSeen { place, protected: row.get(2)?, changed: row.get(3)? });
+        seen.push(SecretSeen { place, protected: row.get(2)?, changed: row.get(3)?, version: row.get(4)? });
     }
     Ok(seen)
 }

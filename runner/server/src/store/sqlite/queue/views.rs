@@ -20,6 +20,7 @@ pub(super) fn runs(connection: &Connection, filter: &RunFilter) -> Result<RunPag
     // One statement for each set of filters, so that each walks along an index.
     let filters = [
         filter.project.as_ref().map(|project| ("project = ?", project.to_string())),
+        filter.number.map(|number| ("number = ?", number.to_string())),
         filter.state.map(|state| ("state = ?", state.to_string())),
         filter.after.as_ref().map(|after| ("id < ?", after.to_string())),
     ];
