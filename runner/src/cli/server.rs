@@ -5,7 +5,10 @@ mod backup;
 mod built_in;
 mod check;
 mod control;
+mod deployer;
+mod own_deployer;
 mod place;
+mod release;
 mod secret;
 mod start;
 mod token;
@@ -28,6 +31,9 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum What {
     Start(start::Arguments),
+    #[command(hide = true)]
+    Deployer(deployer::Arguments),
+    Release(release::Arguments),
     Token(token::Arguments),
     Secret(secret::Arguments),
     Audit(audit::Arguments),
@@ -40,6 +46,8 @@ impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         match self.what {
             What::Start(arguments) => arguments.obey(mode).await,
+            What::Deployer(arguments) => arguments.obey().await,
+            What::Release(arguments) => arguments.obey(mode).await,
             What::Token(arguments) => arguments.obey(mode).await,
             What::Secret(arguments) => arguments.obey(mode).await,
             What::Audit(arguments) => arguments.obey(mode).await,

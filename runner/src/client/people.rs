@@ -108,6 +108,11 @@ impl People {
         self.ask(Method::PATCH, path, Some(body)).await
     }
 
+    /// Sets something.
+    pub(crate) async fn put(&self, path: &str, body: &impl Serialize) -> Result<(), Problem> {
+        self.send(Method::PUT, path, Some(body)).await.map(drop)
+    }
+
     /// Removes something.
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Problem> {
         self.send(Method::DELETE, path, None::<&()>).await.map(drop)
