@@ -90,7 +90,8 @@ impl ReleaseSeen {
         let version = self.version.as_str();
         text == self.number.to_string()
             || text == version
-            || text.strip_prefix(self.package.as_str()).and_then(|rest| rest.strip_prefix('@')) == Some(version)
+            || text.strip_prefix(self.package.as_str()).and_then(|rest| rest.strip_prefix('@'))
+                == Some(version)
             || (hex.len() >= 8 && self.digest.is_some_and(|digest| digest.hex().starts_with(hex)))
     }
 }
@@ -550,7 +551,10 @@ mod tests {
     #[test]
     fn without_rules_only_protected_code_goes_there() {
         let rules = EnvironmentRules::default();
-        assert_eq!((rules.trust, rules.protection(BTreeSet::new())), (Trust::Protected, Protection::default()));
+        assert_eq!(
+            (rules.trust, rules.protection(BTreeSet::new())),
+            (Trust::Protected, Protection::default())
+        );
         let unsaid = Guarded::unsaid("shop".parse().unwrap(), "production".parse().unwrap());
         assert_eq!(unsaid.trust, Trust::Protected);
     }

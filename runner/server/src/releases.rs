@@ -42,7 +42,6 @@ pub async fn run(site: Site, stop: CancellationToken) {
 
 /// A name in an address.
 fn named(what: &str, text: &str) -> Result<Name, Problem> {
-    text.parse().map_err(|_| {
-        Problem::new(404, "unknown", format!("there is no {what} `{}`", text.escape_debug()))
-    })
+    text.parse()
+        .map_err(|_| Problem::new(404, "unknown", format!("there is no {what} `{}`", text.escape_debug())))
 }

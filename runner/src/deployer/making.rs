@@ -88,7 +88,10 @@ fn pulled(
     let (digest, _) = hashing::copy(&mut file, staged.file()).map_err(unreadable)?;
     verified(staged.file().try_clone().map_err(unreadable)?, &pulled.path)?;
     if digest != wanted.digest {
-        let what = format!("{} {} came as {digest}, and the run made {}", wanted.package, wanted.version, wanted.digest);
+        let what = format!(
+            "{} {} came as {digest}, and the run made {}",
+            wanted.package, wanted.version, wanted.digest
+        );
         return Err(Problem::new(Exit::Configuration, what));
     }
     Ok(store.publish(staged, &pulled.package, PROFILE, None)?)

@@ -197,7 +197,9 @@ fn refuse_what_is_beside(fleet: &FleetEnvironment, makes: bool) -> Result<(), Pr
         _ => return Ok(()),
     };
     Err(Problem::new(Exit::Configuration, format!("a server does not deploy to `{}`", fleet.name))
-        .with_why(format!("its `{what}` is of the project's directory, and would run where the keys of machines are"))
+        .with_why(format!(
+            "its `{what}` is of the project's directory, and would run where the keys of machines are"
+        ))
         .with_remedy("name the machines in `targets`, or deploy from the project's directory"))
 }
 

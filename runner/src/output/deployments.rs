@@ -100,7 +100,8 @@ pub(crate) fn server_environments(all: &[EnvironmentView], mode: OutputMode) -> 
 }
 
 fn of_environment(one: &EnvironmentView) -> Vec<String> {
-    let serves = one.serves.map_or_else(|| "nothing".to_owned(), |digest| format!("release {}", digest.short()));
+    let serves =
+        one.serves.map_or_else(|| "nothing".to_owned(), |digest| format!("release {}", digest.short()));
     let mut lines = vec![format!("{}: serves {serves}", one.environment)];
     lines.extend(one.held.iter().map(|held| format!("  held: {}", shown(held))));
     lines.extend(in_words(&one.rules).into_iter().map(|rule| format!("  {rule}")));
@@ -114,7 +115,10 @@ fn in_words(rules: &EnvironmentRules) -> Vec<String> {
     let mut lines = vec![format!("takes {} code", rules.trust.as_str())];
     if rules.needed > 0 {
         let requester = if rules.requester_may { "" } else { ", not of who asks" };
-        lines.push(format!("needs {} approval(s){requester}, within {} s", rules.needed, rules.deadline_seconds));
+        lines.push(format!(
+            "needs {} approval(s){requester}, within {} s",
+            rules.needed, rules.deadline_seconds
+        ));
     }
     if rules.automatic {
         lines.push("is released to by itself".to_owned());

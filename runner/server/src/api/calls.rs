@@ -303,9 +303,13 @@ pub const CALLS: &[Call] = &[
         Gate::Deployer,
         "What is to be done after order `after`, and what protects environments. With `wait`, the answer may wait.",
     ),
-    post("/api/v1/deployer/orders/{order}", Gate::Deployer, "What became of an order. Said again, it changes nothing.")
-        .takes("OrderAnswer")
-        .nothing(),
+    post(
+        "/api/v1/deployer/orders/{order}",
+        Gate::Deployer,
+        "What became of an order. Said again, it changes nothing.",
+    )
+    .takes("OrderAnswer")
+    .nothing(),
     post("/api/v1/deployer/ledger", Gate::Deployer, "More of an environment's ledger.")
         .takes("LedgerPart")
         .gives(200, "LedgerHad"),

@@ -8,10 +8,7 @@ use staith_model::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    making::release_of,
-    wishes::release_for,
-};
+use super::{making::release_of, wishes::release_for};
 use crate::{
     api::Problem,
     site::Site,
@@ -69,7 +66,11 @@ async fn release(site: &Site, due: &Due) -> Result<bool, Problem> {
     match seen.state {
         ReleaseStanding::Making => return Ok(false),
         ReleaseStanding::Refused => {
-            return Err(Problem::new(409, "not-made", seen.why.unwrap_or_else(|| "it can't be made".to_owned())));
+            return Err(Problem::new(
+                409,
+                "not-made",
+                seen.why.unwrap_or_else(|| "it can't be made".to_owned()),
+            ));
         }
         ReleaseStanding::Made => {}
     }

@@ -71,8 +71,7 @@ async fn ask(
     if made.project != project {
         return Err(Problem::new(404, "unknown", format!("{project} has no run {}", asked.run)));
     }
-    let (seen, order) =
-        release_of(&site, &asked.run, made, asked.package.as_ref(), caller.actor()).await?;
+    let (seen, order) = release_of(&site, &asked.run, made, asked.package.as_ref(), caller.actor()).await?;
     let Some(order) = order else { return Ok((StatusCode::OK, Answer(seen))) };
     let (status, _) = waiting::answered(&site, order).await?;
     let kept = site.store.releases(&project).await?;
@@ -148,7 +147,9 @@ async fn packages(site: &Site, run: &RunId) -> Result<Vec<Package>, Problem> {
         }
         let bytes = site.streams.whole(&stream.attempt, &stream.name, LONGEST_EVENTS).await?;
         for line in bytes.split(|byte| *byte == b'\n') {
-            if let Ok(Event { what: EventKind::PackageMade { package, .. }, .. }) = serde_json::from_slice(line) {
+            if let Ok(Event { what: EventKind::PackageMade { package, .. }, .. }) =
+                serde_json::from_slice(line)
+            {
                 found.retain(|one| one.name != package.name);
                 found.push(package);
             }
@@ -163,9 +164,11 @@ fn chosen(made: Vec<Package>, wanted: Option<&Name>) -> Result<Package, Problem>
     let several = made.len() > 1;
     let mut fitting = made.into_iter().filter(|package| wanted.is_none_or(|wanted| package.name == *wanted));
     match (fitting.next(), wanted) {
-        (Some(_), None) if several => Err(Problem::new(422, "several-packages", "the run made several packages")
-            .with_why(format!("they are {told}"))
-            .with_remedy("say which: --package NAME")),
+        (Some(_), None) if several => {
+            Err(Problem::new(422, "several-packages", "the run made several packages")
+                .with_why(format!("they are {told}"))
+                .with_remedy("say which: --package NAME"))
+        }
         (Some(package), _) => Ok(package),
         (None, _) => {
             let why = if told.is_empty() { "it made none".to_owned() } else { format!("it made {told}") };
@@ -190,7 +193,8 @@ async fn trust(site: &Site, project: &Name, package: &Package) -> Result<Trust, 
         Problem::new(503, "no-packages", "the packages of the project can't be read")
     })?;
     let Some(manifest) = found else {
-        let what = format!("{} {} is not in the project's store as the run made it", package.name, package.version);
+        let what =
+            format!("{} {} is not in the project's store as the run made it", package.name, package.version);
         return Err(Problem::new(409, "no-package", what)
             .with_remedy("it may have been removed; run the commit again"));
     };

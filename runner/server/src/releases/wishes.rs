@@ -54,12 +54,16 @@ async fn order(
     let unknown = || Problem::new(404, "unknown", "there is no such order");
     let order: u64 = match order.parse() {
         Ok(order) => order,
-        Err(_) => return Err(caller.must(Permission::See, Scope::Project(&project)).err().unwrap_or_else(unknown)),
+        Err(_) => {
+            return Err(caller.must(Permission::See, Scope::Project(&project)).err().unwrap_or_else(unknown));
+        }
     };
     let seen = match site.store.order(order).await {
         Ok(seen) if seen.project == project => seen,
         // Who may not see the project does not learn what there is.
-        _ => return Err(caller.must(Permission::See, Scope::Project(&project)).err().unwrap_or_else(unknown)),
+        _ => {
+            return Err(caller.must(Permission::See, Scope::Project(&project)).err().unwrap_or_else(unknown));
+        }
     };
     // Who asked may see what became of it, though they may see no more than one environment.
     if caller.person().ok() != Some(seen.by.as_str()) {
@@ -147,7 +151,9 @@ pub(super) async fn release_for(
     if !seen.environments.contains(environment) {
         let what = format!("release {} does not go to `{environment}`", seen.number);
         let known: Vec<&str> = seen.environments.iter().map(Name::as_str).collect();
-        return Err(Problem::new(409, "not-for-it", what).with_why(format!("it goes to {}", known.join(", "))));
+        return Err(
+            Problem::new(409, "not-for-it", what).with_why(format!("it goes to {}", known.join(", ")))
+        );
     }
     let least = site.store.rules(project, environment).await?.unwrap_or_default().trust;
     if seen.trust < least {
@@ -171,6 +177,10 @@ async fn rollback(
 ) -> Told {
     let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
     bounded(&asked.reason)?;
+    if state(&site, &project, &environment).await?.order.is_empty() {
+        let what = format!("nothing was ever deployed to `{environment}`, so there is no way back");
+        return Err(Problem::new(409, "nothing-there", what));
+    }
     let to = match &asked.to {
         Some(text) => Some(release_for(&site, &project, &environment, text).await?.1),
         None => None,
@@ -251,6 +261,10 @@ async fn lift(
 ) -> Told {
     let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
     bounded(&asked.reason)?;
+    if state(&site, &project, &environment).await?.held.is_none() {
+        let what = format!("nobody holds `{environment}`: runs may release there");
+        return Err(Problem::new(409, "not-held", what));
+    }
     let order = Order::Lift { environment, reason: asked.reason };
     on_behalf(&site, &caller, project, "hold-lifted", order).await
 }

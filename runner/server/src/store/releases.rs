@@ -96,7 +96,8 @@ pub trait Releases {
     async fn releases(&self, project: &Name) -> Result<Vec<KeptRelease>, StoreError>;
 
     /// What was said to protect an environment.
-    async fn rules(&self, project: &Name, environment: &Name) -> Result<Option<EnvironmentRules>, StoreError>;
+    async fn rules(&self, project: &Name, environment: &Name)
+    -> Result<Option<EnvironmentRules>, StoreError>;
 
     /// All that was said: project, environment, rules.
     async fn all_rules(&self) -> Result<Vec<(Name, Name, EnvironmentRules)>, StoreError>;
@@ -130,8 +131,13 @@ pub trait Releases {
     ///
     /// # Errors
     /// `Unknown`.
-    async fn answer_order(&self, order: u64, answer: OrderAnswer, by: Actor, now: u64)
-    -> Result<(), StoreError>;
+    async fn answer_order(
+        &self,
+        order: u64,
+        answer: OrderAnswer,
+        by: Actor,
+        now: u64,
+    ) -> Result<(), StoreError>;
 
     /// Appends to the copy of a ledger. Entries that are there already are passed over.
     ///

@@ -112,8 +112,7 @@ impl Post {
             .stdout(Stdio::null());
         let mut child = command.spawn().map_err(|refused| refused.to_string())?;
         let mut said = child.stdin.take().ok_or("it has no standard input")?;
-        let beginning =
-            Beginning { url: self.url.clone(), authority: self.authority.clone(), token };
+        let beginning = Beginning { url: self.url.clone(), authority: self.authority.clone(), token };
         let line = serde_json::to_string(&beginning).map_err(|bad| bad.to_string())?;
         said.write_all(format!("{line}\n").as_bytes()).await.map_err(|refused| refused.to_string())?;
         Ok((child, said))

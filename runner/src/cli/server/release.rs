@@ -111,7 +111,12 @@ impl There {
 
     /// Asks for something in an environment, and waits until the deployer has said what it makes of it. Whoever does not want to wait
     /// interrupts; what was asked is kept.
-    async fn order(&self, environment: &Name, what: &str, body: &impl Serialize) -> Result<OrderAnswer, Problem> {
+    async fn order(
+        &self,
+        environment: &Name,
+        what: &str,
+        body: &impl Serialize,
+    ) -> Result<OrderAnswer, Problem> {
         let mut seen: OrderSeen = self.people.post(&self.path_in(environment, what), body).await?;
         loop {
             match seen.answer {

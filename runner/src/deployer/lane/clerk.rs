@@ -33,8 +33,7 @@ impl Lane {
                 Ok(OrderAnswer::Planned { deployment: None, digest: plan.digest(), plan: Box::new(plan) })
             }
             Order::Deploy { deployment, release, trust, pipeline, plan, reason, by_itself, .. } => {
-                let wanted =
-                    Wanted { deployment, by: &order.by, reason, by_itself: *by_itself, pipeline };
+                let wanted = Wanted { deployment, by: &order.by, reason, by_itself: *by_itself, pipeline };
                 self.deploy(wanted, release, *trust, *plan).await
             }
             Order::Rollback { deployment, to, force, reason, .. } => {
@@ -62,7 +61,7 @@ impl Lane {
         }
     }
 
-    fn state(&self) -> Result<FleetState, Problem> {
+    pub(super) fn state(&self) -> Result<FleetState, Problem> {
         self.office.state(&self.project, &self.environment)
     }
 
@@ -76,9 +75,8 @@ impl Lane {
     async fn once(&self, order: &OpenOrder, event: FleetEvent) -> Result<OrderAnswer, Problem> {
         let log = self.office.log(&self.project, &self.environment);
         let entries = log.since(0).map_err(FleetDriveError::from)?;
-        let is_it = |entry: &&staith_releaser::fleet::drive::Stamped| {
-            entry.at >= order.asked && entry.event == event
-        };
+        let is_it =
+            |entry: &&staith_releaser::fleet::drive::Stamped| entry.at >= order.asked && entry.event == event;
         if entries.iter().rev().find(is_it).is_none() {
             self.append(event).await?;
         }
@@ -203,7 +201,10 @@ impl Lane {
 }
 
 fn nothing_there(environment: &Name) -> Problem {
-    Problem::new(Exit::Usage, format!("nothing was ever deployed to `{environment}`, so there is no way back"))
+    Problem::new(
+        Exit::Usage,
+        format!("nothing was ever deployed to `{environment}`, so there is no way back"),
+    )
 }
 
 /// What deploys to an environment. It does not stay where people are waited for: whoever drives comes back.

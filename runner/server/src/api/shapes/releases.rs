@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use staith_model::{
     Ask, Digest, RunId, SourceOfRelease,
     service::{
-        DeployAsked, EnvironmentRules, LedgerHad, LedgerPart, LiftAsked, OrderAnswer, OrderSeen, ReleaseAsked,
-        ReleaseSeen, ReleaseStanding, RollbackAsked, Trust, VoteAsked, WishAsked,
+        DeployAsked, EnvironmentRules, LedgerHad, LedgerPart, LiftAsked, OrderAnswer, OrderSeen,
+        ReleaseAsked, ReleaseSeen, ReleaseStanding, RollbackAsked, Trust, VoteAsked, WishAsked,
     },
 };
 
@@ -22,11 +22,19 @@ pub(super) fn examples(shape: &str) -> Option<Vec<Value>> {
         "Release" => vec![value(&release(digest)?)],
         "Releases" => vec![value(&[release(digest)?])],
         "EnvironmentRules" => vec![
-            value(&EnvironmentRules { needed: 2, after: name("qa").into_iter().collect(), ..Default::default() }),
+            value(&EnvironmentRules {
+                needed: 2,
+                after: name("qa").into_iter().collect(),
+                ..Default::default()
+            }),
             json!({}),
         ],
         "DeployAsked" => vec![
-            value(&DeployAsked { release: "7".to_owned(), plan: Some(digest), reason: "the sale".to_owned() }),
+            value(&DeployAsked {
+                release: "7".to_owned(),
+                plan: Some(digest),
+                reason: "the sale".to_owned(),
+            }),
             json!({ "release": "latest" }),
         ],
         "RollbackAsked" => vec![

@@ -46,7 +46,11 @@ impl Releases for Sqlite {
         self.read(move |connection| all(connection, &project)).await
     }
 
-    async fn rules(&self, project: &Name, environment: &Name) -> Result<Option<EnvironmentRules>, StoreError> {
+    async fn rules(
+        &self,
+        project: &Name,
+        environment: &Name,
+    ) -> Result<Option<EnvironmentRules>, StoreError> {
         let (project, environment) = (project.clone(), environment.clone());
         self.read(move |connection| rules::of(connection, &project, &environment)).await
     }
@@ -254,8 +258,12 @@ fn add(
     }
     let number = material.number;
     let order = Order::Make { material: Box::new(material) };
-    let new =
-        NewOrder { project: project.clone(), what: "release-asked", order, who: orders::person(by).to_owned() };
+    let new = NewOrder {
+        project: project.clone(),
+        what: "release-asked",
+        order,
+        who: orders::person(by).to_owned(),
+    };
     let order = orders::add(connection, &new, by, now)?;
     let made = all(connection, &project)?.into_iter().find(|one| one.seen.number == number);
     let made = made.ok_or_else(|| damaged("releases", project.as_str(), &"it was not kept"))?;

@@ -91,7 +91,9 @@ fn ended(now: &DeploymentView, waiting: Waiting) -> Option<Exit> {
     match now.state {
         DeploymentState::Succeeded => Some(Exit::Passed),
         DeploymentState::NeedsDecision | DeploymentState::RollbackFailed => Some(Exit::NeedsDecision),
-        DeploymentState::AwaitingGates if waiting.no_wait && !now.gates.is_empty() => Some(Exit::NeedsDecision),
+        DeploymentState::AwaitingGates if waiting.no_wait && !now.gates.is_empty() => {
+            Some(Exit::NeedsDecision)
+        }
         _ if now.over => Some(Exit::RolledBack),
         _ => None,
     }

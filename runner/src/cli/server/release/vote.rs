@@ -69,6 +69,8 @@ async fn waiting(there: &There, environment: &Name) -> Result<Digest, Problem> {
             Exit::Usage,
             format!("no deployment to `{environment}` waits for anybody to say yes or no"),
         )
-        .with_remedy(format!("`staith server release status {environment}` shows what serves, and what is under way"))
+        .with_remedy(format!(
+            "`staith server release status {environment}` shows what serves, and what is under way"
+        ))
     })
 }

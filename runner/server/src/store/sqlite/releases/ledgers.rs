@@ -107,8 +107,10 @@ pub(super) fn environments(connection: &Connection, project: &Name) -> Result<Ve
          UNION SELECT environment FROM environment_rules WHERE project = ?1
          UNION SELECT e.value FROM releases r, json_each(r.environments_json) e WHERE r.project = ?1 ORDER BY 1",
     )?;
-    let rows =
-        select.query_map([project.as_str()], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
-    let name = |text: String| text.parse().map_err(|bad: staith_model::NotAName| damaged("releases", &text, &bad));
+    let rows = select
+        .query_map([project.as_str()], |row| row.get::<_, String>(0))?
+        .collect::<Result<Vec<_>, _>>()?;
+    let name =
+        |text: String| text.parse().map_err(|bad: staith_model::NotAName| damaged("releases", &text, &bad));
     rows.into_iter().map(name).collect()
 }

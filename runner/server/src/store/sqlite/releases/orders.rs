@@ -20,12 +20,7 @@ pub(super) fn person(by: &Actor) -> &str {
     by.who.strip_prefix("person:").unwrap_or(&by.who)
 }
 
-pub(super) fn add(
-    connection: &Connection,
-    new: &NewOrder,
-    by: &Actor,
-    now: u64,
-) -> Result<u64, StoreError> {
+pub(super) fn add(connection: &Connection, new: &NewOrder, by: &Actor, now: u64) -> Result<u64, StoreError> {
     projects::must_be_there(connection, new.project.as_str())?;
     let environment = new.order.environment().map(Name::as_str);
     connection
@@ -125,16 +120,17 @@ pub(super) fn answer(
         made(connection, &project, material.number, answer)?;
     }
     let after = json(&summary(answer))?;
-    told(connection, ("order-answered", &format!("order {order} of {project}")), (None, Some(&after)), by, now)
+    told(
+        connection,
+        ("order-answered", &format!("order {order} of {project}")),
+        (None, Some(&after)),
+        by,
+        now,
+    )
 }
 
 /// What became of a release that was to be made.
-fn made(
-    connection: &Connection,
-    project: &str,
-    number: u64,
-    answer: &OrderAnswer,
-) -> Result<(), StoreError> {
+fn made(connection: &Connection, project: &str, number: u64, answer: &OrderAnswer) -> Result<(), StoreError> {
     let mut update = connection.prepare_cached(
         "UPDATE releases SET state = ?3, digest = ?4, environments_json = ?5, why = ?6 WHERE project = ?1 AND number = ?2",
     )?;
@@ -144,7 +140,8 @@ fn made(
             update.execute(params![project, number, "made", digest, environments, None::<String>])?;
         }
         OrderAnswer::Refused { what, why, .. } => {
-            let why = [Some(what.as_str()), why.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
+            let why =
+                [Some(what.as_str()), why.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
             update.execute(params![project, number, "refused", None::<String>, "[]", why])?;
         }
         OrderAnswer::Done | OrderAnswer::Planned { .. } => {}
