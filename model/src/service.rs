@@ -6,6 +6,7 @@
 //! 4. [`Project`]: what is built; [`Arrival`]: what happened to it, as the server wrote it down.
 //! 5. [`ProblemDetails`]: what is answered when something can't be done.
 //! 6. `lifecycle`: the lives of jobs, attempts and runs. [`RunView`]: runs as people see them.
+//! 7. `release`: releases and deployments, between people, the server and the process that deploys.
 
 mod happening;
 mod host;
@@ -13,6 +14,7 @@ mod job;
 mod lifecycle;
 mod problem;
 mod project;
+mod release;
 mod runs;
 mod trust;
 mod wire;
@@ -28,6 +30,11 @@ pub use problem::ProblemDetails;
 pub use project::{
     ApprovalAsked, Arrival, ArrivalState, Arrived, Concurrency, ExplainAsked, Explanation, ForgeKind,
     ForgeSettings, Project, ProjectAsked, ProjectSettings, RunAsked, RunSetOff, Schedule,
+};
+pub use release::{
+    DeployAsked, DeploymentView, EnvironmentRules, EnvironmentView, Guarded, LedgerEntry, LedgerHad,
+    LedgerPart, LiftAsked, OpenOrder, Order, OrderAnswer, OrderSeen, Orders, ReleaseAsked, ReleaseMaterial,
+    ReleaseSeen, ReleaseStanding, RollbackAsked, VoteAsked, WishAsked,
 };
 pub use runs::{AttemptView, CancelAsked, JobView, RunPage, RunSummary, RunView};
 pub use trust::{NotATrust, Trust};

@@ -61,6 +61,8 @@ use std::{
 pub(crate) use apply::Told;
 pub(crate) use audit::Audited;
 pub(crate) use pack::Packed;
+pub(crate) use package::reference as package_reference;
+pub(crate) use release::freeze_package;
 pub(crate) use verify::Verdict;
 
 use clap::{Parser, Subcommand};

@@ -22,7 +22,7 @@ pub(crate) use facts::{contacts, facts_of_all, with_commit_times};
 pub(crate) use origin::{source_of, when_committed};
 pub(crate) use provisioning::{Asked, Done, Wish, cloud_init, made_ready, provision, swept};
 pub(crate) use site::{
-    Site, missing_secrets, pipeline_in, release_among, secrets_of, setting_for, shelf_of, sites_in,
+    Site, log_of, missing_secrets, pipeline_in, release_among, secrets_of, setting_for, shelf_of, sites_in,
     takers_of, version_key,
 };
 pub(crate) use survey::{EnvironmentLook, TargetLook};

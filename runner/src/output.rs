@@ -16,6 +16,7 @@ mod arrival;
 mod audit;
 mod clean;
 mod counting;
+mod deployments;
 mod doctor;
 mod fleet;
 mod gc;
@@ -65,6 +66,7 @@ pub(crate) use self::{
     audit::{audit_entries, audit_verified, head_signed},
     clean::clean_word as one_line,
     counting::Counting,
+    deployments::{server_deployment, server_environments, server_order, server_releases},
     doctor::diagnosis,
     fleet::{
         CheckedTarget, FleetWatch, KnownEnvironment, KnownTarget, Measured, environments, fleet_asked,

@@ -93,6 +93,15 @@ impl Planner for Planning {
         let origin = origin.to_owned();
         self.aside(move |workshop| own_schedule(workshop, &origin)).await
     }
+
+    async fn pipeline(&self, origin: &str, commit: &str) -> Result<String, Unplanned> {
+        let (origin, commit) = (origin.to_owned(), commit.to_owned());
+        self.aside(move |workshop| {
+            let source = workshop.source(&parsed(&origin)?, &Selection::Reference(commit));
+            workshop.pipeline_text(&source.map_err(unreached)?, &origin).map_err(refused)
+        })
+        .await
+    }
 }
 
 /// What the pipeline of the default branch says of clocks.

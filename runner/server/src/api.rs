@@ -48,6 +48,7 @@ fn rooms() -> Router<Site> {
         .merge(crate::queue::routes())
         .merge(crate::streams::routes())
         .merge(crate::packages::routes())
+        .merge(crate::releases::routes())
         .merge(crate::source_transfer::routes())
         .merge(crate::triggers::routes())
 }

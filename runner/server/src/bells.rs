@@ -51,4 +51,8 @@ pub struct Bells {
     pub arrivals: Bell,
     /// Something waits to be sent to a forge.
     pub outbox: Bell,
+    /// The deployer is to do something, or what protects an environment changed.
+    pub orders: Bell,
+    /// The deployer said something.
+    pub deployments: Bell,
 }

@@ -10,7 +10,8 @@
 //! 5. [`triggers`]: projects, what happens to them, and which runs come of it.
 //! 6. [`queue`]: which runner gets which job, and what becomes of it. [`streams`]: the bytes that attempts send, and who reads them.
 //!    [`source_transfer`]: what they get. [`packages`]: what comes of it.
-//! 7. [`serve`]: all of it on a port, with its loops, until it is to stop.
+//! 7. [`releases`]: what of that is deployed where, and who agreed. The process that deploys is another one.
+//! 8. [`serve`]: all of it on a port, with its loops, until it is to stop.
 //!
 //! Nothing here runs a step, reads a repository or knows an engine: what of that the server needs comes in through
 //! [`site::Site`].
@@ -25,6 +26,7 @@ pub mod health;
 pub mod limits;
 pub mod packages;
 pub mod queue;
+pub mod releases;
 pub mod secrets;
 pub mod serve;
 pub mod site;

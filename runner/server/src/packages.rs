@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | nobody | no | no |
 //! | a person or their program | who may see the project | who may publish in it |
+//! | the server's deployer | yes | no |
 //! | an attempt of the project | yes | versions, while it counts; channels too if its code is protected; nothing if it is a fork's |
 //!
 //! With each manifest that is pushed it is written down, before it is published, how far its maker is trusted. Answers about a manifest

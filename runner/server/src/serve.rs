@@ -56,6 +56,7 @@ fn loops(site: &Site) -> JoinSet<()> {
     loops.spawn(crate::queue::run(site.clone(), site.stop.clone()));
     loops.spawn(crate::triggers::run(site.clone(), site.stop.clone()));
     loops.spawn(crate::source_transfer::run(site.clone(), site.stop.clone()));
+    loops.spawn(crate::releases::run(site.clone(), site.stop.clone()));
     loops
 }
 

@@ -2,18 +2,21 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use staith_model::Digest;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    api::Who,
     bells::Bells,
     clock::Clock,
     counts::Counts,
     limits::Limits,
     packages::Shelves,
     queue::Room,
+    releases::Door,
     secrets::Vault,
     source_transfer::SourceSupply,
-    store::Store,
+    store::{Store, StoreError},
     streams::{Caps, Desk},
     triggers::Surroundings,
 };
@@ -45,6 +48,8 @@ pub struct Site {
     pub guard: Arc<Guard>,
     /// What seals secrets.
     pub vault: Vault,
+    /// By what the process that deploys is known.
+    pub deployer: Door,
     /// Cancelled when the server stops. What waits for something to happen (a long poll, a stream of events) answers then at once.
     pub stop: CancellationToken,
 }
@@ -79,7 +84,20 @@ impl Site {
             packages,
             guard: Arc::default(),
             vault: Vault::default(),
+            deployer: Door::default(),
             stop: CancellationToken::new(),
         }
+    }
+    /// Who has this token.
+    ///
+    /// # Errors
+    /// The store fails.
+    pub async fn who_has(&self, token: &str) -> Result<Who, StoreError> {
+        let digest = Digest::of(token.as_bytes());
+        if self.deployer.is_for(&digest) {
+            return Ok(Who::Deployer);
+        }
+        let who = self.store.who_has(&digest, self.clock.unix_millis()).await?;
+        Ok(who.unwrap_or(Who::Nobody))
     }
 }

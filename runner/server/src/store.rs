@@ -4,7 +4,7 @@
 //! 1. [`Actor`]: on whose behalf something is done. [`StoreError`].
 //! 2. [`Access`]: who has a token. [`Runners`]: which hosts are runners. [`Projects`]: what is built. [`Arrivals`] and
 //!    [`Schedules`]: what happened there. [`Queue`]: runs and jobs. [`Attempts`]: who works on them. [`Streams`]: what attempts send.
-//!    [`Packages`]: whose code made them. [`Outbox`]: what forges are told. [`Secrets`]: sealed. [`Health`]: how much there is of
+//!    [`Packages`]: whose code made them. [`Releases`]: what the deployer is told, and says. [`Outbox`]: what forges are told. [`Secrets`]: sealed. [`Health`]: how much there is of
 //!    everything. [`Audit`]: what was done. [`Repetitions`]: what may be asked again.
 //! 3. `sqlite`: the embedded database: one file, one writer.
 //!
@@ -22,6 +22,7 @@ mod outbox;
 mod packages;
 mod projects;
 mod queue;
+mod releases;
 mod runners;
 mod secrets;
 mod sqlite;
@@ -37,6 +38,7 @@ pub use outbox::{Letter, Outbox, Standing, Told};
 pub use packages::{PackageOrigin, Packages, Pushed};
 pub use projects::{Projects, Seen};
 pub use queue::{NewJob, NewRun, Queue, RunFilter};
+pub use releases::{Due, KeptRelease, NewOrder, NewRelease, Releases, RunMade};
 pub use runners::{Applicant, Application, KnownRunner, NewSession, Runners};
 pub use secrets::{Reseal, SealedSecret, SecretPlace, SecretSeen, Secrets};
 pub(crate) use sqlite::reading;
@@ -58,6 +60,7 @@ pub trait Store:
     + Packages
     + Projects
     + Queue
+    + Releases
     + Runners
     + Schedules
     + Streams

@@ -30,6 +30,7 @@ pub mod statuses;
 mod surroundings;
 mod webhooks;
 
+pub(crate) use self::projects::problem as unplanned;
 pub use self::{
     clocks::Clocks,
     forge_secrets::Sealed as SealedForgeSecrets,

@@ -53,6 +53,9 @@ fn filled(path: &str) -> String {
         ("{name}", "events"),
         ("{arrival}", "01arz3ndektsv4rrffq69g5fa3"),
         ("{forge}", "github"),
+        ("{environment}", "production"),
+        ("{release}", "1"),
+        ("{order}", "1"),
     ];
     values.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value))
 }
@@ -102,14 +105,16 @@ enum Asker {
     Elsewhere,
     Runner,
     Attempt,
+    Deployer,
 }
 
-const ASKERS: [Asker; 9] = [
+const ASKERS: [Asker; 10] = [
     Asker::Nobody,
     Asker::Stranger,
     Asker::Elsewhere,
     Asker::Runner,
     Asker::Attempt,
+    Asker::Deployer,
     Asker::Person(Role::Viewer),
     Asker::Person(Role::Developer),
     Asker::Person(Role::Releaser),
@@ -126,6 +131,7 @@ impl Asker {
             }
             (Gate::Runner, Self::Runner) => true,
             (Gate::Attempt | Gate::PersonOrAttempt(_), Self::Attempt) => true,
+            (Gate::Deployer, Self::Deployer) => true,
             _ => false,
         }
     }
@@ -146,6 +152,7 @@ impl Asker {
             }
             Self::Runner => Some("runner-token".to_owned()),
             Self::Attempt => Some("attempt-token".to_owned()),
+            Self::Deployer => Some(house.site.deployer.let_in().unwrap()),
         }
     }
 }

@@ -5,6 +5,7 @@ mod approve;
 mod arrivals;
 mod hook;
 mod list;
+mod protect;
 mod remove;
 mod run;
 mod set;
@@ -38,6 +39,7 @@ enum What {
     Hook(hook::Hook),
     Arrivals(arrivals::Arrivals),
     Approve(approve::Approve),
+    Protect(protect::Protect),
 }
 
 impl Arguments {
@@ -53,6 +55,7 @@ impl Arguments {
             What::Hook(what) => what.obey(server, mode),
             What::Arrivals(what) => what.obey(server, mode).await,
             What::Approve(what) => what.obey(server, mode).await,
+            What::Protect(what) => what.obey(server, mode).await,
         }
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     output::{OutputMode, Problem},
 };
 
-pub(super) use create::freeze_package;
+pub(crate) use create::freeze_package;
 pub(super) use deploy::{How, deploy_found};
 
 /// Release packages to machines: plan, approve, deploy, watch, go back

@@ -5,7 +5,10 @@ mod backup;
 mod built_in;
 mod check;
 mod control;
+mod deployer;
+mod own_deployer;
 mod place;
+mod release;
 mod runner_code;
 mod runners;
 mod secret;
@@ -34,6 +37,9 @@ enum What {
     Status(status::Status),
     RunnerCode(runner_code::RunnerCode),
     Runners(runners::Runners),
+    #[command(hide = true)]
+    Deployer(deployer::Arguments),
+    Release(release::Arguments),
     Token(token::Arguments),
     Secret(secret::Arguments),
     Audit(audit::Arguments),
@@ -54,6 +60,8 @@ impl Arguments {
             What::Status(what) => what.obey(mode).await,
             What::RunnerCode(what) => what.obey(mode).await,
             What::Runners(what) => what.obey(mode).await,
+            What::Deployer(arguments) => arguments.obey().await,
+            What::Release(arguments) => arguments.obey(mode).await,
             What::Token(arguments) => arguments.obey(mode).await,
             What::Secret(arguments) => arguments.obey(mode).await,
             What::Audit(arguments) => arguments.obey(mode).await,

@@ -51,6 +51,8 @@ pub(crate) struct Site {
     /// Where its ledger is.
     pub(crate) directory: PathBuf,
     pub(super) home: Home,
+    /// What protects it, where somebody else than the home's configuration says so.
+    said: Option<Protection>,
 }
 
 /// The pipeline of the project in a folder.
@@ -114,7 +116,13 @@ impl Site {
             has_machines,
             directory,
             home: home.clone(),
+            said: None,
         })
+    }
+
+    /// The same environment, protected by this and not by what the home's configuration says: a server's.
+    pub(crate) fn protected_by(self, protection: Protection) -> Self {
+        Self { said: Some(protection), ..self }
     }
 
     /// The same environment of the same pipeline, with the machines that are there now.
@@ -125,7 +133,8 @@ impl Site {
         let name = &self.environment.name;
         let found = self.pipeline.environment(name.as_str()).and_then(|found| found.fleet().cloned());
         let environment = found.ok_or_else(|| no_such(&self.pipeline, name))?;
-        Self::of(&self.home, &self.folder, self.pipeline.clone(), environment)
+        let again = Self::of(&self.home, &self.folder, self.pipeline.clone(), environment)?;
+        Ok(Self { said: self.said.clone(), ..again })
     }
 
     /// The environments of machines that take a package.
@@ -260,6 +269,9 @@ impl Site {
     /// # Errors
     /// It can't be understood (20).
     pub(crate) fn protection(&self) -> Result<Protection, Problem> {
+        if let Some(said) = &self.said {
+            return Ok(said.clone());
+        }
         protections(&self.home)?
             .of(self.project(), &self.environment.name)
             .map_err(|refused| Problem::new(Exit::Configuration, refused.to_string()))

@@ -38,7 +38,7 @@ pub(crate) use notes::{Measured, metrics, release_notes};
 pub(crate) use targets::{CheckedTarget, KnownTarget, quarantine, targets, targets_checked};
 pub(crate) use watch::FleetWatch;
 pub(crate) use whereabouts::{releases_differ, run_book, whereabouts};
-use words::state_in_words;
+pub(super) use words::state_in_words;
 
 fn say(mode: OutputMode, values: &[Value], lines: &[String]) -> io::Result<()> {
     let mut out = Sink::new(io::stdout());

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use serde::{Deserialize, Serialize};
-use staith_model::{AttemptId, Digest, Name, RunnerId, service::Trust};
+use staith_model::{AttemptId, Name, RunnerId, service::Trust};
 
 use super::Problem;
 use crate::{site::Site, store::Actor};
@@ -133,6 +133,8 @@ pub enum Who {
         /// Whose code it runs.
         trust: Trust,
     },
+    /// The process that deploys.
+    Deployer,
 }
 
 impl Caller {
@@ -148,6 +150,7 @@ impl Caller {
             Who::Person { name, .. } => format!("person:{name}"),
             Who::Runner(runner) => format!("runner:{runner}"),
             Who::Attempt { attempt, .. } => format!("attempt:{attempt}"),
+            Who::Deployer => "deployer".to_owned(),
         };
         Actor { who, from: self.from.map(|from| from.ip().to_string()) }
     }
@@ -182,6 +185,30 @@ impl Caller {
             Who::Runner(runner) => Ok(runner),
             Who::Nobody => Err(sign_in()),
             _ => Err(Problem::new(403, "not-a-runner", "only a runner may ask this")),
+        }
+    }
+
+    /// Goes on only if it is the process that deploys.
+    ///
+    /// # Errors
+    /// It is somebody else.
+    pub fn must_be_the_deployer(&self) -> Result<(), Problem> {
+        match &self.who {
+            Who::Deployer => Ok(()),
+            Who::Nobody => Err(sign_in()),
+            _ => Err(Problem::new(403, "not-the-deployer", "only the server's own deployer may ask this")),
+        }
+    }
+
+    /// The name of the person who asks, as other people know them. Whoever has the server's directory is none: nobody can tell who that is.
+    ///
+    /// # Errors
+    /// It is no person.
+    pub fn person(&self) -> Result<&str, Problem> {
+        match &self.who {
+            Who::Person { name, .. } => Ok(name),
+            Who::Nobody => Err(sign_in()),
+            _ => Err(Problem::new(403, "not-a-person", "only people may ask this")),
         }
     }
 
@@ -222,8 +249,7 @@ impl FromRequestParts<Site> for Caller {
         let who = if parts.extensions.get::<Operator>().is_some() {
             Operator::who()
         } else if let Some(token) = bearer(&parts.headers) {
-            let who = site.store.who_has(&Digest::of(token.as_bytes()), site.clock.unix_millis()).await?;
-            who.unwrap_or(Who::Nobody)
+            site.who_has(token).await?
         } else {
             Who::Nobody
         };

@@ -1,7 +1,7 @@
 //! All calls of the API, a row each: what its description says, and who may. A route without a row here, or a row without a route, fails
 //! the test `roles`, which asks the router itself what it has.
 
-use super::Permission::{self, Administer, Run, See};
+use super::Permission::{self, Administer, Release, Run, See};
 
 /// Who may call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Gate {
     Runner,
     /// An attempt, about itself.
     Attempt,
+    /// The process that deploys.
+    Deployer,
     /// People who may this, and attempts.
     PersonOrAttempt(Permission),
 }
@@ -227,6 +229,104 @@ pub const CALLS: &[Call] = &[
         .gives(200, "RunView"),
     post("/api/v1/runs/{run}/retry", Person(Run), "What did not pass in a run is tried again.")
         .gives(200, "RunView"),
+    get("/api/v1/projects/{project}/releases", Person(See), "The releases of a project, the newest first.")
+        .gives(200, "Releases"),
+    post("/api/v1/projects/{project}/releases", Person(Release), "Makes a release of what a run packed.")
+        .takes("ReleaseAsked")
+        .gives(201, "Release"),
+    get(
+        "/api/v1/projects/{project}/releases/{release}",
+        Person(See),
+        "A release: by its number, the beginning of its digest, or its package's version.",
+    )
+    .gives(200, "Release"),
+    get("/api/v1/projects/{project}/environments", Person(See), "How the environments of a project stand."),
+    get(
+        "/api/v1/projects/{project}/environments/{environment}",
+        Person(See),
+        "How an environment stands: what serves, what is under way, what protects it.",
+    ),
+    get(
+        "/api/v1/projects/{project}/environments/{environment}/ledger",
+        Person(See),
+        "All that happened in an environment, entry by entry.",
+    ),
+    put(
+        "/api/v1/projects/{project}/environments/{environment}/protection",
+        Person(Administer),
+        "Says what protects an environment.",
+    )
+    .takes("EnvironmentRules")
+    .nothing(),
+    delete(
+        "/api/v1/projects/{project}/environments/{environment}/protection",
+        Person(Administer),
+        "Takes back what was said to protect an environment.",
+    )
+    .nothing(),
+    post(
+        "/api/v1/projects/{project}/environments/{environment}/plans",
+        Person(Release),
+        "Looks what a deployment would do; 202 if the deployer has not said yet.",
+    )
+    .takes("DeployAsked")
+    .gives(200, "OrderSeen"),
+    post(
+        "/api/v1/projects/{project}/environments/{environment}/deployments",
+        Person(Release),
+        "Asks for a deployment.",
+    )
+    .takes("DeployAsked")
+    .gives(200, "OrderSeen"),
+    post(
+        "/api/v1/projects/{project}/environments/{environment}/rollbacks",
+        Person(Release),
+        "Goes back to what was there.",
+    )
+    .takes("RollbackAsked")
+    .gives(200, "OrderSeen"),
+    post(
+        "/api/v1/projects/{project}/environments/{environment}/votes",
+        Person(Release),
+        "Says yes or no to the plan of a deployment that waits.",
+    )
+    .takes("VoteAsked")
+    .gives(200, "OrderSeen"),
+    post(
+        "/api/v1/projects/{project}/environments/{environment}/asks",
+        Person(Release),
+        "Wants something of the deployment that is under way: its end, a pause, another try.",
+    )
+    .takes("WishAsked")
+    .gives(200, "OrderSeen"),
+    post(
+        "/api/v1/projects/{project}/environments/{environment}/lifts",
+        Person(Release),
+        "Lets runs release there again, after somebody went back.",
+    )
+    .takes("LiftAsked")
+    .gives(200, "OrderSeen"),
+    get(
+        "/api/v1/projects/{project}/orders/{order}",
+        Person(See),
+        "What somebody asked for, and what the deployer made of it.",
+    )
+    .gives(200, "OrderSeen"),
+    get(
+        "/api/v1/deployer/orders",
+        Gate::Deployer,
+        "What is to be done after order `after`, and what protects environments. With `wait`, the answer may wait.",
+    ),
+    post(
+        "/api/v1/deployer/orders/{order}",
+        Gate::Deployer,
+        "What became of an order. Said again, it changes nothing.",
+    )
+    .takes("OrderAnswer")
+    .nothing(),
+    post("/api/v1/deployer/ledger", Gate::Deployer, "More of an environment's ledger.")
+        .takes("LedgerPart")
+        .gives(200, "LedgerHad"),
     get("/api/v1/tokens", Person(Administer), "All tokens of people, never what they are.")
         .gives(200, "Tokens"),
     post("/api/v1/tokens", Person(Administer), "Makes a token; shown once.")

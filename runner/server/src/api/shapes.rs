@@ -1,6 +1,8 @@
 //! Shapes of bodies, by examples: values of the very types that the handlers read and write, so that a field that is renamed or taken
 //! away changes the description. What is in all examples of a shape is required.
 
+mod releases;
+
 use std::collections::BTreeSet;
 
 use serde::Serialize;
@@ -135,7 +137,11 @@ pub fn examples(shape: &str) -> Option<Vec<Value>> {
         "SecretsGiven" => vec![value(&SecretsGiven {
             secrets: name("npm-token").into_iter().map(|name| (name, "…".to_owned())).collect(),
         })],
-        _ => return examples_of_tokens(shape).or_else(|| examples_of_jobs(shape)),
+        _ => {
+            return examples_of_tokens(shape)
+                .or_else(|| examples_of_jobs(shape))
+                .or_else(|| releases::examples(shape));
+        }
     };
     Some(all)
 }

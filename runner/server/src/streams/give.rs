@@ -107,6 +107,32 @@ impl Desk {
         })
     }
 
+    /// All of a stream that is durable now, up to `most` bytes.
+    ///
+    /// # Errors
+    /// It is not there, or longer.
+    pub(crate) async fn whole(
+        &self,
+        attempt: &AttemptId,
+        name: &StreamName,
+        most: u64,
+    ) -> Result<Vec<u8>, Problem> {
+        let standing = self.standing(attempt, name).await?;
+        if standing.length > most {
+            let what = format!("the stream {name} is longer than {most} bytes");
+            return Err(Problem::new(422, "too-long", what));
+        }
+        let length = usize::try_from(standing.length).unwrap_or_default();
+        let reading = spawn_blocking(move || {
+            let mut bytes = vec![0; length];
+            if length > 0 {
+                File::open(&standing.path)?.read_exact_at(&mut bytes, 0)?;
+            }
+            Ok::<_, io::Error>(bytes)
+        });
+        reading.await.map_err(unreadable)?.map_err(unreadable)
+    }
+
     /// Reads at most a piece of what is durable.
     pub(super) async fn piece(&self, file: &Arc<File>, from: u64, until: u64) -> io::Result<Vec<u8>> {
         let length = usize::try_from(PIECE.min(until.saturating_sub(from))).unwrap_or_default();

@@ -17,6 +17,8 @@ pub enum Kind {
     Session,
     /// A code of enrolment.
     Enrolment,
+    /// The token of the process that deploys.
+    Deployer,
 }
 
 /// A word that was just made. It is told once, and only its digest is kept.
@@ -35,6 +37,7 @@ impl Word {
             Kind::Person => "staith_person_",
             Kind::Session => "staith_session_",
             Kind::Enrolment => "staith_enrol_",
+            Kind::Deployer => "staith_deployer_",
         };
         Ok(Self(format!("{beginning}{}", URL_SAFE_NO_PAD.encode(chance))))
     }

@@ -29,6 +29,15 @@ pub trait Planner: fmt::Debug + Send + Sync {
     async fn own_schedule(&self, _origin: &str) -> Result<Option<OwnSchedule>, Unplanned> {
         Ok(None)
     }
+
+    /// The pipeline file of a commit, as it is in the repository.
+    ///
+    /// # Errors
+    /// The source can't be had, or has none.
+    async fn pipeline(&self, origin: &str, commit: &str) -> Result<String, Unplanned> {
+        let _ = (origin, commit);
+        Err(nobody())
+    }
 }
 
 /// The `[on.schedule]` of a pipeline.

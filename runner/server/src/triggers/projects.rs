@@ -49,7 +49,7 @@ fn unknown(name: &str) -> Problem {
 }
 
 /// What a planner could not do, as the API says it.
-pub(super) fn problem(unplanned: Unplanned) -> Problem {
+pub(crate) fn problem(unplanned: Unplanned) -> Problem {
     let (status, kind, what, why, remedy) = match unplanned {
         Unplanned::Refused { what, why, remedy } => (422, "no-plan", what, why, remedy),
         Unplanned::NotNow { what, remedy } => (503, "repository-unreachable", what, None, remedy),

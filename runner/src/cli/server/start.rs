@@ -17,7 +17,7 @@ use staith_server::{
 };
 
 use super::{
-    built_in,
+    built_in, own_deployer,
     place::{self, Place},
     vault,
 };
@@ -44,6 +44,9 @@ pub(crate) struct Arguments {
     /// No runner on this machine
     #[arg(long)]
     no_runner: bool,
+    /// Deploy nothing: no process that has keys of machines is started
+    #[arg(long)]
+    no_deployer: bool,
     /// The certificate, with those that vouch for it, in PEM
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<PathBuf>,
@@ -96,11 +99,18 @@ impl Arguments {
         } else {
             Some(built_in::start(&site, &own, self.tls_cert.as_deref()).await?)
         };
+        let deployer = match self.no_deployer {
+            true => None,
+            false => Some(own_deployer::start(&site, &own, self.tls_cert.as_deref())?),
+        };
         output::server_serves(&url, &data, first.as_deref(), mode)
             .map_err(|lost| Problem::unwritable(&lost))?;
         let ended = serve::serve(site, Entrances { network, tls, control: Some(control) }, failed).await;
         if let Some(runner) = runner {
             runner.stop().await;
+        }
+        if let Some(deployer) = deployer {
+            deployer.stop().await;
         }
         ended.map(|()| Exit::Passed).map_err(|error| ended_badly(&error, &data))
     }

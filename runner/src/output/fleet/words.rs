@@ -5,7 +5,7 @@ use staith_model::{Ask, DeploymentChange, DeploymentState, Digest, Name, Work};
 use super::super::clean::clean_word;
 
 /// Where a deployment is, in words.
-pub(super) fn state_in_words(state: DeploymentState) -> &'static str {
+pub(in crate::output) fn state_in_words(state: DeploymentState) -> &'static str {
     match state {
         DeploymentState::Planned => "planned",
         DeploymentState::AwaitingGates => "waits for its gates",

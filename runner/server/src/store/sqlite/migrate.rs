@@ -9,6 +9,7 @@ use crate::store::StoreError;
 const VERSIONS: &[&str] = &[
     include_str!("../../../migrations/0001.sql"),
     include_str!("../../../migrations/0002-secret-versions.sql"),
+    include_str!("../../../migrations/0003-releases.sql"),
 ];
 
 pub(super) fn to_this_version(connection: &mut Connection) -> Result<(), StoreError> {

@@ -1,0 +1,570 @@
+//! Releases on a server: what people ask, and what the process that deploys is told and says. Times are milliseconds since 1970.
+//!
+//! 1. [`ReleaseAsked`], [`ReleaseSeen`]: a run's package, frozen. 2. [`EnvironmentRules`]: what protects an environment.
+//! 3. [`DeployAsked`] and its like: what people want; [`OrderSeen`]: what became of it. [`EnvironmentView`]: how it stands there.
+//! 4. [`Orders`], [`OrderAnswer`], [`LedgerPart`]: between the server and its deployer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::Trust;
+use crate::{
+    Approvals, Ask, Check, DeploymentId, DeploymentRecord, DeploymentState, Digest, Direction, FleetEvent,
+    FleetPlan, FreezeWindow, HoursOfWeek, Name, Protection, Queue, RunId, SourceOfRelease, Version,
+};
+
+/// How long approvals are waited for where nobody says, in seconds.
+const A_DAY: u64 = 86_400;
+
+/// `POST /api/v1/projects/{project}/releases`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseAsked {
+    /// The run that made the package; it has passed.
+    pub run: RunId,
+    /// Which of its packages, if it made several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<Name>,
+}
+
+/// How far a release is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReleaseStanding {
+    /// The deployer is to make it.
+    Making,
+    /// It can be deployed.
+    Made,
+    /// It can't be made; asked for again, it is tried again.
+    Refused,
+}
+
+impl ReleaseStanding {
+    /// As the store writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Making => "making",
+            Self::Made => "made",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// A release as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseSeen {
+    /// Its number in the project.
+    pub number: u64,
+    /// The run that made its package.
+    pub run: RunId,
+    /// The package.
+    pub package: Name,
+    /// Its version.
+    pub version: Version,
+    /// Whose code it is.
+    pub trust: Trust,
+    /// Where it came from.
+    pub source: SourceOfRelease,
+    /// How far it is.
+    pub state: ReleaseStanding,
+    /// Its identity, once it is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// The environments that it can go to.
+    #[serde(default)]
+    pub environments: BTreeSet<Name>,
+    /// Why it can't be made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    /// Who asked for it.
+    pub by: String,
+    /// When.
+    pub created: u64,
+}
+
+impl ReleaseSeen {
+    /// Whether people may mean it by this: its number, the beginning of its digest, or its package's version.
+    pub fn is_called(&self, text: &str) -> bool {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        let version = self.version.as_str();
+        text == self.number.to_string()
+            || text == version
+            || text.strip_prefix(self.package.as_str()).and_then(|rest| rest.strip_prefix('@'))
+                == Some(version)
+            || (hex.len() >= 8 && self.digest.is_some_and(|digest| digest.hex().starts_with(hex)))
+    }
+}
+
+/// What protects an environment on a server. Kept by the server, set by its administrators: nothing that is in a repository changes it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EnvironmentRules {
+    /// How many people have to say yes who may release there; nobody if 0.
+    pub needed: u32,
+    /// Whether who asked for the deployment counts among them.
+    pub requester_may: bool,
+    /// How long they are waited for, in seconds.
+    pub deadline_seconds: u64,
+    /// What people should look at before they say yes.
+    pub instructions: String,
+    /// Whose code may be deployed there, at least. What is not protected says itself to which machines it goes.
+    pub trust: Trust,
+    /// Whether a passed run of a protected branch is released there by itself.
+    pub automatic: bool,
+    /// Branches that may be released there, as globs; any if empty.
+    pub branches: Vec<String>,
+    /// Environments in which this very release must have succeeded before.
+    pub after: BTreeSet<Name>,
+    /// Spans of time in which nothing is deployed.
+    pub freezes: Vec<FreezeWindow>,
+    /// The hours in which deployments may begin; any if empty.
+    pub hours: Vec<HoursOfWeek>,
+    /// What else has to hold.
+    pub checks: Vec<Check>,
+    /// What becomes of deployments that wait for one another.
+    pub queue: Queue,
+}
+
+impl Default for EnvironmentRules {
+    /// What holds where nobody said anything: only protected code, by whoever may release there.
+    fn default() -> Self {
+        Self {
+            needed: 0,
+            requester_may: false,
+            deadline_seconds: A_DAY,
+            instructions: String::new(),
+            trust: Trust::Protected,
+            automatic: false,
+            branches: Vec::new(),
+            after: BTreeSet::new(),
+            freezes: Vec::new(),
+            hours: Vec::new(),
+            checks: Vec::new(),
+            queue: Queue::default(),
+        }
+    }
+}
+
+impl EnvironmentRules {
+    /// The same as whoever deploys judges by it; `people` are those who may release there now.
+    pub fn protection(&self, people: BTreeSet<String>) -> Protection {
+        let approvals = (self.needed > 0).then(|| Approvals {
+            people,
+            needed: self.needed,
+            requester_may: self.requester_may,
+            deadline_seconds: self.deadline_seconds,
+            instructions: self.instructions.clone(),
+        });
+        Protection {
+            approvals,
+            checks: self.checks.clone(),
+            branches: self.branches.clone(),
+            after: self.after.clone(),
+            freezes: self.freezes.clone(),
+            hours: self.hours.clone(),
+            queue: self.queue,
+        }
+    }
+}
+
+/// `POST …/environments/{environment}/deployments`, and `…/plans`, which only looks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeployAsked {
+    /// The release: its number, the beginning of its digest, its package's version, or `latest`.
+    pub release: String,
+    /// Only if this is still the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Digest>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// `POST …/environments/{environment}/rollbacks`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackAsked {
+    /// The release; the one before if not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
+    /// Also where machines lack it or can't be asked.
+    #[serde(default)]
+    pub force: bool,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// `POST …/environments/{environment}/votes`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VoteAsked {
+    /// The plan that was looked at: that of the deployment that waits.
+    pub plan: Digest,
+    /// Yes to it, or no to the deployment.
+    pub approves: bool,
+    /// In the voter's words.
+    #[serde(default)]
+    pub comment: String,
+}
+
+/// `POST …/environments/{environment}/asks`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WishAsked {
+    /// What is wanted of the deployment that has the environment, or else of the newest that waits.
+    pub ask: Ask,
+}
+
+/// `POST …/environments/{environment}/lifts`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LiftAsked {
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// What somebody asked for, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrderSeen {
+    /// By which it is looked up.
+    pub order: u64,
+    /// The project.
+    pub project: Name,
+    /// Who asked.
+    pub by: String,
+    /// When.
+    pub asked: u64,
+    /// What the deployer said; nothing yet if there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<OrderAnswer>,
+}
+
+/// What became of what the deployer was told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum OrderAnswer {
+    /// It is written down, and goes on by itself.
+    Done,
+    /// A release is made.
+    Made {
+        /// Its identity.
+        release: Digest,
+        /// Where it can go.
+        environments: BTreeSet<Name>,
+    },
+    /// What would happen, or will.
+    Planned {
+        /// The deployment, if one was asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        deployment: Option<DeploymentId>,
+        /// The plan.
+        plan: Box<FleetPlan>,
+        /// Its digest: what people approve.
+        digest: Digest,
+    },
+    /// It can't be done. Nothing was changed.
+    Refused {
+        /// What.
+        what: String,
+        /// Why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+        /// What to do.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        remedy: Option<String>,
+    },
+}
+
+/// What the deployer is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "kebab-case")]
+pub enum Order {
+    /// Freeze a package with the environments of the pipeline that made it.
+    Make {
+        /// What is frozen.
+        material: Box<ReleaseMaterial>,
+    },
+    /// Look what a deployment would do.
+    Plan {
+        /// Where to.
+        environment: Name,
+        /// The release.
+        release: Digest,
+        /// The pipeline file of the release: which machines, in which order.
+        pipeline: String,
+    },
+    /// Deploy.
+    Deploy {
+        /// Where to.
+        environment: Name,
+        /// Its identity.
+        deployment: DeploymentId,
+        /// The release.
+        release: Digest,
+        /// Whose code it is.
+        trust: Trust,
+        /// The pipeline file of the release.
+        pipeline: String,
+        /// Only if this is the plan.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        plan: Option<Digest>,
+        /// Why.
+        reason: String,
+        /// Whether nobody asked for this very deployment.
+        by_itself: bool,
+    },
+    /// Go back.
+    Rollback {
+        /// Where.
+        environment: Name,
+        /// Its identity.
+        deployment: DeploymentId,
+        /// To which release; the one before if not given.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Digest>,
+        /// Also where machines lack it.
+        force: bool,
+        /// Why.
+        reason: String,
+    },
+    /// Somebody said yes or no.
+    Vote {
+        /// Where.
+        environment: Name,
+        /// To which deployment.
+        deployment: DeploymentId,
+        /// To which plan.
+        plan: Digest,
+        /// Yes or no.
+        approves: bool,
+        /// In their words.
+        comment: String,
+    },
+    /// Somebody wants something of a deployment.
+    Wish {
+        /// Where.
+        environment: Name,
+        /// Of which.
+        deployment: DeploymentId,
+        /// What.
+        ask: Ask,
+    },
+    /// Runs may release there again.
+    Lift {
+        /// Where.
+        environment: Name,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Order {
+    /// Where, if it is about an environment.
+    pub const fn environment(&self) -> Option<&Name> {
+        match self {
+            Self::Make { .. } => None,
+            Self::Plan { environment, .. }
+            | Self::Deploy { environment, .. }
+            | Self::Rollback { environment, .. }
+            | Self::Vote { environment, .. }
+            | Self::Wish { environment, .. }
+            | Self::Lift { environment, .. } => Some(environment),
+        }
+    }
+}
+
+/// What a release is made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseMaterial {
+    /// Its number in the project.
+    pub number: u64,
+    /// The package.
+    pub package: Name,
+    /// Its version.
+    pub version: Version,
+    /// The digest of the package's file: nothing else may be frozen under that name.
+    pub digest: Digest,
+    /// Where it came from.
+    pub source: SourceOfRelease,
+    /// The pipeline file of the commit.
+    pub pipeline: String,
+}
+
+/// Something that the deployer is to do, until it answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenOrder {
+    /// Which; later ones are higher.
+    pub order: u64,
+    /// The project.
+    pub project: Name,
+    /// On whose behalf.
+    pub by: String,
+    /// When it was asked.
+    pub asked: u64,
+    /// What.
+    pub what: Order,
+}
+
+/// `GET /api/v1/deployer/orders?after=`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Orders {
+    /// What is not answered yet, in order.
+    pub orders: Vec<OpenOrder>,
+    /// What protects which environment now. Of one that is not here, [`Guarded::unsaid`] holds.
+    pub guarded: Vec<Guarded>,
+}
+
+/// What protects an environment, as whoever deploys judges by it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guarded {
+    /// The project.
+    pub project: Name,
+    /// The environment.
+    pub environment: Name,
+    /// Whose code may be deployed there, at least.
+    pub trust: Trust,
+    /// The gates.
+    pub protection: Protection,
+}
+
+impl Guarded {
+    /// Of an environment of which nobody said anything.
+    pub fn unsaid(project: Name, environment: Name) -> Self {
+        Self { project, environment, trust: Trust::Protected, protection: Protection::default() }
+    }
+}
+
+/// An entry of an environment's ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerEntry {
+    /// Its place, from 1.
+    pub position: u64,
+    /// When it was appended.
+    pub at: u64,
+    /// What happened.
+    pub event: FleetEvent,
+}
+
+/// `POST /api/v1/deployer/ledger`: what follows what the server has. Without entries, it only asks how much that is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerPart {
+    /// The project.
+    pub project: Name,
+    /// The environment.
+    pub environment: Name,
+    /// In order, without a gap.
+    pub entries: Vec<LedgerEntry>,
+}
+
+/// How much of a ledger the server has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerHad {
+    /// The last place.
+    pub position: u64,
+}
+
+/// `GET …/environments/{environment}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnvironmentView {
+    /// The project.
+    pub project: Name,
+    /// The environment.
+    pub environment: Name,
+    /// What protects it; what is usual if nobody said anything.
+    pub rules: EnvironmentRules,
+    /// What serves there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serves: Option<Digest>,
+    /// Why nothing is deployed there by itself, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
+    /// Deployments, the newest first.
+    pub deployments: Vec<DeploymentView>,
+}
+
+/// A deployment as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentView {
+    /// Its id.
+    pub deployment: DeploymentId,
+    /// The release.
+    pub release: Digest,
+    /// The digest of its plan: what people approve.
+    pub plan: Digest,
+    /// Forward, or back.
+    pub direction: Direction,
+    /// Where it is.
+    pub state: DeploymentState,
+    /// Whether it is over.
+    pub over: bool,
+    /// Who asked.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub requested: u64,
+    /// Since when it is where it is.
+    pub since: u64,
+    /// What its gates wait for.
+    #[serde(default)]
+    pub gates: Vec<String>,
+    /// What is wrong.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+    /// Who said yes to this plan.
+    #[serde(default)]
+    pub approved_by: BTreeSet<String>,
+}
+
+impl DeploymentView {
+    /// Of a record, and of who said what to which plan of it.
+    pub fn of(record: &DeploymentRecord, said: &BTreeMap<(DeploymentId, Digest), BTreeSet<String>>) -> Self {
+        let plan = record.plan.digest();
+        let approved = said.get(&(record.deployment.clone(), plan)).cloned();
+        Self {
+            deployment: record.deployment.clone(),
+            release: record.plan.release,
+            plan,
+            direction: record.plan.direction,
+            state: record.state,
+            over: record.state.is_terminal(),
+            by: record.by.clone(),
+            reason: record.reason.clone(),
+            requested: record.requested_at,
+            since: record.since,
+            gates: record.gates.clone(),
+            trouble: record.trouble.as_ref().map(|trouble| trouble.what.clone()),
+            approved_by: approved.unwrap_or_default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_rules_only_protected_code_goes_there() {
+        let rules = EnvironmentRules::default();
+        assert_eq!(
+            (rules.trust, rules.protection(BTreeSet::new())),
+            (Trust::Protected, Protection::default())
+        );
+        let unsaid = Guarded::unsaid("shop".parse().unwrap(), "production".parse().unwrap());
+        assert_eq!(unsaid.trust, Trust::Protected);
+    }
+
+    #[test]
+    fn the_people_of_a_quorum_are_those_who_may_release_now() {
+        let rules: EnvironmentRules = serde_json::from_str(r#"{"needed": 2}"#).unwrap();
+        let people: BTreeSet<String> = ["ann".to_owned(), "ben".to_owned()].into();
+        let approvals = rules.protection(people.clone()).approvals.unwrap();
+        assert_eq!((approvals.people, approvals.needed, approvals.requester_may), (people, 2, false));
+        assert!(serde_json::from_str::<EnvironmentRules>(r#"{"neded": 2}"#).is_err());
+    }
+}

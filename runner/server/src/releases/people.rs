@@ -1,0 +1,58 @@
+//! Who may agree to a deployment.
+
+use std::collections::BTreeSet;
+
+use staith_model::Name;
+
+use crate::{
+    api::{Permission, Scope, Who, allows},
+    store::TokenSeen,
+};
+
+/// The names of those who may release there now, by a token that counts. Two tokens of one name are one person.
+pub(super) fn who_may_release(
+    tokens: &[TokenSeen],
+    (project, environment): (&Name, &Name),
+    now: u64,
+) -> BTreeSet<String> {
+    let counts = |token: &&TokenSeen| token.revoked.is_none() && token.expires > now;
+    let may = |token: &&TokenSeen| {
+        let who = Who::Person { name: token.name.clone(), grants: token.grants.clone() };
+        allows(&who, Permission::Release, Scope::Environment(project, environment))
+    };
+    tokens.iter().filter(counts).filter(may).map(|token| token.name.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Grant, Role};
+
+    fn token(name: &str, role: Role, environment: Option<&str>) -> TokenSeen {
+        let project = environment.map(|_| "shop".parse().unwrap());
+        TokenSeen {
+            id: staith_model::TokenId::new(1, [0; 10]),
+            name: name.to_owned(),
+            grants: vec![Grant { role, project, environment: environment.map(|name| name.parse().unwrap()) }],
+            created: 1,
+            expires: 100,
+            revoked: None,
+        }
+    }
+
+    #[test]
+    fn a_token_that_counts_and_may_release_there_is_a_person() {
+        let there = (&"shop".parse().unwrap(), &"production".parse().unwrap());
+        let mut all = vec![
+            token("ann", Role::Releaser, Some("production")),
+            token("ann", Role::Releaser, None),
+            token("ben", Role::Releaser, Some("qa")),
+            token("cid", Role::Developer, None),
+            token("dan", Role::Admin, None),
+        ];
+        assert_eq!(who_may_release(&all, there, 50), ["ann".to_owned(), "dan".to_owned()].into());
+        assert!(who_may_release(&all, there, 100).is_empty(), "they have expired");
+        all.iter_mut().for_each(|token| token.revoked = Some(1));
+        assert!(who_may_release(&all, there, 50).is_empty());
+    }
+}

@@ -1,0 +1,270 @@
+//! What people want of environments. Each becomes an order for the deployer.
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::StatusCode,
+    routing::{get, post},
+};
+use staith_model::{
+    DeploymentId, DeploymentState, Digest, FleetState, Name,
+    service::{
+        DeployAsked, LiftAsked, Order, OrderSeen, ReleaseStanding, RollbackAsked, VoteAsked, WishAsked,
+    },
+};
+
+use super::{
+    environments::{state, there},
+    making::unknown,
+    named,
+    people::who_may_release,
+    waiting::told,
+};
+use crate::{
+    api::{Answer, Body, Caller, Permission, Problem, Scope},
+    site::Site,
+    store::{KeptRelease, NewOrder},
+    tokens::chance,
+};
+
+type Told = Result<(StatusCode, Answer<OrderSeen>), Problem>;
+type There = Path<(String, String)>;
+
+/// The longest that somebody may say to what they want, in bytes.
+const LONGEST: usize = 4096;
+
+pub(super) fn routes() -> Router<Site> {
+    Router::new()
+        .route("/api/v1/projects/{project}/orders/{order}", get(order))
+        .route("/api/v1/projects/{project}/environments/{environment}/plans", post(plan))
+        .route("/api/v1/projects/{project}/environments/{environment}/deployments", post(deploy))
+        .route("/api/v1/projects/{project}/environments/{environment}/rollbacks", post(rollback))
+        .route("/api/v1/projects/{project}/environments/{environment}/votes", post(vote))
+        .route("/api/v1/projects/{project}/environments/{environment}/asks", post(wish))
+        .route("/api/v1/projects/{project}/environments/{environment}/lifts", post(lift))
+}
+
+async fn order(
+    State(site): State<Site>,
+    caller: Caller,
+    Path((project, order)): Path<(String, String)>,
+) -> Result<Answer<OrderSeen>, Problem> {
+    let project = named("project", &project)?;
+    caller.must_be_somebody()?;
+    let unknown = || Problem::new(404, "unknown", "there is no such order");
+    let order: u64 = match order.parse() {
+        Ok(order) => order,
+        Err(_) => {
+            return Err(caller.must(Permission::See, Scope::Project(&project)).err().unwrap_or_else(unknown));
+        }
+    };
+    let seen = match site.store.order(order).await {
+        Ok(seen) if seen.project == project => seen,
+        // Who may not see the project does not learn what there is.
+        _ => {
+            return Err(caller.must(Permission::See, Scope::Project(&project)).err().unwrap_or_else(unknown));
+        }
+    };
+    // Who asked may see what became of it, though they may see no more than one environment.
+    if caller.person().ok() != Some(seen.by.as_str()) {
+        caller.must(Permission::See, Scope::Project(&project))?;
+    }
+    Ok(Answer(seen))
+}
+
+/// Tells the deployer on behalf of a person.
+async fn on_behalf(site: &Site, caller: &Caller, project: Name, what: &'static str, order: Order) -> Told {
+    let who = caller.person()?.to_owned();
+    told(site, NewOrder { project, what, order, who }, caller.actor()).await
+}
+
+fn bounded(text: &str) -> Result<(), Problem> {
+    if text.len() <= LONGEST {
+        return Ok(());
+    }
+    Err(Problem::new(422, "too-long", format!("what is said to it is longer than {LONGEST} bytes")))
+}
+
+async fn plan(
+    State(site): State<Site>,
+    caller: Caller,
+    Path((project, environment)): There,
+    Body(asked): Body<DeployAsked>,
+) -> Told {
+    let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
+    let (release, digest) = release_for(&site, &project, &environment, &asked.release).await?;
+    let order = Order::Plan { environment, release: digest, pipeline: release.material.pipeline };
+    on_behalf(&site, &caller, project, "plan-asked", order).await
+}
+
+async fn deploy(
+    State(site): State<Site>,
+    caller: Caller,
+    Path((project, environment)): There,
+    Body(asked): Body<DeployAsked>,
+) -> Told {
+    let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
+    bounded(&asked.reason)?;
+    let (release, digest) = release_for(&site, &project, &environment, &asked.release).await?;
+    let order = Order::Deploy {
+        environment,
+        deployment: new_deployment(&site)?,
+        release: digest,
+        trust: release.seen.trust,
+        pipeline: release.material.pipeline,
+        plan: asked.plan,
+        reason: asked.reason,
+        by_itself: false,
+    };
+    on_behalf(&site, &caller, project, "deployment-asked", order).await
+}
+
+pub(super) fn new_deployment(site: &Site) -> Result<DeploymentId, Problem> {
+    Ok(DeploymentId::new(site.clock.unix_millis(), chance()?))
+}
+
+/// A release that may be deployed there, and its digest.
+///
+/// # Errors
+/// There is none, it is not made, it is not for this environment, or its code is not trusted as far as the environment asks.
+pub(super) async fn release_for(
+    site: &Site,
+    project: &Name,
+    environment: &Name,
+    text: &str,
+) -> Result<(KeptRelease, Digest), Problem> {
+    let kept = site.store.releases(project).await?;
+    let mut meant = kept.into_iter().filter(|one| match text {
+        "latest" => one.seen.state == ReleaseStanding::Made,
+        text => one.seen.is_called(text),
+    });
+    // The newest comes first.
+    let release = meant.next().ok_or_else(|| unknown(text))?;
+    let seen = &release.seen;
+    let Some(digest) = seen.digest.filter(|_| seen.state == ReleaseStanding::Made) else {
+        let problem = Problem::new(409, "not-made", format!("release {} is not made", seen.number));
+        return Err(match &seen.why {
+            Some(why) => problem.with_why(why.clone()),
+            None => problem.with_why("the deployer has not made it yet"),
+        });
+    };
+    if !seen.environments.contains(environment) {
+        let what = format!("release {} does not go to `{environment}`", seen.number);
+        let known: Vec<&str> = seen.environments.iter().map(Name::as_str).collect();
+        return Err(
+            Problem::new(409, "not-for-it", what).with_why(format!("it goes to {}", known.join(", ")))
+        );
+    }
+    let least = site.store.rules(project, environment).await?.unwrap_or_default().trust;
+    if seen.trust < least {
+        let what = format!("release {} may not go to `{environment}`", seen.number);
+        return Err(Problem::new(403, "not-trusted", what)
+            .with_why(format!(
+                "its package was made by {} code, and the environment takes {} code only",
+                seen.trust.as_str(),
+                least.as_str()
+            ))
+            .with_remedy("release a run of a protected branch or tag"));
+    }
+    Ok((release, digest))
+}
+
+async fn rollback(
+    State(site): State<Site>,
+    caller: Caller,
+    Path((project, environment)): There,
+    Body(asked): Body<RollbackAsked>,
+) -> Told {
+    let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
+    bounded(&asked.reason)?;
+    if state(&site, &project, &environment).await?.order.is_empty() {
+        let what = format!("nothing was ever deployed to `{environment}`, so there is no way back");
+        return Err(Problem::new(409, "nothing-there", what));
+    }
+    let to = match &asked.to {
+        Some(text) => Some(release_for(&site, &project, &environment, text).await?.1),
+        None => None,
+    };
+    let RollbackAsked { force, reason, .. } = asked;
+    let order = Order::Rollback { environment, deployment: new_deployment(&site)?, to, force, reason };
+    on_behalf(&site, &caller, project, "rollback-asked", order).await
+}
+
+async fn vote(
+    State(site): State<Site>,
+    caller: Caller,
+    Path((project, environment)): There,
+    Body(asked): Body<VoteAsked>,
+) -> Told {
+    let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
+    bounded(&asked.comment)?;
+    let name = caller.person()?;
+    let tokens = site.store.tokens().await?;
+    if !who_may_release(&tokens, (&project, &environment), site.clock.unix_millis()).contains(name) {
+        return Err(Problem::new(403, "not-an-approver", "nobody can tell whose yes this would be")
+            .with_why("it did not come with a token of a person")
+            .with_remedy("say it with a token of your own"));
+    }
+    let rules = site.store.rules(&project, &environment).await?.unwrap_or_default();
+    let state = state(&site, &project, &environment).await?;
+    let (deployment, requester) = waiting_for(&state, &asked.plan, &environment)?;
+    if asked.approves && requester == name && !rules.requester_may {
+        return Err(Problem::new(403, "own-request", "who asked for a deployment does not approve it")
+            .with_remedy("somebody else who may release there says yes"));
+    }
+    let VoteAsked { plan, approves, comment } = asked;
+    let order = Order::Vote { environment, deployment, plan, approves, comment };
+    on_behalf(&site, &caller, project, "deployment-voted", order).await
+}
+
+/// The deployment that waits with this plan, and who asked for it.
+fn waiting_for(
+    state: &FleetState,
+    plan: &Digest,
+    environment: &Name,
+) -> Result<(DeploymentId, String), Problem> {
+    let waits = |state| matches!(state, DeploymentState::Planned | DeploymentState::AwaitingGates);
+    let waiting: Vec<_> = state.in_order().filter(|record| waits(record.state)).collect();
+    if let Some(record) = waiting.iter().rev().find(|record| record.plan.digest() == *plan) {
+        return Ok((record.deployment.clone(), record.by.clone()));
+    }
+    let what = format!("no deployment to `{environment}` with this plan waits for anybody to say yes or no");
+    let problem = Problem::new(409, "no-such-plan", what);
+    Err(match waiting.last() {
+        Some(record) => problem
+            .with_why(format!("the one that waits has the plan {} now", record.plan.digest()))
+            .with_remedy("look at it, and say yes or no to that one"),
+        None => problem,
+    })
+}
+
+async fn wish(
+    State(site): State<Site>,
+    caller: Caller,
+    Path((project, environment)): There,
+    Body(asked): Body<WishAsked>,
+) -> Told {
+    let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
+    let state = state(&site, &project, &environment).await?;
+    let deployment = state.addressed().map(|record| record.deployment.clone()).ok_or_else(|| {
+        Problem::new(409, "nothing-under-way", format!("no deployment to `{environment}` is under way"))
+    })?;
+    let order = Order::Wish { environment, deployment, ask: asked.ask };
+    on_behalf(&site, &caller, project, "deployment-wish", order).await
+}
+
+async fn lift(
+    State(site): State<Site>,
+    caller: Caller,
+    Path((project, environment)): There,
+    Body(asked): Body<LiftAsked>,
+) -> Told {
+    let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
+    bounded(&asked.reason)?;
+    if state(&site, &project, &environment).await?.held.is_none() {
+        let what = format!("nobody holds `{environment}`: runs may release there");
+        return Err(Problem::new(409, "not-held", what));
+    }
+    let order = Order::Lift { environment, reason: asked.reason };
+    on_behalf(&site, &caller, project, "hold-lifted", order).await
+}

@@ -1,0 +1,132 @@
+//! `staith server release`.
+
+mod ask;
+mod create;
+mod deploy;
+mod history;
+mod lift;
+mod list;
+mod plan;
+mod rollback;
+mod status;
+mod vote;
+
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use staith_model::{
+    Exit, Name,
+    service::{EnvironmentView, OrderAnswer, OrderSeen},
+};
+
+use crate::{
+    client::people::{People, Server},
+    output::{OutputMode, Problem},
+};
+
+/// How often it is asked what the deployer made of it, where the server did not wait.
+const LOOK: Duration = Duration::from_millis(300);
+
+/// Releases on a server: make them of runs, deploy them, say yes or no, go back
+///
+/// The words are those of `staith release`. What is wanted is written down by the server; its deployer, a process of its own that has the
+/// keys of machines, does it. Whoever may release in an environment may ask; what protects it is said by `staith project protect`.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    server: Server,
+    /// The project, as the server calls it
+    #[arg(long, global = true, value_name = "NAME", env = "STAITH_PROJECT")]
+    project: Option<Name>,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    Create(create::Arguments),
+    List(list::Arguments),
+    Plan(plan::Arguments),
+    Deploy(deploy::Arguments),
+    Approve(vote::Approve),
+    Reject(vote::Reject),
+    Rollback(rollback::Arguments),
+    Lift(lift::Arguments),
+    Abort(ask::Abort),
+    Pause(ask::Pause),
+    Resume(ask::Resume),
+    Retry(ask::Retry),
+    Accept(ask::Accept),
+    Status(status::Arguments),
+    History(history::Arguments),
+}
+
+impl Arguments {
+    pub(super) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        let project = self.project.ok_or_else(|| {
+            Problem::new(Exit::Usage, "nobody says which project is meant")
+                .with_remedy("name it: --project NAME, or the variable STAITH_PROJECT")
+        })?;
+        let there = There { people: self.server.open()?, project };
+        match self.what {
+            What::Create(arguments) => arguments.obey(&there, mode).await,
+            What::List(arguments) => arguments.obey(&there, mode).await,
+            What::Plan(arguments) => arguments.obey(&there, mode).await,
+            What::Deploy(arguments) => arguments.obey(&there, mode).await,
+            What::Approve(arguments) => arguments.obey(&there, mode).await,
+            What::Reject(arguments) => arguments.obey(&there, mode).await,
+            What::Rollback(arguments) => arguments.obey(&there, mode).await,
+            What::Lift(arguments) => arguments.obey(&there, mode).await,
+            What::Abort(arguments) => arguments.obey(&there, mode).await,
+            What::Pause(arguments) => arguments.obey(&there, mode).await,
+            What::Resume(arguments) => arguments.obey(&there, mode).await,
+            What::Retry(arguments) => arguments.obey(&there, mode).await,
+            What::Accept(arguments) => arguments.obey(&there, mode).await,
+            What::Status(arguments) => arguments.obey(&there, mode).await,
+            What::History(arguments) => arguments.obey(&there, mode).await,
+        }
+    }
+}
+
+/// A project of a server.
+struct There {
+    people: People,
+    project: Name,
+}
+
+impl There {
+    fn path(&self, rest: &str) -> String {
+        format!("/api/v1/projects/{}/{rest}", self.project)
+    }
+
+    fn path_in(&self, environment: &Name, rest: &str) -> String {
+        let slash = if rest.is_empty() { "" } else { "/" };
+        self.path(&format!("environments/{environment}{slash}{rest}"))
+    }
+
+    async fn environment(&self, environment: &Name) -> Result<EnvironmentView, Problem> {
+        self.people.get(&self.path_in(environment, "")).await
+    }
+
+    /// Asks for something in an environment, and waits until the deployer has said what it makes of it. Whoever does not want to wait
+    /// interrupts; what was asked is kept.
+    async fn order(
+        &self,
+        environment: &Name,
+        what: &str,
+        body: &impl Serialize,
+    ) -> Result<OrderAnswer, Problem> {
+        let mut seen: OrderSeen = self.people.post(&self.path_in(environment, what), body).await?;
+        loop {
+            match seen.answer {
+                Some(OrderAnswer::Refused { what, why, remedy }) => {
+                    return Err(Problem { why, remedy, ..Problem::new(Exit::Configuration, what) });
+                }
+                Some(answer) => return Ok(answer),
+                None => tokio::time::sleep(LOOK).await,
+            }
+            seen = self.people.get(&self.path(&format!("orders/{}", seen.order))).await?;
+        }
+    }
+}

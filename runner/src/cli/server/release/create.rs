@@ -1,0 +1,39 @@
+//! `staith server release create`.
+
+use clap::Args;
+use staith_model::{
+    Exit, Name, RunId,
+    service::{ReleaseAsked, ReleaseSeen, ReleaseStanding},
+};
+
+use super::{LOOK, There};
+use crate::output::{self, OutputMode, Problem};
+
+/// Make a release of what a run packed
+///
+/// The package is frozen with the environments of the commit's own runner.toml. Asked for again, it is the same release.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The run's id; it has passed
+    run: RunId,
+    /// Which of its packages, if it made several
+    #[arg(long, value_name = "NAME")]
+    package: Option<Name>,
+}
+
+impl Arguments {
+    pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
+        let asked = ReleaseAsked { run: self.run, package: self.package };
+        let mut seen: ReleaseSeen = there.people.post(&there.path("releases"), &asked).await?;
+        while seen.state == ReleaseStanding::Making {
+            tokio::time::sleep(LOOK).await;
+            seen = there.people.get(&there.path(&format!("releases/{}", seen.number))).await?;
+        }
+        if seen.state == ReleaseStanding::Refused {
+            let problem = Problem::new(Exit::Configuration, format!("release {} can't be made", seen.number));
+            return Err(Problem { why: seen.why, ..problem });
+        }
+        output::server_releases(&[seen], mode).map_err(|lost| Problem::unwritable(&lost))?;
+        Ok(Exit::Passed)
+    }
+}

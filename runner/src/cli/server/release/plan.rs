@@ -1,0 +1,27 @@
+//! `staith server release plan`.
+
+use clap::Args;
+use staith_model::{Exit, Name, service::DeployAsked};
+
+use super::There;
+use crate::output::{self, OutputMode, Problem};
+
+/// Look at every machine, and say what a deployment would do; changes nothing
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The release: its number, the beginning of its digest, its package's version, or `latest`
+    #[arg(default_value = "latest")]
+    release: String,
+    /// The environment
+    #[arg(long, value_name = "ENVIRONMENT")]
+    to: Name,
+}
+
+impl Arguments {
+    pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
+        let asked = DeployAsked { release: self.release, plan: None, reason: String::new() };
+        let answer = there.order(&self.to, "plans", &asked).await?;
+        output::server_order(&answer, mode).map_err(|lost| Problem::unwritable(&lost))?;
+        Ok(Exit::Passed)
+    }
+}

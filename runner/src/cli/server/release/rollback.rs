@@ -1,0 +1,38 @@
+//! `staith server release rollback`.
+
+use clap::Args;
+use staith_model::{Exit, Name, service::RollbackAsked};
+
+use super::{
+    There,
+    deploy::{Waiting, watched},
+};
+use crate::output::{OutputMode, Problem};
+
+/// Bring back what was there: no bytes, no approvals
+///
+/// Whoever goes back holds the environment: runs don't release there by themselves until `lift`.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The environment
+    environment: Name,
+    /// This release instead of the one before
+    #[arg(long, value_name = "RELEASE")]
+    to: Option<String>,
+    /// Also where machines lack it or can't be asked: then bytes are moved
+    #[arg(long)]
+    force: bool,
+    /// Why; goes into the ledger
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    #[command(flatten)]
+    waiting: Waiting,
+}
+
+impl Arguments {
+    pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
+        let asked = RollbackAsked { to: self.to, force: self.force, reason: self.reason };
+        let answer = there.order(&self.environment, "rollbacks", &asked).await?;
+        watched(there, &self.environment, &answer, self.waiting, mode).await
+    }
+}

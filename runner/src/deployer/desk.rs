@@ -1,0 +1,71 @@
+//! What the deployer says to its server, and hears.
+
+use std::time::Duration;
+
+use staith_model::{
+    Secret,
+    service::{LedgerHad, LedgerPart, OrderAnswer, Orders},
+};
+use staith_packager::registry::client::Settings;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    client::{Address, Ask, Client, Patience, Refused},
+    output::Problem,
+};
+
+/// How long an answer may wait for an order, and a little more.
+const WAIT: Duration = Duration::from_secs(6);
+/// The user that it is for the server's registry; what proves it is its token.
+const USER: &str = "deployer";
+
+/// The way to the server.
+pub(super) struct Desk {
+    client: Client,
+    address: Address,
+    token: Secret,
+}
+
+impl Desk {
+    pub(super) fn new(address: &Address, token: Secret) -> Result<Self, Problem> {
+        Ok(Self { client: Client::new(address)?, address: address.clone(), token })
+    }
+
+    /// What is to be done after that order, and what protects environments now.
+    pub(super) async fn orders(&self, after: u64, wait: bool) -> Result<Orders, Refused> {
+        let ask = Ask::get(format!("/api/v1/deployer/orders?after={after}&wait={wait}"));
+        self.client.value(&ask.with(&self.token).waiting(WAIT)).await
+    }
+
+    /// Answers an order, however long that takes: it would be given again otherwise.
+    pub(super) async fn answer(&self, order: u64, answer: &OrderAnswer) {
+        let ask = Ask::post(format!("/api/v1/deployer/orders/{order}"), answer).with(&self.token);
+        let mut patience = Patience::default();
+        while let Err(refused) = self.client.bytes(&ask).await {
+            tracing::warn!(%refused, order, "the answer to an order was not taken");
+            if !refused.may_pass() {
+                return;
+            }
+            sleep(patience.failed()).await;
+        }
+    }
+
+    /// Tells more of a ledger; how much of it the server has then.
+    pub(super) async fn mirror(&self, part: &LedgerPart) -> Result<LedgerHad, Refused> {
+        self.client.value(&Ask::post("/api/v1/deployer/ledger", part).with(&self.token)).await
+    }
+
+    /// The packages of a project, as its registry.
+    pub(super) fn registry(&self, project: &str) -> Settings {
+        Settings {
+            registry: self.address.host_and_port().to_owned(),
+            prefix: project.to_owned(),
+            is_plain: !self.address.is_encrypted(),
+            proxy: None,
+            credentials: Some((USER.to_owned(), self.token.clone())),
+            notes: None,
+            stop: CancellationToken::new(),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! One environment.
+
+mod clerk;
+mod driver;
+mod mirror;
+
+use std::sync::Arc;
+
+use staith_model::{
+    Name,
+    service::{OpenOrder, Order},
+};
+use tokio::sync::{Notify, mpsc};
+
+use super::{office::Office, orders::answered};
+
+/// Who sees to an environment. What is only to be written down is done at once; what needs machines to be looked at waits for its turn.
+pub(super) struct Lane {
+    pub(self) office: Arc<Office>,
+    pub(self) project: Name,
+    pub(self) environment: Name,
+    pub(self) wake: Notify,
+    turns: mpsc::UnboundedSender<OpenOrder>,
+}
+
+impl Lane {
+    pub(super) fn open(office: Arc<Office>, project: Name, environment: Name) -> Arc<Self> {
+        let (turns, waiting) = mpsc::unbounded_channel();
+        let lane = Arc::new(Self { office, project, environment, wake: Notify::new(), turns });
+        tokio::spawn(Arc::clone(&lane).in_turn(waiting));
+        tokio::spawn(driver::drive_all(Arc::clone(&lane)));
+        tokio::spawn(mirror::tell(Arc::clone(&lane)));
+        lane
+    }
+
+    /// Takes an order.
+    pub(super) fn give(self: &Arc<Self>, order: OpenOrder) {
+        if matches!(order.what, Order::Plan { .. } | Order::Deploy { .. } | Order::Rollback { .. }) {
+            // Whoever takes them lives as long as the process.
+            let _ = self.turns.send(order);
+            return;
+        }
+        let lane = Arc::clone(self);
+        tokio::spawn(async move { lane.carry_out(order).await });
+    }
+
+    async fn in_turn(self: Arc<Self>, mut waiting: mpsc::UnboundedReceiver<OpenOrder>) {
+        while let Some(order) = waiting.recv().await {
+            self.carry_out(order).await;
+        }
+    }
+
+    async fn carry_out(&self, order: OpenOrder) {
+        let answer = answered(self.obey(&order).await);
+        self.wake.notify_one();
+        self.office.desk.answer(order.order, &answer).await;
+    }
+}

@@ -1,0 +1,99 @@
+//! Deployments are driven, one after the other: the one that has the environment first.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use staith_model::{DeploymentId, FleetState};
+use staith_releaser::fleet::drive::{FleetDriveError, Stopped, WaitsFor};
+
+use super::{Lane, clerk::deployer};
+use crate::{clock, output::Problem};
+
+/// How often it is looked whether what is waited for has come: an hour of deployment, a check that holds.
+const LOOK: Duration = Duration::from_secs(2);
+/// When something is tried again that could not be driven, in milliseconds.
+const AGAIN: u64 = 30_000;
+
+/// A deployment that waits for somebody. Taking it up is an entry in the ledger, so it is let be until there is another, or its time is up.
+struct Rest {
+    /// The last entry when it was left.
+    position: u64,
+    /// In milliseconds since 1970.
+    until: u64,
+}
+
+type Rests = BTreeMap<DeploymentId, Rest>;
+
+/// Drives what is wanted in an environment, for as long as the process lives.
+pub(super) async fn drive_all(lane: Arc<Lane>) {
+    let (mut guards, mut rests) = (lane.office.guards(), Rests::new());
+    loop {
+        let is_idle = match pass(&lane, &mut rests).await {
+            Ok(is_idle) => is_idle,
+            Err(problem) => {
+                let (project, environment) = (&lane.project, &lane.environment);
+                tracing::warn!(%project, %environment, what = problem.what, "not driven");
+                false
+            }
+        };
+        let look =
+            async { if is_idle { std::future::pending().await } else { tokio::time::sleep(LOOK).await } };
+        tokio::select! {
+            () = lane.wake.notified() => {}
+            _ = guards.changed() => {}
+            () = look => {}
+        }
+    }
+}
+
+/// Deployments that are not over, in the order in which they are seen to.
+fn open(state: &FleetState) -> Vec<DeploymentId> {
+    let holder = state.holder().map(|record| &record.deployment);
+    let open = state.in_order().filter(|record| !record.state.is_terminal()).map(|record| &record.deployment);
+    let others = open.filter(|one| Some(*one) != holder);
+    holder.into_iter().chain(others).cloned().collect()
+}
+
+/// Sees to each once; whether there is nothing more to see to.
+async fn pass(lane: &Lane, rests: &mut Rests) -> Result<bool, Problem> {
+    for deployment in open(&lane.state()?) {
+        let position = lane.position()?;
+        let rests_on = |rest: &Rest| rest.position >= position && clock::unix_millis() < rest.until;
+        if rests.get(&deployment).is_some_and(rests_on) {
+            continue;
+        }
+        let until = see_to(lane, &deployment).await?;
+        match until {
+            None => rests.remove(&deployment),
+            Some(until) => rests.insert(deployment, Rest { position: lane.position()?, until }),
+        };
+    }
+    Ok(open(&lane.state()?).is_empty())
+}
+
+/// Drives one as far as it goes now; until when it is let be, if so. How it ends is in the ledger.
+async fn see_to(lane: &Lane, deployment: &DeploymentId) -> Result<Option<u64>, Problem> {
+    let pipeline = lane.office.pipeline_of(&lane.project, deployment)?;
+    let site = lane.office.site(&lane.project, &lane.environment, &pipeline).await?;
+    let driven = deployer(&site).await?.drive(deployment, &mut |_| {}).await;
+    Ok(match driven {
+        Ok(Stopped::Waits(waiting)) => match waiting.what {
+            WaitsFor::Resume(_) | WaitsFor::Decision(_) => Some(waiting.until),
+            // Gates open by themselves.
+            WaitsFor::Gates(_) | WaitsFor::Progress => None,
+        },
+        Ok(Stopped::Over(_) | Stopped::Outdated) => None,
+        Err(error) => {
+            tracing::warn!(%deployment, %error, "a deployment does not go on now");
+            Some(clock::unix_millis().saturating_add(AGAIN))
+        }
+    })
+}
+
+impl Lane {
+    /// The place of the ledger's last entry.
+    fn position(&self) -> Result<u64, Problem> {
+        let log = self.office.log(&self.project, &self.environment);
+        let entries = log.since(0).map_err(FleetDriveError::from)?;
+        Ok(entries.last().map_or(0, |entry| entry.position))
+    }
+}

@@ -1,0 +1,209 @@
+//! What all parts of the deployer have at hand.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use staith_model::{DeploymentId, Exit, FleetEnvironment, FleetState, Name, service::Guarded};
+use staith_releaser::fleet::{
+    drive::{FleetDriveError, Log},
+    gate::mistakes,
+};
+use tokio::sync::watch;
+
+use super::{desk::Desk, lane::Lane};
+use crate::{
+    fleet::{Site, log_of},
+    home::Home,
+    output::Problem,
+    workshop::{PIPELINE_FILE, understood},
+};
+
+type Key = (Name, Name);
+
+/// What protects which environment; nothing before the server said so.
+type Guards = Option<BTreeMap<Key, Guarded>>;
+
+/// Homes of projects, what protects their environments, and who sees to each.
+pub(super) struct Office {
+    home: Home,
+    pub(super) desk: Desk,
+    guards: watch::Sender<Guards>,
+    lanes: Mutex<BTreeMap<Key, Arc<Lane>>>,
+}
+
+impl Office {
+    pub(super) fn open(home: Home, desk: Desk) -> Arc<Self> {
+        Arc::new(Self { home, desk, guards: watch::Sender::new(None), lanes: Mutex::default() })
+    }
+
+    /// The home of a project: what one project has set there, no other gets.
+    pub(super) fn home(&self, project: &Name) -> Home {
+        Home::at(self.projects().join(project.as_str()))
+    }
+
+    fn projects(&self) -> PathBuf {
+        self.home.path().join("projects")
+    }
+
+    /// Takes what the server says of protection.
+    pub(super) fn take(&self, guarded: Vec<Guarded>) {
+        let all = guarded.into_iter().map(|one| ((one.project.clone(), one.environment.clone()), one));
+        let all: BTreeMap<Key, Guarded> = all.collect();
+        self.guards.send_if_modified(|guards| {
+            let is_new = guards.as_ref() != Some(&all);
+            *guards = Some(all);
+            is_new
+        });
+    }
+
+    /// Hears when protection changes.
+    pub(super) fn guards(&self) -> watch::Receiver<Guards> {
+        self.guards.subscribe()
+    }
+
+    /// What protects an environment now; waits until the server has said so once.
+    ///
+    /// # Errors
+    /// It can't be understood: then nothing is deployed there (20).
+    pub(super) async fn guard(&self, project: &Name, environment: &Name) -> Result<Guarded, Problem> {
+        let key = (project.clone(), environment.clone());
+        let mut guards = self.guards.subscribe();
+        let said = guards.wait_for(Option::is_some).await;
+        let said = said.map_err(|gone| Problem::bug(gone.to_string()))?;
+        let guard = said.as_ref().and_then(|said| said.get(&key)).cloned();
+        drop(said);
+        let guard = guard.unwrap_or_else(|| Guarded::unsaid(project.clone(), environment.clone()));
+        // How many may approve changes with tokens, and is judged; all else was said by an administrator.
+        let fixed = staith_model::Protection { approvals: None, ..guard.protection.clone() };
+        match mistakes(&fixed).first() {
+            None => Ok(guard),
+            Some(mistake) => Err(Problem::new(
+                Exit::Configuration,
+                format!("what protects {project}/{environment} can't be understood: {mistake}"),
+            )
+            .with_remedy("an administrator of the server says it anew: `staith project protect`")),
+        }
+    }
+
+    /// An environment as a pipeline file of its project has it, protected as the server says.
+    ///
+    /// # Errors
+    /// The file can't work, is another project's, or has no such environment that can be deployed from here.
+    pub(super) async fn site(
+        &self,
+        project: &Name,
+        environment: &Name,
+        pipeline: &str,
+    ) -> Result<Site, Problem> {
+        let guard = self.guard(project, environment).await?;
+        let pipeline = understood(pipeline)?;
+        if pipeline.name() != project {
+            return Err(misnamed(project, pipeline.name()));
+        }
+        let home = self.home(project);
+        let fleet = pipeline.environment(environment.as_str()).and_then(|found| found.fleet().cloned());
+        let fleet = fleet.ok_or_else(|| {
+            Problem::new(
+                Exit::Configuration,
+                format!("{PIPELINE_FILE} has no environment of machines `{environment}`"),
+            )
+            .with_remedy("a server deploys to environments that have `targets`; docs/releases.md shows how to describe one")
+        })?;
+        let makes = pipeline.destination(environment.as_str()).is_some_and(|found| found.provision.is_some());
+        refuse_what_is_beside(&fleet, makes)?;
+        // Nothing of the project's directory is here.
+        let folder = home.path().join("nothing");
+        Ok(Site::of(&home, &folder, pipeline, fleet)?.protected_by(guard.protection))
+    }
+
+    /// The ledger of an environment.
+    pub(super) fn log(&self, project: &Name, environment: &Name) -> Log {
+        log_of(&self.home(project), project, environment)
+    }
+
+    /// What it says.
+    pub(super) fn state(&self, project: &Name, environment: &Name) -> Result<FleetState, Problem> {
+        let entries = self.log(project, environment).since(0).map_err(FleetDriveError::from)?;
+        Ok(FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event))))
+    }
+
+    /// Keeps the pipeline file that a deployment goes by, before it is asked for. It is on the disk then.
+    pub(super) fn keep_pipeline(
+        &self,
+        project: &Name,
+        deployment: &DeploymentId,
+        text: &str,
+    ) -> Result<(), Problem> {
+        let place = self.pipeline_place(project, deployment);
+        let keep = || {
+            let directory = place.parent().unwrap_or(Path::new("."));
+            fs::create_dir_all(directory)?;
+            let mut file = tempfile::NamedTempFile::new_in(directory)?;
+            io::Write::write_all(&mut file, text.as_bytes())?;
+            file.as_file().sync_all()?;
+            file.persist(&place)?;
+            fs::File::open(directory)?.sync_all()
+        };
+        keep().map_err(|refused: io::Error| Problem::unreadable(&place, &refused))
+    }
+
+    /// The pipeline file that a deployment goes by.
+    pub(super) fn pipeline_of(&self, project: &Name, deployment: &DeploymentId) -> Result<String, Problem> {
+        let place = self.pipeline_place(project, deployment);
+        fs::read_to_string(&place).map_err(|refused| Problem::unreadable(&place, &refused))
+    }
+
+    fn pipeline_place(&self, project: &Name, deployment: &DeploymentId) -> PathBuf {
+        self.home(project).path().join("pipelines").join(format!("{deployment}.toml"))
+    }
+
+    /// Who sees to an environment.
+    pub(super) fn lane(self: &Arc<Self>, project: &Name, environment: &Name) -> Arc<Lane> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (project.clone(), environment.clone());
+        let open = || Lane::open(Arc::clone(self), project.clone(), environment.clone());
+        Arc::clone(lanes.entry(key).or_insert_with(open))
+    }
+
+    /// Sees to all environments that have a ledger: what was under way goes on.
+    pub(super) fn take_up(self: &Arc<Self>) {
+        for project in names_in(&self.projects()) {
+            let environments = self.home(&project).environments().join(project.as_str());
+            for environment in names_in(&environments) {
+                self.lane(&project, &environment);
+            }
+        }
+    }
+}
+
+pub(super) fn misnamed(project: &Name, called: &Name) -> Problem {
+    Problem::new(
+        Exit::Configuration,
+        format!("{PIPELINE_FILE} calls the project `{called}`, and the server calls it `{project}`"),
+    )
+    .with_why("what is deployed is kept by the project's name, and one project must not pass for another")
+    .with_remedy("give both the same name")
+}
+
+/// What names or makes machines is a program of the project's directory: it would run where the keys are.
+fn refuse_what_is_beside(fleet: &FleetEnvironment, makes: bool) -> Result<(), Problem> {
+    let what = match (fleet.inventory.is_some(), makes) {
+        (true, _) => "inventory",
+        (_, true) => "provision",
+        _ => return Ok(()),
+    };
+    Err(Problem::new(Exit::Configuration, format!("a server does not deploy to `{}`", fleet.name))
+        .with_why(format!(
+            "its `{what}` is of the project's directory, and would run where the keys of machines are"
+        ))
+        .with_remedy("name the machines in `targets`, or deploy from the project's directory"))
+}
+
+fn names_in(directory: &Path) -> Vec<Name> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}

@@ -1,0 +1,368 @@
+//! A push becomes a run, its package a release, and the release what serves: agreed to by people, deployed by a process that steps can't
+//! reach, also when that process is killed, and taken back.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::Command,
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use staith_tests::{
+    served::Served,
+    station::{BACKEND, StationNode},
+    wait,
+    world::{Said, World},
+};
+use tempfile::TempDir;
+
+const PIPELINE: &str = r#"
+name = "shop"
+version = "1.0.0"
+
+[steps.build]
+run = "mkdir dist; cp serve word.txt dist/; chmod +x dist/serve"
+inputs = ["serve", "word.txt"]
+outputs = ["dist"]
+
+[package]
+root = "dist"
+
+[environments.production]
+targets = [
+    { local = true, name = "blue", pool = "blue", serves-at = "BLUE" },
+    { local = true, name = "green", pool = "green", serves-at = "GREEN" },
+]
+folder = "PLACE/production"
+service = { run = ["./serve"], supervisor = "staith" }
+health = { path = "/healthz", header = "x-staith-release", deadline = "60s", successes = 1 }
+strategy = { blue-green = { pools = ["blue", "green"] } }
+traffic = { built-in = { nodes = ["unix:SOCKET"], backend = "BACKEND" } }
+drain = "1s"
+"#;
+
+/// Says which release it is. One whose word is `slow` takes its time before it is healthy.
+const SERVE: &str = r#"#!/usr/bin/env python3
+import http.server, os, time
+if "slow" in open("word.txt").read():
+    time.sleep(4)
+class App(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = open("word.txt", "rb").read()
+        head = "HTTP/1.1 200 OK\r\nx-staith-release: %s\r\ncontent-length: %d\r\n\r\n" % (os.environ["STAITH_RELEASE"], len(body))
+        self.wfile.write(head.encode() + body)
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).serve_forever()
+"#;
+
+fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A repository, a server with its own runner and deployer, and a proxy in front of two pools on this machine.
+struct Town {
+    world: World,
+    server: Served,
+    place: TempDir,
+    node: StationNode,
+    clone: PathBuf,
+}
+
+impl Town {
+    fn new() -> Self {
+        let (blue, green) = (free(), free());
+        let node = StationNode::start(&[("blue", blue), ("green", green)]);
+        let place = tempfile::tempdir_in("/var/tmp").unwrap();
+        let world = World::new();
+        git(world.scratch(), &["init", "--quiet", "--bare", "shop.git"]);
+        git(world.scratch(), &["clone", "--quiet", "shop.git", "clone"]);
+        let clone = world.scratch().join("clone");
+        let pipeline = PIPELINE
+            .replace("BLUE", &blue.to_string())
+            .replace("GREEN", &green.to_string())
+            .replace("PLACE", &place.path().display().to_string())
+            .replace("SOCKET", &node.control().display().to_string())
+            .replace("BACKEND", BACKEND);
+        fs::write(clone.join("runner.toml"), pipeline).unwrap();
+        fs::write(clone.join("serve"), SERVE).unwrap();
+        let server = Served::with_a_runner(&world);
+        let town = Self { world, server, place, node, clone };
+        town.pushes("main", "one");
+        let bare = town.world.scratch().join("shop.git").display().to_string();
+        town.staith(&town.server.admin, &["project", "add", "shop", &bare]).exits(0);
+        town
+    }
+
+    fn pushes(&self, branch: &str, word: &str) {
+        fs::write(self.clone.join("word.txt"), word).unwrap();
+        git(&self.clone, &["add", "--all"]);
+        git(&self.clone, &["commit", "--quiet", "--message", word]);
+        git(&self.clone, &["push", "--quiet", "origin", &format!("HEAD:{branch}")]);
+    }
+
+    /// A command of somebody's.
+    fn staith(&self, token: &str, words: &[&str]) -> Said {
+        let mut command = self.world.command(words);
+        command.env("STAITH_TOKEN", token).env("STAITH_PROJECT", "shop");
+        command.env("STAITH_SERVER", format!("http://{}", self.server.address));
+        Said::of(&command.output().unwrap())
+    }
+
+    fn release(&self, token: &str, words: &[&str]) -> Said {
+        self.staith(token, &[&["server", "release"], words].concat())
+    }
+
+    fn token(&self, name: &str, role: &str) -> String {
+        let data = self.server.data.display().to_string();
+        let words = [
+            "server",
+            "token",
+            "create",
+            name,
+            "--role",
+            role,
+            "--project",
+            "shop",
+            "--data",
+            &data,
+            "--json",
+        ];
+        let made = self.world.staith(&words).exits(0).values().remove(0);
+        made["token"].as_str().unwrap().to_owned()
+    }
+
+    /// Runs a branch to its end; the run's id.
+    fn runs(&self, branch: &str) -> String {
+        let token = &self.server.admin;
+        let known = self.server.ask("GET", "/api/v1/runs", "").is(200)["runs"].as_array().unwrap().len();
+        self.staith(token, &["project", "run", "shop", "--ref", branch]).exits(0);
+        let run = wait::until("the run has ended", || {
+            let runs = self.server.ask("GET", "/api/v1/runs", "").is(200)["runs"].clone();
+            let runs = runs.as_array().unwrap();
+            (runs.len() > known && !runs[0]["ended"].is_null()).then(|| runs[0].clone())
+        });
+        assert_eq!(run["state"], "passed", "{run}");
+        run["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A release of what a branch is now; its digest.
+    fn releases(&self, token: &str, branch: &str) -> String {
+        let run = self.runs(branch);
+        let made = self.release(token, &["create", &run, "--json"]).exits(0).values().remove(0);
+        made["digest"].as_str().unwrap().to_owned()
+    }
+
+    /// The environment's deployments, the newest first.
+    fn deployments(&self) -> Vec<Value> {
+        let at = "/api/v1/projects/shop/environments/production";
+        self.server.ask("GET", at, "").is(200)["deployments"].as_array().unwrap().clone()
+    }
+
+    fn waits_until(&self, state: &str) -> Value {
+        wait::until(&format!("the deployment is {state}"), || {
+            let newest = self.deployments().into_iter().next()?;
+            (newest["state"]["state"] == state).then_some(newest)
+        })
+    }
+
+    /// Which release answers at the proxy, and with which word.
+    fn served(&self) -> Option<(String, String)> {
+        let mut stream = TcpStream::connect(self.node.front).ok()?;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        let (head, word) = answer.split_once("\r\n\r\n")?;
+        let release = head.lines().find_map(|line| line.strip_prefix("x-staith-release: "))?;
+        Some((release.to_owned(), word.to_owned()))
+    }
+
+    fn serves(&self, release: &str) {
+        wait::until("the release is served", || (self.served()?.0 == release).then_some(()));
+    }
+
+    fn serves_word(&self, word: &str) {
+        wait::until("the word is served", || (self.served()?.1 == word).then_some(()));
+    }
+
+    /// The process that deploys.
+    fn deployer(&self) -> Option<i32> {
+        let children = format!("/proc/{0}/task/{0}/children", self.server.id());
+        let all = fs::read_to_string(children).unwrap_or_default();
+        // Started by any of its threads.
+        let threads = fs::read_dir(format!("/proc/{}/task", self.server.id())).unwrap().flatten();
+        let more =
+            threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+        let all = more.fold(all, |all, some| all + " " + &some);
+        let is_it = |id: &i32| {
+            fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|words| words.contains("deployer"))
+        };
+        all.split_whitespace().filter_map(|id| id.parse().ok()).find(is_it)
+    }
+}
+
+impl Drop for Town {
+    fn drop(&mut self) {
+        for target in ["blue", "green"] {
+            let folder = self.place.path().join("production").join(target);
+            let program = folder.join(".staith-machine");
+            let _ = Command::new(program).arg("stop").arg("--folder").arg(&folder).status();
+        }
+    }
+}
+
+fn git(place: &std::path::Path, words: &[&str]) {
+    let who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "init.defaultBranch=main"];
+    let mut git = Command::new("git");
+    git.current_dir(place).args(who).args(words).env("GIT_CONFIG_GLOBAL", "/dev/null");
+    Said::of(&git.output().expect("git is needed: apt-get install git")).exits(0);
+}
+
+#[test]
+fn a_release_is_agreed_to_deployed_through_the_death_of_its_deployer_and_taken_back() {
+    let town = Town::new();
+    let (ann, ben) = (town.token("ann", "releaser"), town.token("ben", "releaser"));
+    town.staith(&town.server.admin, &["project", "protect", "shop", "production", "--needed", "1"]).exits(0);
+
+    let first = town.releases(&ann, "main");
+    town.release(&ann, &["plan", "--to", "production"]).exits(0).says("plan sha256:");
+    town.release(&ann, &["deploy", "--to", "production", "--no-wait"]).exits(41).says("waits");
+    assert_eq!(town.served(), None, "nobody has agreed");
+    // Who asked does not agree, and who may not release there does not either.
+    let refused = town.release(&ann, &["approve", "production"]);
+    assert!(refused.code != Some(0) && refused.err.contains("does not approve it"), "{refused:?}");
+    let viewer = town.token("vic", "viewer");
+    assert_ne!(town.release(&viewer, &["approve", "production"]).code, Some(0));
+    town.release(&ben, &["approve", "production", "--comment", "looks right"]).exits(0);
+    town.waits_until("succeeded");
+    town.serves(&first);
+    town.release(&ann, &["history", "production"]).exits(0).says("approved by ben");
+
+    town.pushes("main", "slow");
+    let second = town.releases(&ben, "main");
+    town.release(&ben, &["deploy", "--to", "production", "--no-wait"]).exits(41);
+    let deployer = town.deployer().unwrap();
+    town.release(&ann, &["approve", "production"]).exits(0);
+    wait::until("it has begun", || {
+        let newest = town.deployments().into_iter().next()?;
+        let state = newest["state"]["state"].as_str()?.to_owned();
+        matches!(&*state, "staged" | "switching" | "soaking" | "staging").then_some(())
+    });
+    kill_process(Pid::from_raw(deployer).unwrap(), Signal::KILL).unwrap();
+    town.waits_until("succeeded");
+    town.serves(&second);
+    assert_ne!(town.deployer(), Some(deployer));
+
+    town.release(&ann, &["rollback", "production", "--reason", "it is slow"]).exits(0);
+    town.serves(&first);
+    town.release(&ann, &["status", "production"]).exits(0).says("held");
+    town.release(&ann, &["lift", "production"]).exits(0);
+
+    let data = town.server.data.display().to_string();
+    town.world.staith(&["server", "audit", "verify", "--data", &data]).exits(0);
+    let audit = town.server.ask("GET", "/api/v1/audit?limit=1000", "").is(200).to_string();
+    for what in ["protection-set", "release-asked", "deployment-asked", "deployment-voted", "rollback-asked"]
+    {
+        assert!(audit.contains(what), "the audit log does not tell {what}");
+    }
+}
+
+#[test]
+fn what_a_branch_says_of_itself_weakens_nothing() {
+    let town = Town::new();
+    let (ann, ben) = (town.token("ann", "releaser"), town.token("ben", "releaser"));
+    let protect = ["project", "protect", "shop", "production", "--needed", "1"];
+    town.staith(&town.server.admin, &protect).exits(0);
+    // The branch says that nobody has to agree: no such thing can be said there.
+    let pipeline = fs::read_to_string(town.clone.join("runner.toml")).unwrap();
+    fs::write(
+        town.clone.join("runner.toml"),
+        format!("{pipeline}approvals = {{ people = [], needed = 0 }}\n"),
+    )
+    .unwrap();
+    town.pushes("feature", "open");
+    let asked = town.staith(&town.server.admin, &["project", "run", "shop", "--ref", "feature"]);
+    assert!(asked.code != Some(0) && asked.err.contains("approvals"), "{asked:?}");
+    // It names another folder and other machines; that much can be said. Its code is not trusted there.
+    fs::write(town.clone.join("runner.toml"), pipeline.replace("/production\"", "/elsewhere\"")).unwrap();
+    town.pushes("feature", "elsewhere");
+    town.releases(&ann, "feature");
+    let refused = town.release(&ann, &["deploy", "--to", "production", "--no-wait"]);
+    assert!(refused.code != Some(0) && refused.err.contains("may not go"), "{refused:?}");
+    assert!(town.deployments().is_empty());
+    assert!(!town.place.path().join("elsewhere").exists());
+    // Nor do people who release weaken it.
+    let open = town.staith(&ben, &["project", "protect", "shop", "production", "--needed", "0"]);
+    assert_ne!(open.code, Some(0));
+    town.staith(&ben, &["project", "protect", "shop", "production"]).exits(0).says("needs 1 approval");
+}
+
+#[test]
+fn a_step_reaches_nothing_of_the_deployer() {
+    let town = Town::new();
+    let home = town.server.data.join("deployer");
+    let deployer = wait::until("the deployer runs", || town.deployer().filter(|_| home.is_dir()));
+    assert_eq!(fs::metadata(&home).unwrap().permissions().mode() & 0o777, 0o700);
+    let environ = fs::read(format!("/proc/{deployer}/environ")).unwrap_or_default();
+    assert!(
+        !String::from_utf8_lossy(&environ).contains("staith_deployer_"),
+        "the token is not in its environment"
+    );
+    let secret = home.join("projects/shop/secrets");
+    fs::create_dir_all(secret.parent().unwrap()).unwrap();
+    fs::write(&secret, "a key of machines").unwrap();
+    // The same look finds it outside of a sandbox.
+    let look = format!(
+        "for path in {} {}/deployer.lock /proc/{deployer}/root{} {}/control.sock; do \
+         if [ -e \"$path\" ]; then echo \"$path is there\"; exit 1; fi; done; \
+         if grep -lPa 'server\\x00deploye[r]' /proc/[0-9]*/cmdline 2>/dev/null; then exit 1; fi; \
+         mkdir -p dist; echo unseen > dist/seen",
+        secret.display(),
+        home.display(),
+        home.display(),
+        town.server.data.display(),
+    );
+    let outside = Command::new("sh").arg("-c").arg(&look).current_dir(town.place.path()).status().unwrap();
+    assert!(!outside.success(), "the look would see it if it were there");
+    let steps = format!(
+        "name = \"shop\"\nversion = \"1.0.0\"\n[steps.build]\nrun = '''{look}'''\noutputs = [\"dist\"]\n[package]\nroot = \"dist\"\n"
+    );
+    fs::write(town.clone.join("runner.toml"), steps).unwrap();
+    town.pushes("main", "look");
+    town.runs("main");
+}
+
+#[test]
+fn what_passes_on_a_protected_branch_is_released_by_itself_where_that_was_said() {
+    let town = Town::new();
+    let protect = ["project", "protect", "shop", "production", "--automatic"];
+    town.staith(&town.server.admin, &protect).exits(0);
+    town.pushes("feature", "not this");
+    town.runs("feature");
+    town.pushes("main", "this");
+    town.runs("main");
+    town.serves_word("this");
+    let done = town.waits_until("succeeded");
+    assert_eq!(done["by"], "server");
+    assert!(done["reason"].as_str().unwrap().ends_with(" passed"), "{done}");
+    // Somebody goes back: nothing newer comes by itself from then on.
+    let ann = town.token("ann", "releaser");
+    town.pushes("main", "that");
+    town.runs("main");
+    town.serves_word("that");
+    town.waits_until("succeeded");
+    town.release(&ann, &["rollback", "production"]).exits(0);
+    town.serves_word("this");
+    let before = town.deployments().len();
+    town.pushes("main", "not yet");
+    town.runs("main");
+    let audit = || town.server.ask("GET", "/api/v1/audit?limit=1000", "").is(200).to_string();
+    wait::until("it is refused", || audit().contains("runs don't release to").then_some(()));
+    assert_eq!(town.deployments().len(), before);
+}
