@@ -6,6 +6,7 @@
 //! 4. [`Project`]: what is built; [`Arrival`]: what happened to it, as the server wrote it down.
 //! 5. [`ProblemDetails`]: what is answered when something can't be done.
 //! 6. `lifecycle`: the lives of jobs, attempts and runs. [`RunView`]: runs as people see them.
+//! 7. [`StepCame`]: what steps came to, on its way from one runner to another.
 
 mod happening;
 mod host;
@@ -14,6 +15,7 @@ mod lifecycle;
 mod problem;
 mod project;
 mod runs;
+mod sharing;
 mod trust;
 mod wire;
 
@@ -30,6 +32,7 @@ pub use project::{
     ForgeSettings, Project, ProjectAsked, ProjectSettings, RunAsked, RunSetOff, Schedule,
 };
 pub use runs::{AttemptView, CancelAsked, JobView, RunPage, RunSummary, RunView};
+pub use sharing::{LARGEST_LAYER, LAYER_PIECE, SentLayer, StepCame, StepGiven};
 pub use trust::{NotATrust, Trust};
 pub use wire::{
     ClaimAsked, Claimed, CloseAsked, EnrolAsked, Enrolled, FinishAsked, RenewAsked, Renewed, Session,

@@ -51,6 +51,9 @@ fn filled(path: &str) -> String {
         ("{project}", "shop"),
         ("{secret}", "npm-token"),
         ("{name}", "events"),
+        ("{step}", "build"),
+        ("{key}", "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+        ("{blob}", "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
         ("{arrival}", "01arz3ndektsv4rrffq69g5fa3"),
         ("{forge}", "github"),
     ];

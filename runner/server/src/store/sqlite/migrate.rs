@@ -6,7 +6,8 @@ use rusqlite::Connection;
 use crate::store::StoreError;
 
 /// What each version adds, from 1 on. A version that was released is never edited.
-const VERSIONS: &[&str] = &[include_str!("../../../migrations/0001.sql")];
+const VERSIONS: &[&str] =
+    &[include_str!("../../../migrations/0001.sql"), include_str!("../../../migrations/0002.sql")];
 
 pub(super) fn to_this_version(connection: &mut Connection) -> Result<(), StoreError> {
     let known = u32::try_from(VERSIONS.len()).unwrap_or(u32::MAX);
