@@ -9,6 +9,7 @@
 mod attempted;
 mod beside;
 mod difference;
+mod elsewhere;
 
 use std::{
     collections::BTreeMap,
@@ -28,6 +29,7 @@ pub use self::{
     attempted::{Attempted, Inputs, inputs_of},
     beside::{Beside, of_service},
     difference::{Change, How, Sight, changes},
+    elsewhere::{Elsewhere, StepPassed},
 };
 
 /// Records of passed steps, a file each, below one directory.

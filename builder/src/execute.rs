@@ -26,7 +26,7 @@ pub use stop::Stop;
 
 use self::dispatcher::Dispatcher;
 use crate::{
-    cache::{StepCache, StepRecord},
+    cache::{Elsewhere, StepCache, StepRecord},
     engine::{Engine, EngineError, Image},
     layers::LayerStore,
     secrets::Supply,
@@ -39,9 +39,11 @@ pub struct Workbench {
     /// Mirrors and checkouts.
     pub sources: Sources,
     /// What steps leave.
-    pub layers: LayerStore,
+    pub layers: Arc<LayerStore>,
     /// What is known of steps that passed.
     pub cache: StepCache,
+    /// Who else knows of steps that passed, if anybody does.
+    pub elsewhere: Option<Arc<dyn Elsewhere>>,
     /// What isolates steps.
     pub engine: Arc<dyn Engine>,
     /// The root file systems that steps and services see, by the name that the pipeline gives them; `None` is the host's.

@@ -5,7 +5,8 @@
 //! 3. [`LayerStore::seal`]: what is kept becomes a layer, by a rename.
 //! 4. `stack`: what layers on top of each other show, and which steps contradict each other.
 //! 5. [`Left`]: what a step that failed left, for whoever wants to look at it.
-//! 6. `workbench`: unfinished things, and how those of dead processes are told apart and removed. `lease`: what is in use.
+//! 6. `travel`: a layer goes to another machine.
+//! 7. `workbench`: unfinished things, and how those of dead processes are told apart and removed. `lease`: what is in use.
 //!
 //! A layer is a directory that overlay uses as it is: removed paths are character devices 0:0, replaced directories
 //! carry the attribute `user.overlay.opaque`, so engines mount with `userxattr`. Below the store, `layers/<hex>.json` says what a layer holds and `layers/<hex>/`
@@ -22,6 +23,7 @@ mod removal;
 mod scratch;
 mod seal;
 mod stack;
+mod travel;
 mod upper;
 mod workbench;
 
@@ -53,6 +55,7 @@ pub use self::{
     left::Left,
     manifest::{LayerEntry, LayerManifest},
     scratch::Scratch,
+    travel::NotTaken,
     workbench::await_removals,
 };
 use crate::{

@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 
 use staith_model::{
-    Command, CoverageBar, FindingsBar, Limits, Name, Network, RelPath, Retry, ServicePlan, StepKind, Tool,
+    Command, CoverageBar, FindingsBar, Limits, Name, Network, Placement, RelPath, Retry, ServicePlan,
+    StepKind, Tool,
 };
 
 mod amounts;
@@ -27,6 +28,7 @@ mod outputs;
 mod package;
 mod parameters;
 mod patterns;
+mod placement;
 mod problems;
 #[cfg(test)]
 mod reference;
@@ -133,6 +135,8 @@ pub struct Step {
     pub coverage: Option<CoverageBar>,
     /// What may be found; `None` is no error in a report.
     pub findings: Option<FindingsBar>,
+    /// Which runners of a server may take it.
+    pub runner: Placement,
     /// In which runs it takes part, and after what; `None` is in all, once what it needs has succeeded.
     pub when: Option<When>,
     /// The steps of a plan that it stands for; empty where it has no matrix and stands for itself. In the image, in values of
@@ -210,6 +214,12 @@ const KEYS: Keys = Keys {
              programs.",
         ),
         key(
+            "runner",
+            placement::SHAPE,
+            "any runner of the project's pool",
+            "Which runners of a server may take steps that name none, see [Where steps run](#where-steps-run).",
+        ),
+        key(
             "defaults",
             Shape::Table(&resources::KEYS),
             "none",
@@ -268,6 +278,10 @@ const KEYS: Keys = Keys {
         ("default", "defaults"),
         ("resources", "defaults"),
         ("container", "image"),
+        ("runs-on", "runner"),
+        ("runs_on", "runner"),
+        ("pool", "runner"),
+        ("agent", "runner"),
     ],
 };
 

@@ -162,6 +162,7 @@ fn step_plan(step: &Step, order: &Order<'_>, input_tree: &dyn Fn(&[String]) -> D
         matcher: step.matcher.clone(),
         coverage: step.coverage,
         findings: step.findings,
+        runner: step.runner.clone(),
         ..StepPlan::new(step.name.clone(), step.command.clone(), input_tree(&step.inputs))
     }
 }

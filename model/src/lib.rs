@@ -2,7 +2,8 @@
 //!
 //! 1. [`Digest`], [`Name`], ids, [`Secret`]: what other nouns are made of.
 //! 2. [`Manifest`]: what a tree of files is, by content.
-//! 3. [`Plan`]: what will be done, with nothing left to choose but by [`Condition`]s over what earlier steps came to.
+//! 3. [`Plan`]: what will be done, with nothing left to choose but by [`Condition`]s over what earlier steps came to. [`JobCut`]: which
+//!    runner does which part of it.
 //! 4. [`StepState`], [`StepOutcome`], [`Blame`]: the life of a step. `course` says which ends let others go on.
 //! 5. [`TestReport`] and [`Passed`]: what was found, and the proof that it is enough.
 //! 6. [`Package`]: what travels. [`Release`]: what is deployed. [`LocalEnvironment`]: where to.
@@ -24,9 +25,11 @@ mod event;
 mod exit;
 mod fleet;
 mod id;
+mod jobs;
 mod manifest;
 mod name;
 mod package;
+mod placement;
 mod plan;
 mod release;
 mod report;
@@ -54,9 +57,11 @@ pub use fleet::{
     TargetStep, TrafficPlan, TrafficSpec, Waiting, Wave, WindowsRelease, WindowsWay, Work, WorkResult,
 };
 pub use id::{ArrivalId, AttemptId, DeploymentId, NotAnId, RunId, RunnerId, TokenId};
+pub use jobs::{JobCut, Part, Taken, Uncuttable};
 pub use manifest::{Entry, Manifest, NotRelative, RelPath};
 pub use name::{Name, NotAName};
 pub use package::{Companion, CompanionKind, NotAVersion, Package, Version};
+pub use placement::Placement;
 pub use plan::{
     Command, LeftOut, Limits, Network, PackagePlan, Plan, Readiness, Retry, RetryCause, ServicePlan, Source,
     StepKind, StepPlan, Tool, Trigger, TriggerKind,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Condition, CoverageBar, Digest, FindingsBar, Name, RelPath};
+use crate::{Condition, CoverageBar, Digest, FindingsBar, Name, Placement, RelPath};
 
 /// A build plan: a pure value. The same source, `runner.toml` and event give the same plan, and so the same
 /// [`digest`](Plan::digest), on every machine.
@@ -332,6 +332,9 @@ pub struct StepPlan {
     /// What may be found; `None` is no error in a report, and that what a matcher finds does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub findings: Option<FindingsBar>,
+    /// Which runners of a server may take it.
+    #[serde(default, skip_serializing_if = "Placement::is_anywhere")]
+    pub runner: Placement,
 }
 
 impl StepPlan {
@@ -362,6 +365,7 @@ impl StepPlan {
             matcher: None,
             coverage: None,
             findings: None,
+            runner: Placement::default(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! 5. [`ProblemDetails`]: what is answered when something can't be done.
 //! 6. `lifecycle`: the lives of jobs, attempts and runs. [`RunView`]: runs as people see them.
 //! 7. `release`: releases and deployments, between people, the server and the process that deploys.
+//! 8. [`StepCame`]: what steps came to, on its way from one runner to another.
 
 mod happening;
 mod host;
@@ -16,6 +17,7 @@ mod problem;
 mod project;
 mod release;
 mod runs;
+mod sharing;
 mod trust;
 mod wire;
 
@@ -37,6 +39,7 @@ pub use release::{
     ReleaseSeen, ReleaseStanding, RollbackAsked, VoteAsked, WishAsked,
 };
 pub use runs::{AttemptView, CancelAsked, JobView, RunPage, RunSummary, RunView};
+pub use sharing::{LARGEST_LAYER, LAYER_PIECE, SentLayer, StepCame, StepGiven};
 pub use trust::{NotATrust, Trust};
 pub use wire::{
     ClaimAsked, Claimed, CloseAsked, EnrolAsked, Enrolled, FinishAsked, RenewAsked, Renewed, Session,

@@ -1,13 +1,13 @@
 //! What happened at a project of a server becomes a plan: the same that `staith plan` makes of the same commit and event.
 
-use std::{collections::BTreeSet, fmt, path::Path, sync::Arc};
+use std::{fmt, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use staith_builder::{
     plan::Occasion,
     source::{Origin, Place, Resolved, Selection, SourceError},
 };
-use staith_model::{Digest, Exit, RelPath, Trigger, TriggerKind, service::Happening};
+use staith_model::{Digest, Exit, RelPath, Trigger, TriggerKind, Uncuttable, service::Happening};
 use staith_server::{
     store::Seen,
     triggers::{
@@ -184,7 +184,7 @@ impl<'a> Reading<'a> {
             lineage: self.lineage()?,
             pipeline: Digest::of(text.as_bytes()),
             target_pipeline: self.target_pipeline(),
-            labels: BTreeSet::new(),
+            jobs: plan.jobs().map_err(uncuttable)?,
             notices: self.source.notices.clone(),
             unless_built: self.is_by_its_own_clock() && !pipeline.runs_unchanged(),
             plan,
@@ -325,6 +325,11 @@ fn unreached(error: SourceError) -> Unplanned {
         | SourceError::NotARepository(_) => lasting(error),
         error => refused(error.into()),
     }
+}
+
+fn uncuttable(refused: Uncuttable) -> Unplanned {
+    let what = "the plan can't be given to several runners as it asks".to_owned();
+    Unplanned::Refused { what, why: Some(refused.to_string()), remedy: Some(refused.remedy()) }
 }
 
 /// What no waiting mends.

@@ -3,7 +3,8 @@
 //!
 //! 1. [`Registration`] and `identity`: who this host is for a server. `session`: how it proves that.
 //! 2. `rooms` and [`Job`]: what lies where below `STAITH_HOME/runner`. Everything that must survive is a file.
-//! 3. [`keep`]: the process that carries out one job, with `source` from the server. It outlives the runner.
+//! 3. [`keep`]: the process that carries out one job, with `source` from the server. It outlives the runner. `sharing`: what other
+//!    runners know of steps, and what they are told; `taken`: what other jobs of the run left.
 //! 4. [`Lease`], pure: whether what an attempt does still counts. `boot` is the clock that it goes by.
 //! 5. `courier`: one for each job. It renews the lease (`renewing`), sends what comes of the job (`streams`, `packages`), and ends
 //!    the keeper (`ending`) when the server wants that or the lease is over.
@@ -23,9 +24,11 @@ mod packages;
 mod renewing;
 mod rooms;
 mod session;
+mod sharing;
 mod source;
 mod start;
 mod streams;
+mod taken;
 
 pub(crate) use self::{
     identity::{Registration, register},

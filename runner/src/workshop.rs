@@ -14,7 +14,7 @@ use std::{
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use staith_builder::{
-    cache::StepCache,
+    cache::{Elsewhere, StepCache},
     docker::DockerEngine,
     engine::{Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, Support},
     execute::{Budget, Passing, Workbench},
@@ -40,7 +40,7 @@ pub(crate) const PIPELINE_FILE: &str = "runner.toml";
 pub(crate) struct Workshop {
     engine: Isolation,
     sources: Sources,
-    layers: LayerStore,
+    layers: Arc<LayerStore>,
     cache: StepCache,
     logs: RunLogs,
     secrets: SecretsFile,
@@ -60,7 +60,7 @@ impl Workshop {
         let owner = engine.file_owner();
         Ok(Self {
             sources: Sources::open(&home.store(), owner)?.within(upkeep.allowance()),
-            layers: LayerStore::open(&home.store(), owner)?.within(upkeep.allowance()),
+            layers: Arc::new(LayerStore::open(&home.store(), owner)?.within(upkeep.allowance())),
             upkeep,
             cache: StepCache::new(home.step_cache()),
             logs: RunLogs::below(home.runs()),
@@ -90,6 +90,11 @@ impl Workshop {
     #[must_use]
     pub(crate) fn for_a_job(self, cache: PathBuf, runs: PathBuf) -> Self {
         Self { cache: StepCache::new(cache), logs: RunLogs::below(runs), ..self }
+    }
+
+    /// Where layers are kept.
+    pub(crate) fn layers(&self) -> Arc<LayerStore> {
+        Arc::clone(&self.layers)
     }
 
     /// Where sources are kept.
@@ -299,6 +304,7 @@ impl Workshop {
         secrets: Supply,
         jobs: Option<NonZeroUsize>,
         passed: BTreeMap<Name, Passing>,
+        elsewhere: Option<Arc<dyn Elsewhere>>,
     ) -> Arc<Workbench> {
         let engine = self.engine.into_shared();
         // What killed runs have left is removed while this one goes on; nobody waits for it.
@@ -312,6 +318,7 @@ impl Workshop {
             sources: self.sources,
             layers: self.layers,
             cache: self.cache,
+            elsewhere,
             engine,
             images,
             budget: Budget::of_this_machine(jobs),

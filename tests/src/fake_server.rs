@@ -65,7 +65,7 @@ struct State {
     /// Questions whose jobs have ended.
     spent: Vec<String>,
     lose_finishes: usize,
-    requests: usize,
+    requests: BTreeMap<String, usize>,
     made: u8,
     claims: usize,
 }
@@ -267,12 +267,23 @@ impl Shared {
             return self.claim(request);
         }
         let mut state = self.state.lock().unwrap();
-        state.requests += 1;
         if state.is_away {
             return Answer::Lost;
         }
-        let is_unlucky = state.is_flaky && state.requests.is_multiple_of(3);
-        let loses_answer = state.is_flaky && state.requests % 3 == 1;
+        match (request.method.as_str(), parts.as_slice()) {
+            // It knows of no steps and keeps none.
+            ("GET", ["attempts", _, "known" | "steps" | "layers", _]) => {
+                return Answer::Problem(404, "unknown", None);
+            }
+            ("PUT", ["attempts", _, "steps", _] | ["attempts", _, "layer"]) => return Answer::Nothing,
+            _ => {}
+        }
+        // Of each kind by itself: two questions that are asked in turns would otherwise be in step with the bad luck, for ever.
+        let counted = state.requests.entry(parts.last().map_or_else(String::new, |kind| (*kind).to_owned()));
+        let times = counted.and_modify(|times| *times += 1).or_insert(1);
+        let (is_third, is_first) = (times.is_multiple_of(3), *times % 3 == 1);
+        let is_unlucky = state.is_flaky && is_third;
+        let loses_answer = state.is_flaky && is_first;
         if is_unlucky {
             return Answer::Problem(503, "busy", None);
         }

@@ -123,7 +123,7 @@ impl Host {
             ids.lines().map(|id| (id.to_owned(), content(id))).collect();
         let job = json!({
             "run": RunId::new(1_700_000_000_000, [9; 10]), "number": 12, "project": "shop", "name": "run",
-            "plan": plan["plan"], "plan_digest": plan["digest"], "steps": [], "trust": "branch", "secrets": [],
+            "plan": plan["plan"], "plan_digest": plan["digest"], "trust": "branch", "secrets": [],
             "timeout_millis": 600_000,
         });
         Offer { job, source, contents }

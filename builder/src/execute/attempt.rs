@@ -22,7 +22,7 @@ use super::{
     workspace,
 };
 use crate::{
-    cache::{Attempted, Beside, Made, StepRecord, of_service, step_key, what_is_seen},
+    cache::{Attempted, Beside, Made, StepPassed, StepRecord, of_service, step_key, what_is_seen},
     engine::{EngineError, OutputChunk, StepExit},
     layers::{LayerError, Left, Scratch},
     report::{self, matcher::Matcher},
@@ -71,13 +71,16 @@ pub(super) struct Attempt {
 impl Attempt {
     /// Makes the attempt. Cancel-safe: when dropped, the engine ends the step and the scratch space goes.
     pub(super) async fn make(self) {
-        let ended = match self.known() {
-            Some(record) => Ended {
-                verdict: Verdict { outcome: StepOutcome::Cached, reason: None },
-                took: Duration::ZERO,
-                results: record.results,
-                layer: record.layer,
-            },
+        let ended = match self.known().await {
+            Some(record) => {
+                self.tell_others(&record, false);
+                Ended {
+                    verdict: Verdict { outcome: StepOutcome::Cached, reason: None },
+                    took: Duration::ZERO,
+                    results: record.results,
+                    layer: record.layer,
+                }
+            }
             // Asked before the first step is run, never after: isolation that can't be had must not be found out halfway.
             None => match self.bench.engine.probe().await {
                 Err(error) => return self.say(Message::CannotIsolate(error)).await,
@@ -103,8 +106,8 @@ impl Attempt {
         services.map(|service| (service, of_service(service, self.bench.image(&service.image)))).collect()
     }
 
-    /// The record of the same step with the same inputs, if what it left is still there.
-    fn known(&self) -> Option<StepRecord> {
+    /// The record of the same step with the same inputs: of the run that this one goes on with, of this machine, or of others.
+    async fn known(&self) -> Option<StepRecord> {
         if let Some(passed) = self.passed() {
             return Some(passed);
         }
@@ -113,6 +116,45 @@ impl Attempt {
         if self.step.when.is_some() {
             return None;
         }
+        if let Some(record) = self.known_here() {
+            return Some(record);
+        }
+        self.known_elsewhere().await
+    }
+
+    async fn known_elsewhere(&self) -> Option<StepRecord> {
+        let elsewhere = self.bench.elsewhere.as_ref().filter(|_| self.may_be_shared())?;
+        let key = self.key();
+        let record = tokio::select! {
+            found = elsewhere.find(&key, &self.bench.layers) => found?,
+            () = self.stop.cancel.cancelled() => return None,
+        };
+        if record.layer.as_ref().is_some_and(|layer| self.bench.layers.path(layer).is_none()) {
+            return None;
+        }
+        if let Err(refused) = self.bench.cache.keep(&key, &record) {
+            tracing::warn!(%refused, "what others know of a step is asked again the next time");
+        }
+        Some(record)
+    }
+
+    /// Whether others may know what the step came to. With a secret it may have left what only those may have who have the secret.
+    fn may_be_shared(&self) -> bool {
+        let services = self.plan.services_of(&self.step);
+        let has_secrets =
+            !self.step.secrets.is_empty() || services.iter().any(|service| !service.secrets.is_empty());
+        self.step.when.is_none() && !has_secrets
+    }
+
+    fn tell_others(&self, record: &StepRecord, ran: bool) {
+        let Some(elsewhere) = &self.bench.elsewhere else { return };
+        let key = self.may_be_shared().then(|| self.key());
+        let passed = StepPassed { step: &self.step.name, key: key.as_ref(), record, ran };
+        elsewhere.passed(passed, &self.bench.layers);
+    }
+
+    /// The record of this machine, if what the step left is still there.
+    fn known_here(&self) -> Option<StepRecord> {
         let record = self.bench.cache.find(&self.key())?;
         match &record.layer {
             Some(layer) => self.bench.layers.path(layer).map(|_| record),
@@ -145,6 +187,8 @@ impl Attempt {
             let record = StepRecord { layer: ended.layer, results: ended.results.clone(), millis, made };
             if let Err(refused) = self.bench.cache.keep(&self.key(), &record) {
                 ended.verdict = Verdict::broken(refused.to_string(), Some(DISK_REMEDY.into()));
+            } else {
+                self.tell_others(&record, true);
             }
             self.bench.layers.forget_left(&self.plan.project, &self.step.name);
         }

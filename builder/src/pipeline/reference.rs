@@ -6,10 +6,10 @@ use std::{fs, path::PathBuf};
 use super::{
     KEYS, bars, environments,
     keys::{Keys, NAME, Shape, TEXT},
-    matrix, package, parameters, resources, retries, services, step_keys, triggers,
+    matrix, package, parameters, placement, resources, retries, services, step_keys, triggers,
 };
 
-const TABLES: [(&str, &Keys); 39] = [
+const TABLES: [(&str, &Keys); 40] = [
     ("file", &KEYS),
     ("defaults", &resources::KEYS),
     ("parameters", &parameters::KEYS),
@@ -18,6 +18,7 @@ const TABLES: [(&str, &Keys); 39] = [
     ("findings", &bars::FINDINGS_KEYS),
     ("retry", &retries::KEYS),
     ("matrix", &matrix::KEYS),
+    ("runner", &placement::KEYS),
     ("services", &services::KEYS),
     ("ready", &services::READY_KEYS),
     ("push", &triggers::PUSH_KEYS),

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use staith_model::{Limits, Network};
+use staith_model::{Limits, Network, Placement};
 use toml::de::DeValue;
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
     condition::Known,
     images,
     keys::{DURATION, Keys, SIZE, Shape, VARIABLES, key},
+    placement,
     values::{self, Complaint, Understood},
     variables,
     walk::{Placed, Table},
@@ -23,6 +24,7 @@ pub(super) struct Defaults {
     pub(super) timeout_seconds: Option<u64>,
     pub(super) network: Option<Placed<Network>>,
     pub(super) env: BTreeMap<String, String>,
+    pub(super) runner: Placement,
 }
 
 pub(super) const CPU: Shape = Shape::Number { least: 0.01, most: 1024.0 };
@@ -56,22 +58,24 @@ pub(super) const KEYS: Keys = Keys {
     ],
 };
 
-/// `[defaults]`, and `image` at the top of the file.
+/// `[defaults]`, and `image` and `runner` at the top of the file.
 pub(super) fn defaults(file: &Table<'_>, known: &Known<'_>) -> Defaults {
     let image = images::read(file);
     images::check_templates(file, known, &[]);
-    let Some(entry) = file.entry("defaults") else { return Defaults { image, ..Defaults::default() } };
+    let runner = placement::read(file).unwrap_or_default();
+    let top = Defaults { image, runner, ..Defaults::default() };
+    let Some(entry) = file.entry("defaults") else { return top };
     let Some(table) = Table::below("`defaults`".into(), entry.value, &KEYS, file.problems()) else {
-        return Defaults { image, ..Defaults::default() };
+        return top;
     };
     let env = variables::env(&table, variables::step_variable);
     variables::check_templates(&table, &env, known);
     Defaults {
-        image,
         limits: limits(&table, &Limits::default()),
         timeout_seconds: timeout(&table),
         network: network(&table),
         env: variables::values(env),
+        ..top
     }
 }
 

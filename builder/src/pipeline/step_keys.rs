@@ -6,7 +6,7 @@ use super::{
         CONDITION, DURATION, GLOBS, HOST, IMAGE, Keys, NAME, NAMES, PATH, REQUIRED, SCRIPT_OR_ARGUMENTS,
         SECRETS, SIZE, Shape, VARIABLES, key,
     },
-    matrix,
+    matrix, placement,
     resources::{CPU, NETWORKS, PROCESSES},
     retries,
     steps::KNOWN_MATCHERS,
@@ -129,6 +129,13 @@ pub(super) const KEYS: Keys = Keys {
             "`false`",
             "Whether the run may pass though this step did not. The steps that need it run then, too, without its outputs.",
         ),
+        key(
+            "runner",
+            placement::SHAPE,
+            "the file's `runner`",
+            "Which runners of a server may take the step: `{ pool = \"linux\", labels = [\"gpu\"] }`, see [Where steps \
+             run](#where-steps-run).",
+        ),
         key("workdir", Shape::Text(&PATH), "the project's folder", "Where the step runs."),
         key(
             "memory",
@@ -159,7 +166,7 @@ pub(super) const KEYS: Keys = Keys {
     elsewhere: &ELSEWHERE,
 };
 
-const ELSEWHERE: [(&str, &str); 36] = [
+const ELSEWHERE: [(&str, &str); 42] = [
     ("command", "run"),
     ("cmd", "run"),
     ("script", "run"),
@@ -196,4 +203,10 @@ const ELSEWHERE: [(&str, &str); 36] = [
     ("allow_failure", "continue-on-failure"),
     ("continue-on-error", "continue-on-failure"),
     ("problem-matcher", "matcher"),
+    ("runs-on", "runner"),
+    ("runs_on", "runner"),
+    ("pool", "runner"),
+    ("labels", "runner"),
+    ("tags", "runner"),
+    ("agent", "runner"),
 ];

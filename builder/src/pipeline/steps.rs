@@ -10,6 +10,7 @@ use super::{
     hosts, images,
     matrix::{self, Matrix, Variant},
     parameters::Parameter,
+    placement,
     problems::{Problem, Problems, quoted},
     resources::{self, Defaults},
     retries,
@@ -193,6 +194,7 @@ fn read_step(
     refuse_own_variables(table, &variables, matrix);
     let secrets = variables::secrets(table, &variables);
     let image = images::or_inherited(table, &defaults.image);
+    let runner = placement::or_inherited(table, &defaults.runner);
     images::check_templates(table, &known, &matrix.variants);
     let retry = retries::read(table);
     let may_fail = table.truth("continue-on-failure").unwrap_or(false);
@@ -219,6 +221,7 @@ fn read_step(
         matcher: matcher.map(|matcher| matcher.value),
         coverage,
         findings,
+        runner,
         when: None,
         variants: matrix.variants.clone(),
     })

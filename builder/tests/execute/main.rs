@@ -8,6 +8,7 @@
 
 mod going_on;
 mod scripted;
+mod sharing;
 
 use scripted::{Act, Stage, name, step};
 use staith_builder::engine::StepExit;

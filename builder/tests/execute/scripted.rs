@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use staith_builder::{
-    cache::StepCache,
+    cache::{Elsewhere, StepCache},
     engine::{
         Capabilities, Engine, EngineError, Image, ImageProgress, ImageSpec, OutputChunk, Root, StepExit,
         StepSpec, Support,
@@ -150,6 +150,7 @@ pub(crate) struct Stage {
     pub(crate) stop: Stop,
     /// Steps that have passed in the run that this one goes on with.
     pub(crate) passed: BTreeMap<Name, Passing>,
+    pub(crate) elsewhere: Option<Arc<dyn Elsewhere>>,
 }
 
 /// What a run came to.
@@ -172,6 +173,7 @@ impl Stage {
             budget: Budget { jobs: 4, cpu_milli: 4000, memory: 1 << 30 },
             stop: Stop::default(),
             passed: BTreeMap::new(),
+            elsewhere: None,
         }
     }
 
@@ -203,8 +205,9 @@ impl Stage {
         let source = sources.resolve(&origin, &Selection::AsItIs, &mut |_| {}).unwrap();
         let bench = Workbench {
             sources,
-            layers: LayerStore::open(&store, None).unwrap(),
+            layers: Arc::new(LayerStore::open(&store, None).unwrap()),
             cache: StepCache::new(store.join("cache")),
+            elsewhere: self.elsewhere.clone(),
             engine: Arc::clone(&self.engine) as Arc<dyn Engine>,
             images: [(None, image())].into(),
             budget: self.budget,

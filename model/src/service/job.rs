@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::Trust;
-use crate::{Blame, Digest, Name, Plan, RunId};
+use crate::{Blame, Digest, Name, Part, Plan, RunId};
 
 /// A job as a runner gets it: what to do, with nothing left to choose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,9 +22,9 @@ pub struct JobSpec {
     pub plan: Plan,
     /// Its digest, as `staith plan` prints it.
     pub plan_digest: Digest,
-    /// The steps that this job runs; all of the plan if there are none.
-    #[serde(default)]
-    pub steps: Vec<Name>,
+    /// What of the plan this job does; all of it if nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
     /// Whose code it is.
     pub trust: Trust,
     /// The secrets that its steps name and it may have.

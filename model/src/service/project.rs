@@ -51,6 +51,9 @@ pub struct ProjectSettings {
     pub batch_pushes: bool,
     /// The pool whose runners take its jobs.
     pub pool: Name,
+    /// Other pools that its pipelines may name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pools: Vec<Name>,
     /// How runs of one branch keep apart.
     pub concurrency: Concurrency,
 }
@@ -67,6 +70,7 @@ impl Default for ProjectSettings {
             schedules: Vec::new(),
             batch_pushes: false,
             pool,
+            pools: Vec::new(),
             concurrency: Concurrency::Free,
         }
     }

@@ -50,6 +50,7 @@ fn rooms() -> Router<Site> {
         .merge(crate::packages::routes())
         .merge(crate::releases::routes())
         .merge(crate::source_transfer::routes())
+        .merge(crate::layers::routes())
         .merge(crate::triggers::routes())
 }
 

@@ -9,7 +9,7 @@
 //!    [`health`]: how the server is, for supervisors and monitoring. [`upkeep`]: what operators do with a server's directory.
 //! 5. [`triggers`]: projects, what happens to them, and which runs come of it.
 //! 6. [`queue`]: which runner gets which job, and what becomes of it. [`streams`]: the bytes that attempts send, and who reads them.
-//!    [`source_transfer`]: what they get. [`packages`]: what comes of it.
+//!    [`source_transfer`]: what they get. [`layers`]: what one tells the others. [`packages`]: what comes of it.
 //! 7. [`releases`]: what of that is deployed where, and who agreed. The process that deploys is another one.
 //! 8. [`serve`]: all of it on a port, with its loops, until it is to stop.
 //!
@@ -23,6 +23,7 @@ pub mod clock;
 pub mod counts;
 pub mod enrolment;
 pub mod health;
+pub mod layers;
 pub mod limits;
 pub mod packages;
 pub mod queue;

@@ -10,6 +10,7 @@ use crate::{
     bells::Bells,
     clock::Clock,
     counts::Counts,
+    layers::Shelf,
     limits::Limits,
     packages::Shelves,
     queue::Room,
@@ -42,6 +43,8 @@ pub struct Site {
     pub streams: Desk,
     /// Gives sources to attempts; none where nobody can read repositories.
     pub sources: Option<Arc<dyn SourceSupply>>,
+    /// What steps left, for other runners.
+    pub layers: Shelf,
     /// The projects' packages.
     pub packages: Shelves,
     /// What stands between the network and the handlers.
@@ -70,7 +73,7 @@ impl Site {
     pub fn new(store: Arc<dyn Store>, data: PathBuf, clock: Clock) -> Self {
         let bells = Bells::default();
         let streams = Desk::new(Arc::clone(&store), &data, bells.streams.clone(), Caps::default());
-        let packages = Shelves::below(&data);
+        let (packages, layers) = (Shelves::below(&data), Shelf::below(&data));
         Self {
             store,
             data,
@@ -81,6 +84,7 @@ impl Site {
             queue: Arc::default(),
             streams,
             sources: None,
+            layers,
             packages,
             guard: Arc::default(),
             vault: Vault::default(),

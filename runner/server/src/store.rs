@@ -4,7 +4,8 @@
 //! 1. [`Actor`]: on whose behalf something is done. [`StoreError`].
 //! 2. [`Access`]: who has a token. [`Runners`]: which hosts are runners. [`Projects`]: what is built. [`Arrivals`] and
 //!    [`Schedules`]: what happened there. [`Queue`]: runs and jobs. [`Attempts`]: who works on them. [`Streams`]: what attempts send.
-//!    [`Packages`]: whose code made them. [`Releases`]: what the deployer is told, and says. [`Outbox`]: what forges are told. [`Secrets`]: sealed. [`Health`]: how much there is of
+//!    [`Packages`]: whose code made them. [`Steps`]: what steps came to, for other runners. [`Releases`]: what the deployer is told,
+//!    and says. [`Outbox`]: what forges are told. [`Secrets`]: sealed. [`Health`]
 //!    everything. [`Audit`]: what was done. [`Repetitions`]: what may be asked again.
 //! 3. `sqlite`: the embedded database: one file, one writer.
 //!
@@ -26,6 +27,7 @@ mod releases;
 mod runners;
 mod secrets;
 mod sqlite;
+mod steps;
 mod streams;
 
 pub use access::{Access, NewToken, TokenSeen};
@@ -43,6 +45,7 @@ pub use runners::{Applicant, Application, KnownRunner, NewSession, Runners};
 pub use secrets::{Reseal, SealedSecret, SecretPlace, SecretSeen, Secrets};
 pub(crate) use sqlite::reading;
 pub use sqlite::{Sqlite, verify_audit};
+pub use steps::{BlobOf, StepCaps, Steps};
 pub use streams::{Closing, Growth, StreamListed, StreamMark, StreamPlace, StreamRow, Streams};
 
 use std::fmt;
@@ -63,6 +66,7 @@ pub trait Store:
     + Releases
     + Runners
     + Schedules
+    + Steps
     + Streams
     + fmt::Debug
     + Send

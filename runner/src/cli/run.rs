@@ -138,7 +138,7 @@ impl Arguments {
                 clock::chance().map_err(|error| Problem::bug(error.to_string()))?,
             ),
             upkeep: workshop.upkeep(),
-            bench: workshop.bench(images, secrets, self.jobs, passed),
+            bench: workshop.bench(images, secrets, self.jobs, passed, None),
             home,
             plan: Arc::new(plan),
             source,

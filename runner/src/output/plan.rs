@@ -3,13 +3,15 @@
 mod graph;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, IsTerminal as _, Write},
 };
 
 use serde::Serialize;
 use staith_builder::outlook::{Outlook, Standing};
-use staith_model::{Name, Network, PackagePlan, Plan, Readiness, RunId, ServicePlan, StepKind, StepPlan};
+use staith_model::{
+    JobCut, Name, Network, PackagePlan, Placement, Plan, Readiness, RunId, ServicePlan, StepKind, StepPlan,
+};
 
 pub(crate) use self::graph::{Graph, plan_graph};
 use super::{
@@ -53,6 +55,18 @@ struct Told<'a> {
     digest: String,
     plan: &'a Plan,
     steps: Vec<ToldStep<'a>>,
+    /// What a server's runners do, where that is more than one job.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    jobs: Vec<ToldJob>,
+}
+
+#[derive(Serialize)]
+struct ToldJob {
+    name: Name,
+    runner: Placement,
+    needs: BTreeSet<Name>,
+    steps: Vec<Name>,
+    packs: bool,
 }
 
 #[derive(Serialize)]
@@ -85,7 +99,13 @@ fn told<'a>(view: &'a PlanView<'a>) -> Told<'a> {
         digest: view.plan.digest().to_string(),
         plan: view.plan,
         steps: view.prospect.steps.iter().map(step).collect(),
+        jobs: view.plan.jobs().unwrap_or_default().into_iter().filter_map(told_job).collect(),
     }
+}
+
+fn told_job(JobCut { name, placement, needs, part }: JobCut) -> Option<ToldJob> {
+    let part = part?;
+    Some(ToldJob { name, runner: placement, needs, steps: part.steps, packs: part.packs })
 }
 
 /// What a run would do with a step, in a word for programs.
@@ -188,6 +208,7 @@ fn extras(view: &PlanView<'_>) -> Vec<String> {
     );
     lines.extend(plan.services.iter().map(service));
     lines.extend(plan.packages.iter().map(package));
+    lines.extend(jobs(plan));
     lines.extend(view.prospect.unclear.iter().map(|why| format!("not clear: {}", clean_word(why))));
     lines
 }
@@ -198,6 +219,39 @@ fn package(package: &PackagePlan) -> String {
         if from.is_empty() { "the source".to_owned() } else { format!("the outputs of {}", from.join(", ")) };
     let root = package.root.as_ref().map(|root| format!(", the content of {}", clean_word(root.as_str())));
     format!("package: {} from {from}{}", package.name, root.unwrap_or_default())
+}
+
+/// What a server makes of it, where the pipeline says anything about that.
+fn jobs(plan: &Plan) -> Vec<String> {
+    if plan.steps.iter().all(|step| step.runner.is_anywhere()) {
+        return Vec::new();
+    }
+    match plan.jobs() {
+        Ok(jobs) => {
+            let mut lines: Vec<String> = jobs.iter().map(job).collect();
+            lines.push(
+                "jobs are for a server's runners; `staith run` runs all steps on this machine".to_owned(),
+            );
+            lines
+        }
+        Err(uncuttable) => {
+            vec![format!("not clear: a server can't make jobs of it: {uncuttable}; {}", uncuttable.remedy())]
+        }
+    }
+}
+
+fn job(job: &JobCut) -> String {
+    let after = match job.needs.is_empty() {
+        true => String::new(),
+        false => format!(", after {}", job.needs.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")),
+    };
+    let does: Vec<&str> = match &job.part {
+        None => vec!["all steps"],
+        Some(part) => {
+            part.steps.iter().map(Name::as_str).chain(part.packs.then_some("what is packed")).collect()
+        }
+    };
+    format!("job: {} on {}{after}: {}", job.name, job.placement, does.join(", "))
 }
 
 fn service(service: &ServicePlan) -> String {

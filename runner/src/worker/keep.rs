@@ -25,7 +25,9 @@ use super::{
     boot,
     job::{Claim, Ended, Job},
     lease::Standing,
+    sharing::{Asker, Outgoing, Sharing},
     source::SourceOfJob,
+    taken,
 };
 use crate::{
     client::{Ask, Client},
@@ -234,17 +236,20 @@ impl Keeping<'_> {
 
     async fn prepared_and_built(&self) -> Result<(Built, bool), Problem> {
         let preparing = self.prepared();
-        let execution = tokio::select! {
+        let (execution, outgoing) = tokio::select! {
             prepared = preparing => prepared?,
             () = self.stop.cancel.cancelled() => {
                 return Err(Problem::new(Exit::Interrupted, "it was ended before anything was run"));
             }
         };
-        self.built(&execution).await
+        let built = self.built(&execution).await;
+        // Jobs that need this one begin when it has ended.
+        outgoing.finish(&self.stop.cancel).await;
+        built
     }
 
     /// Everything that the job is run with. What can be known to be wrong is refused here, before anything is run.
-    async fn prepared(&self) -> Result<Execution, Problem> {
+    async fn prepared(&self) -> Result<(Execution, Outgoing), Problem> {
         let (began, started) = (Instant::now(), clock::unix_millis());
         let spec = &self.claim.claimed.job;
         let plan = part_of(spec)?;
@@ -260,10 +265,20 @@ impl Keeping<'_> {
         let source = source.fetch(&workshop, &plan).await?;
         let secrets = secrets(spec, &plan, &client, &token, attempt).await?;
         let images = workshop.images(&plan, &|_| {}).await?;
-        Ok(Execution {
+        let asker = Asker {
+            client,
+            token,
+            attempt: attempt.to_owned(),
+            fence: self.claim.claimed.fence,
+            scratch: self.job.path().to_owned(),
+        };
+        let part = spec.part.clone().unwrap_or_default();
+        let (sharing, outgoing) = Sharing::begin(asker, part.given);
+        let passed = taken::from_other_jobs(&plan, &part.taken, &sharing, &workshop.layers()).await?;
+        let execution = Execution {
             id: spec.run.clone(),
             upkeep: workshop.upkeep(),
-            bench: workshop.bench(images, secrets, None, BTreeMap::new()),
+            bench: workshop.bench(images, secrets, None, passed, Some(sharing)),
             home,
             plan: Arc::new(plan),
             source: Arc::new(source),
@@ -271,7 +286,8 @@ impl Keeping<'_> {
             stop: self.stop.clone(),
             began,
             started,
-        })
+        };
+        Ok((execution, outgoing))
     }
 
     async fn built(&self, execution: &Execution) -> Result<(Built, bool), Problem> {
@@ -309,7 +325,18 @@ fn part_of(spec: &JobSpec) -> Result<Plan, Problem> {
             "a server and a runner of the same version read plans alike: compare `staith --version` on both",
         ));
     }
-    if spec.steps.is_empty() { Ok(spec.plan.clone()) } else { Ok(spec.plan.only(&spec.steps)?) }
+    match &spec.part {
+        None => Ok(spec.plan.clone()),
+        Some(part) => {
+            let known = |step: &&staith_model::Name| spec.plan.step(step).is_none();
+            let named = part.steps.iter().chain(part.taken.iter().map(|taken| &taken.step));
+            // For its words.
+            if let Some(unknown) = named.clone().find(known) {
+                spec.plan.only(std::slice::from_ref(unknown))?;
+            }
+            Ok(spec.plan.slice(part))
+        }
+    }
 }
 
 /// The answer to `GET /api/v1/attempts/{attempt}/secrets`.

@@ -209,6 +209,36 @@ pub const CALLS: &[Call] = &[
         "Contents of that list, by their ids, as frames.",
     )
     .takes("ContentsAsked"),
+    put(
+        "/api/v1/attempts/{attempt}/layer",
+        Gate::Attempt,
+        "Takes bytes of what a step left, from `offset` on; at 0 another layer begins.",
+    )
+    .gives(200, "StreamState"),
+    put(
+        "/api/v1/attempts/{attempt}/steps/{step}",
+        Gate::Attempt,
+        "What a step of the attempt came to, for other runners. The bytes of its layer were sent before.",
+    )
+    .takes("StepGiven")
+    .nothing(),
+    get(
+        "/api/v1/attempts/{attempt}/steps/{step}",
+        Gate::Attempt,
+        "What a step of the attempt's run came to, in whichever job.",
+    )
+    .gives(200, "StepCame"),
+    get(
+        "/api/v1/attempts/{attempt}/known/{key}",
+        Gate::Attempt,
+        "What a step with this key came to, in runs that are trusted as much as the attempt's or more.",
+    )
+    .gives(200, "StepCame"),
+    get(
+        "/api/v1/attempts/{attempt}/layers/{blob}",
+        Gate::Attempt,
+        "Bytes of a layer, from `offset` on, that a record names which the attempt may read.",
+    ),
     post(
         "/api/v1/attempts/{attempt}/streams/{name}/close",
         Gate::Attempt,

@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use staith_model::{
-    AttemptId, Blame, Digest, Name, RunId, RunnerId, TokenId,
+    AttemptId, Blame, Digest, Name, RunId, RunnerId, StepResults, TokenId,
     service::{
         AttemptOutcome, AttemptState, AttemptView, CancelAsked, ClaimAsked, CloseAsked, EnrolAsked, Enrolled,
         EnrolmentAsked, EnrolmentMade, FinishAsked, JobState, JobView, RenewAsked, Renewed, RunPage,
-        RunStanding, RunSummary, RunView, RunnerSeen, RunnerState, ServerStatus, Session, SessionAsked,
-        StreamState, Trust, Wanted,
+        RunStanding, RunSummary, RunView, RunnerSeen, RunnerState, SentLayer, ServerStatus, Session,
+        SessionAsked, StepCame, StepGiven, StreamState, Trust, Wanted,
     },
 };
 
@@ -163,7 +163,7 @@ fn examples_of_jobs(shape: &str) -> Option<Vec<Value>> {
         "Claimed" => vec![json!({
             "attempt": attempt, "number": 1, "fence": 1, "lease_millis": 15_000, "token": "…",
             "job": { "run": run, "number": 7, "project": "shop", "name": "run", "plan": {}, "plan_digest": digest,
-                "steps": ["build"], "trust": Trust::Branch, "secrets": ["npm-token"], "timeout_millis": 3_600_000 },
+                "part": { "steps": ["build"], "packs": false }, "trust": Trust::Branch, "secrets": ["npm-token"], "timeout_millis": 3_600_000 },
         })],
         "RenewAsked" => vec![value(&RenewAsked { fence: 1 })],
         "Renewed" => vec![value(&Renewed {
@@ -175,6 +175,11 @@ fn examples_of_jobs(shape: &str) -> Option<Vec<Value>> {
             vec![value(&FinishAsked { fence: 1, outcome, streams: vec!["events".to_owned()] })]
         }
         "ContentsAsked" => vec![json!({ "ids": ["0123456789abcdef0123456789abcdef01234567"] })],
+        "StepCame" => vec![value(&came(true)), value(&came(false))],
+        "StepGiven" => {
+            let full = StepGiven { fence: 1, key: Some(digest), came: came(true) };
+            vec![value(&full), value(&StepGiven { key: None, came: came(false), ..full })]
+        }
         "CloseAsked" => vec![value(&CloseAsked { fence: 1, length: 0, digest })],
         "StreamState" => {
             let closed = StreamState { next: 0, closed: Some(digest) };
@@ -277,6 +282,19 @@ fn jobs(attempt: AttemptId) -> Option<[JobView; 2]> {
         ..failed.clone()
     };
     Some([failed, waiting])
+}
+
+/// A step that passed.
+fn came(with_a_layer: bool) -> StepCame {
+    let digest = Digest::of(b"");
+    let layer = SentLayer { layer: digest, blob: digest, length: 12 };
+    StepCame {
+        layer: with_a_layer.then_some(layer),
+        results: StepResults::default(),
+        millis: 1_000,
+        run: RunId::new(AT, [3; 10]),
+        at: AT,
+    }
 }
 
 /// The same, of tokens.

@@ -6,7 +6,7 @@
 //! 3. `audit`: the chain of what was changed, appended in the transaction of the change.
 //!
 //! 4. Each room's trait has a file here with its statements: `access`, `runners`, `projects`, `arrivals`, `schedules`, `queue`,
-//!    `attempts`, `streams`, `outbox`, `packages`, `releases`, `health`.
+//!    `attempts`, `streams`, `outbox`, `packages`, `steps`, `releases`, `health`.
 //!
 //! Reads have connections of their own and see the last commit.
 
@@ -27,6 +27,7 @@ mod rows;
 mod runners;
 mod schedules;
 mod secrets;
+mod steps;
 mod streams;
 mod writer;
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use staith_model::{
-    ArrivalId, Name, Plan, RunId, StepPlan,
+    ArrivalId, JobCut, Name, Plan, RunId, StepPlan,
     service::{Arrival, Concurrency, Happening, JobSpec, Project, Trust},
 };
 
 use super::{
     glob,
-    planner::{Lineage, Planned},
+    planner::{Lineage, Planned, Unplanned},
 };
 use crate::store::{Actor, NewJob, NewRun};
 
@@ -17,8 +17,6 @@ use crate::store::{Actor, NewJob, NewRun};
 const BESIDE_THE_STEPS_MILLIS: u64 = 30 * 60 * 1000;
 /// No job takes longer, whatever its steps allow.
 const LONGEST_MILLIS: u64 = 24 * 60 * 60 * 1000;
-/// What the only job of a run is called.
-const ONLY_JOB: &str = "run";
 
 /// How far a run is trusted, and why. What somebody claims counts only as far as the repository shows the same.
 pub(super) fn trust(project: &Project, happening: &Happening, lineage: &Lineage) -> (Trust, String) {
@@ -51,28 +49,47 @@ pub(super) fn trust(project: &Project, happening: &Happening, lineage: &Lineage)
 pub(super) fn run(project: &Project, arrival: &Arrival, planned: Planned, id: RunId) -> NewRun {
     let (trust, _) = trust(project, &arrival.happening, &planned.lineage);
     let (concurrency, supersedes) = apart(project.settings.concurrency, &arrival.happening);
-    let secrets = if trust == Trust::Fork { BTreeSet::new() } else { secrets(&planned.plan) };
-    let spec = JobSpec {
-        run: id.clone(),
-        number: 0,
-        project: project.name.clone(),
-        name: only_job(),
-        timeout_millis: timeout(&planned.plan),
-        plan: planned.plan,
-        plan_digest: planned.digest,
-        steps: Vec::new(),
-        trust,
-        secrets,
+    let job = |cut: &JobCut| {
+        let own = cut.part.as_ref().map_or_else(|| planned.plan.clone(), |part| planned.plan.slice(part));
+        let spec = JobSpec {
+            run: id.clone(),
+            number: 0,
+            project: project.name.clone(),
+            name: cut.name.clone(),
+            timeout_millis: timeout(&own),
+            plan: planned.plan.clone(),
+            plan_digest: planned.digest,
+            part: cut.part.clone(),
+            trust,
+            secrets: if trust == Trust::Fork { BTreeSet::new() } else { secrets(&own) },
+        };
+        NewJob {
+            spec,
+            pool: cut.placement.pool.clone().unwrap_or_else(|| project.settings.pool.clone()),
+            labels: cut.placement.labels.clone(),
+            needs: cut.needs.clone(),
+        }
     };
-    let pool = project.settings.pool.clone();
-    let job = NewJob { spec, pool, labels: planned.labels, needs: BTreeSet::new() };
+    let jobs = planned.jobs.iter().map(job).collect();
     let (arrival_id, by): (ArrivalId, Actor) = (arrival.id.clone(), actor(arrival));
-    NewRun { id, arrival: Some(arrival_id), by, concurrency, supersedes, priority: 0, jobs: vec![job] }
+    NewRun { id: id.clone(), arrival: Some(arrival_id), by, concurrency, supersedes, priority: 0, jobs }
 }
 
-fn only_job() -> Name {
-    #[expect(clippy::expect_used, reason = "the literal is a name")]
-    ONLY_JOB.parse().expect("a name")
+/// A pool that the pipeline names and the project may not use. Who may change a pipeline would otherwise choose on whose hosts it runs.
+pub(super) fn refused_pool(project: &Project, jobs: &[JobCut]) -> Option<Unplanned> {
+    let settings = &project.settings;
+    let may = |pool: &&Name| **pool == settings.pool || settings.pools.contains(pool);
+    let pool = jobs.iter().filter_map(|job| job.placement.pool.as_ref()).find(|pool| !may(pool))?;
+    let pools: BTreeSet<&Name> = settings.pools.iter().chain([pool]).collect();
+    let list = pools.iter().map(|pool| format!("\"{pool}\"")).collect::<Vec<_>>().join(",");
+    Some(Unplanned::Refused {
+        what: format!("the pipeline asks for runners of the pool `{pool}`, which the project may not use"),
+        why: None,
+        remedy: Some(format!(
+            "an administrator allows it: `staith project set {} 'pools=[{list}]'`",
+            project.name
+        )),
+    })
 }
 
 /// On whose behalf a run is.

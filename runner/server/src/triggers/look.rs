@@ -182,6 +182,9 @@ async fn starts(
     arrival: &Arrival,
     planned: Planned,
 ) -> Result<Finding, StoreError> {
+    if let Some(refused) = decide::refused_pool(project, &planned.jobs) {
+        return not_planned(site, arrival, refused).await;
+    }
     if let Some(held) = held(site, project, arrival, &planned).await? {
         return Ok(held);
     }

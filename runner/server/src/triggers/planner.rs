@@ -1,9 +1,9 @@
 //! What a happening comes to. The seam to whoever can read repositories: the server itself can't.
 
-use std::{collections::BTreeSet, fmt};
+use std::fmt;
 
 use async_trait::async_trait;
-use staith_model::{Digest, Name, Plan, RelPath, service::Happening};
+use staith_model::{Digest, JobCut, Name, Plan, RelPath, service::Happening};
 
 use crate::store::Seen;
 
@@ -93,8 +93,8 @@ pub struct Planned {
     pub pipeline: Digest,
     /// That of the branch that a request asks to go to; `None` if it has none, or nothing asks to go anywhere.
     pub target_pipeline: Option<Digest>,
-    /// What a runner must have.
-    pub labels: BTreeSet<Name>,
+    /// The parts of it, each for one runner.
+    pub jobs: Vec<JobCut>,
     /// What people should know, a sentence each.
     pub notices: Vec<String>,
     /// Whether a clock leaves it out if it has built this very commit already, as the pipeline's `[on.schedule]` wants it.

@@ -151,7 +151,7 @@ impl Stage {
                 name: name(job),
                 plan_digest: plan.digest(),
                 plan: plan.clone(),
-                steps: vec![name("build")],
+                part: None,
                 trust: Trust::Branch,
                 secrets: BTreeSet::new(),
                 timeout_millis: 3_600_000,

@@ -1,7 +1,7 @@
 //! A server in this process, on a port of its own, with a planner that says what a test wants.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -96,12 +96,12 @@ pub(crate) fn planned(happening: &Happening) -> Planned {
     };
     Planned {
         digest: plan.digest(),
+        jobs: plan.jobs().unwrap(),
         plan,
         why: "as the test wants it".into(),
         lineage: Lineage::Branch(branch.to_owned()),
         pipeline: Digest::of(b"pipeline"),
         target_pipeline: Some(Digest::of(b"pipeline")),
-        labels: BTreeSet::new(),
         notices: vec![],
         unless_built: false,
     }

@@ -73,6 +73,7 @@ impl Arguments {
         let mut site = place::site(store, data.clone());
         site.vault = vault;
         site.stop = asked;
+        staith_server::layers::tidy(&site).await.map_err(|error| place::refused(&error, &data))?;
         let planning = Planning::open(&Home::at(data.join("home")), &data)?;
         site.sources = Some(Arc::new(planning.sources()));
         site.triggers.planner = Arc::new(planning);

@@ -60,7 +60,7 @@ pub(super) async fn opened(
     let step = plan.step(&name).ok_or_else(|| Problem::bug("a part of a plan lacks its step"))?.clone();
     let secrets = workshop.secrets(&plan).await?;
     let images = images(&workshop, &plan, stop, mode).await?;
-    let mut bench = workshop.bench(images, secrets, None, BTreeMap::new());
+    let mut bench = workshop.bench(images, secrets, None, BTreeMap::new(), None);
     let (plan, source, masker) = (Arc::new(plan), Arc::new(source), bench.secrets.masker().clone());
     let project = plan.project.clone();
     let shell = match &left {

@@ -305,8 +305,9 @@ impl Stage {
         let source = sources.resolve(&origin, &Selection::AsItIs, &mut |_| {}).unwrap();
         let bench = Workbench {
             sources,
-            layers: LayerStore::open(&store, None).unwrap(),
+            layers: Arc::new(LayerStore::open(&store, None).unwrap()),
             cache: StepCache::new(store.join("cache")),
+            elsewhere: None,
             engine: Arc::clone(&self.engine) as Arc<dyn Engine>,
             images: [(None, image())].into(),
             budget: Budget { jobs: 4, cpu_milli: 4000, memory: 1 << 30 },
