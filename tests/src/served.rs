@@ -81,7 +81,7 @@ impl Served {
     /// It does not start.
     pub fn saying(more: &[&str], world: &World) -> Self {
         let data = world.scratch().join("server");
-        Self::try_start(Self::command_with(&[], more, world, &data), &data)
+        Self::try_start(Self::command_with(&[], ANY, more, world, &data), &data)
             .unwrap_or_else(|said| panic!("the server did not start: {said:?}"))
     }
 

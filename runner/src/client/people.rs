@@ -161,11 +161,6 @@ impl People {
         self.done(Ask::put_value(path, body)).await
     }
 
-    /// Sets something.
-    pub(crate) async fn put(&self, path: &str, body: &impl Serialize) -> Result<(), Problem> {
-        self.send(Method::PUT, path, Some(body)).await.map(drop)
-    }
-
     /// Removes something.
     pub(crate) async fn delete(&self, path: &str) -> Result<(), Problem> {
         self.done(Ask::delete(path)).await

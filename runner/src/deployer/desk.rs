@@ -57,8 +57,12 @@ impl Desk {
     }
 
     /// The packages of a project, as its registry.
-    pub(super) fn registry(&self, project: &str) -> Settings {
-        Settings {
+    ///
+    /// # Errors
+    /// The file of the server's authority can't be read.
+    pub(super) fn registry(&self, project: &str) -> Result<Settings, Problem> {
+        Ok(Settings {
+            authorities: self.address.certificates()?,
             registry: self.address.host_and_port().to_owned(),
             prefix: project.to_owned(),
             is_plain: !self.address.is_encrypted(),
@@ -66,6 +70,6 @@ impl Desk {
             credentials: Some((USER.to_owned(), self.token.clone())),
             notes: None,
             stop: CancellationToken::new(),
-        }
+        })
     }
 }

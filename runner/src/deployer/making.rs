@@ -37,7 +37,7 @@ pub(super) async fn made(
         return Err(misnamed(project, pipeline.name()));
     }
     let home = office.home(project);
-    let (settings, wanted, at) = (office.desk.registry(project.as_str()), material.clone(), home.clone());
+    let (settings, wanted, at) = (office.desk.registry(project.as_str())?, material.clone(), home.clone());
     let runtime = Handle::current();
     let bringing = tokio::task::spawn_blocking(move || brought(&at, settings, &wanted, &runtime));
     let (published, reader) = bringing.await.map_err(|panicked| Problem::bug(panicked.to_string()))??;

@@ -104,7 +104,7 @@ impl Bench {
             name: name("run"),
             plan_digest: plan.digest(),
             plan,
-            steps: vec![],
+            part: None,
             trust: Trust::Branch,
             secrets: BTreeSet::new(),
             timeout_millis: 3_600_000,
@@ -126,7 +126,12 @@ impl Bench {
     /// A host that takes jobs.
     pub(crate) async fn runner(&self, called: &str) -> RunnerId {
         let (code, id) = (Digest::of(called.as_bytes()), RunnerId::new(NOW, self.chance()));
-        let gives = EnrolmentAsked { pool: name("default"), labels: BTreeSet::new(), ephemeral: false };
+        let gives = EnrolmentAsked {
+            pool: name("default"),
+            labels: BTreeSet::new(),
+            ephemeral: false,
+            valid_millis: None,
+        };
         self.store().add_enrolment(code, gives, NOW + 1000, ada(), NOW).await.unwrap();
         let applicant = Applicant {
             code,
