@@ -5,7 +5,7 @@
 //! 3. [`Refused`]: why there is none, told apart by whether it may be had later.
 //! 4. [`Patience`]: how long one waits before asking again.
 //! 5. [`people`]: the server that a person means, and what they may ask it. [`told`]: what they are told when it does not do it.
-//! 6. [`Stream`]: a stream of an attempt, over whatever connections it takes.
+//! 6. [`WhichRun`]: the run that a person means. [`Stream`]: a stream of an attempt, over whatever connections it takes.
 
 mod address;
 mod http;
@@ -16,6 +16,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 pub(crate) mod told;
+mod which_run;
 
 pub(crate) use self::{
     address::Address,
@@ -23,4 +24,5 @@ pub(crate) use self::{
     patience::Patience,
     refused::Refused,
     stream::{End, Piece, Stream},
+    which_run::WhichRun,
 };

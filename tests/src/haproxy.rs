@@ -32,7 +32,7 @@ impl Node {
     /// # Panics
     /// HAProxy is not installed, or does not take the configuration.
     pub fn start(servers: &[(&str, SocketAddr)]) -> Self {
-        Self::start_checking(servers, "inter 50ms rise 1 fall 2")
+        Self::start_checking(servers, "inter 50ms rise 1 fall 3")
     }
 
     /// The same, with checks of its servers as patient as this says.
@@ -42,7 +42,7 @@ impl Node {
     pub fn start_checking(servers: &[(&str, SocketAddr)], checks: &str) -> Self {
         let place = tempfile::tempdir().unwrap();
         let front = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let config = config(place.path(), front, servers).replace("inter 50ms rise 1 fall 2", checks);
+        let config = config(place.path(), front, servers).replace("inter 50ms rise 1 fall 3", checks);
         fs::write(place.path().join("haproxy.cfg"), config).unwrap();
         let said = fs::File::create(place.path().join("said")).unwrap();
         let master = Command::new("/usr/sbin/haproxy")
@@ -144,10 +144,11 @@ defaults
     timeout connect 500ms
     timeout client 20s
     timeout server 20s
+    timeout check 2s
     option redispatch 1
     option idle-close-on-response
     load-server-state-from-file global
-    default-server check inter 50ms rise 1 fall 2
+    default-server check inter 50ms rise 1 fall 3
 frontend front
     bind {front}
     default_backend {BACKEND}

@@ -79,7 +79,7 @@ fn free() -> SocketAddr {
 impl Site {
     fn new() -> Self {
         let (blue, green) = (free(), free());
-        let node = Node::start(&[("blue", blue), ("green", green)]);
+        let node = Node::start_checking(&[("blue", blue), ("green", green)], "inter 100ms rise 1 fall 10");
         let place = tempfile::tempdir_in("/var/tmp").unwrap();
         let world = World::new().with_env("STAITH_SECRET_BELL_TOKEN", "hunter2hunter2");
         let pipeline = PIPELINE

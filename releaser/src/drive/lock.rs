@@ -15,6 +15,9 @@ use crate::host::durable;
 
 /// How often a held lock is tried again.
 const PAUSE: Duration = Duration::from_millis(25);
+/// A process that is being started from this one holds all of this one's handles until it is another program, and keeps a lock with
+/// them that was given up meanwhile.
+const MOMENT: Duration = Duration::from_millis(250);
 
 /// Why the lock was not had.
 #[derive(Debug, thiserror::Error)]
@@ -57,8 +60,9 @@ impl Lock {
     }
 }
 
-/// Takes the lock, waiting for `patience` if somebody has it. Cancel-safe.
+/// Takes the lock, waiting for `patience` if somebody has it, and for a moment in any case. Cancel-safe.
 pub(crate) async fn take(path: &Path, patience: Duration) -> Result<Lock, LockError> {
+    let patience = patience.max(MOMENT);
     let failed = |source| LockError::Io { path: path.to_owned(), source };
     let mut file = OpenOptions::new()
         .read(true)

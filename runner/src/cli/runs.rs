@@ -6,7 +6,6 @@ mod logs;
 mod retry;
 mod show;
 mod watch;
-mod which;
 
 use clap::{Args, Subcommand};
 use staith_model::Exit;

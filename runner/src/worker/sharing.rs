@@ -3,6 +3,7 @@
 //! Nothing that goes wrong here fails a job: what can't be had is made here, and what can't be brought there is made there. What comes is
 //! verified byte by byte before it is used. What goes is sent beside the steps, by one task, and waited for at the end for some time only.
 
+mod contact;
 mod passage;
 
 use std::{
@@ -24,7 +25,7 @@ use staith_model::{
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use self::passage::Passage;
+use self::{contact::Contact, passage::Passage};
 use crate::client::{Client, Refused};
 
 /// Steps that wait to be told. A plan has fewer.
@@ -84,15 +85,19 @@ struct Told {
 pub(super) struct Outgoing {
     queue: mpsc::Sender<Telling>,
     task: JoinHandle<()>,
+    contact: Arc<Contact>,
+    /// Whether other jobs of the run begin with it. Else it saves time at most, and a server that is away is not waited for.
+    is_needed: bool,
 }
 
 impl Sharing {
     /// Begins; what is to be sent is sent by a task of its own.
     pub(super) fn begin(asker: Asker, given: BTreeSet<Name>) -> (Arc<Self>, Outgoing) {
         let (queue, tellings) = mpsc::channel(WAITING);
-        let passage = Passage(asker);
+        let contact = Arc::new(Contact::begin());
+        let passage = Passage(asker, Arc::clone(&contact));
         let task = tokio::spawn(tell_all(passage.clone(), tellings));
-        let outgoing = Outgoing { queue: queue.clone(), task };
+        let outgoing = Outgoing { queue: queue.clone(), task, contact, is_needed: !given.is_empty() };
         (Arc::new(Self { passage, given, queue, state: Mutex::default() }), outgoing)
     }
 
@@ -118,6 +123,7 @@ impl Sharing {
         tracing::info!(%refused, "the server can't say what is known of a step");
         if refused.may_pass() {
             self.state().away_since = Some(Instant::now());
+            self.passage.1.lost();
         }
     }
 }
@@ -167,16 +173,25 @@ impl Elsewhere for Sharing {
 }
 
 impl Outgoing {
-    /// Waits until all that was told is sent, or nobody waits for the job any more.
+    /// Waits until all that was told is sent, or nobody waits for the job any more. What no other job of the run needs is not waited for
+    /// while the server is away: what the job came to would be told too late.
     pub(super) async fn finish(mut self, unwanted: &CancellationToken) {
         let all = async {
             if self.queue.send(Telling::End).await.is_ok() {
                 let _ = (&mut self.task).await;
             }
         };
+        let (is_needed, contact) = (self.is_needed, Arc::clone(&self.contact));
+        let in_vain = async {
+            match is_needed {
+                true => std::future::pending().await,
+                false => contact.quiet().await,
+            }
+        };
         let sent = tokio::select! {
             sent = timeout(LAST, all) => sent.is_ok(),
             () = unwanted.cancelled() => false,
+            () = in_vain => false,
         };
         if !sent {
             tracing::warn!("what steps left was not sent whole; other runners make it again");
@@ -201,7 +216,12 @@ async fn tell_all(passage: Passage, mut tellings: mpsc::Receiver<Telling>) {
 async fn tell(passage: &Passage, told: &Told) -> Result<(), String> {
     let packed = match &told.record.layer {
         None => None,
-        Some(layer) => Some(passage.pack(layer, &told.layers).await?),
+        Some(layer) => {
+            passage.1.at_work();
+            let packed = passage.pack(layer, &told.layers).await;
+            passage.1.heard();
+            Some(packed?)
+        }
     };
     let Some(made) = &told.record.made else { return Err("nobody knows where it was run".to_owned()) };
     let given = StepGiven {

@@ -6,9 +6,8 @@ use staith_model::{
     service::{CancelAsked, RunView},
 };
 
-use super::which::Which;
 use crate::{
-    client::people::Server,
+    client::{WhichRun, people::Server},
     output::{self, OutputMode, Problem},
 };
 
@@ -18,7 +17,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Cancel {
     /// The run: its id, or PROJECT#NUMBER
-    run: Which,
+    run: WhichRun,
     /// Why, for whoever reads it later
     #[arg(long, value_name = "TEXT")]
     why: Option<String>,

@@ -10,9 +10,12 @@ use staith_model::{Exit, Name, RunId};
 use staith_server::streams::Listed;
 
 use self::log::{Log, Shown};
-use super::which::Which;
+
 use crate::{
-    client::people::{People, Server},
+    client::{
+        WhichRun,
+        people::{People, Server},
+    },
     output::{OutputMode, Problem},
 };
 
@@ -23,7 +26,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Logs {
     /// The run: its id, or PROJECT#NUMBER
-    run: Which,
+    run: WhichRun,
     /// The step; all of them if not given
     step: Option<Name>,
     /// Go on as the run goes on, to its end

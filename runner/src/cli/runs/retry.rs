@@ -3,9 +3,8 @@
 use clap::Args;
 use staith_model::{Exit, service::RunView};
 
-use super::which::Which;
 use crate::{
-    client::people::Server,
+    client::{WhichRun, people::Server},
     output::{self, OutputMode, Problem},
 };
 
@@ -15,7 +14,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Retry {
     /// The run: its id, or PROJECT#NUMBER
-    run: Which,
+    run: WhichRun,
 }
 
 impl Retry {

@@ -13,10 +13,10 @@ use staith_model::{
 use tokio_util::sync::CancellationToken;
 
 use self::{ending::exit_of, events::Screen};
-use super::which::Which;
+
 use crate::{
     client::{
-        Piece, Stream,
+        Piece, Stream, WhichRun,
         people::{People, Server},
     },
     interrupt,
@@ -33,7 +33,7 @@ const LOOK: Duration = Duration::from_millis(300);
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     /// The run: its id, or PROJECT#NUMBER
-    run: Which,
+    run: WhichRun,
 }
 
 impl Watch {

@@ -15,7 +15,7 @@ use staith_model::{
 };
 use tokio::time::sleep;
 
-use super::Asker;
+use super::{Asker, contact::Contact};
 use crate::client::{Ask, Patience, Refused};
 
 /// How long an answer about a step is waited for: a step is waiting.
@@ -25,9 +25,9 @@ const ON_THE_WAY: Duration = Duration::from_secs(110);
 /// How often the same is asked again when the server is away.
 const TRIES: u32 = 5;
 
-/// The way to the server and back.
+/// The way to the server and back, and how it has been with it.
 #[derive(Debug, Clone)]
-pub(super) struct Passage(pub(super) Asker);
+pub(super) struct Passage(pub(super) Asker, pub(super) Arc<Contact>);
 
 /// A layer in the form in which it travels.
 pub(super) struct Packed {
@@ -193,7 +193,10 @@ impl Passage {
                     tries += 1;
                     sleep(patience.failed()).await;
                 }
-                answered => return answered,
+                answered => {
+                    self.1.heard();
+                    return answered;
+                }
             }
         }
     }

@@ -2,20 +2,23 @@
 
 use clap::Args;
 use staith_model::{
-    Exit, Name, RunId,
+    Exit, Name,
     service::{ReleaseAsked, ReleaseSeen, ReleaseStanding},
 };
 
 use super::{LOOK, There};
-use crate::output::{self, OutputMode, Problem};
+use crate::{
+    client::WhichRun,
+    output::{self, OutputMode, Problem},
+};
 
 /// Make a release of what a run packed
 ///
 /// The package is frozen with the environments of the commit's own runner.toml. Asked for again, it is the same release.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
-    /// The run's id; it has passed
-    run: RunId,
+    /// The run: its id, or PROJECT#NUMBER; it has passed
+    run: WhichRun,
     /// Which of its packages, if it made several
     #[arg(long, value_name = "NAME")]
     package: Option<Name>,
@@ -23,7 +26,8 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
-        let asked = ReleaseAsked { run: self.run, package: self.package };
+        let run = self.run.find(&there.people).await?;
+        let asked = ReleaseAsked { run, package: self.package };
         let mut seen: ReleaseSeen = there.people.post(&there.path("releases"), &asked).await?;
         while seen.state == ReleaseStanding::Making {
             tokio::time::sleep(LOOK).await;

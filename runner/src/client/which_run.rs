@@ -4,17 +4,18 @@ use std::str::FromStr;
 
 use staith_model::{Exit, Name, RunId, service::RunPage};
 
-use crate::{client::people::People, output::Problem};
+use super::people::People;
+use crate::output::Problem;
 
 /// A run as it is named at a shell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Which {
+pub(crate) enum WhichRun {
     Id(RunId),
     /// As people speak of it: `shop#7`.
     Numbered(Name, u64),
 }
 
-impl FromStr for Which {
+impl FromStr for WhichRun {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -28,12 +29,12 @@ impl FromStr for Which {
     }
 }
 
-impl Which {
+impl WhichRun {
     /// The run's id.
     ///
     /// # Errors
     /// There is no such run, or the server can't be asked.
-    pub(super) async fn find(&self, people: &People) -> Result<RunId, Problem> {
+    pub(crate) async fn find(&self, people: &People) -> Result<RunId, Problem> {
         let (project, number) = match self {
             Self::Id(id) => return Ok(id.clone()),
             Self::Numbered(project, number) => (project, number),
@@ -55,10 +56,10 @@ mod tests {
     #[test]
     fn a_run_is_an_id_or_a_number_of_a_project() {
         let id = "01arz3ndektsv4rrffq69g5fav";
-        assert_eq!(id.parse(), Ok(Which::Id(id.parse().unwrap())));
-        assert_eq!("shop#7".parse(), Ok(Which::Numbered("shop".parse().unwrap(), 7)));
+        assert_eq!(id.parse(), Ok(WhichRun::Id(id.parse().unwrap())));
+        assert_eq!("shop#7".parse(), Ok(WhichRun::Numbered("shop".parse().unwrap(), 7)));
         for bad in ["", "7", "shop", "shop#", "#7", "shop#-1", "shop#x", "01ARZ3NDEKTSV4RRFFQ69G5FAV"] {
-            assert!(bad.parse::<Which>().is_err(), "{bad}");
+            assert!(bad.parse::<WhichRun>().is_err(), "{bad}");
         }
     }
 }
