@@ -29,7 +29,7 @@ const PACKAGE: &str = "[steps.talk]\nrun = \"mkdir dist; cp big dist/\"\noutputs
 /// How soon a run is over whose host can be reached: it hears of it with the next renewal (5 s), and its steps have 10 s.
 const SOON: u64 = 5 + 10 + 1;
 /// What a loaded machine may take more.
-const LOADED: u64 = 5;
+const LOADED: u64 = 20;
 
 struct Phase {
     steps: &'static str,
