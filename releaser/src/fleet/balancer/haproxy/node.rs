@@ -36,6 +36,9 @@ pub(super) async fn look(node: &NodeSpec, backend: &str) -> Result<Seen, Traffic
     Ok(Seen { info, servers, epoch, old_workers: old_workers(node, backend, &understood).await? })
 }
 
+/// When a master that did not answer is asked once more.
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(250);
+
 async fn old_workers(
     node: &NodeSpec,
     backend: &str,
@@ -43,7 +46,15 @@ async fn old_workers(
 ) -> Result<Vec<BTreeMap<String, u64>>, TrafficError> {
     let Some(master) = &node.master else { return Ok(vec![]) };
     let what = "look at its old workers";
-    let processes = say(master, "show proc").await.map_err(|error| told(error, what))?;
+    let processes = match say(master, "show proc").await {
+        // It executes itself anew at its start and at a reload, and resets its connections.
+        Err(_) => {
+            tokio::time::sleep(AGAIN).await;
+            say(master, "show proc").await
+        }
+        said => said,
+    };
+    let processes = processes.map_err(|error| told(error, what))?;
     let mut found = vec![];
     for pid in report::old_workers(&processes).map_err(understood)? {
         // One that has ended in between has no sessions.
