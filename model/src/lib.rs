@@ -1,6 +1,6 @@
 //! The nouns of Staith and their rules. No I/O, no async, no clock. A map, in reading order:
 //!
-//! 1. [`Digest`], [`Name`], ids, [`Secret`]: what other nouns are made of.
+//! 1. [`Digest`], [`Name`], ids, [`Secret`], [`masked!`]: what other nouns are made of.
 //! 2. [`Manifest`]: what a tree of files is, by content.
 //! 3. [`Plan`]: what will be done, with nothing left to choose but by [`Condition`]s over what earlier steps came to. [`JobCut`]: which
 //!    runner does which part of it.
@@ -27,6 +27,7 @@ mod fleet;
 mod id;
 mod jobs;
 mod manifest;
+mod masked;
 mod name;
 mod package;
 mod placement;

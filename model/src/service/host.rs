@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Name, RunnerId};
+use crate::{Name, RunnerId, masked};
 
 /// Whether a runner gets jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -79,14 +79,7 @@ pub struct EnrolmentMade {
     pub valid_millis: u64,
 }
 
-impl std::fmt::Debug for EnrolmentMade {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EnrolmentMade")
-            .field("code", &"***")
-            .field("valid_millis", &self.valid_millis)
-            .finish()
-    }
-}
+masked!(EnrolmentMade, code, valid_millis);
 
 /// A runner, in the answer to `GET /api/v1/runners`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,12 +1,12 @@
 //! Requests and answers between runners and their server, version 1. All times are lengths in milliseconds, so that no clocks are
 //! compared.
 
-use std::{collections::BTreeSet, fmt};
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::{AttemptOutcome, JobSpec};
-use crate::{AttemptId, Digest, Name, RunnerId};
+use crate::{AttemptId, Digest, Name, RunnerId, masked};
 
 /// `POST /api/v1/runners`: a host asks to become a runner.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -145,17 +145,6 @@ pub struct FinishAsked {
     pub outcome: AttemptOutcome,
     /// The names of all streams that the attempt has. What of them has not come yet is waited for.
     pub streams: Vec<String>,
-}
-
-/// Bodies with something secret in them show themselves without it.
-macro_rules! masked {
-    ($name:ident, $secret:ident, $($shown:ident),*) => {
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_struct(stringify!($name))$(.field(stringify!($shown), &self.$shown))*.field(stringify!($secret), &"***").finish()
-            }
-        }
-    };
 }
 
 masked!(EnrolAsked, code, name, public_key, labels, version);

@@ -113,15 +113,7 @@ pub struct SecretAsked {
     pub environment: Option<Name>,
 }
 
-impl fmt::Debug for SecretAsked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SecretAsked")
-            .field("value", &"***")
-            .field("protected", &self.protected)
-            .field("environment", &self.environment)
-            .finish()
-    }
-}
+staith_model::masked!(SecretAsked, value, protected, environment);
 
 /// `POST /api/v1/projects/{project}/secrets/{name}/rotate`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -134,14 +126,7 @@ pub struct RotationAsked {
     pub environment: Option<Name>,
 }
 
-impl fmt::Debug for RotationAsked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RotationAsked")
-            .field("value", &"***")
-            .field("environment", &self.environment)
-            .finish()
-    }
-}
+staith_model::masked!(RotationAsked, value, environment);
 
 /// The answer to [`RotationAsked`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

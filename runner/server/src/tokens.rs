@@ -52,15 +52,7 @@ pub struct TokenMade {
     pub expires: u64,
 }
 
-impl std::fmt::Debug for TokenMade {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("TokenMade")
-            .field("id", &self.id)
-            .field("token", &"***")
-            .field("expires", &self.expires)
-            .finish()
-    }
-}
+staith_model::masked!(TokenMade, token, id, expires);
 
 impl TokenAsked {
     /// An administrator of everything, for the first token of a server.
