@@ -93,7 +93,7 @@ pub(crate) use self::{
         runner_code, server_audit, server_backup, server_checked, server_runners, server_secrets,
         server_serves, server_status, token_made, token_revoked, tokens,
     },
-    server_runs::{log_not_whole, server_run, server_run_told, server_runs},
+    server_runs::{log_not_whole, server_attempt_begins, server_run, server_run_told, server_runs},
     shell::{LeftBy, Passage, Seen, afterwards, welcome},
     status::{DeploymentStatus, EnvironmentStatus, PoolStatus, ReleaseStatus, status},
     stock::{Kept, channel_moved, package_pinned, package_unpinned, packages, packages_collected},

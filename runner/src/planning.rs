@@ -112,7 +112,7 @@ fn own_schedule(workshop: &Workshop, origin: &str) -> Result<Option<OwnSchedule>
     // A repository whose HEAD is no branch has no default branch.
     let Some(branch) = called.branch else { return Ok(None) };
     let text = workshop.pipeline_text(&source, origin).map_err(refused)?;
-    let pipeline = crate::workshop::understood(&text).map_err(refused)?;
+    let pipeline = crate::workshop::understood_from_afar(&text).map_err(refused)?;
     let cron = pipeline.schedules().to_vec();
     if cron.is_empty() {
         return Ok(None);
@@ -155,7 +155,7 @@ impl<'a> Reading<'a> {
 
     fn outcome(&self) -> Result<Outcome, Unplanned> {
         let text = self.workshop.pipeline_text(&self.source, &self.wanted.origin).map_err(refused)?;
-        let pipeline = crate::workshop::understood(&text).map_err(refused)?;
+        let pipeline = crate::workshop::understood_from_afar(&text).map_err(refused)?;
         let occasion = self.occasion()?;
         let why = match &self.wanted.happening {
             Happening::Schedule { name, .. } if name == OWN => {

@@ -73,6 +73,22 @@ impl Problem {
         Self { place, ..Self::new(Exit::Configuration, what).with_why(render(errors, color, width)) }
     }
 
+    /// Mistakes in a pipeline for those who are not at the terminal and may not have the file: a line for each.
+    pub(crate) fn pipeline_in_words(errors: &PipelineErrors) -> Self {
+        let mut lines: Vec<String> = errors
+            .errors()
+            .iter()
+            .map(|one| {
+                let (line, column) = (one.line(), one.column());
+                format!("line {line}, column {column}: {}; {}", one.message(), one.advice())
+            })
+            .collect();
+        if errors.more() > 0 {
+            lines.push(format!("and {} more", errors.more()));
+        }
+        Self::new(Exit::Configuration, errors.to_string()).with_why(lines.join("\n"))
+    }
+
     /// A file that somebody named can't be read.
     pub(crate) fn unreadable(file: &Path, refused: &io::Error) -> Self {
         let is_absent = refused.kind() == io::ErrorKind::NotFound;

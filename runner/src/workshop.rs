@@ -535,6 +535,14 @@ pub(crate) fn understood(text: &str) -> Result<Pipeline, Problem> {
     Pipeline::parse(PIPELINE_FILE, text).map_err(|errors| Problem::pipeline(&errors, color, width))
 }
 
+/// The same on a server: its mistakes as lines, for those who ask from elsewhere.
+///
+/// # Errors
+/// It can't work (20).
+pub(crate) fn understood_from_afar(text: &str) -> Result<Pipeline, Problem> {
+    Pipeline::parse(PIPELINE_FILE, text).map_err(|errors| Problem::pipeline_in_words(&errors))
+}
+
 fn read_pipeline(path: &Path) -> Result<String, Problem> {
     let bytes = std::fs::read(path).map_err(|refused| {
         Problem::new(Exit::Environment, format!("{PIPELINE_FILE} can't be read"))

@@ -188,6 +188,11 @@ fn two_jobs_on_two_runners_and_then_again_elsewhere() {
     assert_eq!(run["state"], "passed", "{run}");
     assert_eq!(farm.ran(&run), ["build at one", "check at two"], "{run}");
     assert_eq!(job(&run, "check")["needs"], serde_json::json!(["build"]));
+    // Who follows sees whose part is shown, and the one plan that the run has.
+    let watched = farm.staith(&["runs", "watch", "shop#1"]).exits(0);
+    let plan = run["plan_digest"].as_str().unwrap().trim_start_matches("sha256:")[..12].to_owned();
+    assert_eq!(watched.out.matches(&format!("plan {plan}")).count(), 2, "{}", watched.out);
+    watched.says("job build, runner one").says("job check, runner two");
     let attempt = job(&run, "check")["attempts"][0]["id"].as_str().unwrap().to_owned();
     let log = farm.server.ask("GET", &format!("/api/v1/attempts/{attempt}/streams/log.check"), "");
     assert!(log.body.contains("one") && log.body.contains("checked it"), "{log:?}");

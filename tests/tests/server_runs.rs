@@ -75,13 +75,13 @@ impl Shop {
 #[test]
 fn a_run_is_followed_listed_and_shown_with_all_that_its_steps_wrote() {
     let shop = Shop::with(PIPELINE);
-    shop.staith(&["runs"]).exits(0);
+    shop.staith(&["runs"]).exits(0).says("no runs yet").says("staith project add");
     let run = shop.run();
     let watched = shop.staith(&["runs", "watch", &run]).exits(0);
     watched.says("build").says("the files are there").says("shop#1");
     let plan = shop.is_over(&run)["plan_digest"].as_str().unwrap().to_owned();
     shop.staith(&["runs", "list", "--state", "passed"]).exits(0).says("shop#1").says(&run);
-    shop.staith(&["runs", "--state", "failed"]).exits(0).never_says("shop#1");
+    shop.staith(&["runs", "--state", "failed"]).exits(0).never_says("shop#1").says("no run is failed");
     let shown = shop.staith(&["runs", "show", "shop#1"]).exits(0);
     shown.says(&plan).says("attempt 1").says("built-in").says("person:administrator");
     let value = shop.staith(&["runs", "show", "shop#1", "--json"]).exits(0).values().remove(0);
@@ -118,7 +118,7 @@ fn a_run_that_fails_is_tried_again_and_one_that_does_not_end_is_ended() {
     shop.staith(&["runs", "watch", &run]).exits(10).says("it breaks");
     shop.staith(&["runs", "show", &run]).exits(0).says("attempt 1").says("failed").says("build");
     shop.staith(&["runs", "retry", &run]).exits(0).says("shop#1");
-    shop.staith(&["runs", "watch", &run]).exits(10);
+    shop.staith(&["runs", "watch", &run]).exits(10).says("attempt 2");
     let view = shop.is_over(&run);
     assert_eq!(view["jobs"][0]["attempts"].as_array().unwrap().len(), 2, "{view}");
     shop.staith(&["runs", "logs", &run, "--attempt", "1"]).exits(0).says("it breaks");
@@ -139,6 +139,17 @@ fn a_run_that_fails_is_tried_again_and_one_that_does_not_end_is_ended() {
     assert_eq!(follow.wait().unwrap().code(), Some(0), "the log is whole: the runner closed it");
     assert_eq!(watch.wait().unwrap().code(), Some(130), "as `staith run` that somebody ended");
     shop.staith(&["runs", "show", &run]).exits(0).says("it does not end");
+}
+
+#[test]
+fn a_mistake_in_a_pipeline_is_told_in_a_line() {
+    let shop = Shop::with(PIPELINE);
+    fs::write(shop.bare.clone.join("runner.toml"), format!("{PIPELINE}colour = 1\n")).unwrap();
+    shop.bare.push("two");
+    let told = shop.staith(&["project", "run", "shop", "--ref", "main"]).exits(20).err;
+    let line = told.lines().find(|line| line.contains("colour")).expect(&told);
+    assert!(line.contains("line 9, column 1: "), "{told}");
+    assert!(!told.contains('\u{2502}') && !told.contains("1 mistake:"), "no picture of the file: {told}");
 }
 
 #[test]
@@ -165,7 +176,10 @@ fn a_log_is_whole_over_connections_that_break() {
         .find(|path| path.contains(&attempt) && path.contains("log.build"))
         .unwrap();
     let mut bytes = fs::read(&stream).unwrap();
-    bytes[20_000] ^= 1;
+    // In what the step wrote: a flipped bit of the log's own form would be a log that can't be read.
+    let written = b"line 900 of";
+    let at = bytes.windows(written.len()).position(|part| part == written).unwrap();
+    bytes[at] ^= 1;
     fs::write(&stream, &bytes).unwrap();
     shop.staith(&["runs", "logs", &run]).exits(30).says("not what its runner had closed");
     fs::remove_file(&stream).unwrap();

@@ -23,7 +23,7 @@ use crate::{
     home::Home,
     output::Problem,
     package_place::own_store,
-    workshop::understood,
+    workshop::understood_from_afar,
 };
 
 /// Brings the package here, and freezes it.
@@ -32,7 +32,7 @@ pub(super) async fn made(
     project: &Name,
     material: &ReleaseMaterial,
 ) -> Result<OrderAnswer, Problem> {
-    let pipeline = understood(&material.pipeline)?;
+    let pipeline = understood_from_afar(&material.pipeline)?;
     if pipeline.name() != project {
         return Err(misnamed(project, pipeline.name()));
     }

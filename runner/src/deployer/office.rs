@@ -19,7 +19,7 @@ use crate::{
     fleet::{Site, log_of},
     home::Home,
     output::Problem,
-    workshop::{PIPELINE_FILE, understood},
+    workshop::{PIPELINE_FILE, understood_from_afar},
 };
 
 type Key = (Name, Name);
@@ -100,7 +100,7 @@ impl Office {
         pipeline: &str,
     ) -> Result<Site, Problem> {
         let guard = self.guard(project, environment).await?;
-        let pipeline = understood(pipeline)?;
+        let pipeline = understood_from_afar(pipeline)?;
         if pipeline.name() != project {
             return Err(misnamed(project, pipeline.name()));
         }

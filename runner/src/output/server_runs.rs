@@ -20,17 +20,25 @@ use super::{
     table,
 };
 
-/// Lists runs, and how to see older ones.
+/// Lists runs, and how to see older ones. `none` is said where there is none.
 ///
 /// # Errors
 /// It could not be written, and not because nobody reads.
-pub(crate) fn server_runs(page: &RunPage, project: Option<&Name>, mode: OutputMode) -> io::Result<()> {
+pub(crate) fn server_runs(
+    page: &RunPage,
+    project: Option<&Name>,
+    none: &str,
+    mode: OutputMode,
+) -> io::Result<()> {
     let mut out = Sink::new(io::stdout());
     if mode.is_json() {
         out.line(&serde_json::to_string(page).map_err(io::Error::other)?);
         return out.written();
     }
     let look = look(mode);
+    if page.runs.is_empty() {
+        out.line(&look.tint(Tone::Quiet, none));
+    }
     let rows: Vec<Vec<String>> = page.runs.iter().map(|run| row(run, look)).collect();
     table::lines(&rows).iter().for_each(|line| out.line(line));
     if let Some(next) = &page.next {
@@ -84,6 +92,22 @@ pub(crate) fn server_run_told(view: &RunView, mode: OutputMode) -> io::Result<()
         let why = run.why.as_deref().map(|why| format!(": {}", clean_word(why))).unwrap_or_default();
         let dot = look.dot();
         out.line(&format!("{} {}{dot}{}{why}", look.mark(mark(run.state)), title(run), run.state));
+    }
+    out.written()
+}
+
+/// Says which attempt is shown from here on.
+///
+/// # Errors
+/// As [`server_runs`].
+pub(crate) fn server_attempt_begins(job: &Name, attempt: &AttemptView, mode: OutputMode) -> io::Result<()> {
+    let mut out = Sink::new(io::stdout());
+    if mode.is_json() {
+        out.line(&json!({ "job": job, "attempt": attempt }).to_string());
+    } else {
+        let again = if attempt.number > 1 { format!(", attempt {}", attempt.number) } else { String::new() };
+        let heading = format!("job {job}, runner {}{again}", clean_word(&attempt.runner_name));
+        out.line(&look(mode).tint(Tone::Strong, &heading));
     }
     out.written()
 }

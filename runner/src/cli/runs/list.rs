@@ -44,8 +44,25 @@ impl List {
 
     pub(super) async fn obey(self, server: &Server, mode: OutputMode) -> Result<Exit, Problem> {
         let page: RunPage = server.open()?.get(&self.path()).await?;
-        output::server_runs(&page, self.project.as_ref(), mode).map_err(|lost| Problem::unwritable(&lost))?;
+        output::server_runs(&page, self.project.as_ref(), &self.none(), mode)
+            .map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
+    }
+
+    /// What an empty list means, and what to do about it.
+    fn none(&self) -> String {
+        if self.after.is_some() {
+            return "no older ones".to_owned();
+        }
+        let of = self.project.as_ref().map(|name| format!(" of project {name}")).unwrap_or_default();
+        match self.state {
+            Some(state) => format!("no run{of} is {state}"),
+            None => {
+                format!(
+                    "no runs{of} yet: a push to a repository that `staith project add` has added makes one, or `staith project run`"
+                )
+            }
+        }
     }
 
     fn path(&self) -> String {

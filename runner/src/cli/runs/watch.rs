@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use staith_model::{
-    AttemptId, Exit, RunId,
+    AttemptId, Digest, Exit, Name, RunId,
     service::{AttemptState, AttemptView, RunView},
 };
 use tokio_util::sync::CancellationToken;
@@ -63,9 +63,13 @@ impl Watching {
     async fn follow(&mut self, stop: &CancellationToken) -> Result<Exit, Problem> {
         loop {
             let view = self.view().await?;
-            if let Some(attempt) = self.next(&view) {
+            if let Some((job, attempt)) = self.next(&view) {
                 self.seen.push(attempt.id.clone());
-                if !self.show(&attempt).await? {
+                if view.jobs.len() > 1 || attempt.number > 1 {
+                    output::server_attempt_begins(&job, &attempt, self.mode)
+                        .map_err(|lost| Problem::unwritable(&lost))?;
+                }
+                if !self.show(&attempt, view.run.plan_digest).await? {
                     // Nobody reads any more.
                     return Ok(Exit::Passed);
                 }
@@ -89,16 +93,15 @@ impl Watching {
 
     /// The attempt that is to be shown now: one that goes on, or the last of a job. Those that ended before anybody looked are told by
     /// `show`.
-    fn next(&self, view: &RunView) -> Option<AttemptView> {
-        let last = view.jobs.iter().filter_map(|job| job.attempts.last());
-        let mut new: Vec<&AttemptView> = last.filter(|attempt| !self.seen.contains(&attempt.id)).collect();
-        new.sort_by_key(|attempt| attempt.began);
-        new.first().map(|attempt| (*attempt).clone())
+    fn next(&self, view: &RunView) -> Option<(Name, AttemptView)> {
+        let last = view.jobs.iter().filter_map(|job| Some((&job.name, job.attempts.last()?)));
+        let new = last.filter(|(_, attempt)| !self.seen.contains(&attempt.id));
+        new.min_by_key(|(_, attempt)| attempt.began).map(|(job, attempt)| (job.clone(), attempt.clone()))
     }
 
-    /// Shows an attempt to its end. Whether anybody reads.
-    async fn show(&self, attempt: &AttemptView) -> Result<bool, Problem> {
-        let screen = Screen::open(self.mode);
+    /// Shows an attempt to its end; `plan` is that of the run. Whether anybody reads.
+    async fn show(&self, attempt: &AttemptView, plan: Digest) -> Result<bool, Problem> {
+        let screen = Screen::open(self.mode, plan);
         let mut events = Stream::of(&attempt.id, "events");
         while let Piece::Bytes(bytes) = events.next(&self.people).await? {
             if !screen.take(&bytes).await {

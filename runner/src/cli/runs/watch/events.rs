@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use staith_model::{Event, Exit, RunState};
+use staith_model::{Digest, Event, EventKind, Exit, RunState};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::output::{self, OutputMode, Problem, Summary, Watch};
@@ -23,9 +23,11 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    pub(super) fn open(mode: OutputMode) -> Self {
+    /// `plan` is the run's: a job has a slice of it, with a digest of its own that nobody saw before.
+    pub(super) fn open(mode: OutputMode, plan: Digest) -> Self {
         let (to, told) = mpsc::channel(WAITING);
-        thread::spawn(move || show(mode, told));
+        let plan = (!mode.is_json()).then_some(plan);
+        thread::spawn(move || show(mode, plan, told));
         Self { to }
     }
 
@@ -49,9 +51,9 @@ impl Screen {
     }
 }
 
-fn show(mode: OutputMode, mut told: mpsc::Receiver<Told>) {
+fn show(mode: OutputMode, plan: Option<Digest>, mut told: mpsc::Receiver<Told>) {
     let mut watch = mode.watch();
-    let mut fold = Fold::default();
+    let mut fold = Fold { plan, ..Fold::default() };
     while let Some(next) = told.blocking_recv() {
         match next {
             Told::Bytes(bytes) => fold.take(&bytes, watch.as_mut(), mode),
@@ -73,6 +75,8 @@ fn show(mode: OutputMode, mut told: mpsc::Receiver<Told>) {
 /// The events so far.
 #[derive(Default)]
 struct Fold {
+    /// What is shown as the plan's digest in place of what the events say.
+    plan: Option<Digest>,
     line: Vec<u8>,
     state: Option<RunState>,
     /// Whether an event can't be what it says; no later one makes sense then.
@@ -104,7 +108,10 @@ impl Fold {
 
     /// Whether the event is one that can follow.
     fn event(&mut self, line: &[u8], watch: &mut dyn Watch) -> bool {
-        let Ok(event) = serde_json::from_slice::<Event>(line) else { return false };
+        let Ok(mut event) = serde_json::from_slice::<Event>(line) else { return false };
+        if let (EventKind::RunStarted { plan_digest, .. }, Some(whole)) = (&mut event.what, self.plan) {
+            *plan_digest = whole;
+        }
         let fits = match &mut self.state {
             Some(state) => state.apply(&event).is_ok(),
             none => {
