@@ -2,14 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, path::PathBuf, process::Command};
 
 use serde_json::{Value, json};
 use staith_tests::{
+    bare::{Bare, git},
     served::Served,
     wait,
     world::{Said, World},
@@ -33,13 +30,6 @@ root = "dist"
 const SECRET: &str = "hunter2-of-the-shop";
 const SIGNS: &str = "what-the-forge-signs-with";
 
-fn git(place: &Path, words: &[&str]) -> Said {
-    let who = ["-c", "user.name=Eve", "-c", "user.email=eve@example.org", "-c", "init.defaultBranch=main"];
-    let mut git = Command::new("git");
-    git.current_dir(place).args(who).args(words).env("GIT_CONFIG_GLOBAL", "/dev/null");
-    Said::of(&git.output().expect("git is needed: apt-get install git")).exits(0)
-}
-
 /// A server with a runner and a project whose forge tells of requests, and somebody's fork.
 struct Scene {
     server: Served,
@@ -48,20 +38,12 @@ struct Scene {
 
 impl Scene {
     fn new(world: &World) -> Self {
-        let place = world.scratch();
-        git(place, &["init", "--quiet", "--bare", "shop.git"]);
-        git(place, &["clone", "--quiet", "shop.git", "fork"]);
-        let fork = place.join("fork");
-        fs::create_dir(fork.join("src")).unwrap();
-        fs::write(fork.join("runner.toml"), PIPELINE).unwrap();
-        fs::write(fork.join("src/build.sh"), "cp src/build.sh dist/\n").unwrap();
-        git(&fork, &["add", "--all"]);
-        git(&fork, &["commit", "--quiet", "--message", "one"]);
-        git(&fork, &["push", "--quiet", "origin", "HEAD:main"]);
-        let scene = Self { server: Served::with_a_runner(world), fork };
+        let shop = Bare::with(world, PIPELINE);
+        fs::write(shop.clone.join("src/build.sh"), "cp src/build.sh dist/\n").unwrap();
+        shop.push("the project's own");
+        let scene = Self { server: Served::with_a_runner(world), fork: shop.clone };
         let settings = json!({ "forge": { "kind": "gitlab", "webhook_secret": "hook" } });
-        let origin = place.join("shop.git").display().to_string();
-        let project = json!({ "name": "shop", "origin": origin, "settings": settings });
+        let project = json!({ "name": "shop", "origin": shop.path, "settings": settings });
         scene.ask("POST", "/api/v1/projects", &project).is(201);
         let secrets = "/api/v1/projects/shop/secrets";
         scene.ask("PUT", &format!("{secrets}/token"), &json!({ "value": SECRET })).is(204);

@@ -11,6 +11,7 @@ use std::{
 
 use serde_json::Value;
 use staith_tests::{
+    bare::Bare,
     served::Served,
     wait,
     world::{Said, World},
@@ -26,40 +27,6 @@ outputs = ["dist"]
 root = "dist"
 "#;
 
-fn git(place: &Path, words: &[&str]) -> Said {
-    let who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "init.defaultBranch=main"];
-    let mut git = Command::new("git");
-    git.current_dir(place).args(who).args(words).env("GIT_CONFIG_GLOBAL", "/dev/null");
-    Said::of(&git.output().expect("git is needed: apt-get install git")).exits(0)
-}
-
-/// A bare repository, and a clone of it with one commit that was pushed.
-struct Repository {
-    bare: String,
-    clone: std::path::PathBuf,
-}
-
-impl Repository {
-    fn new(world: &World) -> Self {
-        let place = world.scratch();
-        git(place, &["init", "--quiet", "--bare", "shop.git"]);
-        git(place, &["clone", "--quiet", "shop.git", "clone"]);
-        let made = Self { bare: place.join("shop.git").display().to_string(), clone: place.join("clone") };
-        fs::create_dir(made.clone.join("src")).unwrap();
-        fs::write(made.clone.join("runner.toml"), PIPELINE).unwrap();
-        made.push("one");
-        made
-    }
-
-    fn push(&self, text: &str) -> String {
-        fs::write(self.clone.join("src/page.txt"), text).unwrap();
-        git(&self.clone, &["add", "--all"]);
-        git(&self.clone, &["commit", "--quiet", "--message", text]);
-        git(&self.clone, &["push", "--quiet", "origin", "HEAD:main"]);
-        git(&self.clone, &["rev-parse", "HEAD"]).out.trim().to_owned()
-    }
-}
-
 fn ended(server: &Served) -> Value {
     wait::until("the run has ended", || {
         let runs = server.ask("GET", "/api/v1/runs", "").is(200)["runs"].clone();
@@ -71,18 +38,18 @@ fn ended(server: &Served) -> Value {
 #[test]
 fn a_push_becomes_a_run_with_its_log_and_a_package() {
     let world = World::new();
-    let repository = Repository::new(&world);
+    let repository = Bare::with(&world, PIPELINE);
     let server = Served::with_a_runner(&world);
     let (url, token) = (format!("http://{}", server.address), server.data.join("admin.token"));
     let by = ["--server", &url, "--token-file", token.to_str().unwrap()];
     let staith = |words: &[&str]| world.staith(&[words, &by[..]].concat());
-    staith(&["project", "add", "shop", &repository.bare]).exits(0);
+    staith(&["project", "add", "shop", &repository.path]).exits(0);
 
-    let hook = Path::new(&repository.bare).join("hooks/post-receive");
+    let hook = Path::new(&repository.path).join("hooks/post-receive");
     fs::write(&hook, staith(&["project", "hook", "shop"]).exits(0).out).unwrap();
     fs::set_permissions(&hook, Permissions::from_mode(0o755)).unwrap();
     let header = format!("header = \"Authorization: Bearer {}\"\n", server.admin);
-    fs::write(Path::new(&repository.bare).join("staith-curl"), header).unwrap();
+    fs::write(Path::new(&repository.path).join("staith-curl"), header).unwrap();
     let commit = repository.push("two");
 
     let run = ended(&server);
@@ -90,7 +57,7 @@ fn a_push_becomes_a_run_with_its_log_and_a_package() {
     assert_eq!(run["asked_by"], "hook:shop");
 
     // The plan is the one that a laptop makes of the same commit and event.
-    let laptop = ["plan", &repository.bare, "--ref", "main", "--event", "push", "--branch", "main", "--json"];
+    let laptop = ["plan", &repository.path, "--ref", "main", "--event", "push", "--branch", "main", "--json"];
     let plan = world.staith(&laptop).exits(0).values().remove(0);
     assert_eq!(run["plan_digest"], plan["digest"]);
 
@@ -117,11 +84,11 @@ fn a_push_becomes_a_run_with_its_log_and_a_package() {
 #[test]
 fn a_push_that_the_server_did_not_hear_of_is_found_when_it_starts() {
     let world = World::new();
-    let repository = Repository::new(&world);
+    let repository = Bare::with(&world, PIPELINE);
     let server = Served::of(&world);
     let (url, token) = (format!("http://{}", server.address), server.data.join("admin.token"));
     let by = ["--server", &url, "--token-file", token.to_str().unwrap()];
-    world.staith(&[&["project", "add", "shop", &repository.bare][..], &by].concat()).exits(0);
+    world.staith(&[&["project", "add", "shop", &repository.path][..], &by].concat()).exits(0);
     let data = server.data.clone();
     // What it has when it is added starts nothing.
     server.terminate().exits(0);
