@@ -343,6 +343,7 @@ impl Deployer {
         let leaves = on_its_way.or(now);
         let before = || state.history.iter().find(|known| Some(**known) != leaves).copied();
         let to = rollback.to.or_else(before).ok_or(FleetDriveError::NothingToGoBackTo)?;
+        refuse_what_never_served(&to, &state)?;
         let setting = self.fleet.releases.setting(&to);
         let setting = setting.as_ref().unwrap_or(&self.fleet.environment.setting);
         let plan = self.plan_of(to, setting, Direction::Back, &seen, &state)?;
@@ -376,6 +377,7 @@ impl Deployer {
         if of(&pool).into_iter().any(|name| runs(name) != Some(first)) {
             return Err(not_ready("its machines do not all run the same release"));
         }
+        refuse_what_never_served(&first, &state)?;
         let setting = self.fleet.releases.setting(&first);
         let setting = setting.as_ref().unwrap_or(&self.fleet.environment.setting);
         let plan = self.plan_of(first, setting, Direction::Back, &seen, &state)?;
@@ -419,6 +421,17 @@ const fn decided_by(record: &DeploymentRecord) -> &'static str {
 }
 
 /// Nobody goes back to a release that is there in parts only.
+/// The way back asks nobody, so it leads only to what came to serve once: by a deployment that was agreed to, or before there was any.
+fn refuse_what_never_served(to: &Digest, state: &FleetState) -> Result<(), FleetDriveError> {
+    let showed = state.in_order().filter(|record| record.showed);
+    let mut served = state.history.iter().copied().chain(showed.filter_map(|record| record.plan.previous));
+    if served.any(|known| known == *to) {
+        return Ok(());
+    }
+    let known = state.history.iter().map(Digest::short).collect();
+    Err(FleetDriveError::NeverServed { release: to.short(), known })
+}
+
 fn check_everywhere(plan: &FleetPlan, seen: &Seen) -> Result<(), FleetDriveError> {
     let changes: Vec<&Name> = plan.members().map(|one| &one.target.name).collect();
     let unseen: Vec<Name> = plan

@@ -50,6 +50,14 @@ pub enum FleetDriveError {
     /// There is no release to go back to.
     #[error("no other release has served here, so there is none to go back to")]
     NothingToGoBackTo,
+    /// The release never came to serve here.
+    #[error("release {release} never served here, so there is no way back to it: deploying it asks whoever guards the environment, and going back asks nobody; {known}", known = served(.known))]
+    NeverServed {
+        /// Its short digest.
+        release: String,
+        /// Short digests of those that did, the newest first.
+        known: Vec<String>,
+    },
     /// The release is not everywhere.
     #[error("release {release} is not on {missing} any more, so going back to it would have to bring it there; choose a release that is everywhere ({everywhere}), or force it", missing = missing.iter().map(Name::as_str).collect::<Vec<_>>().join(", "))]
     BeyondRetention {
@@ -94,9 +102,14 @@ impl FleetDriveError {
             Self::Unknown { .. }
             | Self::NotPools
             | Self::NothingToGoBackTo
+            | Self::NeverServed { .. }
             | Self::BeyondRetention { .. } => Exit::Configuration,
             Self::Stuck { .. } => Exit::Bug,
             _ => Exit::Environment,
         }
     }
+}
+
+fn served(known: &[String]) -> String {
+    if known.is_empty() { "no release ever did".to_owned() } else { format!("{} did", known.join(", ")) }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use staith_model::{
-    DeploymentId, Digest, Exit, FleetEvent, FleetPlan, FleetState, Name,
+    DeploymentId, DeploymentState, Digest, Exit, FleetEvent, FleetPlan, FleetState, Name,
     service::{OpenOrder, Order, OrderAnswer, Trust},
 };
 use staith_releaser::fleet::drive::{Deployer, FleetDriveError, Rollback};
@@ -191,11 +191,15 @@ impl Lane {
         }))
     }
 
-    /// The pipeline file by which the environment was deployed to last: it says which machines there are.
+    /// The pipeline file by which the environment was deployed to last: it says which machines there are. One that was only asked for,
+    /// and that nobody agreed to, says nothing.
     fn last_pipeline(&self) -> Result<String, Problem> {
         let state = self.state()?;
-        let texts =
-            state.in_order().rev().map(|record| self.office.pipeline_of(&self.project, &record.deployment));
+        let ran = |record: &&staith_model::DeploymentRecord| {
+            record.showed || record.state == DeploymentState::Succeeded
+        };
+        let showed = state.in_order().rev().filter(ran);
+        let texts = showed.map(|record| self.office.pipeline_of(&self.project, &record.deployment));
         texts.into_iter().find_map(Result::ok).ok_or_else(|| nothing_there(&self.environment))
     }
 }

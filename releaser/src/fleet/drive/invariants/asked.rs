@@ -59,6 +59,26 @@ async fn goes_back_from_a_decision(call: usize) -> bool {
     true
 }
 
+/// A release that was only asked for is no way back, forced or not: going back opens no gates. Without that, it was deployed so.
+#[test]
+fn there_is_no_way_back_to_what_never_served() {
+    runtime().block_on(async {
+        let scenario = Scenario::of(3, Rollout::Rolling { max_unavailable: Amount::Count(1) });
+        let world = scenario.world();
+        let mut deployer = deployer(&scenario, &world);
+        deployer.fleet.judge = Arc::new(TheJudge::new(true, Verdict::Pass));
+        let plan = deployer.plan(scenario.wanted(), &scenario.setting()).await.unwrap();
+        world.is_about(&plan);
+        let stopped = deployer.deploy(request(1, plan, false), &mut |_| {}).await.unwrap();
+        assert!(matches!(stopped, Stopped::Waits(_)), "{stopped:?}");
+        for force in [false, true] {
+            let rollback = Rollback { to: Some(scenario.wanted()), force };
+            let refused = deployer.plan_rollback(&rollback).await.unwrap_err();
+            assert!(matches!(refused, FleetDriveError::NeverServed { .. }), "{refused}");
+        }
+    });
+}
+
 /// Without the abort, the way back ends with an error, and two deployments are left open.
 #[test]
 fn whoever_goes_back_has_decided_what_becomes_of_the_one_that_waits() {
