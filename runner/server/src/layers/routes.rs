@@ -83,14 +83,14 @@ async fn note(
             ));
         }
         let (shelf, sender) = (site.layers.clone(), attempt.clone());
-        let sent = blocking(move || shelf.has_sent(&sender, &layer)).await?;
+        let sent = blocking(move || shelf.sent(&sender, &layer)).await?;
         // Who names what another has sent must be one who may read it.
-        let readable = sent || site.store.layer_for(&attempt, &layer.blob).await?.is_some();
+        let readable = sent.is_some() || site.store.layer_for(&attempt, &layer.blob).await?.is_some();
         let _held = site.layers.gate.lock().await;
-        let (shelf, sender, of) = (site.layers.clone(), attempt.clone(), project.clone());
+        let (shelf, of) = (site.layers.clone(), project.clone());
         let is_there = blocking(move || match sent {
-            true => shelf.keep(&sender, &of, &layer.blob).map(|()| true),
-            false => Ok(readable && shelf.has(&of, &layer)),
+            Some(sent) => shelf.keep(&sent, &of, &layer.blob).map(|()| true),
+            None => Ok(readable && shelf.has(&of, &layer)),
         });
         if !is_there.await?.map_err(ShelfError::from)? {
             return Err(no_such_layer());

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! layers/incoming/<attempt>      what an attempt is sending; one at a time, so that what nobody names stays little
+//! layers/incoming/<attempt>.<n>  what it has sent, while that is read
 //! layers/kept/<project>/<hex>    what records name
 //! ```
 //!
@@ -12,7 +13,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -44,12 +48,24 @@ pub enum ShelfError {
     System(#[from] io::Error),
 }
 
+/// A layer that was sent and read: it is what it was said to be, and nobody writes to it. It goes with this value unless it is kept.
+#[derive(Debug)]
+pub(super) struct Sent(PathBuf);
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
 /// The layers of a server. Cheap to clone. All calls but those that say otherwise block.
 #[derive(Debug, Clone)]
 pub struct Shelf {
     directory: PathBuf,
     /// How much is kept.
     pub caps: StepCaps,
+    /// How often something that was sent was taken to be read.
+    taken: Arc<AtomicU64>,
     /// Held while what is kept and what records name are changed together.
     pub(super) gate: Arc<Mutex<()>>,
 }
@@ -57,7 +73,7 @@ pub struct Shelf {
 impl Shelf {
     /// Layers below `data`/`layers`. Nothing is made.
     pub fn below(data: &Path) -> Self {
-        Self { directory: data.join("layers"), caps: CAPS, gate: Arc::default() }
+        Self { directory: data.join("layers"), caps: CAPS, taken: Arc::default(), gate: Arc::default() }
     }
 
     /// Where the bytes of a layer are, if they are.
@@ -87,20 +103,25 @@ impl Shelf {
         Ok(offset + bytes.len() as u64)
     }
 
-    /// Whether what an attempt has sent is this layer. Reads all of it.
-    pub(super) fn has_sent(&self, attempt: &AttemptId, layer: &SentLayer) -> bool {
-        let path = self.incoming(attempt);
-        fs::metadata(&path).is_ok_and(|found| found.len() == layer.length)
-            && digest_of(&path).is_ok_and(|digest| digest == layer.blob)
+    /// What an attempt has sent, if it is this layer. Reads all of it. It is taken out of the attempt's hands before that: what it sends
+    /// meanwhile is another layer, and not this one after it was read.
+    pub(super) fn sent(&self, attempt: &AttemptId, layer: &SentLayer) -> Option<Sent> {
+        let number = self.taken.fetch_add(1, Ordering::Relaxed);
+        let incoming = self.incoming(attempt);
+        let sent = Sent(incoming.with_file_name(format!("{attempt}.{number}")));
+        fs::rename(incoming, &sent.0).ok()?;
+        let is_it = fs::metadata(&sent.0).is_ok_and(|found| found.len() == layer.length)
+            && digest_of(&sent.0).is_ok_and(|digest| digest == layer.blob);
+        is_it.then_some(sent)
     }
 
     /// Keeps what an attempt has sent, in the place of what was kept under this name: that may be damaged.
-    pub(super) fn keep(&self, attempt: &AttemptId, project: &Name, blob: &Digest) -> io::Result<()> {
+    pub(super) fn keep(&self, sent: &Sent, project: &Name, blob: &Digest) -> io::Result<()> {
         let place = self.place(project, blob);
         if let Some(directory) = place.parent() {
             fs::create_dir_all(directory)?;
         }
-        fs::rename(self.incoming(attempt), place)
+        fs::rename(&sent.0, place)
     }
 
     /// Whether a layer is kept, as far as can be told without reading it.
@@ -183,5 +204,26 @@ fn digest_of(path: &Path) -> io::Result<Digest> {
             0 => return Ok(digest.finish()),
             read => digest.update(&buffer[..read]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_is_what_is_kept_whatever_is_sent_meanwhile() {
+        let data = tempfile::tempdir().unwrap();
+        let shelf = Shelf::below(data.path());
+        let (attempt, project) = (AttemptId::new(1, [0; 10]), "shop".parse::<Name>().unwrap());
+        let layer = SentLayer { layer: Digest::of(b"files"), blob: Digest::of(b"the layer"), length: 9 };
+        shelf.append(&attempt, 0, b"the layer").unwrap();
+        let sent = shelf.sent(&attempt, &layer).unwrap();
+        shelf.append(&attempt, 0, b"the lover").unwrap();
+        assert!(shelf.sent(&attempt, &layer).is_none(), "that is another one");
+        shelf.keep(&sent, &project, &layer.blob).unwrap();
+        drop(sent);
+        assert_eq!(shelf.piece(&project, &layer.blob, 0, 100).unwrap(), b"the layer");
+        assert!(entries(&data.path().join("layers/incoming")).is_empty(), "what nobody names does not stay");
     }
 }
