@@ -50,7 +50,17 @@ impl Hold {
         (secrets, masker): (BTreeMap<String, Secret>, Masker),
         key: VersionKey,
     ) -> Self {
-        Self { shared: Arc::new(Shared { environment, shelf, store, secrets, masker, key, opened: Mutex::default() }) }
+        Self {
+            shared: Arc::new(Shared {
+                environment,
+                shelf,
+                store,
+                secrets,
+                masker,
+                key,
+                opened: Mutex::default(),
+            }),
+        }
     }
 }
 
