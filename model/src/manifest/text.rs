@@ -111,7 +111,11 @@ mod tests {
         fn what_is_read_is_what_others_read(manifest in manifests(), at: prop::sample::Index, byte in 0x20u8..0x7f, cut: bool) {
             let mut json = serde_json::to_vec(&manifest).unwrap();
             let at = at.index(json.len());
-            if cut { drop(json.remove(at)) } else { json[at] = byte }
+            if cut {
+                json.remove(at);
+            } else {
+                json[at] = byte;
+            }
             if let Some(read) = read(&json) {
                 prop_assert_eq!(serde_json::from_slice::<Manifest>(&json).unwrap(), read.clone());
                 prop_assert_eq!(serde_json::to_vec(&read).unwrap(), json);

@@ -158,7 +158,9 @@ impl Verified {
         for lost in lost {
             match lost {
                 Lost::Name(node) => self.renew(node),
-                Lost::File(inode) => drop(self.marks.remove(&inode)),
+                Lost::File(inode) => {
+                    self.marks.remove(&inode);
+                }
             }
         }
     }

@@ -110,7 +110,9 @@ impl<'a> Expected<'a> {
                 Entry::File { .. } if !site.stage.private.contains(site.entries[place].0) => {
                     files.insert(path, u32::try_from(place).unwrap_or(u32::MAX));
                 }
-                Entry::Directory => drop(folders.insert(path)),
+                Entry::Directory => {
+                    folders.insert(path);
+                }
                 Entry::File { .. } | Entry::Symlink { .. } => {}
             }
             let mut above = path;
