@@ -13,6 +13,8 @@ use std::{
     process::{Command, Output},
 };
 
+use sha2::{Digest as _, Sha256};
+
 /// What the outer cargo was told about this build; the nested one would take it for itself.
 const NOT_OURS: &[&str] = &[
     "CARGO_BUILD_RUSTC_WRAPPER",
@@ -50,6 +52,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Packed once here and not with each upload.
     let mut packer = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
     packer.write_all(&program)?;
+    fs::write(out.join("staith-machine.digest"), Sha256::digest(&program))?;
+    fs::write(out.join("staith-machine.length"), (program.len() as u64).to_le_bytes())?;
     fs::write(out.join("staith-machine.deflate"), packer.finish()?)?;
     Ok(())
 }

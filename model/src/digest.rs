@@ -39,15 +39,21 @@ impl Digest {
     /// Canonical means: fields in the order of their declaration, maps sorted (use `BTreeMap`), no white space.
     /// The domain carries a version (`staith.plan.v1`); change it whenever the value's shape changes its meaning.
     pub fn of_value<T: Serialize>(domain: &str, value: &T) -> Self {
-        let mut hash = Sha256::new();
-        hash.update(domain.as_bytes());
-        hash.update(b"\n");
         // A value that can't be written as JSON (a map with keys that are no strings) is a mistake in our own types;
         // hashing the refusal keeps this total, and every property test over digests would show it.
         match serde_json::to_vec(value) {
-            Ok(json) => hash.update(json),
-            Err(refusal) => hash.update(refusal.to_string().as_bytes()),
+            Ok(json) => Self::of_json(domain, &json),
+            Err(refusal) => Self::of_json(domain, refusal.to_string().as_bytes()),
         }
+    }
+
+    /// The digest of a value whose canonical JSON is at hand, as [`Digest::of_value`] gives it. What is written otherwise than
+    /// canonically has another digest, whatever it means.
+    pub fn of_json(domain: &str, json: &[u8]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(domain.as_bytes());
+        hash.update(b"\n");
+        hash.update(json);
         Self(hash.finalize().into())
     }
 

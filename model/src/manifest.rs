@@ -1,5 +1,7 @@
 //! What a tree of files is, by content: the common currency of layers, packages and releases.
 
+mod text;
+
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
@@ -128,6 +130,9 @@ impl TryFrom<Flat> for Entry {
     }
 }
 
+/// What digests of manifests begin with.
+const DOMAIN: &str = "staith.manifest.v1";
+
 /// The content of a tree: every path with what is there. Equal trees have equal digests on every machine.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -138,7 +143,22 @@ pub struct Manifest {
 impl Manifest {
     /// The content digest of the tree.
     pub fn digest(&self) -> Digest {
-        Digest::of_value("staith.manifest.v1", self)
+        Digest::of_value(DOMAIN, self)
+    }
+
+    /// The content digest of the tree whose manifest has this canonical JSON: who has the text need not write it again to hash it.
+    pub fn digest_of_json(json: &[u8]) -> Digest {
+        Digest::of_json(DOMAIN, json)
+    }
+
+    /// The manifest in canonical JSON that has this digest; `None` if it has another, or is no manifest.
+    pub fn of_json(json: &[u8], digest: Digest) -> Option<Self> {
+        (Self::digest_of_json(json) == digest).then(|| Self::read_json(json))?
+    }
+
+    /// The manifest in a JSON text, fastest where it is the canonical one; `None` if it is no manifest.
+    pub fn read_json(json: &[u8]) -> Option<Self> {
+        text::read(json).or_else(|| serde_json::from_slice(json).ok())
     }
 
     /// Number of regular files.
@@ -182,6 +202,19 @@ mod tests {
         }
         let refused = serde_json::from_str::<Entry>(r#"{"kind":"file","mode":420,"size":1}"#).unwrap_err();
         assert!(refused.to_string().starts_with("an entry of the manifest has no `digest`"), "{refused}");
+    }
+
+    #[test]
+    fn a_manifest_is_found_by_the_digest_of_its_text_and_only_by_that() {
+        let entry = Entry::File { mode: 0o644, size: 1, digest: Digest::of(b"x") };
+        let manifest = Manifest { entries: [("a\"\n".try_into().unwrap(), entry)].into() };
+        let json = serde_json::to_vec(&manifest).unwrap();
+        assert_eq!(Manifest::digest_of_json(&json), manifest.digest());
+        assert_eq!(Manifest::of_json(&json, manifest.digest()), Some(manifest.clone()));
+        assert_eq!(Manifest::of_json(&json, Digest::of(b"x")), None);
+        // The same manifest, not as it is written here.
+        let spaced = [&json[..], b" "].concat();
+        assert_eq!(Manifest::of_json(&spaced, manifest.digest()), None);
     }
 
     #[test]

@@ -34,7 +34,6 @@ use staith_releaser::{
             haproxy::{Dial, HaProxy, NodeSpec},
         },
         machine::{Load, Machine, MachineError, Order},
-        program,
         remote::{Memory, RemoteMachine},
         ssh::{Destination, Places, Program, SshClient, SshOptions, SshWay},
         way::Way,
@@ -70,7 +69,7 @@ fn said(event: &str, took: Duration) {
 fn machines(site: &Path, hosts: &[String]) -> Vec<RemoteMachine> {
     let client =
         SshClient::new(SshOptions { config: Some(site.join("ssh_config")), ..SshOptions::default() });
-    let program = Arc::new(Program::new(program::bytes(), program::digest()));
+    let program = Arc::new(Program::embedded());
     let reached = |host: &String| {
         let folder = site.join("machines").join(host).display().to_string();
         let way = SshWay {
@@ -121,21 +120,25 @@ async fn back(machine: &RemoteMachine) -> Result<(), MachineError> {
 }
 
 async fn swap(site: &Path, machines: &[RemoteMachine], hosts: &[String]) {
-    let there = try_join_all(machines.iter().map(Machine::observe)).await.expect("they are looked at");
+    try_join_all(machines.iter().map(Machine::observe)).await.expect("they are looked at");
     let began = Instant::now();
     let runtime = Dial::parse(&format!("unix:{}", site.join("haproxy.sock").display())).expect("a socket");
     let nodes = vec![NodeSpec { runtime, master: None, keep: None }];
     let proxy = HaProxy::new(nodes, "app").expect("there is a node");
     let to = hosts.iter().map(|host| (host.parse().expect("a name"), 1)).collect();
     let shift = Shift { to, patience: Duration::from_secs(30), drain: Duration::from_secs(1) };
-    let epoch = there.iter().map(|state| state.epoch).max().unwrap_or_default() + 1;
+    // Of both pools, and machines were not deployed to equally often: what counts up here is the time.
+    let epoch = since_1970().as_millis().try_into().expect("a number");
     let shifted = proxy.serve(&order(epoch), &shift).await.expect("they serve");
     assert!(!shifted.already, "nothing was left to do");
     said("swapped", began.elapsed());
 }
 
 fn order(epoch: u64) -> Order {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970");
-    let operation = Digest::of(&now.as_nanos().to_le_bytes());
+    let operation = Digest::of(&since_1970().as_nanos().to_le_bytes());
     Order { epoch, deployment: DeploymentId::new(1, [7; 10]), operation }
+}
+
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("it is after 1970")
 }

@@ -63,7 +63,11 @@ async fn is_old_or_new(here: &Here) {
 #[tokio::test]
 async fn killed_between_any_two_operations_it_is_old_or_new_and_converges() {
     let (old, new) = versions();
-    for point in staith_machine::POINTS {
+    // Points of what is kept for the next release have a test of their own.
+    let points = staith_machine::POINTS
+        .iter()
+        .filter(|point| !point.starts_with("spare-") && **point != "stage-taken");
+    for point in points {
         let here = Here::tested().with_systemctl();
         let machine = here.machine();
         stage(&machine, &order(1), &as_unit(old.load("old")), &old).await.unwrap();

@@ -21,9 +21,13 @@ pub struct Unsafe {
 /// # Errors
 /// The first entry that would not, with the reason.
 pub fn check(manifest: &Manifest) -> Result<(), Unsafe> {
+    let mut checked = None;
     for (path, entry) in &manifest.entries {
         let refuse = |why: String| Unsafe { entry: path.clone(), why };
-        let mut above = path.parent();
+        let folder = path.as_str().rsplit_once('/').map(|(folder, _)| folder);
+        // What lies above the one before lies above this one.
+        let mut above = if folder == checked { None } else { path.parent() };
+        checked = folder;
         while let Some(parent) = above {
             match manifest.entries.get(&parent) {
                 None | Some(Entry::Directory) => {}

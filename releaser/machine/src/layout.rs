@@ -53,6 +53,11 @@ impl Layout {
         self.root.join("releases").join(format!("{UNFINISHED}{}", operation.short()))
     }
 
+    /// The tree of which the next release is made.
+    pub(crate) fn spare(&self) -> PathBuf {
+        self.root.join("releases").join(".spare")
+    }
+
     pub(crate) fn current(&self) -> PathBuf {
         self.root.join("current")
     }

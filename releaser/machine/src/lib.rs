@@ -12,6 +12,7 @@
 //! | `releases/<release>.manifest` | what they are |
 //! | `releases/<release>.service` | how they are run; a release without it is not there |
 //! | `releases/<release>.secrets` | its environment secrets, for the superuser only |
+//! | `releases/.spare` | the folders of the release that was removed last, with the names of files that others have: the next is made of it |
 //! | `current`, `previous` | links to the release that runs, and to the one before |
 //! | `ops/<operation>.json` | what came of a hook |
 //! | `.state.json` | the highest epoch, and the operation that is under way |
@@ -30,12 +31,13 @@
 //! 3. `stage`: a release's files are put in place. [`escape`]: which packages are refused for that.
 //! 4. `switch`, `service`, `start`: a release is made to run. `hook`, `run`: programs around that. `probe`: how it is.
 //!    `keep`: a service is kept running where there is no systemd.
-//! 5. `retain`: releases are removed. [`sockets`]: the kernel's word on who listens where.
+//! 5. `retain`: releases are removed; `spare`: one of them is kept for the next. `folder`: trees are walked by handles. [`sockets`]: the kernel's word on who listens where.
 
 mod account;
 mod durable;
 pub mod escape;
 mod facts;
+mod folder;
 mod hook;
 mod keep;
 mod layout;
@@ -51,6 +53,7 @@ mod serve;
 mod service;
 mod session;
 pub mod sockets;
+mod spare;
 mod spec;
 mod stage;
 mod start;

@@ -1,8 +1,9 @@
 //! Places at which a test lets the program die.
 
-/// The points between two operations of staging and switching, in the order in which they are passed.
+/// The points between two operations of staging, switching and sweeping, in the order in which they are passed.
 pub const POINTS: &[&str] = &[
     "stage-begun",
+    "stage-taken",
     "stage-folders",
     "stage-linked",
     "stage-received",
@@ -22,6 +23,8 @@ pub const POINTS: &[&str] = &[
     "switch-ended",
     "hook-noted",
     "hook-ended",
+    "spare-shed",
+    "spare-named",
 ];
 
 /// Ends the program here, as a loss of power would, if `STAITH_MACHINE_STOP_AT` names this point. Only programs that are built

@@ -54,14 +54,6 @@ pub(crate) fn retain(
     Ok(Reply::Removed(removed))
 }
 
-/// Gives back the room of what has no name any more. Nobody waits for it: what is left is removed by the next staging, which says
-/// why where it can't be.
-pub(crate) fn sweep(layout: &Layout) {
-    // Without the lock, what has no name could be what another program is about to name.
-    let Some(_lock) = Lock::try_now(layout) else { return };
-    let _ = spec::clear_leftovers(layout);
-}
-
 /// Releases of which anything is there.
 fn named(layout: &Layout) -> Outcome<BTreeSet<Digest>> {
     let folder = layout.releases();

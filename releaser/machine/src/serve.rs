@@ -2,8 +2,6 @@
 
 use std::io::{Read, Write};
 
-use staith_model::Digest;
-
 use crate::{
     facts, hook,
     lock::Lock,
@@ -11,8 +9,9 @@ use crate::{
     probe,
     protocol::{PROTOCOL, Reply, Request},
     refusal::Outcome,
-    retain, service,
+    retain,
     session::Session,
+    spare,
     spec::{self, Manifests},
     stage, switch,
 };
@@ -33,7 +32,7 @@ pub(crate) fn serve(place: &Place, from: impl Read + Send + 'static, to: impl Wr
             Ok(reply) => {
                 session.say(&reply);
                 if matches!(&reply, Reply::Removed(gone) if !gone.is_empty()) {
-                    retain::sweep(&place.layout);
+                    spare::sweep(&place.layout);
                 }
             }
             Err(why) => session.refuse(why),
@@ -42,8 +41,7 @@ pub(crate) fn serve(place: &Place, from: impl Read + Send + 'static, to: impl Wr
 }
 
 fn hello(place: &Place) -> Reply {
-    let program = service::own_program().ok().map(|bytes| Digest::of(&bytes));
-    Reply::Hello { protocol: PROTOCOL, program, state: switch::observe(&place.layout).ok() }
+    Reply::Hello { protocol: PROTOCOL, state: switch::observe(&place.layout).ok() }
 }
 
 fn answer(place: &Place, session: &Session, request: Request, manifests: &mut Manifests) -> Outcome<Reply> {

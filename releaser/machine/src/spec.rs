@@ -79,18 +79,24 @@ pub(crate) fn secrets(layout: &Layout, release: &Digest) -> Outcome<Vec<(String,
 
 /// Removes what was never finished: by a program that was killed, or ended half-way.
 pub(crate) fn clear_leftovers(layout: &Layout) -> Outcome<()> {
-    let shared = Shared::with_unfinished(layout);
-    let cleared = clear_unfinished(layout);
+    clear_leftovers_but(layout, None)
+}
+
+/// Removes what was never finished, but for one tree.
+pub(crate) fn clear_leftovers_but(layout: &Layout, but: Option<&Path>) -> Outcome<()> {
+    let shared = Shared::with_unfinished(layout, but);
+    let cleared = clear_unfinished(layout, but);
     shared.keep(layout);
     cleared
 }
 
-fn clear_unfinished(layout: &Layout) -> Outcome<()> {
+fn clear_unfinished(layout: &Layout, but: Option<&Path>) -> Outcome<()> {
     for folder in [layout.root().to_owned(), layout.releases(), layout.operations()] {
         let Ok(entries) = fs::read_dir(&folder) else { continue };
         for entry in entries.flatten() {
-            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
-                crate::durable::clear(&entry.path()).map_err(refusal::io("remove", &entry.path()))?;
+            let path = entry.path();
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) && Some(&*path) != but {
+                crate::durable::clear(&path).map_err(refusal::io("remove", &path))?;
             }
         }
     }
@@ -114,8 +120,8 @@ impl Manifests {
         }
         for (release, spec) in releases(layout)? {
             if spec.manifest == digest
-                && let Some(manifest) = read(&layout.beside(&release, "manifest"))
-                && manifest.digest() == digest
+                && let Ok(json) = fs::read(layout.beside(&release, "manifest"))
+                && let Some(manifest) = Manifest::of_json(&json, digest)
             {
                 return Ok(Some(self.learn(digest, manifest)));
             }
@@ -132,8 +138,4 @@ impl Manifests {
         self.known.insert(digest, manifest.clone());
         manifest
     }
-}
-
-fn read(path: &Path) -> Option<Manifest> {
-    serde_json::from_slice(&fs::read(path).ok()?).ok()
 }

@@ -1,12 +1,14 @@
 //! Puts a release's files in place: built beside, verified, made durable, then named. In reading order:
 //!
-//! 1. `contents`: which contents there are on the machine, and which have to come.
-//! 2. `receive`: takes what comes, and verifies it while it is written.
-//! 3. `publish`: makes it durable and gives it its name.
+//! 1. `reuse`: the tree is made of the spare one, where there is one.
+//! 2. `contents`: which contents there are on the machine, and which have to come.
+//! 3. `receive`: takes what comes, and verifies it while it is written.
+//! 4. `publish`: makes it durable and gives it its name.
 
 mod contents;
 mod publish;
 mod receive;
+mod reuse;
 
 pub(crate) use publish::remove_beside;
 
@@ -33,6 +35,7 @@ use crate::{
     verified::{Mark, Verified},
 };
 use contents::Contents;
+use reuse::Kept;
 
 /// Longest manifest that is taken, packed.
 const LONGEST_MANIFEST: usize = 64 << 20;
@@ -52,6 +55,8 @@ struct Site<'a> {
     session: &'a Session,
     stage: &'a Stage,
     manifest: &'a Manifest,
+    /// The manifest as it is written.
+    json: &'a [u8],
     /// The manifest's entries by their places.
     entries: Vec<(&'a RelPath, &'a Entry)>,
     private: Private,
@@ -68,7 +73,7 @@ pub(crate) fn stage(
     let delivered = receive_manifest(session, stage)?;
     let _lock = Lock::wait(layout, PATIENCE, session.flags())?;
     State::admit(layout, &stage.order)?;
-    let Some((manifest, base)) = manifest_of(layout, stage, &delivered, manifests)? else {
+    let Some(Meant { manifest, json, base }) = manifest_of(layout, stage, &delivered, manifests)? else {
         return Ok(Reply::NoManifest);
     };
     let private = check(stage, &manifest)?;
@@ -80,10 +85,12 @@ pub(crate) fn stage(
     }
     let scratch = layout.scratch(&stage.order.operation);
     let entries = manifest.entries.iter().collect();
-    let site = Site { layout, session, stage, manifest: &manifest, entries, private, scratch };
+    let json = json.map_or_else(|| written(&manifest), Ok)?;
+    let site = Site { layout, session, stage, manifest: &manifest, json: &json, entries, private, scratch };
     let built = site.build(base, manifests, &mut verified);
-    // What is half-written goes, so that a full disk has its room back; after success, it is the tree that was replaced.
-    let cleared = durable::clear(&site.scratch);
+    // What is half-written goes, so that a full disk has its room back; after success, it is the tree that was replaced. Its files are
+    // those of other releases, too.
+    let cleared = if site.scratch.exists() { spec::clear_leftovers(layout) } else { Ok(()) };
     if built.is_err() {
         let _ = spec::clear_leftovers(layout);
         if !layout.release(&stage.release).exists() {
@@ -91,7 +98,7 @@ pub(crate) fn stage(
         }
     }
     let reply = built?;
-    cleared.map_err(refusal::io("remove", &site.scratch))?;
+    cleared?;
     Ok(reply)
 }
 
@@ -109,11 +116,11 @@ impl Site<'_> {
     ) -> Outcome<Reply> {
         let releases = self.layout.releases();
         durable::create_folder(&releases, 0o755).map_err(refusal::io("create", &releases))?;
-        fs::create_dir(&self.scratch).map_err(refusal::io("create", &self.scratch))?;
+        let kept = reuse::begin(self, verified)?;
         point("stage-begun");
-        self.folders()?;
+        self.folders(&kept)?;
         point("stage-folders");
-        let mut contents = Contents::plan(self, base, manifests)?;
+        let mut contents = Contents::plan(self, base, manifests, &kept)?;
         let mut marks = contents.link(self, verified)?;
         point("stage-linked");
         let lacking = contents.lacking();
@@ -146,14 +153,14 @@ impl Site<'_> {
         state.write(self.layout)
     }
 
-    fn folders(&self) -> Outcome<()> {
+    fn folders(&self, kept: &Kept) -> Outcome<()> {
         let mut last = None;
         for (path, entry) in &self.manifest.entries {
             let folder = if *entry == Entry::Directory { Some(path.clone()) } else { path.parent() };
             if folder == last {
                 continue;
             }
-            if let Some(folder) = &folder {
+            if let Some(folder) = folder.as_ref().filter(|folder| !kept.folder(folder.as_str())) {
                 let at = self.scratch.join(folder.as_str());
                 fs::create_dir_all(&at).map_err(refusal::io("create", &at))?;
             }
@@ -223,26 +230,43 @@ fn receive_manifest(session: &Session, stage: &Stage) -> Outcome<Vec<u8>> {
     }
 }
 
-/// The manifest that is meant, whichever way it came, and the one that most of it comes from.
+/// The manifest that is meant, whichever way it came.
+struct Meant {
+    manifest: Arc<Manifest>,
+    /// As it is written, where it had to be written to be held against its digest.
+    json: Option<Vec<u8>>,
+    /// The one that most of it comes from.
+    base: Option<Digest>,
+}
+
 fn manifest_of(
     layout: &Layout,
     stage: &Stage,
     delivered: &[u8],
     manifests: &mut Manifests,
-) -> Outcome<Option<(Arc<Manifest>, Option<Digest>)>> {
+) -> Outcome<Option<Meant>> {
     let garbled = |error: crate::protocol::FrameError| refusal::ours(format!("the manifest: {error}"));
     let (manifest, base) = match stage.by {
-        ManifestBy::Digest => return Ok(manifests.find(layout, stage.manifest)?.map(|found| (found, None))),
+        ManifestBy::Digest => {
+            let found = manifests.find(layout, stage.manifest)?;
+            return Ok(found.map(|manifest| Meant { manifest, json: None, base: None }));
+        }
         ManifestBy::Whole => (delta::unpack::<Manifest>(delivered).map_err(garbled)?, None),
         ManifestBy::Delta(base) => {
             let Some(old) = manifests.find(layout, base)? else { return Ok(None) };
             (delta::unpack::<Delta>(delivered).map_err(garbled)?.apply(&old), Some(base))
         }
     };
-    if manifest.digest() != stage.manifest {
+    let json = written(&manifest)?;
+    if Manifest::digest_of_json(&json) != stage.manifest {
         return Err(refusal::ours("the manifest that came is not the one that was announced"));
     }
-    Ok(Some((manifests.learn(stage.manifest, manifest), base)))
+    let manifest = manifests.learn(stage.manifest, manifest);
+    Ok(Some(Meant { manifest, json: Some(json), base }))
+}
+
+fn written(manifest: &Manifest) -> Outcome<Vec<u8>> {
+    serde_json::to_vec(manifest).map_err(|error| refusal::ours(error.to_string()))
 }
 
 fn check(stage: &Stage, manifest: &Manifest) -> Outcome<Private> {

@@ -5,16 +5,18 @@ use std::{
     io::{self, Read as _},
     num::NonZero,
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
+use rustix::fs::{FileType, Stat};
 use staith_model::{Digest, DigestStream, Entry, Manifest, RelPath};
 
 use crate::{
+    folder::Near,
     protocol::Asked,
     refusal::{self, Outcome},
     session::Flags,
-    verified::{Mark, Verified},
+    verified::{Mark, Node, Verified},
 };
 
 /// Large enough to keep a disk busy, small enough to notice a cancellation soon.
@@ -30,22 +32,38 @@ pub(crate) const fn kept_mode(executable: bool) -> u32 {
     if executable { 0o555 } else { 0o444 }
 }
 
+/// Whether a mode is one of those that shared files have on a machine.
+pub(crate) const fn is_kept_mode(mode: u32) -> bool {
+    let bits = mode & 0o7777;
+    bits == kept_mode(false) || bits == kept_mode(true)
+}
+
 /// Work on many items by a few threads, in order; the first refusal ends it.
 pub(crate) fn together<T: Sync, R: Send>(
     items: &[T],
     work: impl Fn(&T) -> Outcome<R> + Sync,
 ) -> Outcome<Vec<R>> {
+    together_with(items, || (), |(), item| work(item))
+}
+
+/// Work on many items by a few threads, of which each has something of its own at hand.
+fn together_with<'t, T: Sync, S, R: Send>(
+    items: &'t [T],
+    at_hand: impl Fn() -> S + Sync,
+    work: impl Fn(&mut S, &'t T) -> Outcome<R> + Sync,
+) -> Outcome<Vec<R>> {
+    let share = |items: &'t [T]| {
+        let mut at_hand = at_hand();
+        items.iter().map(|item| work(&mut at_hand, item)).collect::<Outcome<Vec<R>>>()
+    };
     let threads = threads();
     if items.len() < 64 || threads < 2 {
-        return items.iter().map(work).collect();
+        return share(items);
     }
-    let share = items.len().div_ceil(threads);
     let done: Vec<Outcome<Vec<R>>> = std::thread::scope(|scope| {
-        let work = &work;
-        let shares: Vec<_> = items
-            .chunks(share)
-            .map(|chunk| scope.spawn(move || chunk.iter().map(work).collect::<Outcome<Vec<R>>>()))
-            .collect();
+        let share = &share;
+        let chunks = items.chunks(items.len().div_ceil(threads));
+        let shares: Vec<_> = chunks.map(|chunk| scope.spawn(move || share(chunk))).collect();
         let panicked = |_| Err(refusal::ours("a thread of the program ended unexpectedly"));
         shares.into_iter().map(|share| share.join().unwrap_or_else(panicked)).collect()
     });
@@ -79,9 +97,10 @@ pub(crate) fn look(
     flags: &Flags,
 ) -> Outcome<Findings> {
     let entries: Vec<_> = manifest.entries.iter().collect();
-    let looked = together(&entries, |(path, entry)| {
-        let at = root.join(path.as_str());
-        match look_at(&at, entry, verified, flags) {
+    let near = || Near::new(root);
+    let looked = together_with(&entries, near, |near, (path, entry)| {
+        let look = || near.look(path.as_str());
+        match look_at(look, || root.join(path.as_str()), entry, verified, flags) {
             Ok(mark) => Ok((None, mark)),
             Err(Wrong::Damage(what)) => Ok((Some(((*path).clone(), what)), None)),
             Err(Wrong::Stop) => Err(Asked::Cancelled),
@@ -91,7 +110,7 @@ pub(crate) fn look(
                     Ok((Some(((*path).clone(), "it is something else".into())), None))
                 }
                 _ if is_bad_sector(&error) => Ok((Some(((*path).clone(), "it can't be read".into())), None)),
-                _ => Err(refusal::told("verify", &at, &error)),
+                _ => Err(refusal::told("verify", &root.join(path.as_str()), &error)),
             },
         }
     })?;
@@ -120,37 +139,39 @@ impl From<io::Error> for Wrong {
 }
 
 fn look_at(
-    at: &Path,
+    look: impl FnOnce() -> io::Result<Stat>,
+    at: impl Fn() -> PathBuf,
     entry: &Entry,
     verified: Option<&Verified>,
     flags: &Flags,
 ) -> Result<Option<(u64, Mark)>, Wrong> {
     let damaged = |what: &str| Err(Wrong::Damage(what.to_owned()));
-    let metadata = fs::symlink_metadata(at)?;
+    let node = Node::from(&look()?);
+    let kind = FileType::from_raw_mode(node.mode);
     match entry {
-        Entry::Directory if metadata.is_dir() => Ok(None),
+        Entry::Directory if kind == FileType::Directory => Ok(None),
         Entry::Directory => damaged("it is no directory"),
         Entry::Symlink { target } => {
-            let same = metadata.is_symlink() && fs::read_link(at)?.as_os_str() == target.as_str();
+            let same = kind == FileType::Symlink && fs::read_link(at())?.as_os_str() == target.as_str();
             if same { Ok(None) } else { damaged("it is another link, or none") }
         }
         Entry::File { mode, size, digest } => {
-            if !metadata.is_file() {
+            if kind != FileType::RegularFile {
                 return damaged("it is no file");
             }
-            if metadata.len() != *size {
+            if node.size != *size {
                 return damaged("its length differs");
             }
-            if is_executable(metadata.mode()) != is_executable(*mode) {
+            if is_executable(node.mode) != is_executable(*mode) {
                 return damaged("its executable bit differs");
             }
-            if verified.is_some_and(|verified| verified.holds(&metadata, *digest)) {
+            if verified.is_some_and(|verified| verified.holds(node, *digest)) {
                 return Ok(None);
             }
-            if hash(at, flags)? != *digest {
+            if hash(&at(), flags)? != *digest {
                 return damaged("its content differs");
             }
-            Ok(Some((metadata.ino(), Mark::of(&metadata, *digest))))
+            Ok(Some((node.inode, Mark::of(node, *digest))))
         }
     }
 }

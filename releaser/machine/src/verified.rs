@@ -4,12 +4,59 @@ pub(crate) mod shared;
 
 use std::{collections::HashMap, fs::Metadata, os::unix::fs::MetadataExt as _};
 
+use rustix::fs::Stat;
 use staith_model::Digest;
 
 use crate::{durable, layout::Layout};
 
 /// Bytes of one record: inode, length, two times in nanoseconds, digest.
 const RECORD: usize = 8 * 4 + 32;
+
+/// What the file system says of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) inode: u64,
+    pub(crate) size: u64,
+    /// Kind and permission bits.
+    pub(crate) mode: u32,
+    /// How many names it has.
+    pub(crate) names: u64,
+    changed: i64,
+    status_changed: i64,
+}
+
+/// A time in nanoseconds.
+const fn nanos(seconds: i64, nanos: i64) -> i64 {
+    seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos)
+}
+
+impl From<&Metadata> for Node {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            inode: metadata.ino(),
+            size: metadata.size(),
+            mode: metadata.mode(),
+            names: metadata.nlink(),
+            changed: nanos(metadata.mtime(), metadata.mtime_nsec()),
+            status_changed: nanos(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+}
+
+impl From<&Stat> for Node {
+    #[allow(clippy::useless_conversion, reason = "the number of names has another type on other machines")]
+    fn from(stat: &Stat) -> Self {
+        let part = |nanos| i64::try_from(nanos).unwrap_or_default();
+        Self {
+            inode: stat.st_ino,
+            size: u64::try_from(stat.st_size).unwrap_or_default(),
+            mode: stat.st_mode,
+            names: u64::from(stat.st_nlink),
+            changed: nanos(stat.st_mtime, part(stat.st_mtime_nsec)),
+            status_changed: nanos(stat.st_ctime, part(stat.st_ctime_nsec)),
+        }
+    }
+}
 
 /// What a file was like when it was verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,14 +69,9 @@ pub(crate) struct Mark {
 
 impl Mark {
     /// A file that has just been verified.
-    pub(crate) fn of(metadata: &Metadata, digest: Digest) -> Self {
-        let nanos = |seconds: i64, nanos: i64| seconds.wrapping_mul(1_000_000_000).wrapping_add(nanos);
-        Self {
-            size: metadata.size(),
-            changed: nanos(metadata.mtime(), metadata.mtime_nsec()),
-            status_changed: nanos(metadata.ctime(), metadata.ctime_nsec()),
-            digest,
-        }
+    pub(crate) fn of(node: impl Into<Node>, digest: Digest) -> Self {
+        let Node { size, changed, status_changed, .. } = node.into();
+        Self { size, changed, status_changed, digest }
     }
 }
 
@@ -78,8 +120,14 @@ impl Verified {
     }
 
     /// Whether this very file was verified to have this content and was not touched since.
-    pub(crate) fn holds(&self, metadata: &Metadata, digest: Digest) -> bool {
-        self.marks.get(&metadata.ino()) == Some(&Mark::of(metadata, digest))
+    pub(crate) fn holds(&self, node: impl Into<Node>, digest: Digest) -> bool {
+        let node = node.into();
+        self.marks.get(&node.inode) == Some(&Mark::of(node, digest))
+    }
+
+    /// Whether there is nothing in it: then nothing that is there can be taken for verified.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.marks.is_empty()
     }
 
     /// Marks files as verified.
@@ -88,17 +136,31 @@ impl Verified {
     }
 
     /// Whether this very file was verified, whatever it holds, and was not touched since.
-    fn is_untouched(&self, metadata: &Metadata) -> bool {
-        let mark = self.marks.get(&metadata.ino());
-        mark.is_some_and(|mark| *mark == Mark::of(metadata, mark.digest))
+    pub(crate) fn is_untouched(&self, node: impl Into<Node>) -> bool {
+        let node = node.into();
+        let mark = self.marks.get(&node.inode);
+        mark.is_some_and(|mark| *mark == Mark::of(node, mark.digest))
     }
 
     /// Marks a file anew that lost a name, which changed its status and nothing else.
-    fn renew(&mut self, metadata: &Metadata) {
-        if let Some(mark) = self.marks.get_mut(&metadata.ino()) {
-            let now = Mark::of(metadata, mark.digest);
+    fn renew(&mut self, node: impl Into<Node>) {
+        let node = node.into();
+        if let Some(mark) = self.marks.get_mut(&node.inode) {
+            let now = Mark::of(node, mark.digest);
             if (now.size, now.changed) == (mark.size, mark.changed) {
                 *mark = now;
+            }
+        }
+    }
+
+    /// Keeps to what became of files that lost names.
+    pub(crate) fn settle(&mut self, lost: impl IntoIterator<Item = Lost>) {
+        for lost in lost {
+            match lost {
+                Lost::Name(node) => self.renew(node),
+                Lost::File(inode) => {
+                    self.marks.remove(&inode);
+                }
             }
         }
     }
@@ -107,6 +169,15 @@ impl Verified {
     fn keep_only(&mut self, inodes: &std::collections::HashSet<u64>) {
         self.marks.retain(|inode, _| inodes.contains(inode));
     }
+}
+
+/// What became of a file that lost a name.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Lost {
+    /// It has others, and is as it was verified.
+    Name(Node),
+    /// It was its last: the inode will be another file's some day.
+    File(u64),
 }
 
 #[cfg(test)]

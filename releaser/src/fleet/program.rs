@@ -11,30 +11,33 @@ pub const ARCHITECTURE: &str = std::env::consts::ARCH;
 
 static PACKED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/staith-machine.deflate"));
 
-/// The program.
+static LENGTH: &[u8; 8] = include_bytes!(concat!(env!("OUT_DIR"), "/staith-machine.length"));
+static DIGEST: &[u8; 32] = include_bytes!(concat!(env!("OUT_DIR"), "/staith-machine.digest"));
+
+/// The program. Unpacked when it is asked for: most machines have it.
 pub fn bytes() -> &'static [u8] {
-    &unpacked().0
+    static UNPACKED: OnceLock<Vec<u8>> = OnceLock::new();
+    UNPACKED.get_or_init(|| {
+        let mut bytes = Vec::new();
+        // It was packed when this program was built. If it were damaged, it would not have its digest, and no machine take it.
+        let _ = DeflateDecoder::new(PACKED).read_to_end(&mut bytes);
+        bytes
+    })
 }
 
-/// Its digest: what a machine's program says of itself when it begins to speak.
-pub fn digest() -> Digest {
-    unpacked().1
+/// How many bytes it has.
+pub const fn length() -> u64 {
+    u64::from_le_bytes(*LENGTH)
+}
+
+/// Its digest, by which machines know it.
+pub const fn digest() -> Digest {
+    Digest::from_bytes(*DIGEST)
 }
 
 /// The program as raw Deflate, for a slow way.
 pub fn packed() -> &'static [u8] {
     PACKED
-}
-
-fn unpacked() -> &'static (Vec<u8>, Digest) {
-    static UNPACKED: OnceLock<(Vec<u8>, Digest)> = OnceLock::new();
-    UNPACKED.get_or_init(|| {
-        let mut bytes = Vec::new();
-        // It was packed when this program was built. If it were damaged, the digest would be another, and no machine take it.
-        let _ = DeflateDecoder::new(PACKED).read_to_end(&mut bytes);
-        let digest = Digest::of(&bytes);
-        (bytes, digest)
-    })
 }
 
 #[cfg(test)]
@@ -55,7 +58,7 @@ mod tests {
         let (table, size, count) = (word(0x20, 8), word(0x36, 2), word(0x38, 2));
         let kinds: Vec<usize> = (0..count).map(|nth| word(table + nth * size, 4)).collect();
         assert!(!kinds.is_empty() && !kinds.contains(&3), "{kinds:?}");
-        assert_eq!(digest(), Digest::of(program));
+        assert_eq!((digest(), length()), (Digest::of(program), program.len() as u64));
         assert!(program.len() < 5 << 19, "{} bytes are too many to upload", program.len());
     }
 }

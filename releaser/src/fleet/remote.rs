@@ -185,13 +185,16 @@ impl RemoteMachine {
         Some(found)
     }
 
-    /// Keeps a manifest that the machine has been given, for the next time.
-    async fn keep(&self, digest: Digest, manifest: Arc<Manifest>) {
-        if let Some(memory) = self.memory.clone() {
-            let kept = manifest.clone();
-            let _ = off_thread(move || memory.keep(digest, &kept)).await;
-        }
-        self.remember(digest, manifest);
+    /// The manifest of the release that runs, if a new one may travel as a difference to it.
+    async fn recall_current(&self, there: &There) -> Option<Arc<Manifest>> {
+        let current = there.releases.iter().find(|(release, _)| Some(*release) == there.current)?;
+        self.recall(current.1).await
+    }
+
+    /// Begins to keep a manifest that the machine is given, for the next time. If the machine does not take it, nothing is lost.
+    fn keep(&self, digest: Digest, json: Vec<u8>) -> Option<tokio::task::JoinHandle<()>> {
+        let memory = self.memory.clone()?;
+        Some(tokio::task::spawn_blocking(move || memory.keep(digest, &json)))
     }
 }
 
@@ -227,11 +230,16 @@ impl Machine for RemoteMachine {
         const ERRAND: Errand = Errand::new("put a release's files in place");
         let mut kept = self.connection.lock().await;
         let mut connection = self.take(ERRAND, &mut kept).await?;
-        let manifest = load.manifest.clone();
-        let digest = off_thread(move || manifest.digest())
-            .await
-            .map_err(|why| ERRAND.unexpected(&self.target, &why))?;
         let there = connection.there.clone();
+        let manifest = load.manifest.clone();
+        let written = off_thread(move || {
+            let json = serde_json::to_vec(&*manifest).unwrap_or_default();
+            (Manifest::digest_of_json(&json), json)
+        });
+        // It will be asked for in a moment; until then, another processor can look for it.
+        let (written, _) = tokio::join!(written, self.recall_current(&there));
+        let (digest, json) = written.map_err(|why| ERRAND.unexpected(&self.target, &why))?;
+        let keeping = self.keep(digest, json);
         let (by, mut base) = self.manifest_by(&there, load, digest).await;
         let mut stage = Stage {
             order: order_of(order),
@@ -245,7 +253,8 @@ impl Machine for RemoteMachine {
                 .map(|(name, secret)| (name.clone(), Hidden(secret.clone())))
                 .collect(),
             private: load.private.clone(),
-            ahead: self.ahead(&there, load).await,
+            // Of a manifest that the machine has, it has the contents.
+            ahead: if by == ManifestBy::Digest { Lacks::default() } else { self.ahead(&there, load).await },
             every_byte: load.every_byte,
         };
         let delivery = send::Delivery { target: &self.target, errand: ERRAND, load, files, progress, cancel };
@@ -258,7 +267,10 @@ impl Machine for RemoteMachine {
         if matches!(reply, Reply::Staged { .. }) {
             connection.there.releases.retain(|(release, _)| *release != load.release);
             connection.there.releases.push((load.release, digest));
-            self.keep(digest, load.manifest.clone()).await;
+            self.remember(digest, load.manifest.clone());
+        }
+        if let Some(keeping) = keeping {
+            let _ = keeping.await;
         }
         *kept = Some(connection);
         match self.understand(ERRAND, reply)? {

@@ -53,6 +53,61 @@ async fn absent_present_and_damaged() {
 }
 
 #[tokio::test]
+async fn one_that_was_proven_is_read_again_when_it_or_its_folder_was_touched_or_others_may_write() {
+    let world = World::new();
+    let (bin, calls) = (world.path("bin"), world.path("calls"));
+    fs::create_dir(&bin).unwrap();
+    let hash = bin.join("sha256sum");
+    let script = format!("#!/bin/sh\necho . >>{}\nPATH=/usr/bin:/bin exec sha256sum\n", calls.display());
+    fs::write(&hash, script).unwrap();
+    fs::set_permissions(&hash, fs::Permissions::from_mode(0o755)).unwrap();
+    let (_server, way) = world.simple(&format!("SetEnv PATH={}:/usr/bin:/bin", bin.display()));
+    let read = || fs::read_to_string(&calls).unwrap().lines().count();
+    let there = world.path("programs").join(name());
+    let mode = |path: &std::path::Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    // As it comes, and before it runs for the first time.
+    for _ in 0..3 {
+        assert_eq!(echo(way.open().await.unwrap()).await, ECHO);
+        assert_eq!(read(), 2);
+    }
+    let touches: [&dyn Fn(); 5] = [
+        &|| fs::write(&there, STAND_IN).unwrap(),
+        &|| mode(&there, 0o700),
+        &|| fs::write(world.path("programs/other"), "").unwrap(),
+        &|| {
+            fs::remove_file(world.path("programs").join(name().replace("staith-machine", ".proven"))).unwrap()
+        },
+        &|| {
+            let note = world.path("programs").join(name().replace("staith-machine", ".proven"));
+            let text = fs::read_to_string(&note).unwrap();
+            // As it would be after the machine was started anew.
+            let (_, rest) = text.split_once('\n').unwrap();
+            fs::write(&note, format!("another start\n{rest}")).unwrap();
+        },
+    ];
+    for (nth, touch) in touches.iter().enumerate() {
+        touch();
+        for _ in 0..2 {
+            assert_eq!(echo(way.open().await.unwrap()).await, ECHO);
+            assert_eq!(read(), 3 + nth, "{nth}");
+        }
+    }
+    mode(&world.path("programs"), 0o775);
+    for nth in 8..10 {
+        assert_eq!(echo(way.open().await.unwrap()).await, ECHO);
+        assert_eq!(read(), nth);
+    }
+    // One that was changed after it was proven does not run.
+    mode(&world.path("programs"), 0o755);
+    assert_eq!(echo(way.open().await.unwrap()).await, ECHO);
+    fs::write(&there, STAND_IN.replace("hello", "HELLO")).unwrap();
+    assert_eq!(echo(way.open().await.unwrap()).await, ECHO);
+    assert_eq!(fs::read_to_string(&there).unwrap(), STAND_IN);
+}
+
+#[tokio::test]
 async fn a_big_one_and_what_others_left_half_done() {
     let world = World::new();
     let (_server, mut way) = world.simple("");

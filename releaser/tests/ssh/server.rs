@@ -166,11 +166,12 @@ impl World {
         (server, way)
     }
 
-    /// Files where programs are kept, sorted.
+    /// Files where programs are kept, sorted, but for notes of what was proven.
     pub(crate) fn programs(&self) -> Vec<String> {
         let Ok(found) = fs::read_dir(self.path("programs")) else { return Vec::new() };
         let mut names: Vec<_> =
             found.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.retain(|name| !name.starts_with(".proven-"));
         names.sort();
         names
     }

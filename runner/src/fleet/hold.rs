@@ -1,11 +1,14 @@
 //! What is brought to machines.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use async_trait::async_trait;
 use staith_builder::redact::Masker;
 use staith_model::{Digest, Name, ReleaseSetting, Secret, Target};
-use staith_packager::{store::Store, web_deploy::PackageReader};
+use staith_packager::{parameters::Declarations, store::Store, web_deploy::PackageReader};
 use staith_releaser::{
     fleet::{
         drive::{Cargo, Releases},
@@ -27,7 +30,17 @@ struct Shared {
     secrets: BTreeMap<String, Secret>,
     masker: Masker,
     key: VersionKey,
+    opened: Mutex<Vec<(Digest, Arc<Opened>)>>,
 }
+
+/// A package that is open, for all machines that get it.
+struct Opened {
+    package: Arc<SealedPackage>,
+    declarations: Declarations,
+}
+
+/// Packages that are kept open: what is brought, and what is gone back to.
+const MOST_OPEN: usize = 2;
 
 impl Hold {
     pub(super) fn new(
@@ -37,7 +50,17 @@ impl Hold {
         (secrets, masker): (BTreeMap<String, Secret>, Masker),
         key: VersionKey,
     ) -> Self {
-        Self { shared: Arc::new(Shared { environment, shelf, store, secrets, masker, key }) }
+        Self {
+            shared: Arc::new(Shared {
+                environment,
+                shelf,
+                store,
+                secrets,
+                masker,
+                key,
+                opened: Mutex::default(),
+            }),
+        }
     }
 }
 
@@ -75,19 +98,36 @@ impl Shared {
                 names.join(", ")
             ));
         }
-        let blob = self.store.get(&release.package.digest).map_err(|error| text(&error))?;
-        let reader = PackageReader::of_file(blob.file, &blob.path).map_err(|error| text(&error))?;
-        let declarations = reader.declarations().map_err(|error| text(&error))?;
-        let package = Arc::new(SealedPackage::new(reader).map_err(|error| text(&error))?);
+        let opened = self.opened(&release.package.digest)?;
         let scene = Scene {
             release: &release,
             environment: &self.environment,
             target,
             secrets: &self.secrets,
-            declarations: &declarations,
+            declarations: &opened.declarations,
         };
-        let rendered = render(package.as_ref(), &scene).map_err(|error| text(&error))?;
+        let rendered = render(opened.package.as_ref(), &scene).map_err(|error| text(&error))?;
         let load = rendered.load();
+        let package = Arc::clone(&opened.package);
         Ok(Cargo { load, files: Arc::new(RenderedFiles::new(package, Arc::new(rendered))) })
+    }
+
+    /// A package of the store. It is opened once, however many machines wait for it: its structure is verified anew each time.
+    fn opened(&self, package: &Digest) -> Result<Arc<Opened>, String> {
+        let mut all = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, opened)) = all.iter().find(|(digest, _)| digest == package) {
+            return Ok(Arc::clone(opened));
+        }
+        let text = |error: &dyn std::error::Error| error.to_string();
+        let blob = self.store.get(package).map_err(|error| text(&error))?;
+        let reader = PackageReader::of_file(blob.file, &blob.path).map_err(|error| text(&error))?;
+        let declarations = reader.declarations().map_err(|error| text(&error))?;
+        let sealed = Arc::new(SealedPackage::new(reader).map_err(|error| text(&error))?);
+        let opened = Arc::new(Opened { package: sealed, declarations });
+        if all.len() >= MOST_OPEN {
+            all.remove(0);
+        }
+        all.push((*package, Arc::clone(&opened)));
+        Ok(opened)
     }
 }

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, sync::Arc};
 use staith_model::{Access, FleetEnvironment, Name, Target};
 use staith_releaser::fleet::{
     machine::Machine,
-    program,
     provision::Reach,
     remote::{Memory, RemoteMachine},
     ssh::{Destination, Places, Program, SshClient, SshOptions, SshWay},
@@ -20,7 +19,7 @@ pub(super) fn machines(
     memory: &Memory,
 ) -> BTreeMap<Name, Arc<dyn Machine>> {
     let client = SshClient::new(ssh_options());
-    let program = Arc::new(Program::new(program::bytes(), program::digest()));
+    let program = Arc::new(Program::embedded());
     let reached = |target: &Target| -> Option<(Name, Arc<dyn Machine>)> {
         let folder = environment.folder_on(target);
         if let Access::Windows { gets, .. } = &target.access {

@@ -26,16 +26,24 @@ pub struct Delta {
 impl Delta {
     /// What makes `new` of `old`.
     pub fn between(old: &Manifest, new: &Manifest) -> Self {
-        let gone = |path: &&RelPath| !new.entries.contains_key(*path);
-        let differs = |(path, entry): &(&RelPath, &Entry)| old.entries.get(*path) != Some(*entry);
-        Self {
-            removed: old.entries.keys().filter(gone).cloned().collect(),
-            changed: new
-                .entries
-                .iter()
-                .filter(differs)
-                .map(|(path, entry)| (path.clone(), entry.clone()))
-                .collect(),
+        let mut delta = Self::default();
+        let (mut there, mut wanted) = (old.entries.iter().peekable(), new.entries.iter().peekable());
+        // Both are sorted: one walk along them, rather than looking each path up in the other.
+        loop {
+            match (there.peek(), wanted.peek()) {
+                (None, None) => return delta,
+                (Some((before, _)), wants) if wants.is_none_or(|(path, _)| before < path) => {
+                    delta.removed.extend(there.next().map(|(path, _)| path.clone()));
+                }
+                (Some((before, was)), Some((path, is))) if before == path => {
+                    if was != is {
+                        delta.changed.insert((*path).clone(), (*is).clone());
+                    }
+                    there.next();
+                    wanted.next();
+                }
+                _ => delta.changed.extend(wanted.next().map(|(path, is)| (path.clone(), is.clone()))),
+            }
         }
     }
 

@@ -115,8 +115,6 @@ pub enum Reply {
     Hello {
         /// [`PROTOCOL`](super::PROTOCOL) of the program.
         protocol: u32,
-        /// Digest of the program's own file.
-        program: Option<Digest>,
         /// What is there, where that can be told; who asks for it is told why not.
         state: Option<State>,
     },

@@ -10,7 +10,7 @@ use std::{
 
 use staith_model::{Digest, Entry, Manifest};
 
-use super::Site;
+use super::{Site, reuse::Kept};
 use crate::{
     protocol::Asked,
     refusal::{self, Outcome},
@@ -32,8 +32,10 @@ struct Key {
 struct Wanted {
     key: Key,
     size: u64,
-    /// Places in the manifest; the first stands for all.
+    /// Places in the manifest; the first stands for all where nothing is there yet.
     places: Vec<u32>,
+    /// Places where it is already.
+    kept: Vec<u32>,
     /// Where it may be found.
     sources: Vec<PathBuf>,
     there: bool,
@@ -53,13 +55,18 @@ struct Source {
 
 impl Contents {
     /// Says where each content may be found. Nothing is looked at but manifests.
-    pub(super) fn plan(site: &Site<'_>, base: Option<Digest>, manifests: &mut Manifests) -> Outcome<Self> {
+    pub(super) fn plan(
+        site: &Site<'_>,
+        base: Option<Digest>,
+        manifests: &mut Manifests,
+        kept: &Kept,
+    ) -> Outcome<Self> {
         let mut sources = sources(site, base, manifests)?;
         let first = sources.first().and_then(|source| Some((source.root.clone(), source.known.clone()?)));
-        let mut wanted = wanted(site);
+        let mut wanted = wanted(site, kept);
         let mut missing: HashMap<Key, usize> = HashMap::new();
         for (nth, content) in wanted.iter_mut().enumerate() {
-            if content.key.private {
+            if content.key.private || content.there {
                 continue;
             }
             if let Some((root, manifest)) = &first
@@ -91,7 +98,7 @@ impl Contents {
     /// Links what is there, verified, into the new tree. What is damaged is taken for lacking.
     pub(super) fn link(&mut self, site: &Site<'_>, verified: &Verified) -> Outcome<Vec<(u64, Mark)>> {
         let marks = tree::together(&self.wanted, |content| {
-            if content.sources.is_empty() {
+            if content.there || content.sources.is_empty() {
                 return Ok(None);
             }
             if site.session.flags().stop() {
@@ -107,7 +114,7 @@ impl Contents {
             Ok(None)
         })?;
         for (content, mark) in self.wanted.iter_mut().zip(&marks) {
-            content.there = mark.is_some();
+            content.there |= mark.is_some();
             self.linked += if content.there { content.places.len() as u64 } else { 0 };
         }
         Ok(marks.into_iter().flatten().collect())
@@ -130,9 +137,15 @@ impl Contents {
     pub(super) fn repeat(&self, site: &Site<'_>) -> Outcome<Vec<(u64, Mark)>> {
         let mut marks = Vec::new();
         for content in self.wanted.iter().filter(|content| content.places.len() > 1) {
-            let mut paths = content.places.iter().filter_map(|place| entry_at(site, *place));
-            let Some((first, _)) = paths.next() else { continue };
+            let stands = content.kept.first().unwrap_or(&content.places[0]);
+            let Some((first, _)) = entry_at(site, *stands) else { continue };
             let source = site.scratch.join(first.as_str());
+            let others =
+                content.places.iter().filter(|place| *place != stands && !content.kept.contains(place));
+            let paths: Vec<_> = others.filter_map(|place| entry_at(site, *place)).collect();
+            if paths.is_empty() {
+                continue;
+            }
             for (path, _) in paths {
                 let at = site.scratch.join(path.as_str());
                 marks.extend(link_or_copy(&source, &at, content).map_err(refusal::io("link", &at))?);
@@ -148,19 +161,23 @@ pub(super) fn entry_at<'a>(site: &'a Site<'_>, place: u32) -> Option<(&'a staith
     site.entries.get(place as usize).copied()
 }
 
-fn wanted(site: &Site<'_>) -> Vec<Wanted> {
+fn wanted(site: &Site<'_>, kept: &Kept) -> Vec<Wanted> {
     let mut wanted: Vec<Wanted> = Vec::new();
     let mut known: HashMap<Key, usize> = HashMap::new();
     for (place, (path, entry)) in site.entries.iter().enumerate() {
         let (Some(mut key), Entry::File { size, .. }) = (key_of(entry), entry) else { continue };
         let place = u32::try_from(place).unwrap_or(u32::MAX);
         key.private = site.stage.private.contains(*path);
-        if let Some(nth) = known.get(&key) {
-            wanted[*nth].places.push(place);
-            continue;
+        let nth = *known.entry(key).or_insert_with(|| {
+            let (places, kept, sources) = (Vec::new(), Vec::new(), Vec::new());
+            wanted.push(Wanted { key, size: *size, places, kept, sources, there: false });
+            wanted.len() - 1
+        });
+        wanted[nth].places.push(place);
+        if kept.file(place) {
+            wanted[nth].kept.push(place);
+            wanted[nth].there = true;
         }
-        known.insert(key, wanted.len());
-        wanted.push(Wanted { key, size: *size, places: vec![place], sources: Vec::new(), there: false });
     }
     wanted
 }

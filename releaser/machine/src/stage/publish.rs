@@ -46,7 +46,7 @@ pub(super) fn publish(site: &Site<'_>) -> Outcome<()> {
     }
     let manifest = layout.beside(&stage.release, "manifest");
     let spec = json(&spec_of(stage))?;
-    durable::replace(&manifest, &json(site.manifest)?, 0o644).map_err(refusal::io("write", &manifest))?;
+    durable::replace(&manifest, site.json, 0o644).map_err(refusal::io("write", &manifest))?;
     write_secrets(layout, stage)?;
     if !changes_meaning {
         durable::replace(&described, &spec, 0o644).map_err(refusal::io("write", &described))?;

@@ -14,14 +14,14 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Those in trees that are not finished, or not wanted any more. Under the folder's lock.
-    pub(crate) fn with_unfinished(layout: &Layout) -> Self {
+    /// Those in trees that are not finished, or not wanted any more, but for one. Under the folder's lock.
+    pub(crate) fn with_unfinished(layout: &Layout, but: Option<&Path>) -> Self {
         let doomed: Vec<_> = fs::read_dir(layout.releases())
             .into_iter()
             .flatten()
             .flatten()
             .filter(|entry| entry.file_name().to_string_lossy().starts_with(UNFINISHED))
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()) && Some(&*entry.path()) != but)
             .collect();
         if doomed.is_empty() {
             return Self::default();

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     time::SystemTime,
 };
@@ -26,33 +26,32 @@ impl Memory {
 
     /// The manifest with this digest, if it is here and whole.
     pub(super) fn find(&self, digest: Digest) -> Option<Manifest> {
-        let file = File::open(self.place(digest)).ok()?;
-        let manifest: Manifest = serde_json::from_str(&io::read_to_string(&file).ok()?).ok()?;
-        if manifest.digest() != digest {
-            return None;
-        }
+        let mut file = File::open(self.place(digest)).ok()?;
+        let mut json = Vec::new();
+        file.read_to_end(&mut json).ok()?;
+        let manifest = Manifest::of_json(&json, digest)?;
         // What is used stays.
         let _ = file.set_modified(SystemTime::now());
         Some(manifest)
     }
 
-    /// Keeps a manifest. What can't be written is sent whole the next time, and nothing else.
-    pub(super) fn keep(&self, digest: Digest, manifest: &Manifest) {
+    /// Keeps a manifest, as canonical JSON. What can't be written is sent whole the next time, and nothing else.
+    pub(super) fn keep(&self, digest: Digest, json: &[u8]) {
         let place = self.place(digest);
         if place.exists() {
             return;
         }
-        if let Err(error) = self.write(&place, manifest) {
+        if let Err(error) = self.write(&place, json) {
             tracing::debug!("the manifest is not kept in {}: {error}", self.folder.display());
         }
         self.make_room(&place);
     }
 
-    fn write(&self, place: &Path, manifest: &Manifest) -> io::Result<()> {
+    fn write(&self, place: &Path, json: &[u8]) -> io::Result<()> {
         fs::create_dir_all(&self.folder)?;
         // Several processes may keep the same one: each writes a file of its own, and one of them gets the name.
         let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-        file.write_all(&serde_json::to_vec(manifest)?)?;
+        file.write_all(json)?;
         file.persist(place)?;
         Ok(())
     }
@@ -96,12 +95,16 @@ mod tests {
         Manifest { entries: [(path, entry)].into() }
     }
 
+    fn json(manifest: &Manifest) -> Vec<u8> {
+        serde_json::to_vec(manifest).unwrap()
+    }
+
     #[test]
     fn what_was_kept_is_found_by_another_process_and_damage_is_not_believed() {
         let dir = tempfile::tempdir().unwrap();
         let (folder, one) = (dir.path().join("manifests"), manifest("one"));
         assert_eq!(Memory::new(&folder).find(one.digest()), None);
-        Memory::new(&folder).keep(one.digest(), &one);
+        Memory::new(&folder).keep(one.digest(), &json(&one));
         let memory = Memory::new(&folder);
         assert_eq!(memory.find(one.digest()), Some(one.clone()));
         let other = manifest("two");
@@ -123,7 +126,7 @@ mod tests {
         old("older", 1);
         old("newer", 2);
         let one = manifest("one");
-        memory.keep(one.digest(), &one);
+        memory.keep(one.digest(), &json(&one));
         assert!(!dir.path().join("older").exists() && dir.path().join("newer").exists());
         assert_eq!(memory.find(one.digest()), Some(one));
     }

@@ -16,6 +16,7 @@ use super::{
     connection::Connection,
     error::SshError,
 };
+use crate::fleet::program;
 
 const SCRIPT: &str = include_str!("start.sh");
 
@@ -32,18 +33,45 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 /// The program for machines.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// The executable.
-    pub bytes: Cow<'static, [u8]>,
+    bytes: Bytes,
     /// Its SHA-256.
     pub digest: Digest,
     /// What it runs on, as `uname -m` names it.
     pub architecture: &'static str,
 }
 
+/// The executable.
+#[derive(Debug, Clone)]
+enum Bytes {
+    Given(Cow<'static, [u8]>),
+    /// The one in this program, which is unpacked only where it is brought to a machine.
+    Embedded,
+}
+
 impl Program {
+    /// The program that is embedded in this one.
+    pub fn embedded() -> Self {
+        let (bytes, digest) = (Bytes::Embedded, program::digest());
+        Self { bytes, digest, architecture: program::ARCHITECTURE }
+    }
+
     /// A program for machines of this machine's own architecture.
     pub fn new(bytes: impl Into<Cow<'static, [u8]>>, digest: Digest) -> Self {
-        Self { bytes: bytes.into(), digest, architecture: std::env::consts::ARCH }
+        Self { bytes: Bytes::Given(bytes.into()), digest, architecture: std::env::consts::ARCH }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Given(bytes) => bytes,
+            Bytes::Embedded => program::bytes(),
+        }
+    }
+
+    fn length(&self) -> u64 {
+        match &self.bytes {
+            Bytes::Given(bytes) => bytes.len() as u64,
+            Bytes::Embedded => program::length(),
+        }
     }
 }
 
@@ -99,7 +127,7 @@ impl Start<'_> {
     }
 
     async fn bring(&self, connection: &Arc<Connection>) -> Result<(), MachineError> {
-        let (mut output, to, word) = self.ask(connection, "store", &self.program.bytes).await?;
+        let (mut output, to, word) = self.ask(connection, "store", self.program.bytes()).await?;
         // What programs said about what went wrong is there when all of it is.
         let _ = tokio::time::timeout(LAST_WORDS, output.from.read_to_end(&mut Vec::new())).await;
         let said = String::from_utf8_lossy(&output.end().lock().unwrap_or_else(PoisonError::into_inner).said)
@@ -176,7 +204,7 @@ impl Start<'_> {
         };
         let folders = places(&self.places.programs, "");
         let units = places(&self.places.units, "/etc/systemd/system:/run/systemd:/usr/lib/systemd/system");
-        let length = self.program.bytes.len().to_string();
+        let length = self.program.length().to_string();
         let digest = self.program.digest.hex();
         let mut words: Vec<&str> = vec!["/bin/sh", "-c"];
         if self.superuser {

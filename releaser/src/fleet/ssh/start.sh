@@ -21,6 +21,34 @@ genuine() {
     [ "$("$1" --self-digest 2>/dev/null)" = "$digest" ]
   fi
 }
+# What the file system says of the folder and of the program in it; nothing where it can not be asked for all of that.
+facts() { stat -c "%a %u %d %i %s %y %z" "$1" "$1/$name" 2>/dev/null; }
+# Whether the program was found genuine since the machine was started, and neither it nor its folder was touched since. Believed only
+# where nobody else may write.
+proven() {
+  note=$1/.proven-$digest
+  [ -n "$boot" ] && [ -O "$note" ] && [ -O "$1" ] && [ -O "$1/$name" ] || return 1
+  now=$(facts "$1") || return 1
+  case $now in "755 "* | "2755 "* | "700 "* | "2700 "*) ;; *) return 1 ;; esac
+  { read -r first; read -r second; read -r third; } <"$note" || return 1
+  [ "$first
+$second
+$third" = "$boot
+$now" ]
+} 2>/dev/null
+# Proves it, and writes that down for the next time. What it was like is asked first: what is changed while it is read has not
+# been proven.
+prove() {
+  note=$1/.proven-$digest
+  { [ -O "$note" ] || (set -C; : >"$note"); } 2>/dev/null
+  now=$(facts "$1") || now=
+  genuine "$1/$name" || return 1
+  if [ -n "$now" ] && [ -O "$note" ]; then echo "$boot
+$now" >"$note"; fi 2>/dev/null
+  return 0
+}
+boot=
+{ read -r boot </proc/sys/kernel/random/boot_id; } 2>/dev/null
 split=:
 old=$IFS
 IFS=$split
@@ -30,7 +58,7 @@ if [ "$mode" = start ]; then
     program=$folder/$name
     if [ -f "$program" ] && [ -x "$program" ]; then
       IFS=$old
-      if genuine "$program"; then
+      if proven "$folder" || prove "$folder"; then
         say running
         exec "$program" "$@"
       fi
@@ -97,7 +125,7 @@ used() {
   return 1
 }
 set +f
-for file in "$found"/staith-machine-* "$found"/.upload-* "$found"/.probe-*; do
+for file in "$found"/staith-machine-* "$found"/.upload-* "$found"/.probe-* "$found"/.proven-*; do
   case $file in "$found/$name") continue ;; esac
   [ -f "$file" ] || continue
   used "$file" || rm -f "$file"
