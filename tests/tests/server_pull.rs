@@ -40,7 +40,7 @@ secrets = { API_KEY = "shop/api-key" }
 /// Says which release it is, on the machine itself only. One whose word is `slow` takes its time before it is healthy.
 const SERVE: &str = r#"#!/usr/bin/env python3
 import http.server, os, time
-assert os.environ["API_KEY"] == "hunter2hunter2"
+assert len(os.environ["API_KEY"]) == 14
 if "slow" in open("word.txt").read():
     time.sleep(4)
 class App(http.server.BaseHTTPRequestHandler):
