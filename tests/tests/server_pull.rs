@@ -11,7 +11,7 @@ use staith_tests::{
     build_host::BuildHost,
     served::Served,
     wait,
-    wires::{SERVER, Yard, are_permitted},
+    wires::{Fault, SERVER, Yard, are_permitted},
     world::{Said, World},
 };
 use tempfile::TempDir;
@@ -136,10 +136,15 @@ impl Coast {
         git(&self.clone, &["push", "--quiet", "origin", "HEAD:main"]);
     }
 
-    fn staith(&self, words: &[&str]) -> Said {
+    fn command(&self, words: &[&str]) -> Command {
         let mut command = self.world.command(words);
         command.arg("--insecure").env("STAITH_TOKEN", &self.admin).env("STAITH_PROJECT", "shop");
-        Said::of(&command.env("STAITH_SERVER", format!("http://{SERVER}:8765")).output().unwrap())
+        command.env("STAITH_SERVER", format!("http://{SERVER}:8765"));
+        command
+    }
+
+    fn staith(&self, words: &[&str]) -> Said {
+        Said::of(&self.command(words).output().unwrap())
     }
 
     fn release(&self, words: &[&str]) -> Said {
@@ -180,8 +185,19 @@ impl Coast {
         });
     }
 
-    fn begins(&self) {
-        self.release(&["deploy", "--to", "production", "--no-wait"]).exits(0);
+    /// A deployment begins, and has got somewhere.
+    fn begins(&self) -> Asking {
+        let before = self.newest().map(|newest| newest["deployment"].clone());
+        assert_ne!(before, Some(Value::Null));
+        let mut asks = self.command(&["server", "release", "deploy", "--to", "production"]);
+        let quiet = || std::process::Stdio::null();
+        let asking = asks.stdin(quiet()).stdout(quiet()).stderr(quiet()).spawn().unwrap();
+        wait::until("the deployment is there", || {
+            let newest = self.newest()?["deployment"].clone();
+            (Some(&newest) != before.as_ref()).then_some(())
+        });
+        self.waits_until(&["staging", "staged", "switching", "soaking"]);
+        Asking(asking)
     }
 
     /// What answers on the machine.
@@ -194,6 +210,16 @@ impl Coast {
     #[track_caller]
     fn serves(&self, release: &str) {
         wait::until("the release is served", || (self.served()?.0 == release).then_some(()));
+    }
+}
+
+/// Whoever asked for a deployment. Whether they stay is nothing to it.
+struct Asking(std::process::Child);
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
@@ -247,8 +273,7 @@ fn a_machine_that_nobody_reaches_pulls_its_deployments_through_all_kills() {
     // Its runner is killed while the deployment is under way, and started again.
     coast.pushes("slow");
     let second = coast.releases();
-    coast.begins();
-    coast.waits_until(&["staging", "staged", "switching", "soaking", "succeeded"]);
+    let _asking = coast.begins();
     coast.machine.dies();
     coast.machine.starts(1);
     coast.waits_until(&["succeeded"]);
@@ -257,8 +282,7 @@ fn a_machine_that_nobody_reaches_pulls_its_deployments_through_all_kills() {
     // The server, with its deployer.
     coast.pushes("slow again");
     let third = coast.releases();
-    coast.begins();
-    coast.waits_until(&["staging", "staged", "switching", "soaking", "succeeded"]);
+    let _asking = coast.begins();
     coast.server.take().unwrap().kill();
     coast.server = Some(served(&coast.world));
     coast.waits_until(&["succeeded"]);
@@ -282,4 +306,39 @@ fn a_machine_that_nobody_reaches_pulls_its_deployments_through_all_kills() {
     let refused = coast.release(&["plan", "--to", "production"]);
     let told = format!("{}{}", refused.out, refused.err);
     assert!(told.contains("no host is registered as shop/production/web-1"), "{refused:?}");
+}
+
+#[test]
+fn a_wire_that_fails_delays_a_deployment_and_does_no_more() {
+    if !are_permitted() {
+        return;
+    }
+    let mut coast = Coast::new();
+    let first = coast.releases();
+    coast.machine.starts(1);
+    // Half of what the machine says breaks its connection.
+    coast.machine.wire().has(Fault::Resets);
+    coast.release(&["deploy", "--to", "production"]).exits(0);
+    coast.machine.wire().heals();
+    coast.serves(&first);
+
+    // Nothing passes until the runner has noticed.
+    coast.pushes("slow");
+    let second = coast.releases();
+    let away = |coast: &Coast| coast.machine.said().iter().filter(|said| said["news"] == "away").count();
+    let before = away(&coast);
+    let _asking = coast.begins();
+    coast.machine.wire().has(Fault::Cut);
+    wait::until("the runner has noticed", || (away(&coast) > before).then_some(()));
+    coast.machine.wire().heals();
+    coast.waits_until(&["succeeded"]);
+    coast.serves(&second);
+
+    // Connections that there are carry nothing any more, and nobody is told.
+    coast.pushes("slow again");
+    let third = coast.releases();
+    let _asking = coast.begins();
+    coast.machine.wire().has(Fault::HalfOpen);
+    coast.waits_until(&["succeeded"]);
+    coast.serves(&third);
 }

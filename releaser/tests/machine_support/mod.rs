@@ -228,7 +228,7 @@ impl Drop for Here {
 /// Where the program is that can be told to die; a copy of it when the tests run as another user.
 pub fn tested_program() -> PathBuf {
     // Tests of another crate take this module for its contract, and have no such program.
-    let built =
-        || option_env!("CARGO_BIN_EXE_staith-machine-tested").expect("this crate has no such program");
-    std::env::var_os("STAITH_TEST_MACHINE").map_or_else(|| PathBuf::from(built()), PathBuf::from)
+    let built: Option<&str> = option_env!("CARGO_BIN_EXE_staith-machine-tested");
+    let named = std::env::var_os("STAITH_TEST_MACHINE").map(PathBuf::from);
+    named.or_else(|| built.map(PathBuf::from)).expect("this crate has no such program")
 }

@@ -11,7 +11,9 @@ use tokio::sync::watch;
 use crate::client::{Ask, Client, Refused};
 
 /// How long an answer may wait for something to tell, and a little more.
-pub(super) const WAIT: Duration = Duration::from_secs(22);
+const WAIT: Duration = Duration::from_secs(11);
+/// How much longer it may take.
+const ANSWERING: Duration = Duration::from_secs(5);
 
 /// An end of a tunnel.
 #[derive(Debug, Clone)]
@@ -48,14 +50,18 @@ impl End {
     /// Asks for the bytes from an offset on: all before have arrived. None come where none are there yet.
     pub(super) async fn hear(&self, offset: u64, wait: bool) -> Result<Vec<u8>, Refused> {
         let path = format!("{}/{}?offset={offset}&wait={wait}{}", self.place, self.hears, self.more);
-        let ask = Ask::get(path).with(&self.token()).waiting(WAIT).accepting("application/octet-stream");
+        let ask = Ask::get(path)
+            .with(&self.token())
+            .waiting(WAIT)
+            .within(ANSWERING)
+            .accepting("application/octet-stream");
         self.client.bytes(&ask).await
     }
 
     /// Says bytes that begin at an offset; gives the offset of the first that was not taken.
     pub(super) async fn say(&self, offset: u64, bytes: &[u8]) -> Result<u64, Refused> {
         let path = format!("{}/{}?offset={offset}{}", self.place, self.says, self.more);
-        let ask = Ask::put(path, bytes.to_vec()).with(&self.token()).waiting(WAIT);
+        let ask = Ask::put(path, bytes.to_vec()).with(&self.token()).waiting(WAIT).within(ANSWERING);
         Ok(self.client.value::<TunnelNext>(&ask).await?.next)
     }
 

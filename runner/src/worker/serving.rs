@@ -26,7 +26,9 @@ use crate::{
 };
 
 /// How long an answer may wait for another tunnel, and a little more.
-const WAIT: Duration = Duration::from_secs(22);
+const WAIT: Duration = Duration::from_secs(11);
+/// How much longer it may take.
+const ANSWERING: Duration = Duration::from_secs(5);
 /// How long programs get to be told that it is over.
 const TO_END: Duration = Duration::from_secs(5);
 
@@ -139,7 +141,7 @@ impl Serving<'_> {
             }
         };
         let asked = TunnelsAsked { turn, has: tunnels.running.keys().cloned().collect() };
-        let ask = Ask::post("/api/v1/target/tunnels", &asked).with(&token).waiting(WAIT);
+        let ask = Ask::post("/api/v1/target/tunnels", &asked).with(&token).waiting(WAIT).within(ANSWERING);
         self.heard(self.client.value(&ask).await)
     }
 

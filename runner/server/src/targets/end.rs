@@ -23,8 +23,8 @@ use crate::{
     site::Site,
 };
 
-/// How long an answer waits for something to tell.
-pub(super) const WAIT: Duration = Duration::from_secs(20);
+/// How long an answer waits for something to tell. A connection that carries nothing any more is noticed soon after.
+pub(super) const WAIT: Duration = Duration::from_secs(10);
 /// How often who waits looks whether the other side is still there.
 pub(super) const LOOK: Duration = Duration::from_secs(1);
 /// How long the bytes of a body may take.

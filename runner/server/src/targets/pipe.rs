@@ -1,6 +1,7 @@
 //! Bytes on their way in one direction. Pure.
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use staith_model::service::TUNNEL_PIECE;
 
 /// The most bytes that are kept for who has not taken them yet. Who says more waits.
 pub(crate) const MOST: usize = 1 << 20;
@@ -43,14 +44,15 @@ impl Pipe {
         Ok(self.next())
     }
 
-    /// All bytes before `offset` have arrived; gives those that are there from it on.
+    /// All bytes before `offset` have arrived; gives those that are there from it on, as many as are told at once: over a slow line, more
+    /// would not arrive before the answer is given up.
     pub(crate) fn got(&mut self, offset: u64) -> Result<Bytes, Gap> {
         let arrived = offset.checked_sub(self.start).and_then(|arrived| usize::try_from(arrived).ok());
         let arrived =
             arrived.filter(|arrived| *arrived <= self.kept.len()).ok_or(Gap { next: self.next() })?;
         self.kept.advance(arrived);
         self.start = offset;
-        Ok(Bytes::copy_from_slice(&self.kept))
+        Ok(Bytes::copy_from_slice(&self.kept[..self.kept.len().min(TUNNEL_PIECE)]))
     }
 
     /// Whether nothing more can be said before something arrives.

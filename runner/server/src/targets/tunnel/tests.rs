@@ -1,6 +1,7 @@
 use std::mem;
 
 use proptest::prelude::*;
+use staith_model::service::TUNNEL_PIECE;
 
 use super::*;
 use crate::targets::pipe::MOST;
@@ -107,7 +108,7 @@ proptest! {
         let (mut taken, mut heard) = (0_usize, Vec::new());
         let ask = |tunnel: &mut Tunnel, heard: &mut Vec<u8>, is_lost: bool| {
             let more = bytes(step(tunnel, Event::Asked { by: to, offset: heard.len() as u64 }));
-            prop_assert!(more.len() <= MOST);
+            prop_assert!(more.len() <= TUNNEL_PIECE);
             if !is_lost {
                 heard.extend_from_slice(&more);
             }
@@ -129,7 +130,9 @@ proptest! {
             }
             prop_assert_eq!(&heard[..], &all[..heard.len()]);
         }
-        ask(&mut tunnel, &mut heard, false)?;
+        for _ in 0..=MOST / TUNNEL_PIECE {
+            ask(&mut tunnel, &mut heard, false)?;
+        }
         prop_assert!(heard.len() >= taken, "what was taken arrives");
         prop_assert_eq!(&heard[..], &all[..heard.len()]);
     }
