@@ -90,6 +90,8 @@ id!(/// Something that happened at a repository, as a server wrote it down.
     ArrivalId);
 id!(/// A token that somebody was given; not the token itself.
     TokenId);
+id!(/// A conversation between a deployer and the program on a machine, through a server.
+    TunnelId);
 
 #[cfg(test)]
 mod tests {

@@ -57,7 +57,7 @@ pub use fleet::{
     Service, SourceOfRelease, Standing, StateFile, Target, TargetAction, TargetPlan, TargetRecord,
     TargetStep, TrafficPlan, TrafficSpec, Waiting, Wave, WindowsRelease, WindowsWay, Work, WorkResult,
 };
-pub use id::{ArrivalId, AttemptId, DeploymentId, NotAnId, RunId, RunnerId, TokenId};
+pub use id::{ArrivalId, AttemptId, DeploymentId, NotAnId, RunId, RunnerId, TokenId, TunnelId};
 pub use jobs::{JobCut, Part, Taken, Uncuttable};
 pub use manifest::{Entry, Manifest, NotRelative, RelPath};
 pub use name::{Name, NotAName};

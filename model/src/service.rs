@@ -7,7 +7,8 @@
 //! 5. [`ProblemDetails`]: what is answered when something can't be done.
 //! 6. `lifecycle`: the lives of jobs, attempts and runs. [`RunView`]: runs as people see them.
 //! 7. `release`: releases and deployments, between people, the server and the process that deploys.
-//! 8. [`StepCame`]: what steps came to, on its way from one runner to another.
+//! 8. [`TargetOf`] and what machines that pull say: they are reached through the server.
+//! 9. [`StepCame`]: what steps came to, on its way from one runner to another.
 
 mod happening;
 mod host;
@@ -18,6 +19,7 @@ mod project;
 mod release;
 mod runs;
 mod sharing;
+mod target;
 mod trust;
 mod wire;
 
@@ -40,6 +42,10 @@ pub use release::{
 };
 pub use runs::{AttemptView, CancelAsked, JobView, RunPage, RunSummary, RunView};
 pub use sharing::{LARGEST_LAYER, LAYER_PIECE, SentLayer, StepCame, StepGiven};
+pub use target::{
+    NotATarget, TUNNEL_PIECE, TargetOf, TargetTurn, TunnelEnd, TunnelNext, TunnelOffered, TunnelWanted,
+    TunnelsAsked, TunnelsTold,
+};
 pub use trust::{NotATrust, Trust};
 pub use wire::{
     ClaimAsked, Claimed, CloseAsked, EnrolAsked, Enrolled, FinishAsked, RenewAsked, Renewed, Session,

@@ -58,7 +58,8 @@ pub(crate) async fn run(home: Home) -> Result<Exit, Problem> {
     let beginning = begin()?;
     home.make().map_err(|refused| Problem::unreadable(home.path(), &refused))?;
     let _only = only_one(&home).await?;
-    let address = Address::parse(&beginning.url, beginning.authority.as_deref(), false)?;
+    // An address of this machine's own, whichever: what is said to it does not leave the machine.
+    let address = Address::parse(&beginning.url, beginning.authority.as_deref(), true)?;
     let desk = Desk::new(&address, Secret::new(&beginning.token))?;
     orders::take(Office::open(home, desk)).await
 }

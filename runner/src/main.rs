@@ -4,7 +4,7 @@
 //! this machine), `destination`, `packing`, `sealing` and `package_place` (where to, what, what lies beside it, and where packages
 //! are), `planning` (what happened at a project of a server becomes a plan), `forge_secrets`, `audience` (who hears of a run), `records` (what is known
 //! of earlier runs), `resumption` (going on with one), `execution` (a plan carried out), `upkeep` (what is kept, within a budget),
-//! `client` (a server's, for people and for runners), `worker` (a server's build host), `deployer` (a server's, with the keys), `starter` (first pipelines), `terminal` (the user's, lent
+//! `client` (a server's, for people and for runners), `worker` (a server's build host), `deployer` (a server's, with the keys), `tunnel` (from the deployer to machines that pull), `starter` (first pipelines), `terminal` (the user's, lent
 //! to a shell in a sandbox), `output` (everything that people see).
 
 mod audience;
@@ -32,6 +32,7 @@ mod sealing;
 mod source_supply;
 mod starter;
 mod terminal;
+mod tunnel;
 mod upkeep;
 mod worker;
 mod workshop;

@@ -8,7 +8,7 @@
 //! 4. [`Lease`], pure: whether what an attempt does still counts. `boot` is the clock that it goes by.
 //! 5. `courier`: one for each job. It renews the lease (`renewing`), sends what comes of the job (`streams`, `packages`), and ends
 //!    the keeper (`ending`) when the server wants that or the lease is over.
-//! 6. [`start`]: the runner: claims, adopts, drains.
+//! 6. [`start`]: the runner: claims, adopts, drains. `serving`: that of a machine that pulls its deployments, and gets no jobs.
 //!
 //! The runner does all that can be seen from outside, the keeper does what takes long. So the runner may end, be killed or be
 //! replaced by a newer one at any time: the next one finds every job as a directory and goes on with it.
@@ -23,6 +23,7 @@ mod lease;
 mod packages;
 mod renewing;
 mod rooms;
+mod serving;
 mod session;
 mod sharing;
 mod source;

@@ -32,9 +32,22 @@ impl BuildHost {
     /// # Panics
     /// The server does not take it.
     pub fn registered(world: &World, server: &Served, name: &str, pool: &str, wire: Option<Wire>) -> Self {
+        Self::with_a_code(world, server, name, &format!("{{\"pool\":\"{pool}\"}}"), wire)
+    }
+
+    /// A host with this name that is registered as a machine that pulls: `shop/production/web-1`.
+    ///
+    /// # Panics
+    /// The server does not take it.
+    pub fn of_target(world: &World, server: &Served, name: &str, target: &str, wire: Option<Wire>) -> Self {
+        let gives = format!("{{\"pool\":\"default\",\"target\":\"{target}\"}}");
+        Self::with_a_code(world, server, name, &gives, wire)
+    }
+
+    fn with_a_code(world: &World, server: &Served, name: &str, gives: &str, wire: Option<Wire>) -> Self {
         let home = world.scratch().join(format!("host-{name}"));
         let host = Self { home, wire, process: None, env: Vec::new() };
-        let code = server.ask("POST", "/api/v1/enrolments", &format!("{{\"pool\":\"{pool}\"}}")).is(201);
+        let code = server.ask("POST", "/api/v1/enrolments", gives).is(201);
         let url = format!("http://{}", server.address);
         let register = [
             "register",

@@ -182,8 +182,9 @@ impl Wire {
     /// # Panics
     /// The system refuses.
     pub fn forget_connections(&mut self) {
-        let listed = self.command(&["ss", "-tanH", "-o"]).output().unwrap();
+        let listed = self.command(&["ss", "-tnH", "-o"]).output().unwrap();
         let listed = String::from_utf8(listed.stdout).unwrap();
+        // What listens is no connection.
         let own = listed.lines().filter_map(|line| line.split_whitespace().nth(3)?.rsplit_once(':'));
         self.is_cut.extend(own.filter_map(|(_, port)| port.parse::<u16>().ok()));
         self.rules(None);

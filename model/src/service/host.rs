@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::TargetOf;
 use crate::{Name, RunnerId, masked};
 
 /// Whether a runner gets jobs.
@@ -68,6 +69,9 @@ pub struct EnrolmentAsked {
     /// How long the code is to be valid, from a minute to a day; ten minutes if nothing is said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_millis: Option<u64>,
+    /// The machine of an environment that the host is there for. It gets deployments then, and no jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetOf>,
 }
 
 /// The answer to [`EnrolmentAsked`]. The code is shown this once.
@@ -102,6 +106,9 @@ pub struct RunnerSeen {
     pub enrolled: u64,
     /// When it was last heard of.
     pub seen: u64,
+    /// The machine of an environment that it is there for; `None` where it builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetOf>,
 }
 
 /// `GET /api/v1/status`: the server and how much there is of everything, at one moment.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptOutcome, JobSpec};
+use super::{AttemptOutcome, JobSpec, TargetOf};
 use crate::{AttemptId, Digest, Name, RunnerId, masked};
 
 /// `POST /api/v1/runners`: a host asks to become a runner.
@@ -36,6 +36,9 @@ pub struct Enrolled {
     pub pool: Name,
     /// Whether it gets one job only.
     pub ephemeral: bool,
+    /// The machine of an environment that it is there for; `None` where it builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetOf>,
 }
 
 /// `POST /api/v1/runners/{runner}/sessions`: a runner proves who it is.

@@ -49,6 +49,7 @@ fn rooms() -> Router<Site> {
         .merge(crate::streams::routes())
         .merge(crate::packages::routes())
         .merge(crate::releases::routes())
+        .merge(crate::targets::routes())
         .merge(crate::source_transfer::routes())
         .merge(crate::layers::routes())
         .merge(crate::triggers::routes())

@@ -17,13 +17,16 @@ use axum::{
 };
 use staith_model::{
     Digest, RunnerId,
-    service::{EnrolAsked, Enrolled, EnrolmentAsked, EnrolmentMade, RunnerChange, RunnerSeen, RunnerState},
+    service::{
+        EnrolAsked, Enrolled, EnrolmentAsked, EnrolmentMade, RunnerChange, RunnerSeen, RunnerState, TargetOf,
+    },
 };
 
 use crate::{
     api::{Answer, Body, Caller, Made, Permission, Problem, Scope, ShownOnce},
     site::Site,
     store::{Actor, Applicant, Application, StoreError},
+    targets::Standing,
     tokens::{Kind, Word, chance},
 };
 
@@ -72,10 +75,21 @@ async fn code(
     caller: Caller,
     Body(asked): Body<EnrolmentAsked>,
 ) -> Result<(Extension<ShownOnce>, Made<EnrolmentMade>), Problem> {
-    caller.must(Permission::Administer, Scope::Server)?;
+    match &asked.target {
+        None => caller.must(Permission::Administer, Scope::Server)?,
+        Some(target) => may_be_given(&site, &caller, target).await?,
+    }
     few_labels(asked.labels.len())?;
     let made = make_code(&site, asked, caller.actor()).await?;
     Ok((Extension(ShownOnce), Made(made)))
+}
+
+/// Who administers an environment says which hosts are its machines.
+async fn may_be_given(site: &Site, caller: &Caller, target: &TargetOf) -> Result<(), Problem> {
+    caller.must(Permission::Administer, Scope::Environment(&target.project, &target.environment))?;
+    let known = site.store.project(&target.project).await?;
+    let unknown = || StoreError::Unknown { what: "project", name: target.project.to_string() };
+    known.map(|_| ()).ok_or_else(|| unknown().into())
 }
 
 async fn enrol(
@@ -99,7 +113,14 @@ async fn enrol(
         version: asked.version,
         from,
     };
-    answer(site.store.enrol(applicant, now).await?).map(Made)
+    let enrolled = answer(site.store.enrol(applicant, now).await?)?;
+    // A host that was it before may ask again what it was told then.
+    let counts = site.store.known_runner(&enrolled.runner).await?;
+    let counts = counts.is_some_and(|known| known.state != RunnerState::Revoked);
+    if let Some(target) = enrolled.target.as_ref().filter(|_| counts) {
+        site.relay.belongs_to(target, &enrolled.runner, site.clock.steady());
+    }
+    Ok(Made(enrolled))
 }
 
 /// Whoever has a code knows that it was one, so that what became of it is told to nobody who could not know.
@@ -163,7 +184,16 @@ fn few_labels(labels: usize) -> Result<(), Problem> {
 
 async fn list(State(site): State<Site>, caller: Caller) -> Result<Answer<Vec<RunnerSeen>>, Problem> {
     caller.must(Permission::See, Scope::Server)?;
-    Ok(Answer(site.store.runners().await?))
+    let mut runners = site.store.runners().await?;
+    let now = (site.clock.steady(), site.clock.unix_millis());
+    // The store hears of them with each session; the relay all the time.
+    let is_here = |target: &TargetOf| site.relay.standing(target, now.0) == Standing::Here;
+    for runner in runners.iter_mut().filter(|runner| runner.state != RunnerState::Revoked) {
+        if runner.target.as_ref().is_some_and(is_here) {
+            runner.seen = now.1;
+        }
+    }
+    Ok(Answer(runners))
 }
 
 async fn drain(state: State<Site>, caller: Caller, runner: Path<String>) -> Result<StatusCode, Problem> {
@@ -191,8 +221,10 @@ async fn change(
     }
     let id = runner_id(&runner)?;
     let after = site.store.change_runner(&id, change, caller.actor(), site.clock.unix_millis()).await?;
-    if after == RunnerState::Active {
-        site.bells.jobs.ring();
+    match after {
+        RunnerState::Active => site.bells.jobs.ring(),
+        RunnerState::Draining => {}
+        RunnerState::Revoked => site.relay.revoked(&id, site.clock.steady()),
     }
     Ok(StatusCode::NO_CONTENT)
 }

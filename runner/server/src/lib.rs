@@ -11,7 +11,8 @@
 //! 6. [`queue`]: which runner gets which job, and what becomes of it. [`streams`]: the bytes that attempts send, and who reads them.
 //!    [`source_transfer`]: what they get. [`layers`]: what one tells the others. [`packages`]: what comes of it.
 //! 7. [`releases`]: what of that is deployed where, and who agreed. The process that deploys is another one.
-//! 8. [`serve`]: all of it on a port, with its loops, until it is to stop.
+//! 8. [`targets`]: machines that the server can't reach, and that reach it: the deployer speaks to them through it.
+//! 9. [`serve`]: all of it on a port, with its loops, until it is to stop.
 //!
 //! Nothing here runs a step, reads a repository or knows an engine: what of that the server needs comes in through
 //! [`site::Site`].
@@ -34,6 +35,7 @@ pub mod site;
 pub mod source_transfer;
 pub mod store;
 pub mod streams;
+pub mod targets;
 pub mod tokens;
 pub mod triggers;
 pub mod upkeep;

@@ -19,6 +19,7 @@ use crate::{
     source_transfer::SourceSupply,
     store::{Store, StoreError},
     streams::{Caps, Desk},
+    targets::Relay,
     triggers::Surroundings,
 };
 
@@ -53,6 +54,8 @@ pub struct Site {
     pub vault: Vault,
     /// By what the process that deploys is known.
     pub deployer: Door,
+    /// What the deployer and machines that pull say to each other.
+    pub relay: Relay,
     /// Cancelled when the server stops. What waits for something to happen (a long poll, a stream of events) answers then at once.
     pub stop: CancellationToken,
 }
@@ -89,6 +92,7 @@ impl Site {
             guard: Arc::default(),
             vault: Vault::default(),
             deployer: Door::default(),
+            relay: Relay::default(),
             stop: CancellationToken::new(),
         }
     }

@@ -59,6 +59,7 @@ fn filled(path: &str) -> String {
         ("{environment}", "production"),
         ("{release}", "1"),
         ("{order}", "1"),
+        ("{tunnel}", "01arz3ndektsv4rrffq69g5fa4"),
     ];
     values.iter().fold(path.to_owned(), |path, (name, value)| path.replace(name, value))
 }
@@ -107,15 +108,18 @@ enum Asker {
     /// An administrator, of another project.
     Elsewhere,
     Runner,
+    /// The runner of a machine that pulls.
+    Target,
     Attempt,
     Deployer,
 }
 
-const ASKERS: [Asker; 10] = [
+const ASKERS: [Asker; 11] = [
     Asker::Nobody,
     Asker::Stranger,
     Asker::Elsewhere,
     Asker::Runner,
+    Asker::Target,
     Asker::Attempt,
     Asker::Deployer,
     Asker::Person(Role::Viewer),
@@ -132,7 +136,7 @@ impl Asker {
             (Gate::Person(permission) | Gate::PersonOrAttempt(permission), Self::Person(role)) => {
                 role.may(permission)
             }
-            (Gate::Runner, Self::Runner) => true,
+            (Gate::Runner, Self::Runner) | (Gate::Target, Self::Target) => true,
             (Gate::Attempt | Gate::PersonOrAttempt(_), Self::Attempt) => true,
             (Gate::Deployer, Self::Deployer) => true,
             _ => false,
@@ -154,6 +158,7 @@ impl Asker {
                 Some(house.token("elsewhere", vec![there]).await)
             }
             Self::Runner => Some("runner-token".to_owned()),
+            Self::Target => Some("target-token".to_owned()),
             Self::Attempt => Some("attempt-token".to_owned()),
             Self::Deployer => Some(house.site.deployer.let_in().unwrap()),
         }
@@ -170,14 +175,21 @@ async fn furnished() -> House {
              VALUES ('{id}', 'host', '{key}', 'default', '[]', 0, '1', 'active', 1, 1)"
         ));
     }
-    let session = NewSession {
-        runner: other,
-        nonce: "n".to_owned(),
-        digest: Digest::of(b"runner-token"),
-        expires: house.now() + 600_000,
-        version: "1".to_owned(),
-    };
-    house.site.store.add_session(session, house.now()).await.unwrap();
+    let target = RunnerId::new(2, [7; 10]);
+    house.sql(&format!(
+        "INSERT INTO runners (id, name, public_key, pool, labels_json, ephemeral, version, state, enrolled, seen, target)
+         VALUES ('{target}', 'machine', 'k3', 'default', '[]', 0, '1', 'active', 1, 1, 'shop/production/another')"
+    ));
+    for (runner, token) in [(other, "runner-token"), (target, "target-token")] {
+        let session = NewSession {
+            runner,
+            nonce: "n".to_owned(),
+            digest: Digest::of(token.as_bytes()),
+            expires: house.now() + 600_000,
+            version: "1".to_owned(),
+        };
+        house.site.store.add_session(session, house.now()).await.unwrap();
+    }
     house.an_attempt_of(RUNNER);
     let token = staith_server::store::NewToken {
         id: "01arz3ndektsv4rrffq69g5fa2".parse().unwrap(),

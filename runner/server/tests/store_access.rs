@@ -69,6 +69,7 @@ async fn add_code(store: &Arc<dyn Store>, code: &str, ephemeral: bool) {
         labels: BTreeSet::from(["linux".parse().unwrap()]),
         ephemeral,
         valid_millis: None,
+        target: None,
     };
     store.add_enrolment(digest(code), gives, NOW + 600_000, Actor::server(), NOW).await.unwrap();
 }

@@ -12,7 +12,7 @@ use staith_model::Exit;
 
 use crate::output::{OutputMode, Problem};
 
-/// Make this host a build host of a server, and let it work
+/// Make this host a build host of a server, or a machine that it deploys to, and let it work
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(subcommand)]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use staith_model::{
-    Secret,
+    Name, Secret,
     service::{LedgerHad, LedgerPart, OrderAnswer, Orders},
 };
 use staith_packager::registry::client::Settings;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     client::{Address, Ask, Client, Patience, Refused},
     output::Problem,
+    tunnel::Through,
 };
 
 /// How long an answer may wait for an order, and a little more.
@@ -54,6 +55,16 @@ impl Desk {
     /// Tells more of a ledger; how much of it the server has then.
     pub(super) async fn mirror(&self, part: &LedgerPart) -> Result<LedgerHad, Refused> {
         self.client.value(&Ask::post("/api/v1/deployer/ledger", part).with(&self.token)).await
+    }
+
+    /// The way to machines of an environment that pull.
+    pub(super) fn through(&self, project: &Name, environment: &Name) -> Through {
+        Through {
+            client: self.client.clone(),
+            token: self.token.clone(),
+            project: project.clone(),
+            environment: environment.clone(),
+        }
     }
 
     /// The packages of a project, as its registry.

@@ -117,7 +117,8 @@ impl Office {
         refuse_what_is_beside(&fleet, makes)?;
         // Nothing of the project's directory is here.
         let folder = home.path().join("nothing");
-        Ok(Site::of(&home, &folder, pipeline, fleet)?.protected_by(guard.protection))
+        let site = Site::of(&home, &folder, pipeline, fleet)?.protected_by(guard.protection);
+        Ok(site.pulled(self.desk.through(project, environment)))
     }
 
     /// The ledger of an environment.

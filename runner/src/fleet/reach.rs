@@ -12,25 +12,32 @@ use staith_releaser::fleet::{
     windows::{OverSsh, WindowsMachine},
 };
 
-/// Each machine, not contacted yet.
+use crate::tunnel::Through;
+
+/// Each machine, not contacted yet; without those that pull, where there is no server between. `pulls` is the way to those.
 pub(super) fn machines(
     environment: &FleetEnvironment,
     targets: &[Target],
     memory: &Memory,
+    pulls: Option<&Through>,
 ) -> BTreeMap<Name, Arc<dyn Machine>> {
     let client = SshClient::new(ssh_options());
     let program = Arc::new(Program::embedded());
     let reached = |target: &Target| -> Option<(Name, Arc<dyn Machine>)> {
-        let folder = environment.folder_on(target);
+        let (name, folder) = (target.name.to_string(), environment.folder_on(target));
         if let Access::Windows { gets, .. } = &target.access {
             let by = OverSsh { destination: Destination::of_access(&target.access)?, client: client.clone() };
-            let machine = WindowsMachine::new(target.name.to_string(), &folder, gets.clone(), by);
+            let machine = WindowsMachine::new(name, &folder, gets.clone(), by);
             return Some((target.name.clone(), Arc::new(machine)));
         }
         let way = match &target.access {
+            Access::Pull => {
+                let machine = RemoteMachine::new(name, pulls?.to(&target.name), folder);
+                return Some((target.name.clone(), Arc::new(machine.remembering(memory.clone()))));
+            }
             Access::Local => Way::Child(Child::default()),
             Access::Ssh { superuser, .. } => Way::Ssh(Box::new(SshWay {
-                target: target.name.to_string(),
+                target: name.clone(),
                 destination: Destination::of_access(&target.access)?,
                 client: client.clone(),
                 program: Arc::clone(&program),
@@ -38,11 +45,9 @@ pub(super) fn machines(
                 places: Places::default(),
                 superuser: *superuser,
             })),
-            // Nobody speaks to these from here yet: planning says so.
-            Access::Pull | Access::Windows { .. } => return None,
+            Access::Windows { .. } => return None,
         };
-        let machine =
-            RemoteMachine::new(target.name.to_string(), way, folder.clone()).remembering(memory.clone());
+        let machine = RemoteMachine::new(name, way, folder).remembering(memory.clone());
         Some((target.name.clone(), Arc::new(machine)))
     };
     targets.iter().filter_map(reached).collect()

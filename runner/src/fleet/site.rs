@@ -13,7 +13,7 @@ use staith_builder::{
     secrets::{Environment, SecretName, Secrets, SecretsFile},
 };
 use staith_model::{
-    Exit, FleetEnvironment, FleetRelease, FleetState, Name, Protection, Provision, ProvisionState,
+    Access, Exit, FleetEnvironment, FleetRelease, FleetState, Name, Protection, Provision, ProvisionState,
     ReleaseSetting, Secret, Standing, Target,
 };
 use staith_releaser::{
@@ -33,6 +33,7 @@ use crate::{
     home::Home,
     output::Problem,
     package_place::own_store,
+    tunnel::Through,
     workshop::{PIPELINE_FILE, understood},
 };
 
@@ -53,6 +54,8 @@ pub(crate) struct Site {
     pub(super) home: Home,
     /// What protects it, where somebody else than the home's configuration says so.
     said: Option<Protection>,
+    /// The way to machines that pull: through the server that deploys.
+    pub(super) pulls: Option<Through>,
 }
 
 /// The pipeline of the project in a folder.
@@ -117,12 +120,18 @@ impl Site {
             directory,
             home: home.clone(),
             said: None,
+            pulls: None,
         })
     }
 
     /// The same environment, protected by this and not by what the home's configuration says: a server's.
     pub(crate) fn protected_by(self, protection: Protection) -> Self {
         Self { said: Some(protection), ..self }
+    }
+
+    /// The same environment, with its machines that pull reached through a server.
+    pub(crate) fn pulled(self, through: Through) -> Self {
+        Self { pulls: Some(through), ..self }
     }
 
     /// The same environment of the same pipeline, with the machines that are there now.
@@ -134,7 +143,7 @@ impl Site {
         let found = self.pipeline.environment(name.as_str()).and_then(|found| found.fleet().cloned());
         let environment = found.ok_or_else(|| no_such(&self.pipeline, name))?;
         let again = Self::of(&self.home, &self.folder, self.pipeline.clone(), environment)?;
-        Ok(Self { said: self.said.clone(), ..again })
+        Ok(Self { said: self.said.clone(), pulls: self.pulls.clone(), ..again })
     }
 
     /// The environments of machines that take a package.
@@ -222,10 +231,11 @@ impl Site {
         cancel: &CancellationToken,
     ) -> Result<Deployer, Problem> {
         let targets = self.targets(cancel).await?;
+        self.refuse_what_pulls(&targets)?;
         let secrets = secrets_of(&self.home, [&self.environment]).await?;
         let masker = masker(&secrets)?;
         let memory = Memory::new(self.home.manifests());
-        let machines = reach::machines(&self.environment, &targets, &memory);
+        let machines = reach::machines(&self.environment, &targets, &memory, self.pulls.as_ref());
         let balancer = traffic::balancer(&self.environment, &targets, &secrets).await?;
         let releases = Hold::new(
             self.environment.name.clone(),
@@ -250,6 +260,19 @@ impl Site {
             watch,
         };
         Ok(Deployer { fleet, stay })
+    }
+
+    /// Machines that pull ask a server, and nobody else.
+    fn refuse_what_pulls(&self, targets: &[Target]) -> Result<(), Problem> {
+        let pulls = targets.iter().find(|target| target.access == Access::Pull);
+        let (Some(target), None) = (pulls, &self.pulls) else { return Ok(()) };
+        let name = &self.environment.name;
+        Err(Problem::new(Exit::Configuration, format!("`{name}` can't be deployed to from here"))
+            .with_why(format!(
+                "`{}` has `pull = true`: its deployments are asked for by a runner on it, from a server",
+                target.name
+            ))
+            .with_remedy(format!("deploy through the server: `staith server release deploy --to {name}`")))
     }
 
     /// The directory of its ledger, made if it is not there.

@@ -78,7 +78,7 @@ impl Site {
     /// Each machine, not contacted yet; `None` for those that nobody can reach from here.
     fn ways(&self, targets: &[Target]) -> BTreeMap<Name, Option<Arc<dyn Machine>>> {
         let memory = Memory::new(self.home.manifests());
-        let mut machines = reach::machines(&self.environment, targets, &memory);
+        let mut machines = reach::machines(&self.environment, targets, &memory, self.pulls.as_ref());
         targets.iter().map(|target| (target.name.clone(), machines.remove(&target.name))).collect()
     }
 

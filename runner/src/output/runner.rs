@@ -24,10 +24,22 @@ pub(crate) struct RunnerJob {
 }
 
 fn told(registration: &Registration) -> Value {
-    json!({
+    let mut all = json!({
         "runner": registration.runner, "name": registration.name, "server": registration.server.as_str(),
         "labels": registration.labels, "pool": registration.pool, "ephemeral": registration.ephemeral,
-    })
+    });
+    if let Some(target) = &registration.target {
+        all["target"] = json!(target);
+    }
+    all
+}
+
+/// What it is there for, in a few words.
+fn purpose(registration: &Registration) -> String {
+    match &registration.target {
+        Some(target) => format!("for deployments to {target}"),
+        None => format!("pool {}, {}", registration.pool, labels(&registration.labels)),
+    }
 }
 
 fn labels(labels: &BTreeSet<Name>) -> String {
@@ -46,13 +58,13 @@ pub(crate) fn runner_registered(registration: &Registration, mode: OutputMode) -
     if mode.is_json() {
         out.line(&told(registration).to_string());
     } else {
-        let Registration { server, name, runner, pool, .. } = registration;
-        let labels = labels(&registration.labels);
+        let Registration { server, name, runner, target, .. } = registration;
+        let purpose = purpose(registration);
+        out.line(&format!("{name} is runner {runner} of {} ({purpose})", clean_word(server.as_str())));
+        let takes = if target.is_some() { "lets it be deployed to" } else { "takes jobs" };
         out.line(&format!(
-            "{name} is runner {runner} of {} (pool {pool}, {labels})",
-            clean_word(server.as_str())
+            "`staith runner start` {takes}; `staith runner install` writes a unit for systemd"
         ));
-        out.line("`staith runner start` takes jobs; `staith runner install` writes a unit for systemd");
     }
     out.written()
 }
@@ -115,15 +127,13 @@ pub(crate) fn runner_listed(
     }
     let state = match (is_running, is_draining) {
         (true, true) => "takes nothing new",
+        (true, false) if registration.target.is_some() => "takes deployments",
         (true, false) => "takes jobs",
         (false, _) => "does not run",
     };
-    let Registration { server, name, runner, pool, .. } = registration;
-    let labels = labels(&registration.labels);
-    out.line(&format!(
-        "{name}: runner {runner} of {} (pool {pool}, {labels}); {state}",
-        clean_word(server.as_str())
-    ));
+    let Registration { server, name, runner, .. } = registration;
+    let purpose = purpose(registration);
+    out.line(&format!("{name}: runner {runner} of {} ({purpose}); {state}", clean_word(server.as_str())));
     for job in jobs {
         out.line(&format!("{}  {} of {} #{}: {}", job.attempt, job.name, job.project, job.number, job.state));
     }
@@ -147,6 +157,13 @@ fn in_words(news: &News) -> String {
             let jobs = human::count(*jobs, "job");
             format!("{name} takes jobs from {}, {jobs} at once", clean_word(server.as_str()))
         }
+        News::Serves { registration, target } => {
+            let Registration { server, name, .. } = registration;
+            format!("{name} takes deployments to {target} from {}", clean_word(server.as_str()))
+        }
+        News::Begun { folder, .. } => format!("the deployer speaks to {}", clean_word(folder)),
+        News::Over { why: None, .. } => "the deployer has ended".to_owned(),
+        News::Over { why: Some(why), .. } => format!("the deployer is gone: {}", clean_word(why)),
         News::Taken { attempt, project, number, name, is_adopted } => {
             let how = if *is_adopted { "is taken up again" } else { "begins" };
             format!("{name} of {project} #{number} {how} (attempt {attempt})")
@@ -184,6 +201,13 @@ fn as_json(news: &News) -> Value {
             all["jobs"] = json!(jobs);
             all
         }
+        News::Serves { registration, .. } => {
+            let mut all = told(registration);
+            all["news"] = json!("serves");
+            all
+        }
+        News::Begun { tunnel, folder } => json!({ "news": "begun", "tunnel": tunnel, "folder": folder }),
+        News::Over { tunnel, why } => json!({ "news": "over", "tunnel": tunnel, "why": why }),
         News::Taken { attempt, project, number, name, is_adopted } => json!({
             "news": "taken", "attempt": attempt, "project": project, "number": number, "name": name, "adopted": is_adopted,
         }),

@@ -126,7 +126,10 @@ pub(crate) fn server_runners(runners: &[RunnerSeen], mode: OutputMode) -> io::Re
         vec![
             runner.name.to_string(),
             runner.state.as_str().to_owned(),
-            format!("pool {}", runner.pool),
+            match &runner.target {
+                Some(target) => format!("target {target}"),
+                None => format!("pool {}", runner.pool),
+            },
             labels.join(" "),
             if runner.ephemeral { "one job".to_owned() } else { String::new() },
             clean_word(&runner.version),

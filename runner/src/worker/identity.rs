@@ -6,7 +6,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::{Deserialize, Serialize};
 use staith_model::{
     Exit, Name, RunnerId, Secret,
-    service::{EnrolAsked, Enrolled, SessionAsked},
+    service::{EnrolAsked, Enrolled, SessionAsked, TargetOf},
 };
 use staith_packager::seal::key::PrivateKey;
 
@@ -37,6 +37,9 @@ pub(crate) struct Registration {
     pub(crate) pool: Name,
     /// Whether it gets one job only.
     pub(crate) ephemeral: bool,
+    /// The machine of an environment that it is there for; `None` where it builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) target: Option<TargetOf>,
 }
 
 impl Registration {
@@ -101,8 +104,8 @@ pub(crate) async fn register(
     let asked = enrol_asked(&key, code, &name, labels);
     let client = Client::new(&server)?;
     let enrolled: Enrolled = client.value_within(&Ask::post("/api/v1/runners", &asked), REGISTERING).await?;
-    let Enrolled { runner, labels, pool, ephemeral } = enrolled;
-    let registration = Registration { server, name, runner, labels, pool, ephemeral };
+    let Enrolled { runner, labels, pool, ephemeral, target } = enrolled;
+    let registration = Registration { server, name, runner, labels, pool, ephemeral, target };
     let path = rooms.registration();
     let bytes = serde_json::to_vec_pretty(&registration).map_err(|bad| Problem::bug(bad.to_string()))?;
     write_private(&path, &bytes).map_err(|refused| unkept(&path, &refused))?;

@@ -9,9 +9,10 @@ use std::{
 };
 
 use staith_model::{
-    AttemptId, Exit, Name,
-    service::{AttemptOutcome, ClaimAsked, Claimed},
+    AttemptId, Exit, Name, TunnelId,
+    service::{AttemptOutcome, ClaimAsked, Claimed, TargetOf},
 };
+use staith_releaser::fleet::way::Child;
 use tokio::{process::Command, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -22,6 +23,7 @@ use super::{
     job::{Claim, Job},
     lease::Lease,
     rooms::{Rooms, unkept},
+    serving::Serving,
     session::{NoSession, Sessions},
 };
 use crate::{
@@ -59,6 +61,27 @@ pub(crate) enum News {
         registration: Registration,
         /// How many jobs it has at once at most.
         jobs: usize,
+    },
+    /// It runs, for a machine that pulls.
+    Serves {
+        /// Who it is.
+        registration: Registration,
+        /// Which machine.
+        target: TargetOf,
+    },
+    /// The deployer speaks to the machine.
+    Begun {
+        /// Through this.
+        tunnel: TunnelId,
+        /// The application's folder.
+        folder: String,
+    },
+    /// It does not any more.
+    Over {
+        /// Through this.
+        tunnel: TunnelId,
+        /// What went wrong, if something did.
+        why: Option<String>,
     },
     /// It has a job.
     Taken {
@@ -125,6 +148,11 @@ pub(crate) async fn start(
     rooms.set_draining(false)?;
     let client = Client::new(&registration.server)?;
     let sessions = Sessions::new(rooms.clone(), registration.clone());
+    if let Some(target) = registration.target.clone() {
+        told(&News::Serves { registration, target: target.clone() });
+        let program = Child::default();
+        return Serving { rooms, target, client, sessions, program, told }.work(&stop).await;
+    }
     let limit = beginning.jobs.get();
     told(&News::Started { registration: registration.clone(), jobs: limit });
     let mut runner = Runner {
@@ -407,7 +435,7 @@ fn in_short(problem: &Problem) -> String {
 }
 
 /// Returns when nothing new is to be taken; never where that is known.
-async fn drained(rooms: &Rooms, is_known: bool) {
+pub(super) async fn drained(rooms: &Rooms, is_known: bool) {
     while is_known || !rooms.is_draining() {
         sleep(LOOK).await;
     }

@@ -23,6 +23,8 @@ use crate::{drive::lock::Lock, host::Files};
 
 /// How long a machine may take to be looked at before planning.
 const LOOK: Duration = Duration::from_secs(30);
+/// Of so many machines that were not reached, a plan tells why.
+const MOST_REASONS: usize = 3;
 
 /// Deploys to one environment.
 #[derive(Clone)]
@@ -158,6 +160,8 @@ impl Deployer {
             history: &state.history,
             damaged: &seen.damaged,
         })?;
+        let unreached = unreached(&planned, seen);
+        planned.warnings.extend(unreached);
         planned.warnings.extend(seen.unread.iter().cloned());
         planned.warnings.extend(balancer.iter().flat_map(|(balancer, _)| balancer.cautions()));
         let now = self.fleet.clock.now();
@@ -457,4 +461,11 @@ fn check_everywhere(plan: &FleetPlan, seen: &Seen) -> Result<(), FleetDriveError
         false => everywhere.iter().map(Digest::short).collect::<Vec<_>>().join(", "),
     };
     Err(FleetDriveError::BeyondRetention { release: plan.release.short(), missing, everywhere })
+}
+
+/// Why machines of a plan were not reached, in the words of who tried. A few are enough: the others have the same reason, as a rule.
+fn unreached(planned: &FleetPlan, seen: &Seen) -> Vec<String> {
+    let unreached = planned.targets.iter().filter(|one| one.action == TargetAction::Unreachable);
+    let why = unreached.filter_map(|one| seen.machines.get(&one.target.name)?.as_ref().err().cloned());
+    why.take(MOST_REASONS).collect()
 }

@@ -7,7 +7,10 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use serde::{Deserialize, Serialize};
-use staith_model::{AttemptId, Name, RunnerId, service::Trust};
+use staith_model::{
+    AttemptId, Name, RunnerId,
+    service::{TargetOf, Trust},
+};
 
 use super::Problem;
 use crate::{site::Site, store::Actor};
@@ -122,8 +125,10 @@ pub enum Who {
         /// What it allows.
         grants: Vec<Grant>,
     },
-    /// A runner, by a session.
+    /// A runner that builds, by a session.
     Runner(RunnerId),
+    /// A runner that is there for one machine of an environment, by a session. It gets no jobs: it is none of the other kind.
+    Target(RunnerId, TargetOf),
     /// An attempt, by its own token.
     Attempt {
         /// Which.
@@ -148,7 +153,7 @@ impl Caller {
         let who = match &self.who {
             Who::Nobody => "nobody".to_owned(),
             Who::Person { name, .. } => format!("person:{name}"),
-            Who::Runner(runner) => format!("runner:{runner}"),
+            Who::Runner(runner) | Who::Target(runner, _) => format!("runner:{runner}"),
             Who::Attempt { attempt, .. } => format!("attempt:{attempt}"),
             Who::Deployer => "deployer".to_owned(),
         };
@@ -185,6 +190,20 @@ impl Caller {
             Who::Runner(runner) => Ok(runner),
             Who::Nobody => Err(sign_in()),
             _ => Err(Problem::new(403, "not-a-runner", "only a runner may ask this")),
+        }
+    }
+
+    /// The machine's runner that asks, and the machine that it is there for.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn target(&self) -> Result<(&RunnerId, &TargetOf), Problem> {
+        match &self.who {
+            Who::Target(runner, target) => Ok((runner, target)),
+            Who::Nobody => Err(sign_in()),
+            _ => {
+                Err(Problem::new(403, "not-a-target", "only the runner of a machine that pulls may ask this"))
+            }
         }
     }
 

@@ -18,6 +18,8 @@ pub enum Gate {
     Runner,
     /// An attempt, about itself.
     Attempt,
+    /// The runner of a machine that pulls.
+    Target,
     /// The process that deploys.
     Deployer,
     /// People who may this, and attempts.
@@ -357,6 +359,54 @@ pub const CALLS: &[Call] = &[
     post("/api/v1/deployer/ledger", Gate::Deployer, "More of an environment's ledger.")
         .takes("LedgerPart")
         .gives(200, "LedgerHad"),
+    put(
+        "/api/v1/deployer/tunnels/{tunnel}",
+        Gate::Deployer,
+        "Begins to speak to a machine that pulls; answered when the program runs there. Said again, it changes nothing.",
+    )
+    .takes("TunnelWanted")
+    .nothing(),
+    put(
+        "/api/v1/deployer/tunnels/{tunnel}/down",
+        Gate::Deployer,
+        "Says bytes to the machine, from `offset` on. The answer waits while there is no room.",
+    )
+    .gives(200, "TunnelNext"),
+    get(
+        "/api/v1/deployer/tunnels/{tunnel}/up",
+        Gate::Deployer,
+        "The bytes that the machine said, from `offset` on; those before have arrived. With `wait`, the answer may wait.",
+    ),
+    post("/api/v1/deployer/tunnels/{tunnel}/end", Gate::Deployer, "Ends a tunnel.")
+        .takes("TunnelEnd")
+        .nothing(),
+    post(
+        "/api/v1/target/turn",
+        Gate::Target,
+        "A machine's runner begins; what another one with the same key has is over.",
+    )
+    .gives(200, "TargetTurn"),
+    post(
+        "/api/v1/target/tunnels",
+        Gate::Target,
+        "The tunnels that the machine is to have. The answer waits while the runner has all of them and no other.",
+    )
+    .takes("TunnelsAsked")
+    .gives(200, "TunnelsTold"),
+    get(
+        "/api/v1/target/tunnels/{tunnel}/down",
+        Gate::Target,
+        "The bytes that the deployer said, from `offset` on, in the runner's `turn`.",
+    ),
+    put(
+        "/api/v1/target/tunnels/{tunnel}/up",
+        Gate::Target,
+        "Says bytes to the deployer, from `offset` on, in the runner's `turn`.",
+    )
+    .gives(200, "TunnelNext"),
+    post("/api/v1/target/tunnels/{tunnel}/end", Gate::Target, "Ends a tunnel: the program has ended.")
+        .takes("TunnelEnd")
+        .nothing(),
     get("/api/v1/tokens", Person(Administer), "All tokens of people, never what they are.")
         .gives(200, "Tokens"),
     post("/api/v1/tokens", Person(Administer), "Makes a token; shown once.")

@@ -111,6 +111,7 @@ fn who(gate: Gate) -> String {
         Gate::Person(permission) => format!("For {}.", may(permission)),
         Gate::Runner => "For runners.".to_owned(),
         Gate::Attempt => "For the attempt itself.".to_owned(),
+        Gate::Target => "For the runner of a machine that pulls.".to_owned(),
         Gate::Deployer => "For the server's own deployer.".to_owned(),
         Gate::PersonOrAttempt(permission) => format!("For {} and attempts.", may(permission)),
     }

@@ -2,6 +2,7 @@
 //! away changes the description. What is in all examples of a shape is required.
 
 mod releases;
+mod targets;
 
 use std::collections::BTreeSet;
 
@@ -68,6 +69,7 @@ pub fn examples(shape: &str) -> Option<Vec<Value>> {
                 labels: names("linux"),
                 ephemeral: false,
                 valid_millis: Some(600_000),
+                target: targets::target(),
             }),
             json!({ "pool": "default" }),
         ],
@@ -85,17 +87,22 @@ pub fn examples(shape: &str) -> Option<Vec<Value>> {
             arrivals_waiting: 0,
             outbox_waiting: 0,
         })],
-        "Runners" => vec![value(&[RunnerSeen {
-            id: runner,
-            name: name("host-1")?,
-            pool: name("default")?,
-            labels: names("linux"),
-            ephemeral: false,
-            version: "0.1.0".to_owned(),
-            state: RunnerState::Active,
-            enrolled: AT,
-            seen: AT,
-        }])],
+        "Runners" => {
+            let seen = RunnerSeen {
+                id: runner,
+                name: name("host-1")?,
+                pool: name("default")?,
+                labels: names("linux"),
+                ephemeral: false,
+                version: "0.1.0".to_owned(),
+                state: RunnerState::Active,
+                enrolled: AT,
+                seen: AT,
+                target: targets::target(),
+            };
+            let least = RunnerSeen { target: None, ..seen.clone() };
+            vec![value(&[seen, least])]
+        }
         "EnrolAsked" => vec![value(&EnrolAsked {
             code: "staith_enrol_…".to_owned(),
             name: name("host-1")?,
@@ -104,12 +111,16 @@ pub fn examples(shape: &str) -> Option<Vec<Value>> {
             labels: names("fast"),
             version: "0.1.0".to_owned(),
         })],
-        "Enrolled" => vec![value(&Enrolled {
-            runner,
-            labels: names("linux"),
-            pool: name("default")?,
-            ephemeral: false,
-        })],
+        "Enrolled" => {
+            let enrolled = Enrolled {
+                runner,
+                labels: names("linux"),
+                pool: name("default")?,
+                ephemeral: false,
+                target: targets::target(),
+            };
+            vec![value(&enrolled), value(&Enrolled { target: None, ..enrolled.clone() })]
+        }
         "SessionAsked" => vec![value(&SessionAsked {
             nonce: runner.to_string(),
             proof: "…".to_owned(),
@@ -140,7 +151,8 @@ pub fn examples(shape: &str) -> Option<Vec<Value>> {
         _ => {
             return examples_of_tokens(shape)
                 .or_else(|| examples_of_jobs(shape))
-                .or_else(|| releases::examples(shape));
+                .or_else(|| releases::examples(shape))
+                .or_else(|| targets::examples(shape));
         }
     };
     Some(all)

@@ -78,7 +78,7 @@ pub(super) fn shown(who: &Who) -> String {
     match who {
         Who::Nobody => "nobody".to_owned(),
         Who::Person { name, .. } => format!("person:{name}"),
-        Who::Runner(runner) => format!("runner:{runner}"),
+        Who::Runner(runner) | Who::Target(runner, _) => format!("runner:{runner}"),
         Who::Attempt { attempt, .. } => format!("attempt:{attempt}"),
         Who::Deployer => "deployer".to_owned(),
     }

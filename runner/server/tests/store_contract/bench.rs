@@ -131,6 +131,7 @@ impl Bench {
             labels: BTreeSet::new(),
             ephemeral: false,
             valid_millis: None,
+            target: None,
         };
         self.store().add_enrolment(code, gives, NOW + 1000, ada(), NOW).await.unwrap();
         let applicant = Applicant {

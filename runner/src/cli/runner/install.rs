@@ -14,11 +14,13 @@ use staith_model::Exit;
 use crate::{
     home::Home,
     output::{self, OutputMode, Problem},
+    worker::{Registration, Rooms},
 };
 
 /// Write a unit for systemd that keeps this home's runner running
 ///
-/// Nothing is started or enabled: that is for whoever looks after the host, and the unit's first lines say how.
+/// Nothing is started or enabled: that is for whoever looks after the host, and the unit's first lines say how. A host that is registered
+/// as a machine of an environment gets a unit that lets deployments write there.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Where to; standard output if not given. A file that is there is not replaced
@@ -38,7 +40,13 @@ impl Arguments {
         let program = env::current_exe().map_err(|refused| {
             Problem::bug(format!("the system does not say where this program is: {refused}"))
         })?;
-        let unit = unit(&program, home.path(), self.jobs, self.user.as_deref())?;
+        // A host that is not registered yet will build, as far as is known.
+        let registration = Registration::find(&Rooms::of(&home))?;
+        let form = match registration.is_some_and(|registration| registration.target.is_some()) {
+            true => UNIT_OF_A_TARGET,
+            false => UNIT,
+        };
+        let unit = unit(form, &program, home.path(), self.jobs, self.user.as_deref())?;
         let Some(to) = self.to else {
             return output::text(&unit).map(|()| Exit::Passed).map_err(|lost| Problem::unwritable(&lost));
         };
@@ -79,13 +87,19 @@ fn path(path: &Path) -> Result<&str, Problem> {
     })
 }
 
-fn unit(program: &Path, home: &Path, jobs: NonZeroUsize, user: Option<&str>) -> Result<String, Problem> {
+fn unit(
+    form: &str,
+    program: &Path,
+    home: &Path,
+    jobs: NonZeroUsize,
+    user: Option<&str>,
+) -> Result<String, Problem> {
     let user = match user {
         None => String::new(),
         Some(user) => format!("User={}\n", user_name(user)?),
     };
     let program = quoted(path(program)?)?.replace('$', "$$");
-    Ok(UNIT
+    Ok(form
         .replace("@PROGRAM@", &program)
         .replace("@HOME@", &quoted(&format!("STAITH_HOME={}", path(home)?))?)
         .replace("@WRITABLE@", &quoted(path(home)?)?)
@@ -137,6 +151,35 @@ CapabilityBoundingSet=~CAP_SYS_TIME CAP_SYS_MODULE CAP_SYS_BOOT CAP_SYS_RAWIO CA
 WantedBy=multi-user.target
 ";
 
+/// What a deployment does on a machine is what the account may: it writes where applications are, and units, and asks systemd. Its
+/// hooks see the machine as it is. Services that it supervises itself outlive the runner (`KillMode`).
+const UNIT_OF_A_TARGET: &str = "\
+# Written by `staith runner install`, for a machine that pulls its deployments. To use it: put it at /etc/systemd/system/staith-runner.service, then
+#   systemctl daemon-reload && systemctl enable --now staith-runner
+[Unit]
+Description=Staith runner, for deployments to this machine
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+Type=exec
+ExecStart=@PROGRAM@ runner start
+Environment=@HOME@
+@USER@
+Restart=on-failure
+RestartSec=2s
+# Another runner with this machine's key has begun: each would end the other for ever.
+RestartPreventExitStatus=41
+KillMode=process
+TimeoutStopSec=20s
+OOMPolicy=continue
+LimitNOFILE=65536
+UMask=0077
+
+[Install]
+WantedBy=multi-user.target
+";
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,12 +187,17 @@ mod tests {
     #[test]
     fn what_systemd_would_take_for_something_else_is_escaped() {
         let one = NonZeroUsize::MIN;
-        let unit =
-            unit(Path::new("/opt/a b/$x%y\"z/staith"), Path::new("/srv/100%"), one, Some("ci")).unwrap();
+        let unit = unit(UNIT, Path::new("/opt/a b/$x%y\"z/staith"), Path::new("/srv/100%"), one, Some("ci"))
+            .unwrap();
         assert!(unit.contains("ExecStart=\"/opt/a b/$$x%%y\\\"z/staith\" runner start --jobs 1\n"), "{unit}");
         assert!(unit.contains("Environment=\"STAITH_HOME=/srv/100%%\"\nUser=ci\nRestart="), "{unit}");
         assert!(unit.contains("KillMode=process\n") && !unit.contains('@'), "{unit}");
-        assert!(super::unit(Path::new("/a"), Path::new("/h"), one, Some("ci\nRoot=x")).is_err());
-        assert!(super::unit(Path::new("/a\nExecStartPre=/bin/sh"), Path::new("/h"), one, None).is_err());
+        let target = super::unit(UNIT_OF_A_TARGET, Path::new("/a"), Path::new("/h"), one, None).unwrap();
+        assert!(target.contains("ExecStart=\"/a\" runner start\n") && !target.contains('@'), "{target}");
+        assert!(!target.contains("ProtectSystem"), "a deployment writes where the application is");
+        assert!(super::unit(UNIT, Path::new("/a"), Path::new("/h"), one, Some("ci\nRoot=x")).is_err());
+        assert!(
+            super::unit(UNIT, Path::new("/a\nExecStartPre=/bin/sh"), Path::new("/h"), one, None).is_err()
+        );
     }
 }

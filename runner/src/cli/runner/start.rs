@@ -17,6 +17,8 @@ use crate::{
 ///
 /// Each job is kept by a process of its own, which goes on when the runner ends, is killed or is replaced by a newer one: the next
 /// `staith runner start` takes it up. A job that the server does not hear of for more than a minute ends by itself.
+///
+/// On a host that is registered as a machine of an environment, it takes deployments to that machine and no jobs.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Jobs that may run at once; each takes the memory that its steps take, so one if not given

@@ -64,6 +64,7 @@ async fn code(site: &Site) -> Result<String, Problem> {
         labels: std::collections::BTreeSet::default(),
         ephemeral: false,
         valid_millis: None,
+        target: None,
     };
     let made = enrolment::make_code(site, asked, Actor::server()).await;
     Ok(made.map_err(|problem| as_problem(&problem))?.code)

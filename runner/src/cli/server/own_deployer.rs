@@ -99,6 +99,7 @@ impl Post {
 
     async fn begin(&self) -> Result<(Child, ChildStdin), String> {
         let token = self.site.deployer.let_in().map_err(|problem| problem.details().title.clone())?;
+        self.site.relay.another_deployer(self.site.clock.steady());
         let mut command = Command::new(&self.program);
         command
             .args(["server", "deployer"])

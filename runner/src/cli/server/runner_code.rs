@@ -3,7 +3,7 @@
 use clap::Args;
 use staith_model::{
     Exit, Name,
-    service::{EnrolmentAsked, EnrolmentMade},
+    service::{EnrolmentAsked, EnrolmentMade, TargetOf},
 };
 
 use crate::{
@@ -27,6 +27,9 @@ pub(crate) struct RunnerCode {
     /// The host gets one job, after which its key counts for nothing
     #[arg(long)]
     ephemeral: bool,
+    /// The machine that the host is, of those with `pull = true`: it gets deployments and no jobs. Another host that was it is it no more
+    #[arg(long, value_name = "PROJECT/ENVIRONMENT/TARGET", conflicts_with_all = ["pool", "labels", "ephemeral"])]
+    target: Option<TargetOf>,
     /// How long the code is valid: 90s, 15m, 2h; a day at most
     #[arg(long, value_name = "TIME", default_value = "10m", value_parser = millis)]
     valid: u64,
@@ -56,6 +59,7 @@ impl RunnerCode {
             labels: self.labels.into_iter().collect(),
             ephemeral: self.ephemeral,
             valid_millis: Some(self.valid),
+            target: self.target,
         };
         let made: EnrolmentMade = people.post("/api/v1/enrolments", &asked).await?;
         let command = command(people.address(), &made.code);

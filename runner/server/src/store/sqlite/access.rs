@@ -111,21 +111,26 @@ fn revoke_token(connection: &Connection, id: &TokenId, by: &Actor, now: u64) -> 
 fn of_a_token(connection: &Connection, hash: &str, now: u64) -> Result<Option<Who>, StoreError> {
     let found = connection
         .prepare_cached(&format!(
-            "SELECT t.name, t.grants_json, t.runner FROM tokens t LEFT JOIN runners ON runners.id = t.runner
+            "SELECT t.name, t.grants_json, t.runner, runners.target FROM tokens t LEFT JOIN runners ON runners.id = t.runner
              WHERE t.hash = ?1 AND t.expires > ?2 AND t.revoked IS NULL
                AND (runners.id IS NULL OR (runners.state <> 'revoked' AND NOT {SPENT}))"
         ))?
         .query_row(params![hash, now], |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, Option<String>>(2)?))
+            let runner = (row.get::<_, Option<String>>(2)?, row.get::<_, Option<String>>(3)?);
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, runner))
         })
         .optional()?;
     let Some((name, grants, runner)) = found else { return Ok(None) };
     let damaged = |why: String| StoreError::Damaged { table: "tokens", row: name.clone(), why };
+    let an_id = |text: String| text.parse().map_err(|bad: staith_model::NotAnId| damaged(bad.to_string()));
     Ok(Some(match runner {
-        Some(runner) => {
-            Who::Runner(runner.parse().map_err(|bad: staith_model::NotAnId| damaged(bad.to_string()))?)
+        (Some(runner), None) => Who::Runner(an_id(runner)?),
+        (Some(runner), Some(target)) => {
+            let target =
+                target.parse().map_err(|bad: staith_model::service::NotATarget| damaged(bad.to_string()));
+            Who::Target(an_id(runner)?, target?)
         }
-        None => {
+        (None, _) => {
             let grants = serde_json::from_str(&grants).map_err(|bad| damaged(bad.to_string()))?;
             Who::Person { name, grants }
         }

@@ -30,7 +30,7 @@ fn depths(connection: &Connection) -> Result<Depths, StoreError> {
         attempts_finished: many("SELECT count(*) FROM attempts WHERE state = 'finished'")?,
         attempts_lost: many("SELECT count(*) FROM attempts WHERE state = 'lost'")?,
         runs_open: many("SELECT count(*) FROM runs WHERE ended IS NULL")?,
-        runners_active: many("SELECT count(*) FROM runners WHERE state = 'active'")?,
+        runners_active: many("SELECT count(*) FROM runners WHERE state = 'active' AND target IS NULL")?,
         arrivals_waiting: many("SELECT count(*) FROM arrivals WHERE state = 'waiting'")?,
         outbox_waiting: many("SELECT count(*) FROM outbox WHERE sent IS NULL")?,
     })

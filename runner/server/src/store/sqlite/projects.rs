@@ -11,6 +11,7 @@ use super::{
     Sqlite,
     audit::{Change, note},
     rows::{damaged, json, parsed},
+    runners::targets_of_a_removed_project,
 };
 use crate::store::{Actor, Projects, Seen, StoreError};
 
@@ -163,6 +164,8 @@ fn remove(connection: &Connection, name: &Name, by: &Actor, now: u64) -> Result<
         .execute([name.as_str()])?;
     // Another project may be given the name: what was kept secret for this one is not for that one's code.
     connection.prepare_cached("DELETE FROM secrets WHERE project = ?1")?.execute([name.as_str()])?;
+    // Nor do its machines get what that one deploys.
+    targets_of_a_removed_project(connection, name, by, now)?;
     noted(connection, "project-removed", name.as_str(), by, now, (Some(&json(&before)?), None))
 }
 

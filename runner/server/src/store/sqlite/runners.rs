@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use staith_model::{
     Digest, Name, RunnerId,
-    service::{Enrolled, EnrolmentAsked, RunnerChange, RunnerSeen, RunnerState},
+    service::{Enrolled, EnrolmentAsked, NotATarget, RunnerChange, RunnerSeen, RunnerState, TargetOf},
 };
 
 use super::{
@@ -83,17 +83,21 @@ fn add_enrolment(
         .execute([now.saturating_sub(CODES_REMEMBERED)])?;
     connection
         .prepare_cached(
-            "INSERT INTO enrolments (hash, pool, labels_json, ephemeral, expires) VALUES (?1, ?2, ?3, ?4, ?5)",
+            "INSERT INTO enrolments (hash, pool, labels_json, ephemeral, expires, target) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         )?
         .execute(params![
             code.to_string(),
             gives.pool.as_str(),
             json(&gives.labels)?,
             gives.ephemeral,
-            expires
+            expires,
+            gives.target.as_ref().map(TargetOf::to_string)
         ])?;
     let after = json(gives)?;
-    let subject = format!("pool {}", gives.pool);
+    let subject = match &gives.target {
+        Some(target) => format!("target {target}"),
+        None => format!("pool {}", gives.pool),
+    };
     let change =
         Change { by, at: now, what: "enrolment-made", subject: &subject, before: None, after: Some(&after) };
     note(connection, &change)
@@ -106,13 +110,14 @@ struct Code {
     ephemeral: bool,
     expires: u64,
     used_by: Option<String>,
+    target: Option<String>,
 }
 
 fn enrol(connection: &Connection, applicant: &Applicant, now: u64) -> Result<Application, StoreError> {
     let hash = applicant.code.to_string();
     let code = connection
         .prepare_cached(
-            "SELECT pool, labels_json, ephemeral, expires, used_by FROM enrolments WHERE hash = ?1",
+            "SELECT pool, labels_json, ephemeral, expires, used_by, target FROM enrolments WHERE hash = ?1",
         )?
         .query_row([&hash], |row| {
             Ok(Code {
@@ -121,6 +126,7 @@ fn enrol(connection: &Connection, applicant: &Applicant, now: u64) -> Result<App
                 ephemeral: row.get(2)?,
                 expires: row.get(3)?,
                 used_by: row.get(4)?,
+                target: row.get(5)?,
             })
         })
         .optional()?;
@@ -143,7 +149,8 @@ fn enrol(connection: &Connection, applicant: &Applicant, now: u64) -> Result<App
 }
 
 fn enrolled(runner: RunnerSeen) -> Enrolled {
-    Enrolled { runner: runner.id, labels: runner.labels, pool: runner.pool, ephemeral: runner.ephemeral }
+    let RunnerSeen { id, labels, pool, ephemeral, target, .. } = runner;
+    Enrolled { runner: id, labels, pool, ephemeral, target }
 }
 
 fn take(
@@ -158,10 +165,16 @@ fn take(
     let mut labels: BTreeSet<Name> =
         serde_json::from_str(&code.labels).map_err(|bad| damaged(bad.to_string()))?;
     labels.extend(applicant.labels.iter().cloned());
+    let target = code.target.as_deref().map(str::parse::<TargetOf>).transpose();
+    let target = target.map_err(|bad: NotATarget| damaged(bad.to_string()))?;
+    let by = Actor { who: format!("runner:{}", applicant.id), from: applicant.from.clone() };
+    if let Some(target) = &target {
+        replace(connection, target, &by, now)?;
+    }
     connection
         .prepare_cached(
-            "INSERT INTO runners (id, name, public_key, pool, labels_json, ephemeral, version, state, enrolled, seen)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'active', ?8, ?8)",
+            "INSERT INTO runners (id, name, public_key, pool, labels_json, ephemeral, version, state, enrolled, seen, target)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 'active', ?8, ?8, ?9)",
         )?
         .execute(params![
             applicant.id.as_str(),
@@ -171,13 +184,13 @@ fn take(
             json(&labels)?,
             code.ephemeral,
             applicant.version,
-            now
+            now,
+            target.as_ref().map(TargetOf::to_string)
         ])?;
     connection
         .prepare_cached("UPDATE enrolments SET used_by = ?2 WHERE hash = ?1 AND used_by IS NULL")?
         .execute(params![hash, applicant.id.as_str()])?;
-    let enrolled = Enrolled { runner: applicant.id.clone(), labels, pool, ephemeral: code.ephemeral };
-    let by = Actor { who: format!("runner:{}", applicant.id), from: applicant.from.clone() };
+    let enrolled = Enrolled { runner: applicant.id.clone(), labels, pool, ephemeral: code.ephemeral, target };
     let subject = format!("runner {} {}", applicant.id, applicant.name);
     let after = json(&enrolled)?;
     let change = Change {
@@ -190,6 +203,34 @@ fn take(
     };
     note(connection, &change)?;
     Ok(enrolled)
+}
+
+/// The host that was the machine before counts for nothing any more: its key may still be somewhere.
+fn replace(connection: &Connection, target: &TargetOf, by: &Actor, now: u64) -> Result<(), StoreError> {
+    let known = find(connection, "WHERE target = ?1 AND state <> 'revoked'", &[&target.to_string()])?;
+    let Some(known) = known else { return Ok(()) };
+    change_runner(connection, &known.id, RunnerChange::Revoke, by, now).map(|_| ())
+}
+
+/// The machines of a project that is no more count for nothing, and codes for them neither.
+pub(super) fn targets_of_a_removed_project(
+    connection: &Connection,
+    project: &Name,
+    by: &Actor,
+    now: u64,
+) -> Result<(), StoreError> {
+    let of_it = format!("{project}/");
+    connection
+        .prepare_cached(
+            "DELETE FROM enrolments WHERE used_by IS NULL AND substr(target, 1, length(?1)) = ?1",
+        )?
+        .execute([&of_it])?;
+    let is_its =
+        |runner: &RunnerSeen| runner.target.as_ref().is_some_and(|target| target.project == *project);
+    for runner in all_runners(connection)?.iter().filter(|runner| is_its(runner)) {
+        change_runner(connection, &runner.id, RunnerChange::Revoke, by, now)?;
+    }
+    Ok(())
 }
 
 fn add_session(connection: &Connection, session: &NewSession, now: u64) -> Result<bool, StoreError> {
@@ -261,7 +302,7 @@ pub(super) const SPENT: &str = "(ephemeral = 1 AND EXISTS (SELECT 1 FROM attempt
 fn select(condition: &str) -> String {
     format!(
         "SELECT id, name, pool, labels_json, ephemeral, version, CASE WHEN {SPENT} THEN 'revoked' ELSE state END,
-         enrolled, seen, public_key FROM runners {condition}"
+         enrolled, seen, public_key, target FROM runners {condition}"
     )
 }
 
@@ -305,6 +346,10 @@ fn runner(row: &Row<'_>) -> Result<RunnerSeen, StoreError> {
         state: read_state(&id, &row.get::<_, String>(6)?)?,
         enrolled: row.get(7)?,
         seen: row.get(8)?,
+        target: row
+            .get::<_, Option<String>>(10)?
+            .map(|text| text.parse().map_err(|bad: NotATarget| damaged(bad.to_string())))
+            .transpose()?,
     })
 }
 

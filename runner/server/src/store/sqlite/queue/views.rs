@@ -127,7 +127,7 @@ fn say_unmet(job: &mut JobView, offers: &[Offer]) {
 
 fn offers(connection: &Connection) -> Result<Vec<Offer>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT id, name, pool, labels_json, state = 'active' FROM runners WHERE state <> 'revoked'",
+        "SELECT id, name, pool, labels_json, state = 'active' FROM runners WHERE state <> 'revoked' AND target IS NULL",
     )?;
     let rows = statement.query_map([], |row| {
         let (id, pool, labels): (String, String, String) = (row.get(0)?, row.get(2)?, row.get(3)?);
