@@ -34,6 +34,11 @@ outputs = ["dist"]
 [package]
 root = "dist"
 
+[environments.qa]
+targets = [{ local = true, name = "here" }]
+folder = "PLACE/qa"
+service = "files"
+
 [environments.production]
 targets = [
     { local = true, name = "blue", pool = "blue", serves-at = "BLUE" },
@@ -365,4 +370,58 @@ fn what_passes_on_a_protected_branch_is_released_by_itself_where_that_was_said()
     let audit = || town.server.ask("GET", "/api/v1/audit?limit=1000", "").is(200).to_string();
     wait::until("it is refused", || audit().contains("runs don't release to").then_some(()));
     assert_eq!(town.deployments().len(), before);
+}
+
+#[test]
+fn releases_are_promoted_past_gates_by_another_administrator_and_pools_exchanged() {
+    let town = Town::new();
+    let (ann, ben) = (town.token("ann", "releaser"), town.token("ben", "releaser"));
+    let (cleo, dora) = (town.token("cleo", "admin"), town.token("dora", "admin"));
+    let frozen = "2020-01-01[UTC]..2120-01-01[UTC]=the sale";
+    let protect = ["project", "protect", "shop", "production", "--needed", "1", "--freeze", frozen];
+    town.staith(&town.server.admin, &protect).exits(0);
+
+    let first = town.releases(&ann, "main");
+    let nothing = town.release(&ann, &["promote", "--from", "qa", "--to", "production"]);
+    assert!(nothing.code != Some(0) && nothing.err.contains("no release serves in `qa`"), "{nothing:?}");
+    town.release(&ann, &["deploy", "--to", "qa"]).exits(0);
+    town.release(&ann, &["promote", "--from", "qa", "--to", "production", "--no-wait"]).exits(41);
+    let why = ["--reason", "the shop is down"];
+    for releaser in [&ann, &ben] {
+        let refused = town.release(releaser, &[&["override", "production"][..], &why].concat());
+        assert_ne!(refused.code, Some(0), "{refused:?}");
+    }
+    town.release(&cleo, &["override", "production", "--reason", "?"]).exits(64);
+    assert_eq!(town.served(), None, "nobody went past the gates");
+    town.release(&cleo, &[&["override", "production"][..], &why].concat()).exits(0);
+    town.waits_until("succeeded");
+    town.serves(&first);
+    town.release(&ann, &["history", "production"])
+        .exits(0)
+        .says("cleo went past the gates: the shop is down");
+
+    town.pushes("main", "two");
+    let second = town.releases(&dora, "main");
+    town.release(&dora, &["deploy", "--to", "production", "--no-wait"]).exits(41);
+    let own = town.release(&dora, &[&["override", "production"][..], &why].concat());
+    assert!(own.code != Some(0) && own.err.contains("does not go past its gates"), "{own:?}");
+    let nowhere = town.release(&ann, &["skip", "production", "nowhere"]);
+    assert!(nowhere.code != Some(0) && nowhere.err.contains("blue, green"), "{nowhere:?}");
+    // The freeze is lifted for it; people still have to agree.
+    town.release(&dora, &[&["override", "production", "--freeze"][..], &why].concat()).exits(0);
+    wait::until("only people are waited for", || {
+        let gates = town.deployments()[0]["gates"].to_string();
+        (gates.contains("approvals") && !gates.contains("freeze")).then_some(())
+    });
+    town.release(&ben, &["approve", "production"]).exits(0);
+    town.waits_until("succeeded");
+    town.serves(&second);
+
+    for release in [&first, &second] {
+        town.release(&ann, &["swap", "production", "--reason", "as it was"]).exits(0);
+        town.serves(release);
+    }
+    town.release(&ann, &["plan", "--to", "production", "--repair"]).exits(0).says("plan sha256:");
+    let audit = town.server.ask("GET", "/api/v1/audit?limit=1000", "").is(200).to_string();
+    assert!(audit.contains("gates-overridden") && audit.contains("swap-asked"), "{audit}");
 }

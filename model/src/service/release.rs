@@ -180,6 +180,23 @@ pub struct DeployAsked {
     /// Why.
     #[serde(default)]
     pub reason: String,
+    /// Whether machines that run the release already are looked at byte by byte.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub repair: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_not(value: &bool) -> bool {
+    !*value
+}
+
+/// `POST …/environments/{environment}/swaps`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwapAsked {
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// `POST …/environments/{environment}/rollbacks`.
@@ -208,6 +225,19 @@ pub struct VoteAsked {
     /// In the voter's words.
     #[serde(default)]
     pub comment: String,
+}
+
+/// `POST …/environments/{environment}/overrides`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverrideAsked {
+    /// The plan that was looked at: that of the deployment that waits.
+    pub plan: Digest,
+    /// Why, in words.
+    pub reason: String,
+    /// Whether it is a freeze alone that nobody waits for; all else still has to hold.
+    #[serde(default)]
+    pub freeze_only: bool,
 }
 
 /// `POST …/environments/{environment}/asks`.
@@ -296,6 +326,9 @@ pub enum Order {
         release: Digest,
         /// The pipeline file of the release: which machines, in which order.
         pipeline: String,
+        /// Whether machines that run the release already are looked at byte by byte.
+        #[serde(default, skip_serializing_if = "is_not")]
+        repair: bool,
     },
     /// Deploy.
     Deploy {
@@ -316,6 +349,18 @@ pub enum Order {
         reason: String,
         /// Whether nobody asked for this very deployment.
         by_itself: bool,
+        /// Whether machines that run the release already are looked at byte by byte.
+        #[serde(default, skip_serializing_if = "is_not")]
+        repair: bool,
+    },
+    /// Give the requests to the other pool.
+    Swap {
+        /// Where.
+        environment: Name,
+        /// Its identity.
+        deployment: DeploymentId,
+        /// Why.
+        reason: String,
     },
     /// Go back.
     Rollback {
@@ -344,6 +389,19 @@ pub enum Order {
         /// In their words.
         comment: String,
     },
+    /// Somebody takes it upon themselves to deploy in spite of what protects the environment.
+    Override {
+        /// Where.
+        environment: Name,
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// Which plan.
+        plan: Digest,
+        /// Why.
+        reason: String,
+        /// Whether it is a freeze alone.
+        freeze_only: bool,
+    },
     /// Somebody wants something of a deployment.
     Wish {
         /// Where.
@@ -369,7 +427,9 @@ impl Order {
             Self::Make { .. } => None,
             Self::Plan { environment, .. }
             | Self::Deploy { environment, .. }
+            | Self::Swap { environment, .. }
             | Self::Rollback { environment, .. }
+            | Self::Override { environment, .. }
             | Self::Vote { environment, .. }
             | Self::Wish { environment, .. }
             | Self::Lift { environment, .. } => Some(environment),
@@ -519,6 +579,20 @@ pub struct DeploymentView {
     /// Who said yes to this plan.
     #[serde(default)]
     pub approved_by: BTreeSet<String>,
+    /// Who went past gates for this plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overridden: Vec<PastGates>,
+}
+
+/// Somebody took it upon themselves to deploy in spite of what protects the environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastGates {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Whether it was a freeze alone.
+    pub freeze_only: bool,
 }
 
 impl DeploymentView {
@@ -540,6 +614,7 @@ impl DeploymentView {
             gates: record.gates.clone(),
             trouble: record.trouble.as_ref().map(|trouble| trouble.what.clone()),
             approved_by: approved.unwrap_or_default(),
+            overridden: Vec::new(),
         }
     }
 }

@@ -16,29 +16,44 @@ use crate::{
 };
 
 /// A deployment that somebody wants.
-struct Wanted<'a> {
-    deployment: &'a DeploymentId,
-    by: &'a str,
-    reason: &'a str,
-    by_itself: bool,
-    pipeline: &'a str,
+pub(super) struct Wanted<'a> {
+    pub(super) deployment: &'a DeploymentId,
+    pub(super) by: &'a str,
+    pub(super) reason: &'a str,
+    pub(super) by_itself: bool,
+    pub(super) pipeline: &'a str,
+    pub(super) repair: bool,
 }
 
 impl Lane {
     pub(super) async fn obey(&self, order: &OpenOrder) -> Result<OrderAnswer, Problem> {
         match &order.what {
             Order::Make { .. } => Err(Problem::bug("a release is made for no environment")),
-            Order::Plan { release, pipeline, .. } => {
-                let (_, plan) = self.planned(release, pipeline).await?;
+            Order::Plan { release, pipeline, repair, .. } => {
+                let (_, plan) = self.planned(release, pipeline, *repair).await?;
                 Ok(OrderAnswer::Planned { deployment: None, digest: plan.digest(), plan: Box::new(plan) })
             }
-            Order::Deploy { deployment, release, trust, pipeline, plan, reason, by_itself, .. } => {
-                let wanted = Wanted { deployment, by: &order.by, reason, by_itself: *by_itself, pipeline };
+            Order::Deploy {
+                deployment, release, trust, pipeline, plan, reason, by_itself, repair, ..
+            } => {
+                let (by_itself, repair) = (*by_itself, *repair);
+                let wanted = Wanted { deployment, by: &order.by, reason, by_itself, pipeline, repair };
                 self.deploy(wanted, release, *trust, *plan).await
             }
             Order::Rollback { deployment, to, force, reason, .. } => {
                 let rollback = Rollback { to: *to, force: *force };
                 self.go_back(deployment, &order.by, reason, &rollback).await
+            }
+            Order::Swap { deployment, reason, .. } => self.swap(deployment, &order.by, reason).await,
+            Order::Override { deployment, plan, reason, freeze_only, .. } => {
+                let past = FleetEvent::Overridden {
+                    deployment: deployment.clone(),
+                    plan: *plan,
+                    by: order.by.clone(),
+                    reason: reason.clone(),
+                    freeze_only: *freeze_only,
+                };
+                self.once(order, past).await
             }
             Order::Vote { deployment, plan, approves, comment, .. } => {
                 let vote = FleetEvent::Voted {
@@ -83,16 +98,24 @@ impl Lane {
         Ok(OrderAnswer::Done)
     }
 
-    async fn site(&self, pipeline: &str) -> Result<Site, Problem> {
+    pub(super) async fn site(&self, pipeline: &str) -> Result<Site, Problem> {
         self.office.site(&self.project, &self.environment, pipeline).await
     }
 
-    async fn planned(&self, release: &Digest, pipeline: &str) -> Result<(Deployer, FleetPlan), Problem> {
+    async fn planned(
+        &self,
+        release: &Digest,
+        pipeline: &str,
+        repair: bool,
+    ) -> Result<(Deployer, FleetPlan), Problem> {
         let site = self.site(pipeline).await?;
         let release = self.release(&site, release)?;
         let setting = setting_for(&release, &self.environment)?;
         let deployer = deployer(&site).await?;
-        let plan = deployer.plan(release.digest(), &setting).await?;
+        let plan = match repair {
+            true => deployer.plan_repair(release.digest(), &setting).await?,
+            false => deployer.plan(release.digest(), &setting).await?,
+        };
         Ok((deployer, plan))
     }
 
@@ -126,7 +149,7 @@ impl Lane {
         if wanted.by_itself {
             self.site(wanted.pipeline).await?.refuse_while_held()?;
         }
-        let (deployer, plan) = self.planned(release, wanted.pipeline).await?;
+        let (deployer, plan) = self.planned(release, wanted.pipeline, wanted.repair).await?;
         if let Some(expected) = expected.filter(|expected| *expected != plan.digest()) {
             let what = format!("the plan is not {} any more", expected.short());
             return Err(Problem::new(Exit::NeedsDecision, what)
@@ -155,12 +178,13 @@ impl Lane {
         let colon = if reason.trim().is_empty() { "" } else { ": " };
         let short = plan.release.short();
         deployer.hold(by, &format!("{by} went back to release {short}{colon}{}", reason.trim())).await?;
-        let wanted = Wanted { deployment, by, reason, by_itself: false, pipeline: &pipeline };
+        let pipeline = &pipeline;
+        let wanted = Wanted { deployment, by, reason, by_itself: false, pipeline, repair: false };
         self.request(&deployer, plan, &wanted).await
     }
 
     /// Writes down that a deployment is wanted; the driver does the rest.
-    async fn request(
+    pub(super) async fn request(
         &self,
         deployer: &Deployer,
         plan: FleetPlan,
@@ -182,7 +206,7 @@ impl Lane {
     }
 
     /// The answer to an order whose deployment is in the ledger.
-    fn known(&self, deployment: &DeploymentId) -> Result<Option<OrderAnswer>, Problem> {
+    pub(super) fn known(&self, deployment: &DeploymentId) -> Result<Option<OrderAnswer>, Problem> {
         let state = self.state()?;
         Ok(state.deployment(deployment).map(|record| OrderAnswer::Planned {
             deployment: Some(deployment.clone()),
@@ -192,7 +216,7 @@ impl Lane {
     }
 
     /// The pipeline file by which the environment was deployed to last: it says which machines there are.
-    fn last_pipeline(&self) -> Result<String, Problem> {
+    pub(super) fn last_pipeline(&self) -> Result<String, Problem> {
         let state = self.state()?;
         let texts =
             state.in_order().rev().map(|record| self.office.pipeline_of(&self.project, &record.deployment));
