@@ -121,7 +121,7 @@ fn own_schedule(workshop: &Workshop, origin: &str) -> Result<Option<OwnSchedule>
     let occasion = Occasion { trigger, changed: None, settings: std::collections::BTreeMap::new() };
     let verdict = pipeline.triggers_on(&occasion);
     let not = (!verdict.starts).then_some(verdict.why);
-    Ok(Some(OwnSchedule { branch, cron, time_zone: "UTC".to_owned(), not }))
+    Ok(Some(OwnSchedule { branch, cron, time_zone: pipeline.schedule_zone().to_owned(), not }))
 }
 
 /// Paths are absolute: a server has no directory of anybody's.
