@@ -160,6 +160,8 @@ impl EnvironmentRules {
             approvals,
             checks: self.checks.clone(),
             branches: self.branches.clone(),
+            // Asked before there is a deployment, of what the server knows.
+            trust: None,
             after: self.after.clone(),
             freezes: self.freezes.clone(),
             hours: self.hours.clone(),

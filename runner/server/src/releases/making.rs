@@ -126,6 +126,7 @@ fn source(made: &RunMade) -> SourceOfRelease {
         branch: trigger.branch.clone().filter(|_| trigger.kind != TriggerKind::PullRequest),
         dirty: made.plan.source.dirty,
         committed_at: None,
+        trust: None,
     }
 }
 

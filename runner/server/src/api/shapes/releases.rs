@@ -88,6 +88,7 @@ fn release(digest: Digest) -> Option<ReleaseSeen> {
             branch: Some("main".to_owned()),
             dirty: false,
             committed_at: None,
+            trust: None,
         },
         state: ReleaseStanding::Made,
         digest: Some(digest),
