@@ -215,7 +215,7 @@ pub(crate) fn lock_file(root: &Path, path: &RelPath) -> Result<Option<LockFile>,
 }
 
 /// The glob that matches this path only.
-fn literally(path: &RelPath) -> String {
+pub(crate) fn literally(path: &RelPath) -> String {
     let one = |c: char| if "*?[]{}\\".contains(c) { format!("[{c}]") } else { c.to_string() };
     path.as_str().chars().map(one).collect()
 }

@@ -425,3 +425,84 @@ fn releases_are_promoted_past_gates_by_another_administrator_and_pools_exchanged
     let audit = town.server.ask("GET", "/api/v1/audit?limit=1000", "").is(200).to_string();
     assert!(audit.contains("gates-overridden") && audit.contains("swap-asked"), "{audit}");
 }
+
+#[test]
+fn machines_are_named_by_a_file_of_the_commit_and_by_no_program() {
+    let town = Town::new();
+    let ann = town.token("ann", "releaser");
+    let pipeline = fs::read_to_string(town.clone.join("runner.toml")).unwrap();
+    let named = |inventory: &str| {
+        format!(
+            "{pipeline}\n[environments.fleet]\ninventory = {inventory}\nservice = \"files\"\nfolder = \"/srv/shop\"\n"
+        )
+    };
+    fs::write(town.clone.join("hosts.json"), r#"[{"host": "deploy@127.0.0.1:1", "name": "web1"}]"#).unwrap();
+    fs::write(town.clone.join("runner.toml"), named(r#"{ file = "hosts.json" }"#)).unwrap();
+    town.pushes("main", "by a file");
+    let release = town.releases(&ann, "main");
+    // What the branch says later is another release's.
+    fs::write(town.clone.join("hosts.json"), r#"[{"host": "deploy@127.0.0.1:1", "name": "web2"}]"#).unwrap();
+    town.pushes("main", "elsewhere");
+    let planned = town.release(&ann, &["plan", &release, "--to", "fleet"]);
+    let said = format!("{}{}", planned.out, planned.err);
+    assert!(said.contains("web1") && !said.contains("web2"), "{planned:?}");
+
+    fs::write(town.clone.join("runner.toml"), named(r#"{ command = ["./hosts"] }"#)).unwrap();
+    fs::write(town.clone.join("hosts"), "#!/bin/sh\ntouch /var/tmp/staith-must-not-run\necho '[]'\n")
+        .unwrap();
+    town.pushes("main", "by a program");
+    town.releases(&ann, "main");
+    let refused = town.release(&ann, &["plan", "--to", "fleet"]);
+    assert!(refused.code != Some(0) && refused.err.contains("where the keys of machines are"), "{refused:?}");
+}
+
+#[test]
+fn a_command_line_deploys_only_packages_whose_label_is_high_enough() {
+    let town = Town::new();
+    let (world, mine) = (&town.world, town.world.scratch().join("mine"));
+    let (at, folder) = (format!("http://{}", town.server.address), town.clone.display().to_string());
+    let in_home = |home: &std::path::Path, words: &[&str]| {
+        let mut command = world.command(words);
+        command.env("STAITH_TOKEN", &town.server.admin).env("STAITH_HOME", home);
+        Said::of(&command.output().unwrap())
+    };
+    let staith = |words: &[&str]| in_home(&mine, words);
+    // The package of a branch, brought to a home of somebody's own.
+    let brought = |branch: &str| {
+        let run = town.runs(branch);
+        let made = town.release(&town.server.admin, &["create", &run, "--json"]).exits(0).values().remove(0);
+        let package = format!("shop@{}", made["version"].as_str().unwrap());
+        let to = world.scratch().join(format!("from-{branch}"));
+        staith(&["pull", &package, "--server", &at, "--to", to.to_str().unwrap(), "--all"]).exits(0);
+        let files = fs::read_dir(&to).unwrap().map(|entry| entry.unwrap().path());
+        let file = files.filter(|path| path.extension().is_some_and(|end| end == "zip")).last().unwrap();
+        let store = mine.join("packages").display().to_string();
+        staith(&["push", file.to_str().unwrap(), &package, "--to", &store]).exits(0);
+        package
+    };
+    let deploys = |package: &str| {
+        let words = ["release", "create", package, "--project-dir", &folder, "--json"];
+        let made = staith(&words).exits(0).values().remove(0);
+        let release = made["release"].as_str().unwrap();
+        staith(&["release", "deploy", release, "--to", "qa", "--project-dir", &folder, "--no-wait"])
+    };
+    fs::create_dir_all(&mine).unwrap();
+    fs::write(mine.join("config.toml"), "[environments.\"shop/qa\"]\ntrust = \"protected\"\n").unwrap();
+
+    town.pushes("feature", "not this");
+    let feature = brought("feature");
+    let refused = deploys(&feature);
+    assert!(refused.code != Some(0) && refused.out.contains("made of branch code"), "{refused:?}");
+    town.pushes("main", "this");
+    let main = brought("main");
+    // Anybody could say of a package that protected code has made it.
+    let refused = deploys(&main);
+    assert!(refused.code != Some(0) && refused.out.contains("nobody who is trusted"), "{refused:?}");
+    let key = world.scratch().join("runner.pub");
+    fs::write(&key, in_home(&town.server.data.join("host"), &["key", "show"]).exits(0).out).unwrap();
+    staith(&["key", "trust", key.to_str().unwrap()]).exits(0);
+    deploys(&main).exits(0);
+    assert_eq!(fs::read_to_string(town.place.path().join("qa/current/word.txt")).unwrap(), "this");
+    let refused = deploys(&feature);
+    assert!(refused.code != Some(0) && refused.out.contains("made of branch code"), "{refused:?}");
+}

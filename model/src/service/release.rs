@@ -328,6 +328,9 @@ pub enum Order {
         release: Digest,
         /// The pipeline file of the release: which machines, in which order.
         pipeline: String,
+        /// Files of its commit that name more machines, by their paths.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        inventories: BTreeMap<String, String>,
         /// Whether machines that run the release already are looked at byte by byte.
         #[serde(default, skip_serializing_if = "is_not")]
         repair: bool,
@@ -344,6 +347,9 @@ pub enum Order {
         trust: Trust,
         /// The pipeline file of the release.
         pipeline: String,
+        /// Files of its commit that name more machines, by their paths.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        inventories: BTreeMap<String, String>,
         /// Only if this is the plan.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<Digest>,
@@ -454,6 +460,9 @@ pub struct ReleaseMaterial {
     pub source: SourceOfRelease,
     /// The pipeline file of the commit.
     pub pipeline: String,
+    /// Files of the commit that name machines (`inventory = { file = … }`), by their paths.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inventories: BTreeMap<String, String>,
 }
 
 /// Something that the deployer is to do, until it answers.
@@ -602,6 +611,8 @@ impl DeploymentView {
     pub fn of(record: &DeploymentRecord, said: &BTreeMap<(DeploymentId, Digest), BTreeSet<String>>) -> Self {
         let plan = record.plan.digest();
         let approved = said.get(&(record.deployment.clone(), plan)).cloned();
+        let is_before = matches!(record.state, DeploymentState::Planned | DeploymentState::AwaitingGates);
+        let waits = is_before && record.plan.direction != Direction::Back;
         Self {
             deployment: record.deployment.clone(),
             release: record.plan.release,
@@ -613,7 +624,8 @@ impl DeploymentView {
             reason: record.reason.clone(),
             requested: record.requested_at,
             since: record.since,
-            gates: record.gates.clone(),
+            // What it waited for is over with the waiting; and nobody is waited for on the way back.
+            gates: if waits { record.gates.clone() } else { Vec::new() },
             trouble: record.trouble.as_ref().map(|trouble| trouble.what.clone()),
             approved_by: approved.unwrap_or_default(),
             overridden: Vec::new(),

@@ -83,6 +83,7 @@ async fn release(site: &Site, due: &Due) -> Result<bool, Problem> {
         release: digest,
         trust: release.seen.trust,
         pipeline: release.material.pipeline,
+        inventories: release.material.inventories,
         plan: None,
         reason: format!("run {run} passed"),
         by_itself: true,

@@ -9,7 +9,8 @@ use axum::{
 use staith_model::{
     Ask, DeploymentId, DeploymentRecord, DeploymentState, Digest, FleetState, Name,
     service::{
-        DeployAsked, LiftAsked, Order, OrderSeen, ReleaseStanding, RollbackAsked, VoteAsked, WishAsked,
+        DeployAsked, LiftAsked, Order, OrderSeen, ReleaseMaterial, ReleaseStanding, RollbackAsked, VoteAsked,
+        WishAsked,
     },
 };
 
@@ -99,8 +100,8 @@ async fn plan(
 ) -> Told {
     let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
     let (release, digest) = release_for(&site, &project, &environment, &asked.release).await?;
-    let pipeline = release.material.pipeline;
-    let order = Order::Plan { environment, release: digest, pipeline, repair: asked.repair };
+    let ReleaseMaterial { pipeline, inventories, .. } = release.material;
+    let order = Order::Plan { environment, release: digest, pipeline, inventories, repair: asked.repair };
     on_behalf(&site, &caller, project, "plan-asked", order).await
 }
 
@@ -120,6 +121,7 @@ async fn deploy(
         release: digest,
         trust: release.seen.trust,
         pipeline: release.material.pipeline,
+        inventories: release.material.inventories,
         plan: asked.plan,
         reason: asked.reason,
         by_itself: false,

@@ -20,8 +20,8 @@ impl Lane {
         if let Some(known) = self.known(deployment)? {
             return Ok(known);
         }
-        let pipeline = self.last_pipeline()?;
-        let site = self.site(&pipeline).await?;
+        let recipe = &self.last_recipe()?;
+        let site = self.site(recipe).await?;
         let deployer = deployer(&site).await?;
         let plan = deployer.plan_swap().await?;
         if !self.state()?.history.contains(&plan.release) {
@@ -33,7 +33,7 @@ impl Lane {
                 )
                 .with_remedy("deploy that release: `staith server release deploy`"));
         }
-        let wanted = Wanted { deployment, by, reason, by_itself: false, pipeline: &pipeline, repair: false };
+        let wanted = Wanted { deployment, by, reason, by_itself: false, recipe, repair: false };
         self.request(&deployer, plan, &wanted).await
     }
 }
