@@ -246,7 +246,7 @@ mod tests {
     }
 
     /// Minutes at which clocks did not go on by a minute, with what they showed before.
-    fn jumps(zone: &TimeZone, from: i64, until: i64) -> Vec<(i64, jiff::civil::DateTime)> {
+    fn jumps_between(zone: &TimeZone, from: i64, until: i64) -> Vec<(i64, jiff::civil::DateTime)> {
         let mut found = Vec::new();
         let mut before = clock(zone, from);
         for at in (from + MINUTE..=until).step_by(60) {
@@ -311,9 +311,9 @@ mod tests {
             let until = (jump - 2 * 3600).div_euclid(MINUTE) * MINUTE + later * MINUTE;
             let cron = Cron::parse(&format!("{minutes} {hours} * * *"), zone).unwrap();
             let found = cron.last_until(Timestamp::from_second(until).unwrap()).unwrap().as_second();
-            let jumps = jumps(&named, until - 4 * 24 * 60 * MINUTE, until);
+            let around = jumps_between(&named, until - 4 * 24 * 60 * MINUTE, until);
             let minutes_back = (0..=2 * 24 * 60).map(|back| until - back * MINUTE);
-            let seen = minutes_back.into_iter().find(|at| is_due(&cron, *at, &jumps));
+            let seen = minutes_back.into_iter().find(|at| is_due(&cron, *at, &around));
             proptest::prop_assert_eq!(Some(found), seen, "{} {} in {} until {}", minutes, hours, zone, until);
         }
     }
