@@ -322,9 +322,14 @@ impl Pipeline {
         parameters::settled(&self.parameters, settings)
     }
 
-    /// When a clock starts runs: five fields of cron each, in UTC.
+    /// When a clock starts runs: five fields of cron each, in [`Pipeline::schedule_zone`].
     pub fn schedules(&self) -> &[String] {
         self.triggers.as_ref().map_or(&[], Triggers::schedules)
+    }
+
+    /// The time zone whose clocks show these times: a name of the IANA database.
+    pub fn schedule_zone(&self) -> &str {
+        self.triggers.as_ref().map_or("UTC", Triggers::zone)
     }
 
     /// Whether such a clock starts a run though nothing has changed since the last one.

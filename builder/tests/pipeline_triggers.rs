@@ -114,5 +114,12 @@ fn a_schedule_says_when_and_whether_it_runs_though_nothing_changed() {
     let text = "[on.schedule]\ncron = [\"0 3 * * *\", \"0 12 * * sun\"]\nalways = true\n";
     let pipeline = pipeline(text);
     assert_eq!(pipeline.schedules(), ["0 3 * * *", "0 12 * * sun"]);
+    assert_eq!(pipeline.schedule_zone(), "UTC");
     assert!(pipeline.triggers_on(&occasion(TriggerKind::Schedule, None, Some(&[]))).starts);
+}
+
+#[test]
+fn a_schedule_may_be_meant_in_another_time_zone_that_there_is() {
+    let text = "[on.schedule]\ncron = \"0 3 * * *\"\nzone = \"Europe/Berlin\"\n";
+    assert_eq!(pipeline(text).schedule_zone(), "Europe/Berlin");
 }

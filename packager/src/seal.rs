@@ -3,12 +3,13 @@
 //! 1. [`seal`]: packs and publishes.
 //! 2. [`sbom`]: what a package is made of. [`provenance`]: how it was made. [`beside`]: all that lies beside it; [`attached`]: the
 //!    same in a store.
-//! 3. [`key`], [`envelope`]: who vouches for it. [`verify`]: whether somebody trusted does.
+//! 3. [`key`], [`envelope`]: who vouches for it. [`verify`]: whether somebody trusted does. [`label`]: whose code it was made of.
 
 pub mod attached;
 pub mod beside;
 pub mod envelope;
 pub mod key;
+mod label;
 pub mod provenance;
 pub mod sbom;
 mod verify;
@@ -24,6 +25,7 @@ use crate::{
     web_deploy::{self, Content, Earlier, PROFILE, WriteError, Written},
 };
 
+pub use label::label;
 pub use verify::{MAX_ENVELOPE_BYTES, NotVouched, Vouched, verify};
 
 /// A package in the store.

@@ -9,6 +9,7 @@ use staith_builder::{
 };
 use staith_model::{
     Blame, EventKind, Exit, NotPassed, PackagePlan, Passed, Plan, RunId, RunOutcome, StepOutcome, TestReport,
+    service::Trust,
 };
 use staith_packager::seal::{Sealed, sbom::Gap};
 
@@ -32,6 +33,8 @@ pub(crate) struct Execution {
     pub(crate) began: Instant,
     /// In milliseconds since 1970.
     pub(crate) started: u64,
+    /// Whose code it is, if a server says so; packages carry it.
+    pub(crate) trust: Option<Trust>,
 }
 
 /// How a plan was carried out.
@@ -107,6 +110,7 @@ impl Execution {
             allowance: self.upkeep.allowance(),
             started: self.started,
             passed,
+            trust: self.trust,
         });
         let mut packed = Vec::new();
         for wanted in &self.plan.packages {

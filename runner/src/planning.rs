@@ -1,13 +1,13 @@
 //! What happened at a project of a server becomes a plan: the same that `staith plan` makes of the same commit and event.
 
-use std::{fmt, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use staith_builder::{
     plan::Occasion,
     source::{Origin, Place, Resolved, Selection, SourceError},
 };
-use staith_model::{Digest, Exit, RelPath, Trigger, TriggerKind, Uncuttable, service::Happening};
+use staith_model::{Digest, Exit, Inventory, RelPath, Trigger, TriggerKind, Uncuttable, service::Happening};
 use staith_server::{
     store::Seen,
     triggers::{
@@ -17,6 +17,9 @@ use staith_server::{
 };
 
 use crate::{home::Home, output::Problem, source_supply::KeptSources, workshop::Workshop};
+
+/// The longest file that names machines, in bytes. It is kept with every release.
+const LONGEST_INVENTORY: u64 = 1 << 20;
 
 /// Plans with the stores of this machine.
 pub(crate) struct Planning {
@@ -102,6 +105,33 @@ impl Planner for Planning {
         })
         .await
     }
+
+    async fn inventories(&self, origin: &str, commit: &str) -> Result<BTreeMap<String, String>, Unplanned> {
+        let (origin, commit) = (origin.to_owned(), commit.to_owned());
+        self.aside(move |workshop| {
+            let source = workshop.source(&parsed(&origin)?, &Selection::Reference(commit));
+            inventories(workshop, &source.map_err(unreached)?, &origin)
+        })
+        .await
+    }
+}
+
+/// Files of a source that name machines. One that is not there is found missing by whoever deploys to that environment.
+fn inventories(
+    workshop: &Workshop,
+    source: &Resolved,
+    origin: &str,
+) -> Result<BTreeMap<String, String>, Unplanned> {
+    let text = workshop.pipeline_text(source, origin).map_err(refused)?;
+    let pipeline = crate::workshop::understood(&text).map_err(refused)?;
+    let fleets = pipeline.environments().filter_map(|one| one.fleet());
+    let mut found = BTreeMap::new();
+    for fleet in fleets {
+        let Some(Inventory::File(path)) = &fleet.inventory else { continue };
+        let text = workshop.text(source, path, LONGEST_INVENTORY).map_err(refused)?;
+        found.extend(text.map(|text| (path.clone(), text)));
+    }
+    Ok(found)
 }
 
 /// What the pipeline of the default branch says of clocks.
@@ -118,10 +148,10 @@ fn own_schedule(workshop: &Workshop, origin: &str) -> Result<Option<OwnSchedule>
         return Ok(None);
     }
     let trigger = Trigger { kind: TriggerKind::Schedule, branch: Some(branch.clone()), ..Trigger::default() };
-    let occasion = Occasion { trigger, changed: None, settings: std::collections::BTreeMap::new() };
+    let occasion = Occasion { trigger, changed: None, settings: BTreeMap::new() };
     let verdict = pipeline.triggers_on(&occasion);
     let not = (!verdict.starts).then_some(verdict.why);
-    Ok(Some(OwnSchedule { branch, cron, time_zone: "UTC".to_owned(), not }))
+    Ok(Some(OwnSchedule { branch, cron, time_zone: pipeline.schedule_zone().to_owned(), not }))
 }
 
 /// Paths are absolute: a server has no directory of anybody's.
@@ -199,7 +229,7 @@ impl<'a> Reading<'a> {
     fn occasion(&self) -> Result<Occasion, Unplanned> {
         let settings = match &self.wanted.happening {
             Happening::Asked { settings, .. } => settings.clone(),
-            _ => std::collections::BTreeMap::new(),
+            _ => BTreeMap::new(),
         };
         let changed = match &self.wanted.paths {
             Some(paths) => Some(paths.clone()),

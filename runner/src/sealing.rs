@@ -6,14 +6,14 @@ use serde_json::json;
 use staith_builder::{execute::Workbench, source::Resolved, upkeep::Allowance};
 use staith_model::{
     Companion, CompanionKind, Exit, Name, Package, PackagePlan, Passed, Plan, RelPath, RunId, TriggerKind,
-    Version,
+    Version, service::Trust,
 };
 use staith_packager::{
     parameters::Declarations,
     seal::{
         self, Sealed, attached, beside,
         key::Keys,
-        provenance::{Build, BuildType, Resource},
+        provenance::{Build, BuildType, Resource, TRUST},
         sbom::{self, Gap, LockFile, MAX_LOCK_BYTES, Subject},
     },
     stopping::unwatched,
@@ -39,6 +39,8 @@ pub(crate) struct Sealing {
     pub(crate) started: u64,
     /// The proof that all steps passed.
     pub(crate) passed: Passed,
+    /// Whose code it is, if a server said so.
+    pub(crate) trust: Option<Trust>,
 }
 
 /// A package with what lies beside it.
@@ -149,6 +151,7 @@ impl Sealing {
         let tag = trigger.tag.as_ref().map(|tag| format!("refs/tags/{tag}"));
         let reference = if trigger.kind == TriggerKind::Tag { tag.or(branch) } else { branch.or(tag) };
         external.extend(reference.map(|reference| ("ref".to_owned(), json!(reference))));
+        external.extend(self.trust.map(|trust| (TRUST.to_owned(), json!(trust.as_str()))));
         external.extend(trigger.target.iter().map(|target| ("target".to_owned(), json!(target))));
         Build {
             build_type: BuildType::Run,
@@ -212,7 +215,7 @@ pub(crate) fn lock_file(root: &Path, path: &RelPath) -> Result<Option<LockFile>,
 }
 
 /// The glob that matches this path only.
-fn literally(path: &RelPath) -> String {
+pub(crate) fn literally(path: &RelPath) -> String {
     let one = |c: char| if "*?[]{}\\".contains(c) { format!("[{c}]") } else { c.to_string() };
     path.as_str().chars().map(one).collect()
 }

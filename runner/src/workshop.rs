@@ -177,6 +177,29 @@ impl Workshop {
         }
     }
 
+    /// The text of a file of a source; `None` if it has none of this path.
+    ///
+    /// # Errors
+    /// It is a link, longer than `most` bytes, or no text.
+    pub(crate) fn text(&self, source: &Resolved, path: &str, most: u64) -> Result<Option<String>, Problem> {
+        let Some((found, file)) = source.files.iter().find(|(known, _)| known.as_str() == path) else {
+            return Ok(None);
+        };
+        let refuse = |why: &str| Err(Problem::new(Exit::Configuration, format!("{path} {why}")));
+        // A link could lead out of the source: to a file of this machine.
+        if file.mode == FileMode::Symlink {
+            return refuse("is a symbolic link; make it a file");
+        }
+        if file.size > most {
+            return refuse(&format!("is longer than {} KiB", most >> 10));
+        }
+        let directory = self.sources.checkout(source, &[crate::sealing::literally(found)])?;
+        match std::fs::read_to_string(directory.join(found.as_str())) {
+            Ok(text) => Ok(Some(text)),
+            Err(refused) => refuse(&format!("can't be read: {refused}")),
+        }
+    }
+
     /// The plan for a source and its pipeline.
     ///
     /// # Errors

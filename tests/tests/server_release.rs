@@ -34,6 +34,11 @@ outputs = ["dist"]
 [package]
 root = "dist"
 
+[environments.qa]
+targets = [{ local = true, name = "here" }]
+folder = "PLACE/qa"
+service = "files"
+
 [environments.production]
 targets = [
     { local = true, name = "blue", pool = "blue", serves-at = "BLUE" },
@@ -365,4 +370,139 @@ fn what_passes_on_a_protected_branch_is_released_by_itself_where_that_was_said()
     let audit = || town.server.ask("GET", "/api/v1/audit?limit=1000", "").is(200).to_string();
     wait::until("it is refused", || audit().contains("runs don't release to").then_some(()));
     assert_eq!(town.deployments().len(), before);
+}
+
+#[test]
+fn releases_are_promoted_past_gates_by_another_administrator_and_pools_exchanged() {
+    let town = Town::new();
+    let (ann, ben) = (town.token("ann", "releaser"), town.token("ben", "releaser"));
+    let (cleo, dora) = (town.token("cleo", "admin"), town.token("dora", "admin"));
+    let frozen = "2020-01-01[UTC]..2120-01-01[UTC]=the sale";
+    let protect = ["project", "protect", "shop", "production", "--needed", "1", "--freeze", frozen];
+    town.staith(&town.server.admin, &protect).exits(0);
+
+    let first = town.releases(&ann, "main");
+    let nothing = town.release(&ann, &["promote", "--from", "qa", "--to", "production"]);
+    assert!(nothing.code != Some(0) && nothing.err.contains("no release serves in `qa`"), "{nothing:?}");
+    town.release(&ann, &["deploy", "--to", "qa"]).exits(0);
+    town.release(&ann, &["promote", "--from", "qa", "--to", "production", "--no-wait"]).exits(41);
+    let why = ["--reason", "the shop is down"];
+    for releaser in [&ann, &ben] {
+        let refused = town.release(releaser, &[&["override", "production"][..], &why].concat());
+        assert_ne!(refused.code, Some(0), "{refused:?}");
+    }
+    town.release(&cleo, &["override", "production", "--reason", "?"]).exits(64);
+    assert_eq!(town.served(), None, "nobody went past the gates");
+    town.release(&cleo, &[&["override", "production"][..], &why].concat()).exits(0);
+    town.waits_until("succeeded");
+    town.serves(&first);
+    town.release(&ann, &["history", "production"])
+        .exits(0)
+        .says("cleo went past the gates: the shop is down");
+
+    town.pushes("main", "two");
+    let second = town.releases(&dora, "main");
+    town.release(&dora, &["deploy", "--to", "production", "--no-wait"]).exits(41);
+    let own = town.release(&dora, &[&["override", "production"][..], &why].concat());
+    assert!(own.code != Some(0) && own.err.contains("does not go past its gates"), "{own:?}");
+    let nowhere = town.release(&ann, &["skip", "production", "nowhere"]);
+    assert!(nowhere.code != Some(0) && nowhere.err.contains("blue, green"), "{nowhere:?}");
+    // The freeze is lifted for it; people still have to agree.
+    town.release(&dora, &[&["override", "production", "--freeze"][..], &why].concat()).exits(0);
+    wait::until("only people are waited for", || {
+        let gates = town.deployments()[0]["gates"].to_string();
+        (gates.contains("approvals") && !gates.contains("freeze")).then_some(())
+    });
+    town.release(&ben, &["approve", "production"]).exits(0);
+    town.waits_until("succeeded");
+    town.serves(&second);
+
+    for release in [&first, &second] {
+        town.release(&ann, &["swap", "production", "--reason", "as it was"]).exits(0);
+        town.serves(release);
+    }
+    town.release(&ann, &["plan", "--to", "production", "--repair"]).exits(0).says("plan sha256:");
+    let audit = town.server.ask("GET", "/api/v1/audit?limit=1000", "").is(200).to_string();
+    assert!(audit.contains("gates-overridden") && audit.contains("swap-asked"), "{audit}");
+}
+
+#[test]
+fn machines_are_named_by_a_file_of_the_commit_and_by_no_program() {
+    let town = Town::new();
+    let ann = town.token("ann", "releaser");
+    let pipeline = fs::read_to_string(town.clone.join("runner.toml")).unwrap();
+    let named = |inventory: &str| {
+        format!(
+            "{pipeline}\n[environments.fleet]\ninventory = {inventory}\nservice = \"files\"\nfolder = \"/srv/shop\"\n"
+        )
+    };
+    fs::write(town.clone.join("hosts.json"), r#"[{"host": "deploy@127.0.0.1:1", "name": "web1"}]"#).unwrap();
+    fs::write(town.clone.join("runner.toml"), named(r#"{ file = "hosts.json" }"#)).unwrap();
+    town.pushes("main", "by a file");
+    let release = town.releases(&ann, "main");
+    // What the branch says later is another release's.
+    fs::write(town.clone.join("hosts.json"), r#"[{"host": "deploy@127.0.0.1:1", "name": "web2"}]"#).unwrap();
+    town.pushes("main", "elsewhere");
+    let planned = town.release(&ann, &["plan", &release, "--to", "fleet"]);
+    let said = format!("{}{}", planned.out, planned.err);
+    assert!(said.contains("web1") && !said.contains("web2"), "{planned:?}");
+
+    fs::write(town.clone.join("runner.toml"), named(r#"{ command = ["./hosts"] }"#)).unwrap();
+    fs::write(town.clone.join("hosts"), "#!/bin/sh\ntouch /var/tmp/staith-must-not-run\necho '[]'\n")
+        .unwrap();
+    town.pushes("main", "by a program");
+    town.releases(&ann, "main");
+    let refused = town.release(&ann, &["plan", "--to", "fleet"]);
+    assert!(refused.code != Some(0) && refused.err.contains("where the keys of machines are"), "{refused:?}");
+}
+
+#[test]
+fn a_command_line_deploys_only_packages_whose_label_is_high_enough() {
+    let town = Town::new();
+    let (world, mine) = (&town.world, town.world.scratch().join("mine"));
+    let (at, folder) = (format!("http://{}", town.server.address), town.clone.display().to_string());
+    let in_home = |home: &std::path::Path, words: &[&str]| {
+        let mut command = world.command(words);
+        command.env("STAITH_TOKEN", &town.server.admin).env("STAITH_HOME", home);
+        Said::of(&command.output().unwrap())
+    };
+    let staith = |words: &[&str]| in_home(&mine, words);
+    // The package of a branch, brought to a home of somebody's own.
+    let brought = |branch: &str| {
+        let run = town.runs(branch);
+        let made = town.release(&town.server.admin, &["create", &run, "--json"]).exits(0).values().remove(0);
+        let package = format!("shop@{}", made["version"].as_str().unwrap());
+        let to = world.scratch().join(format!("from-{branch}"));
+        staith(&["pull", &package, "--server", &at, "--to", to.to_str().unwrap(), "--all"]).exits(0);
+        let files = fs::read_dir(&to).unwrap().map(|entry| entry.unwrap().path());
+        let file = files.filter(|path| path.extension().is_some_and(|end| end == "zip")).last().unwrap();
+        let store = mine.join("packages").display().to_string();
+        staith(&["push", file.to_str().unwrap(), &package, "--to", &store]).exits(0);
+        package
+    };
+    let deploys = |package: &str| {
+        let words = ["release", "create", package, "--project-dir", &folder, "--json"];
+        let made = staith(&words).exits(0).values().remove(0);
+        let release = made["release"].as_str().unwrap();
+        staith(&["release", "deploy", release, "--to", "qa", "--project-dir", &folder, "--no-wait"])
+    };
+    fs::create_dir_all(&mine).unwrap();
+    fs::write(mine.join("config.toml"), "[environments.\"shop/qa\"]\ntrust = \"protected\"\n").unwrap();
+
+    town.pushes("feature", "not this");
+    let feature = brought("feature");
+    let refused = deploys(&feature);
+    assert!(refused.code != Some(0) && refused.out.contains("made of branch code"), "{refused:?}");
+    town.pushes("main", "this");
+    let main = brought("main");
+    // Anybody could say of a package that protected code has made it.
+    let refused = deploys(&main);
+    assert!(refused.code != Some(0) && refused.out.contains("nobody who is trusted"), "{refused:?}");
+    let key = world.scratch().join("runner.pub");
+    fs::write(&key, in_home(&town.server.data.join("host"), &["key", "show"]).exits(0).out).unwrap();
+    staith(&["key", "trust", key.to_str().unwrap()]).exits(0);
+    deploys(&main).exits(0);
+    assert_eq!(fs::read_to_string(town.place.path().join("qa/current/word.txt")).unwrap(), "this");
+    let refused = deploys(&feature);
+    assert!(refused.code != Some(0) && refused.out.contains("made of branch code"), "{refused:?}");
 }

@@ -1,4 +1,4 @@
-//! Whether a text says when a schedule comes due: the five fields of cron, in UTC.
+//! Whether a text says when a schedule comes due: the five fields of cron.
 
 use std::ops::{Range, RangeInclusive};
 

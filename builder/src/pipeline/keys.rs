@@ -90,6 +90,7 @@ pub(super) const IMAGE: TextKind = kind("image", r"^[A-Za-z0-9{./]");
 pub(super) const HOST: TextKind = kind("host", r"^(\*\.)?[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*$");
 pub(super) const CONDITION: TextKind = kind("condition", r"\S");
 pub(super) const CRON: TextKind = kind("cron", r"^\s*\S+(\s+\S+){4}\s*$");
+pub(super) const ZONE: TextKind = kind("time zone", r"^[A-Za-z][A-Za-z0-9_+/-]*$");
 pub(super) const ADDRESS: TextKind = kind("address", ":[0-9]+$");
 pub(super) const URL_PATH: TextKind = kind("path of a URL", "^/");
 pub(super) const HEADER: TextKind = kind("header's name", r"^[^\s:]+$");

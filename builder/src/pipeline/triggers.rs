@@ -5,8 +5,9 @@ use toml::de::DeValue;
 
 use super::{
     Verdict, cron,
-    keys::{CRON, Keys, NAME_FILTERS, PATH_FILTERS, REQUIRED, Shape, key},
+    keys::{CRON, Keys, NAME_FILTERS, PATH_FILTERS, REQUIRED, Shape, ZONE, key},
     patterns::{self, Filter},
+    problems::quoted,
     suggest::listed,
     values,
     walk::Table,
@@ -97,7 +98,13 @@ pub(super) const SCHEDULE_KEYS: Keys = Keys {
             "cron",
             Shape::Either(&[Shape::Text(&CRON), Shape::List { of: &Shape::Text(&CRON), filled: true }]),
             REQUIRED,
-            "When, in UTC: minute, hour, day of the month, month, day of the week; a text, or a list of them.",
+            "When: minute, hour, day of the month, month, day of the week; a text, or a list of them.",
+        ),
+        key(
+            "zone",
+            Shape::Text(&ZONE),
+            "`\"UTC\"`",
+            "The time zone whose clocks show it, such as `\"Europe/Berlin\"`.",
         ),
         key("branches", NAME_FILTERS, "all", "Branches that are run on schedule, as in `[on.push]`."),
         key(
@@ -111,6 +118,10 @@ pub(super) const SCHEDULE_KEYS: Keys = Keys {
         ("at", "cron"),
         ("time", "cron"),
         ("when", "cron"),
+        ("timezone", "zone"),
+        ("time-zone", "zone"),
+        ("time_zone", "zone"),
+        ("tz", "zone"),
         ("branch", "branches"),
         ("force", "always"),
     ],
@@ -135,6 +146,7 @@ struct Filters {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Schedule {
     cron: Vec<String>,
+    zone: Option<String>,
     filters: Filters,
     always: bool,
 }
@@ -174,6 +186,7 @@ fn schedule(on: &Table<'_>) -> Option<Schedule> {
     let table = Table::below("`on.schedule`".into(), entry.value, &SCHEDULE_KEYS, on.problems())?;
     Some(Schedule {
         cron: times(&table),
+        zone: table.text("zone", zone).map(|zone| zone.value),
         filters: Filters { names: names_of(&table, "branches"), paths: None },
         always: table.truth("always").unwrap_or(false),
     })
@@ -196,10 +209,27 @@ fn times(table: &Table<'_>) -> Vec<String> {
     values::texts(texts)
 }
 
+/// A zone that this program has a table of.
+fn zone(text: &str) -> values::Understood<String> {
+    match jiff::tz::TimeZone::get(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => values::complaint(
+            "is no time zone",
+            format!("{} is not known", quoted(text)),
+            "write a name of the IANA database, such as `Europe/Berlin` or `America/New_York`, or `UTC`",
+        ),
+    }
+}
+
 impl Triggers {
     /// When a clock starts runs.
     pub(super) fn schedules(&self) -> &[String] {
         self.schedule.as_ref().map_or(&[], |schedule| &schedule.cron)
+    }
+
+    /// The time zone whose clocks are meant.
+    pub(super) fn zone(&self) -> &str {
+        self.schedule.as_ref().and_then(|schedule| schedule.zone.as_deref()).unwrap_or("UTC")
     }
 
     /// Whether a clock starts runs though nothing has changed.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Name;
+use crate::{Name, service::Trust};
 
 /// What has to hold before a deployment to an environment may begin.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,10 @@ pub struct Protection {
     pub checks: Vec<Check>,
     /// Branches that may be released here, as globs; any if empty.
     pub branches: Vec<String>,
+    /// Whose code may be released here, at least, by what its package says of itself; any if none. Nobody goes past that. A server
+    /// knows it of its packages, asks before, and says nothing here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
     /// Environments in which this very release must have succeeded before.
     pub after: BTreeSet<Name>,
     /// Spans of time in which nothing is deployed.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::{Access, Target};
-use crate::{Digest, HealthCheck, Name, Package};
+use crate::{Digest, HealthCheck, Name, Package, service::Trust};
 
 /// A release: frozen when it is made, never edited, moved from environment to environment as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,10 @@ pub struct SourceOfRelease {
     /// identity: the commit's own id says it already, and the same inputs make the same release wherever that is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committed_at: Option<u64>,
+    /// Whose code a server's runner built the package of, where somebody who is trusted has signed that. A server knows it by itself,
+    /// and says nothing here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
 }
 
 /// How a release runs in one environment.
@@ -225,6 +229,7 @@ mod tests {
             branch: None,
             dirty: false,
             committed_at,
+            trust: None,
         };
         let release = |source| FleetRelease {
             project: "shop".parse().unwrap(),

@@ -160,6 +160,8 @@ impl EnvironmentRules {
             approvals,
             checks: self.checks.clone(),
             branches: self.branches.clone(),
+            // Asked before there is a deployment, of what the server knows.
+            trust: None,
             after: self.after.clone(),
             freezes: self.freezes.clone(),
             hours: self.hours.clone(),
@@ -177,6 +179,23 @@ pub struct DeployAsked {
     /// Only if this is still the plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Digest>,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// Whether machines that run the release already are looked at byte by byte.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub repair: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+const fn is_not(value: &bool) -> bool {
+    !*value
+}
+
+/// `POST …/environments/{environment}/swaps`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwapAsked {
     /// Why.
     #[serde(default)]
     pub reason: String,
@@ -208,6 +227,19 @@ pub struct VoteAsked {
     /// In the voter's words.
     #[serde(default)]
     pub comment: String,
+}
+
+/// `POST …/environments/{environment}/overrides`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OverrideAsked {
+    /// The plan that was looked at: that of the deployment that waits.
+    pub plan: Digest,
+    /// Why, in words.
+    pub reason: String,
+    /// Whether it is a freeze alone that nobody waits for; all else still has to hold.
+    #[serde(default)]
+    pub freeze_only: bool,
 }
 
 /// `POST …/environments/{environment}/asks`.
@@ -296,6 +328,12 @@ pub enum Order {
         release: Digest,
         /// The pipeline file of the release: which machines, in which order.
         pipeline: String,
+        /// Files of its commit that name more machines, by their paths.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        inventories: BTreeMap<String, String>,
+        /// Whether machines that run the release already are looked at byte by byte.
+        #[serde(default, skip_serializing_if = "is_not")]
+        repair: bool,
     },
     /// Deploy.
     Deploy {
@@ -309,6 +347,9 @@ pub enum Order {
         trust: Trust,
         /// The pipeline file of the release.
         pipeline: String,
+        /// Files of its commit that name more machines, by their paths.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        inventories: BTreeMap<String, String>,
         /// Only if this is the plan.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         plan: Option<Digest>,
@@ -316,6 +357,18 @@ pub enum Order {
         reason: String,
         /// Whether nobody asked for this very deployment.
         by_itself: bool,
+        /// Whether machines that run the release already are looked at byte by byte.
+        #[serde(default, skip_serializing_if = "is_not")]
+        repair: bool,
+    },
+    /// Give the requests to the other pool.
+    Swap {
+        /// Where.
+        environment: Name,
+        /// Its identity.
+        deployment: DeploymentId,
+        /// Why.
+        reason: String,
     },
     /// Go back.
     Rollback {
@@ -344,6 +397,19 @@ pub enum Order {
         /// In their words.
         comment: String,
     },
+    /// Somebody takes it upon themselves to deploy in spite of what protects the environment.
+    Override {
+        /// Where.
+        environment: Name,
+        /// Which deployment.
+        deployment: DeploymentId,
+        /// Which plan.
+        plan: Digest,
+        /// Why.
+        reason: String,
+        /// Whether it is a freeze alone.
+        freeze_only: bool,
+    },
     /// Somebody wants something of a deployment.
     Wish {
         /// Where.
@@ -369,7 +435,9 @@ impl Order {
             Self::Make { .. } => None,
             Self::Plan { environment, .. }
             | Self::Deploy { environment, .. }
+            | Self::Swap { environment, .. }
             | Self::Rollback { environment, .. }
+            | Self::Override { environment, .. }
             | Self::Vote { environment, .. }
             | Self::Wish { environment, .. }
             | Self::Lift { environment, .. } => Some(environment),
@@ -392,6 +460,9 @@ pub struct ReleaseMaterial {
     pub source: SourceOfRelease,
     /// The pipeline file of the commit.
     pub pipeline: String,
+    /// Files of the commit that name machines (`inventory = { file = … }`), by their paths.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub inventories: BTreeMap<String, String>,
 }
 
 /// Something that the deployer is to do, until it answers.
@@ -519,6 +590,20 @@ pub struct DeploymentView {
     /// Who said yes to this plan.
     #[serde(default)]
     pub approved_by: BTreeSet<String>,
+    /// Who went past gates for this plan.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overridden: Vec<PastGates>,
+}
+
+/// Somebody took it upon themselves to deploy in spite of what protects the environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PastGates {
+    /// Who.
+    pub by: String,
+    /// Why.
+    pub reason: String,
+    /// Whether it was a freeze alone.
+    pub freeze_only: bool,
 }
 
 impl DeploymentView {
@@ -526,6 +611,8 @@ impl DeploymentView {
     pub fn of(record: &DeploymentRecord, said: &BTreeMap<(DeploymentId, Digest), BTreeSet<String>>) -> Self {
         let plan = record.plan.digest();
         let approved = said.get(&(record.deployment.clone(), plan)).cloned();
+        let is_before = matches!(record.state, DeploymentState::Planned | DeploymentState::AwaitingGates);
+        let waits = is_before && record.plan.direction != Direction::Back;
         Self {
             deployment: record.deployment.clone(),
             release: record.plan.release,
@@ -537,9 +624,11 @@ impl DeploymentView {
             reason: record.reason.clone(),
             requested: record.requested_at,
             since: record.since,
-            gates: record.gates.clone(),
+            // What it waited for is over with the waiting; and nobody is waited for on the way back.
+            gates: if waits { record.gates.clone() } else { Vec::new() },
             trouble: record.trouble.as_ref().map(|trouble| trouble.what.clone()),
             approved_by: approved.unwrap_or_default(),
+            overridden: Vec::new(),
         }
     }
 }

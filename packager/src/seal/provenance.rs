@@ -6,12 +6,15 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use staith_model::{CompanionKind, Digest, Package};
+use staith_model::{CompanionKind, Digest, Package, service::Trust};
 
 /// Of every statement.
 pub const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 /// Of every predicate here.
 pub const PREDICATE: &str = "https://slsa.dev/provenance/v1";
+
+/// The external parameter that says whose code a server's runner built: `fork`, `branch` or `protected`.
+pub const TRUST: &str = "trust";
 
 /// What a build is. The addresses are names: nothing has to answer there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -202,6 +205,9 @@ pub struct Told {
     pub commit: Option<String>,
     /// Whether it was a run rather than somebody's hand.
     pub is_of_a_run: bool,
+    /// Whose code it was, where a server said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trust: Option<Trust>,
 }
 
 /// What a statement says, if it is about a file with this digest.
@@ -224,6 +230,7 @@ pub fn read(payload: &[u8], package: &Digest) -> Result<Told, String> {
     let mut commits =
         build_definition.resolved_dependencies.iter().filter_map(|one| one.digest.get("gitCommit"));
     Ok(Told {
+        trust: build_definition.external_parameters.get(TRUST).and_then(|label| label.as_str()?.parse().ok()),
         is_of_a_run: build_definition.build_type == BuildType::Run.uri(),
         commit: commits.next().cloned(),
         build_type: build_definition.build_type,

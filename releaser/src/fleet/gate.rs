@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
-use staith_model::{Digest, Name, Protection};
+use staith_model::{Digest, Name, Protection, service::Trust};
 
 pub use checks::{Answer, Sample};
 pub use votes::{Say, Vote};
@@ -47,6 +47,8 @@ pub struct Facts {
     pub branch: Option<String>,
     /// Whether the release was made from a tree with changes that no commit has.
     pub dirty: bool,
+    /// Whose code its package was made of, where that is known.
+    pub trust: Option<Trust>,
     /// Environments in which this very release has succeeded
     /// ([`succeeded_in`](crate::fleet::record::succeeded_in)).
     pub succeeded_in: BTreeSet<Name>,
@@ -212,6 +214,10 @@ pub fn judge(protection: &Protection, facts: &Facts, now: u64) -> GateVerdict {
     if let Some(glass) = glass {
         gates.iter_mut().for_each(|gate| gate.state = broken(&gate.state, glass));
     }
+    // Nobody takes that upon themselves: it is not about when, but about whose code gets the keys.
+    if let Some(least) = protection.trust {
+        gates.push(Gate { name: "trust".to_owned(), state: trusted(least, facts.trust) });
+    }
     let ruling = if let Some(no) = votes::rejection(protection.approvals.as_ref(), &at) {
         Ruling::Rejected { by: no.person.clone(), comment: no.comment.clone() }
     } else if now >= deadline && glass.is_none() {
@@ -270,6 +276,27 @@ impl Moment<'_> {
             Some(_) => GateState::Green { because: "it is within the hours of deployment".to_owned() },
             None => self.waiting("the hours of deployment", windows.next_opening(self.now)),
         }
+    }
+}
+
+fn trusted(least: Trust, trust: Option<Trust>) -> GateState {
+    let least_is = least.as_str();
+    match trust {
+        Some(trust) if trust >= least => {
+            GateState::Green { because: format!("its package was made of {} code", trust.as_str()) }
+        }
+        Some(trust) => GateState::Refused {
+            why: format!(
+                "its package was made of {} code, and only {least_is} code may be released here",
+                trust.as_str()
+            ),
+        },
+        None => GateState::Refused {
+            why: format!(
+                "nobody who is trusted has signed whose code its package was made of, and only {least_is} code may be released here; pull it \
+                 from the server with --all, and trust the key of the runner that made it: `staith key trust`"
+            ),
+        },
     }
 }
 

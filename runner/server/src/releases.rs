@@ -3,7 +3,7 @@
 //! 1. `making`: a run's package becomes a release. `automatic`: by itself, where an administrator said so.
 //! 2. `environments`: how each one stands, and what protects it. `people`: who may agree there. Pure.
 //! 3. `wishes`: what people want: a plan, a deployment, a yes or a no, an end, the way back. `waiting`: each is an order for the
-//!    deployer, and has its answer.
+//!    deployer, and has its answer. `exceptions`: what goes past gates.
 //! 4. [`Door`] and `deployer`: what the process that deploys is told and says. It is another process, which has the keys; this one never
 //!    sees them, and never speaks to a machine.
 //!
@@ -14,6 +14,7 @@ mod automatic;
 mod deployer;
 mod door;
 mod environments;
+mod exceptions;
 mod making;
 mod people;
 mod waiting;
@@ -32,6 +33,7 @@ pub fn routes() -> Router<Site> {
         .merge(making::routes())
         .merge(environments::routes())
         .merge(wishes::routes())
+        .merge(exceptions::routes())
         .merge(deployer::routes())
 }
 

@@ -175,3 +175,62 @@ async fn the_copy_of_a_ledger_has_no_gap_and_is_never_told_otherwise() {
     }
     assert_eq!(office.orders(0).await.orders.len(), 1);
 }
+
+#[tokio::test]
+async fn past_gates_go_administrators_with_a_reason_and_where_people_agree_not_who_asked() {
+    let office = Office::new().await;
+    let there = |role| {
+        let environment = Some("production".parse().unwrap());
+        vec![Grant { role, project: Some("shop".parse().unwrap()), environment }]
+    };
+    // The one who asked becomes an administrator there.
+    let ann = office.house.token("ann", there(Role::Admin)).await;
+    let eve = office.house.token("eve", there(Role::Admin)).await;
+    office.protect(json!({ "needed": 1 })).await;
+    office.tells(1, "").await.is(200);
+    let at = format!("{THERE}/overrides");
+    let asks = async |token: &str, plan: Digest, reason: &str, freeze_only: bool| {
+        let asked = json!({ "plan": plan, "reason": reason, "freeze_only": freeze_only });
+        office.house.ask("POST", &at, Some(token), Some(&asked)).await
+    };
+    let now = plan().digest();
+    asks(&office.ben, now, "the shop is down", false).await.problem(403, "not-allowed");
+    asks(&eve, now, " ... ", false).await.problem(422, "no-reason");
+    asks(&eve, Digest::of(b"another plan"), "the shop is down", false).await.problem(409, "no-such-plan");
+    asks(&ann, now, "the shop is down", false).await.problem(403, "own-request");
+    // A freeze alone takes nobody's yes away. Of all that was asked, this is the only order.
+    asks(&ann, now, "the shop is down", true).await.is(202);
+    assert_eq!(office.orders(0).await.orders.len(), 1);
+}
+
+#[tokio::test]
+async fn a_deployment_to_which_nobody_may_agree_is_refused_with_what_to_do() {
+    let office = Office::new().await;
+    office.protect(json!({ "needed": 3 })).await;
+    let digest = Digest::of(b"release");
+    office.house.sql(&format!(
+        "PRAGMA foreign_keys = OFF;
+         INSERT INTO releases (project, number, run, package, trust, material_json, state, digest, environments_json, asked_by, created)
+         VALUES ('shop', 1, '01arz3ndektsv4rrffq69g5fav', 'shop', 'protected', '{}', 'made', '{digest}', '[\"production\"]', 'ann', 1)",
+        json!({
+            "number": 1, "package": "shop", "version": "1.0.0", "digest": digest, "pipeline": "",
+            "source": { "commit": null, "branch": "main", "dirty": false },
+        })
+    ));
+    let asked = json!({ "release": "1" });
+    let at = format!("{THERE}/deployments");
+    let refused = office.house.ask("POST", &at, Some(&office.ann), Some(&asked)).await;
+    let told = refused.problem(409, "nobody-may-agree");
+    assert!(told["remedy"].as_str().unwrap().contains("staith server token create"), "{told}");
+    office.protect(json!({ "needed": 2 })).await;
+    office.house.ask("POST", &at, Some(&office.ann), Some(&asked)).await.is(202);
+}
+
+#[tokio::test]
+async fn a_machine_that_is_skipped_is_one_of_the_deployment() {
+    let office = Office::new().await;
+    office.tells(1, "").await.is(200);
+    let asked = json!({ "ask": { "ask": "skip", "target": "nowhere" } });
+    let asks = format!("{THERE}/asks");
+    office.house.ask("POST", &asks, Some(&office.ann), Some(&asked)).await.problem(422, "no-such-machine");
+}

@@ -146,6 +146,7 @@ impl Arguments {
             stop,
             began,
             started: clock::unix_millis(),
+            trust: None,
         };
         let run = Run { execution, audience, recipe, mode };
         run.tell_the_story(to).await

@@ -3,6 +3,7 @@
 mod clerk;
 mod driver;
 mod mirror;
+mod pools;
 
 use std::sync::Arc;
 
@@ -35,7 +36,11 @@ impl Lane {
 
     /// Takes an order.
     pub(super) fn give(self: &Arc<Self>, order: OpenOrder) {
-        if matches!(order.what, Order::Plan { .. } | Order::Deploy { .. } | Order::Rollback { .. }) {
+        let looks = matches!(
+            order.what,
+            Order::Plan { .. } | Order::Deploy { .. } | Order::Rollback { .. } | Order::Swap { .. }
+        );
+        if looks {
             // Whoever takes them lives as long as the process.
             let _ = self.turns.send(order);
             return;

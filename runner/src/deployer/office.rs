@@ -2,19 +2,19 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use staith_model::{DeploymentId, Exit, FleetEnvironment, FleetState, Name, service::Guarded};
+use staith_model::{DeploymentId, Exit, FleetEnvironment, FleetState, Inventory, Name, service::Guarded};
 use staith_releaser::fleet::{
     drive::{FleetDriveError, Log},
     gate::mistakes,
 };
 use tokio::sync::watch;
 
-use super::{desk::Desk, lane::Lane};
+use super::{desk::Desk, lane::Lane, recipe::Recipe};
 use crate::{
     fleet::{Site, log_of},
     home::Home,
@@ -97,26 +97,21 @@ impl Office {
         &self,
         project: &Name,
         environment: &Name,
-        pipeline: &str,
+        recipe: &Recipe,
     ) -> Result<Site, Problem> {
         let guard = self.guard(project, environment).await?;
-        let pipeline = understood_from_afar(pipeline)?;
+        let pipeline = understood_from_afar(&recipe.pipeline)?;
         if pipeline.name() != project {
             return Err(misnamed(project, pipeline.name()));
         }
         let home = self.home(project);
         let fleet = pipeline.environment(environment.as_str()).and_then(|found| found.fleet().cloned());
-        let fleet = fleet.ok_or_else(|| {
-            Problem::new(
-                Exit::Configuration,
-                format!("{PIPELINE_FILE} has no environment of machines `{environment}`"),
-            )
-            .with_remedy("a server deploys to environments that have `targets`; docs/releases.md shows how to describe one")
-        })?;
+        let fleet = fleet
+            .ok_or_else(|| no_machines(environment, pipeline.environment(environment.as_str()).is_some()))?;
         let makes = pipeline.destination(environment.as_str()).is_some_and(|found| found.provision.is_some());
         refuse_what_is_beside(&fleet, makes)?;
-        // Nothing of the project's directory is here.
-        let folder = home.path().join("nothing");
+        // Nothing of the project's directory is here, but for files that name machines.
+        let folder = recipe.folder(&home)?;
         let site = Site::of(&home, &folder, pipeline, fleet)?.protected_by(guard.protection);
         Ok(site.pulled(self.desk.through(project, environment)))
     }
@@ -132,34 +127,19 @@ impl Office {
         Ok(FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event))))
     }
 
-    /// Keeps the pipeline file that a deployment goes by, before it is asked for. It is on the disk then.
-    pub(super) fn keep_pipeline(
+    /// Keeps what a deployment goes by, before it is asked for. It is on the disk then.
+    pub(super) fn keep_recipe(
         &self,
         project: &Name,
         deployment: &DeploymentId,
-        text: &str,
+        recipe: &Recipe,
     ) -> Result<(), Problem> {
-        let place = self.pipeline_place(project, deployment);
-        let keep = || {
-            let directory = place.parent().unwrap_or(Path::new("."));
-            fs::create_dir_all(directory)?;
-            let mut file = tempfile::NamedTempFile::new_in(directory)?;
-            io::Write::write_all(&mut file, text.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&place)?;
-            fs::File::open(directory)?.sync_all()
-        };
-        keep().map_err(|refused: io::Error| Problem::unreadable(&place, &refused))
+        recipe.keep(&self.home(project), deployment)
     }
 
-    /// The pipeline file that a deployment goes by.
-    pub(super) fn pipeline_of(&self, project: &Name, deployment: &DeploymentId) -> Result<String, Problem> {
-        let place = self.pipeline_place(project, deployment);
-        fs::read_to_string(&place).map_err(|refused| Problem::unreadable(&place, &refused))
-    }
-
-    fn pipeline_place(&self, project: &Name, deployment: &DeploymentId) -> PathBuf {
-        self.home(project).path().join("pipelines").join(format!("{deployment}.toml"))
+    /// What a deployment goes by.
+    pub(super) fn recipe_of(&self, project: &Name, deployment: &DeploymentId) -> Result<Recipe, Problem> {
+        Recipe::of(&self.home(project), deployment)
     }
 
     /// Who sees to an environment.
@@ -190,18 +170,40 @@ pub(super) fn misnamed(project: &Name, called: &Name) -> Problem {
     .with_remedy("give both the same name")
 }
 
-/// What names or makes machines is a program of the project's directory: it would run where the keys are.
+fn no_machines(environment: &Name, is_there: bool) -> Problem {
+    let what = format!("{PIPELINE_FILE} has no environment of machines `{environment}`");
+    let problem = Problem::new(Exit::Configuration, what);
+    match is_there {
+        true => problem
+            .with_why("it has `listen`: its two pools are of the machine of whoever releases, and nobody can be asked to agree there")
+            .with_remedy(
+                "two `targets` with `local = true` in two pools are the same on the server's machine, behind `staith proxy serve` or \
+                 HAProxy; docs/releases.md shows it",
+            ),
+        false => problem.with_remedy(
+            "a server deploys to environments that have `targets`; docs/releases.md shows how to describe one",
+        ),
+    }
+}
+
+/// What names or makes machines by running something is a program of the project's directory: it would run where the keys are.
 fn refuse_what_is_beside(fleet: &FleetEnvironment, makes: bool) -> Result<(), Problem> {
-    let what = match (fleet.inventory.is_some(), makes) {
-        (true, _) => "inventory",
+    let what = match (&fleet.inventory, makes) {
+        (Some(Inventory::Command(_)), _) => "inventory",
         (_, true) => "provision",
         _ => return Ok(()),
     };
+    let remedy = match makes {
+        true => "make the machines before, and name them in `targets` or in a file of the repository",
+        false => {
+            "name the machines in `targets`, or in a file of the repository: `inventory = { file = \"hosts.json\" }`"
+        }
+    };
     Err(Problem::new(Exit::Configuration, format!("a server does not deploy to `{}`", fleet.name))
         .with_why(format!(
-            "its `{what}` is of the project's directory, and would run where the keys of machines are"
+            "its `{what}` is a program of the project's directory, and would run where the keys of machines are, with all that they open"
         ))
-        .with_remedy("name the machines in `targets`, or deploy from the project's directory"))
+        .with_remedy(format!("{remedy}; or deploy from the project's directory")))
 }
 
 fn names_in(directory: &Path) -> Vec<Name> {

@@ -68,6 +68,7 @@ impl Gatekeeper {
             requested_at: record.requested_at,
             plan,
             branch: source.as_ref().and_then(|source| source.branch.clone()),
+            trust: source.as_ref().and_then(|source| source.trust),
             dirty: source.as_ref().is_none_or(|source| source.dirty),
             succeeded_in: self.succeeded_in(&release),
             votes: said.votes,

@@ -3,8 +3,11 @@
 use std::path::Path;
 
 use staith_builder::source::committed_at;
-use staith_model::{SourceOfRelease, TriggerKind};
-use staith_packager::store::Published;
+use staith_model::{Digest, SourceOfRelease, TriggerKind, service::Trust};
+use staith_packager::{
+    seal::{attached, key::Keys, label},
+    store::{Published, Store},
+};
 
 use crate::{home::Home, records};
 
@@ -18,6 +21,7 @@ pub(crate) async fn when_committed(folder: &Path, commit: Option<&str>) -> Optio
 
 /// Where a package came from, as far as this home and the repository of the project in `folder` know.
 pub(crate) async fn source_of(home: &Home, folder: &Path, published: &Published) -> SourceOfRelease {
+    let trust = trust_of(home, published.package.digest).await;
     let plan = published.origin.as_ref().and_then(|origin| records::plan_of(&home.runs(), &origin.run));
     match plan {
         Some(plan) => SourceOfRelease {
@@ -27,8 +31,21 @@ pub(crate) async fn source_of(home: &Home, folder: &Path, published: &Published)
             // What the branch of a pull request is called was chosen by whoever asks for the merge: `main`, for all they like.
             branch: plan.trigger.branch.filter(|_| plan.trigger.kind != TriggerKind::PullRequest),
             dirty: plan.source.dirty,
+            trust,
         },
         // It was made elsewhere: nothing is known, and nothing is claimed.
-        None => SourceOfRelease { commit: None, branch: None, dirty: false, committed_at: None },
+        None => SourceOfRelease { commit: None, branch: None, dirty: false, committed_at: None, trust },
     }
+}
+
+/// Whose code a package of this home was made of, as far as what lies beside it tells. What can't be read tells nothing, and is refused
+/// where somebody asks.
+async fn trust_of(home: &Home, package: Digest) -> Option<Trust> {
+    let home = home.clone();
+    let told = tokio::task::spawn_blocking(move || {
+        let keys = Keys::in_directory(&home.keys()).trusted().ok()?;
+        let store = Store::open(&home.packages()).ok()?;
+        label(&package, &attached::provenance(&store, &package).ok()?, &keys)
+    });
+    told.await.ok().flatten()
 }

@@ -85,6 +85,11 @@ fn lines_of(one: &DeploymentView) -> Vec<String> {
         let people: Vec<String> = one.approved_by.iter().map(|person| shown(person)).collect();
         lines.push(format!("  approved by {}", people.join(", ")));
     }
+    let past = |one: &staith_model::service::PastGates| {
+        let what = if one.freeze_only { "the freeze" } else { "the gates" };
+        format!("  {} went past {what}: {}", shown(&one.by), shown(&one.reason))
+    };
+    lines.extend(one.overridden.iter().map(past));
     lines.extend(one.trouble.iter().map(|trouble| format!("  trouble: {}", shown(trouble))));
     lines
 }

@@ -286,6 +286,7 @@ impl Keeping<'_> {
             stop: self.stop.clone(),
             began,
             started,
+            trust: Some(spec.trust),
         };
         Ok((execution, outgoing))
     }

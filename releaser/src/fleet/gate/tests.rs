@@ -22,6 +22,7 @@ fn facts(at: u64) -> Facts {
         plan: plan("p"),
         branch: Some("main".into()),
         dirty: false,
+        trust: None,
         succeeded_in: BTreeSet::new(),
         votes: Vec::new(),
         checks: BTreeMap::new(),
@@ -406,5 +407,25 @@ proptest! {
         let office = hours(&["mon", "tue", "wed", "thu", "fri"], "09:00", "17:00", "America/New_York");
         let protection = Protection { hours: vec![office], ..Protection::default() };
         prop_assert_eq!(ruling(&protection, &facts(now), now) == Ruling::Go, expected);
+    }
+}
+
+#[test]
+fn whose_code_it_is_has_to_be_known_and_nobody_goes_past_it() {
+    let protection = |trust| Protection { trust, ..Protection::default() };
+    let glass = Override::new("anna", "the shop is down", plan("p"), 5).unwrap();
+    for (least, told, expected) in [
+        (None, None, Ruling::Go),
+        (None, Some(Trust::Branch), Ruling::Go),
+        (Some(Trust::Branch), Some(Trust::Branch), Ruling::Go),
+        (Some(Trust::Branch), Some(Trust::Fork), Ruling::Refused),
+        (Some(Trust::Protected), Some(Trust::Protected), Ruling::Go),
+        (Some(Trust::Protected), Some(Trust::Branch), Ruling::Refused),
+        (Some(Trust::Protected), None, Ruling::Refused),
+    ] {
+        for break_glass in [None, Some(glass.clone())] {
+            let it = Facts { trust: told, break_glass, ..facts(0) };
+            assert_eq!(ruling(&protection(least), &it, 10), expected, "{least:?} {told:?}");
+        }
     }
 }

@@ -63,10 +63,16 @@ pub(super) fn judge(approvals: &Approvals, last_closing: Option<u64>, at: &Momen
     let others = approvals.people.iter().filter(|person| approvals.requester_may || *person != requester);
     let others: Vec<&str> = others.map(String::as_str).collect();
     if others.len() < needed {
-        let why = format!(
-            "{needed} approvals are needed, and there are {} who may give one to {requester}",
-            others.len()
-        );
+        let wanted = if needed == 1 { "1 approval is".to_owned() } else { format!("{needed} approvals are") };
+        let may = match others.len() {
+            0 => "nobody".to_owned(),
+            there => format!("only {there}"),
+        };
+        let beside = match approvals.requester_may {
+            true => String::new(),
+            false => format!(" beside {requester}, who asked"),
+        };
+        let why = format!("{wanted} needed, and {may} may give one{beside}");
         return GateState::Refused { why };
     }
     let yes = approvers(approvals, last_closing, at);

@@ -26,7 +26,7 @@ pub struct Rules {
 impl Rules {
     /// Those of a protection.
     pub fn new(protection: Protection, asker: Asker, origin: Origin) -> Self {
-        let mut protection = Protection { after: BTreeSet::new(), ..protection };
+        let mut protection = Protection { after: BTreeSet::new(), trust: None, ..protection };
         protection.checks.retain(|check| !matches!(check, Check::Health));
         Self { protection, asker, origin }
     }
@@ -46,6 +46,7 @@ impl Rules {
             plan,
             branch: self.origin.branch.clone(),
             dirty: self.origin.dirty,
+            trust: None,
             succeeded_in: BTreeSet::new(),
             votes: Vec::new(),
             checks,

@@ -103,6 +103,8 @@ fn before(protection: &Protection) -> Vec<String> {
         let patterns: Vec<String> = protection.branches.iter().map(|pattern| code(pattern)).collect();
         found.push(format!("The release is of a branch {}.", patterns.join(" or ")));
     }
+    let trust = protection.trust.map(staith_model::service::Trust::as_str);
+    found.extend(trust.map(|least| format!("Its package was made of {least} code; nobody goes past that.")));
     found.extend(
         protection
             .after

@@ -85,7 +85,13 @@ impl Case {
                 content: files.0.digest(),
                 size: 3,
             },
-            source: SourceOfRelease { commit: None, branch: None, dirty: false, committed_at: None },
+            source: SourceOfRelease {
+                commit: None,
+                branch: None,
+                dirty: false,
+                committed_at: None,
+                trust: None,
+            },
             settings: [(environment.clone(), self.setting.clone())].into(),
         };
         let secrets = [("shop/db".to_owned(), Secret::new(SECRET))].into();

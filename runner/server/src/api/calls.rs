@@ -325,6 +325,20 @@ pub const CALLS: &[Call] = &[
     .takes("VoteAsked")
     .gives(200, "OrderSeen"),
     post(
+        "/api/v1/projects/{project}/environments/{environment}/overrides",
+        Person(Administer),
+        "Lets a deployment that waits go past what protects the environment; with a reason, for its plan.",
+    )
+    .takes("OverrideAsked")
+    .gives(200, "OrderSeen"),
+    post(
+        "/api/v1/projects/{project}/environments/{environment}/swaps",
+        Person(Release),
+        "Gives the requests to the other pool, with what that runs and what has served there before.",
+    )
+    .takes("SwapAsked")
+    .gives(200, "OrderSeen"),
+    post(
         "/api/v1/projects/{project}/environments/{environment}/asks",
         Person(Release),
         "Wants something of the deployment that is under way: its end, a pause, another try.",

@@ -83,9 +83,11 @@ async fn release(site: &Site, due: &Due) -> Result<bool, Problem> {
         release: digest,
         trust: release.seen.trust,
         pipeline: release.material.pipeline,
+        inventories: release.material.inventories,
         plan: None,
         reason: format!("run {run} passed"),
         by_itself: true,
+        repair: false,
     };
     let new = NewOrder { project, what: "deployment-asked", order, who: WHO.to_owned() };
     site.store.add_order(new, Actor::server(), site.clock.unix_millis()).await?;

@@ -10,7 +10,7 @@ use axum::{
 };
 use staith_model::{
     FleetEvent, FleetState, Name,
-    service::{DeploymentView, EnvironmentRules, EnvironmentView, LedgerEntry},
+    service::{DeploymentView, EnvironmentRules, EnvironmentView, LedgerEntry, PastGates},
 };
 
 use super::named;
@@ -85,7 +85,11 @@ async fn view(site: &Site, project: &Name, environment: &Name) -> Result<Environ
             said.entry((deployment.clone(), *plan)).or_default().insert(by.clone());
         }
     }
-    let deployments = state.in_order().rev().take(SHOWN).map(|record| DeploymentView::of(record, &said));
+    let shown = |record| {
+        let view = DeploymentView::of(record, &said);
+        DeploymentView { overridden: past_gates(&entries, &view), ..view }
+    };
+    let deployments = state.in_order().rev().take(SHOWN).map(shown);
     Ok(EnvironmentView {
         project: project.clone(),
         environment: environment.clone(),
@@ -94,6 +98,19 @@ async fn view(site: &Site, project: &Name, environment: &Name) -> Result<Environ
         held: state.held.clone(),
         deployments: deployments.collect(),
     })
+}
+
+/// Who went past gates for the plan as it is.
+fn past_gates(entries: &[LedgerEntry], view: &DeploymentView) -> Vec<PastGates> {
+    let of = |entry: &LedgerEntry| match &entry.event {
+        FleetEvent::Overridden { deployment, plan, by, reason, freeze_only }
+            if *deployment == view.deployment && *plan == view.plan =>
+        {
+            Some(PastGates { by: by.clone(), reason: reason.clone(), freeze_only: *freeze_only })
+        }
+        _ => None,
+    };
+    entries.iter().filter_map(of).collect()
 }
 
 async fn ledger(

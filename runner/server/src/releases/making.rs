@@ -1,5 +1,7 @@
 //! A run's package becomes a release.
 
+use std::collections::BTreeMap;
+
 use axum::{
     Router,
     extract::{Path, State},
@@ -103,7 +105,7 @@ pub(super) async fn release_of(
     let project = project.ok_or_else(|| Problem::new(404, "unknown", "the project was removed"))?;
     let package = chosen(packages(site, run).await?, package)?;
     let trust = trust(site, &project.name, &package).await?.min(made.trust);
-    let pipeline = pipeline(site, &project, &made).await?;
+    let (pipeline, inventories) = recipe(site, &project, &made).await?;
     let material = ReleaseMaterial {
         number: 0,
         package: package.name.clone(),
@@ -111,6 +113,7 @@ pub(super) async fn release_of(
         digest: package.digest,
         source: source(&made),
         pipeline,
+        inventories,
     };
     let new = NewRelease { project: project.name, run: run.clone(), package, trust, material };
     let added = site.store.add_release(new, by, site.clock.unix_millis()).await?;
@@ -126,14 +129,23 @@ fn source(made: &RunMade) -> SourceOfRelease {
         branch: trigger.branch.clone().filter(|_| trigger.kind != TriggerKind::PullRequest),
         dirty: made.plan.source.dirty,
         committed_at: None,
+        trust: None,
     }
 }
 
-async fn pipeline(site: &Site, project: &Project, made: &RunMade) -> Result<String, Problem> {
+/// The pipeline file of the run's commit, and the files beside it that name machines: both as the commit has them, whatever becomes of
+/// its branch.
+async fn recipe(
+    site: &Site,
+    project: &Project,
+    made: &RunMade,
+) -> Result<(String, BTreeMap<String, String>), Problem> {
     let commit = made.commit.as_deref().ok_or_else(|| {
         Problem::new(409, "no-commit", "the run was of no commit, so nobody can say what it is released by")
     })?;
-    site.triggers.planner.pipeline(&project.origin, commit).await.map_err(unplanned)
+    let planner = &site.triggers.planner;
+    let pipeline = planner.pipeline(&project.origin, commit).await.map_err(unplanned)?;
+    Ok((pipeline, planner.inventories(&project.origin, commit).await.map_err(unplanned)?))
 }
 
 /// What the run's attempts that passed say that they made.

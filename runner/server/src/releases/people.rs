@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use staith_model::Name;
 
 use crate::{
-    api::{Permission, Scope, Who, allows},
+    api::{Permission, Problem, Scope, Who, allows},
+    site::Site,
     store::TokenSeen,
 };
 
@@ -21,6 +22,32 @@ pub(super) fn who_may_release(
         allows(&who, Permission::Release, Scope::Environment(project, environment))
     };
     tokens.iter().filter(counts).filter(may).map(|token| token.name.clone()).collect()
+}
+
+/// Goes on where as many may agree as have to: a deployment for which they can't be found would only end.
+///
+/// # Errors
+/// They are too few. Who asks counts only where that was said.
+pub(super) async fn must_be_enough(
+    site: &Site,
+    (project, environment): (&Name, &Name),
+    requester: &str,
+) -> Result<(), Problem> {
+    let rules = site.store.rules(project, environment).await?.unwrap_or_default();
+    let tokens = site.store.tokens().await?;
+    let people = who_may_release(&tokens, (project, environment), site.clock.unix_millis());
+    let others = people.iter().filter(|person| rules.requester_may || *person != requester).count();
+    if u64::try_from(others).unwrap_or(u64::MAX) >= u64::from(rules.needed) {
+        return Ok(());
+    }
+    let beside = if rules.requester_may { "" } else { " beside you" };
+    let may = if others == 0 { "nobody".to_owned() } else { format!("only {others}") };
+    let what = format!("`{environment}` needs {} approval(s), and {may} may give one{beside}", rules.needed);
+    Err(Problem::new(409, "nobody-may-agree", what)
+        .with_why("a yes comes with a token of its own, of somebody who may release there; two tokens of one name are one person")
+        .with_remedy(format!(
+            "on the server's machine: `staith server token create NAME --role releaser --project {project}`, for each of them"
+        )))
 }
 
 #[cfg(test)]

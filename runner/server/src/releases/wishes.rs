@@ -7,9 +7,10 @@ use axum::{
     routing::{get, post},
 };
 use staith_model::{
-    DeploymentId, DeploymentState, Digest, FleetState, Name,
+    Ask, DeploymentId, DeploymentRecord, DeploymentState, Digest, FleetState, Name,
     service::{
-        DeployAsked, LiftAsked, Order, OrderSeen, ReleaseStanding, RollbackAsked, VoteAsked, WishAsked,
+        DeployAsked, LiftAsked, Order, OrderSeen, ReleaseMaterial, ReleaseStanding, RollbackAsked, VoteAsked,
+        WishAsked,
     },
 };
 
@@ -17,7 +18,7 @@ use super::{
     environments::{state, there},
     making::unknown,
     named,
-    people::who_may_release,
+    people::{must_be_enough, who_may_release},
     waiting::told,
 };
 use crate::{
@@ -27,8 +28,8 @@ use crate::{
     tokens::chance,
 };
 
-type Told = Result<(StatusCode, Answer<OrderSeen>), Problem>;
-type There = Path<(String, String)>;
+pub(super) type Told = Result<(StatusCode, Answer<OrderSeen>), Problem>;
+pub(super) type There = Path<(String, String)>;
 
 /// The longest that somebody may say to what they want, in bytes.
 const LONGEST: usize = 4096;
@@ -73,12 +74,18 @@ async fn order(
 }
 
 /// Tells the deployer on behalf of a person.
-async fn on_behalf(site: &Site, caller: &Caller, project: Name, what: &'static str, order: Order) -> Told {
+pub(super) async fn on_behalf(
+    site: &Site,
+    caller: &Caller,
+    project: Name,
+    what: &'static str,
+    order: Order,
+) -> Told {
     let who = caller.person()?.to_owned();
     told(site, NewOrder { project, what, order, who }, caller.actor()).await
 }
 
-fn bounded(text: &str) -> Result<(), Problem> {
+pub(super) fn bounded(text: &str) -> Result<(), Problem> {
     if text.len() <= LONGEST {
         return Ok(());
     }
@@ -93,7 +100,8 @@ async fn plan(
 ) -> Told {
     let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
     let (release, digest) = release_for(&site, &project, &environment, &asked.release).await?;
-    let order = Order::Plan { environment, release: digest, pipeline: release.material.pipeline };
+    let ReleaseMaterial { pipeline, inventories, .. } = release.material;
+    let order = Order::Plan { environment, release: digest, pipeline, inventories, repair: asked.repair };
     on_behalf(&site, &caller, project, "plan-asked", order).await
 }
 
@@ -106,15 +114,18 @@ async fn deploy(
     let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
     bounded(&asked.reason)?;
     let (release, digest) = release_for(&site, &project, &environment, &asked.release).await?;
+    must_be_enough(&site, (&project, &environment), caller.person()?).await?;
     let order = Order::Deploy {
         environment,
         deployment: new_deployment(&site)?,
         release: digest,
         trust: release.seen.trust,
         pipeline: release.material.pipeline,
+        inventories: release.material.inventories,
         plan: asked.plan,
         reason: asked.reason,
         by_itself: false,
+        repair: asked.repair,
     };
     on_behalf(&site, &caller, project, "deployment-asked", order).await
 }
@@ -218,7 +229,7 @@ async fn vote(
 }
 
 /// The deployment that waits with this plan, and who asked for it.
-fn waiting_for(
+pub(super) fn waiting_for(
     state: &FleetState,
     plan: &Digest,
     environment: &Name,
@@ -246,11 +257,25 @@ async fn wish(
 ) -> Told {
     let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
     let state = state(&site, &project, &environment).await?;
-    let deployment = state.addressed().map(|record| record.deployment.clone()).ok_or_else(|| {
+    let record = state.addressed().ok_or_else(|| {
         Problem::new(409, "nothing-under-way", format!("no deployment to `{environment}` is under way"))
     })?;
+    if let Ask::Skip { target } = &asked.ask {
+        is_there(record, target)?;
+    }
+    let deployment = record.deployment.clone();
     let order = Order::Wish { environment, deployment, ask: asked.ask };
     on_behalf(&site, &caller, project, "deployment-wish", order).await
+}
+
+/// A machine is one of those that the deployment is about.
+fn is_there(record: &DeploymentRecord, target: &Name) -> Result<(), Problem> {
+    let names: Vec<&str> = record.plan.targets.iter().map(|one| one.target.name.as_str()).collect();
+    if names.contains(&target.as_str()) {
+        return Ok(());
+    }
+    let what = format!("the deployment that is under way is not about a machine `{target}`");
+    Err(Problem::new(422, "no-such-machine", what).with_why(format!("it is about {}", names.join(", "))))
 }
 
 async fn lift(

@@ -226,6 +226,98 @@ mod tests {
         assert_eq!(last("30 * * * *", "Europe/Berlin", "2026-10-25T00:40:00Z"), "2026-10-25T00:30:00Z");
     }
 
+    /// Zones whose clocks jump in unusual ways: by half an hour, at midnight, over a whole day, and not at all.
+    const ZONES: [&str; 10] = [
+        "UTC",
+        "Europe/Berlin",
+        "America/New_York",
+        "Australia/Lord_Howe",
+        "America/Santiago",
+        "Asia/Beirut",
+        "Africa/Cairo",
+        "Pacific/Apia",
+        "Asia/Kolkata",
+        "America/St_Johns",
+    ];
+    const MINUTE: i64 = 60;
+
+    fn clock(zone: &TimeZone, at: i64) -> jiff::civil::DateTime {
+        zone.to_datetime(Timestamp::from_second(at).unwrap())
+    }
+
+    /// Minutes at which clocks did not go on by a minute, with what they showed before.
+    fn jumps_between(zone: &TimeZone, from: i64, until: i64) -> Vec<(i64, jiff::civil::DateTime)> {
+        let mut found = Vec::new();
+        let mut before = clock(zone, from);
+        for at in (from + MINUTE..=until).step_by(60) {
+            let now = clock(zone, at);
+            if now != before.checked_add(1.minute()).unwrap() {
+                found.push((at, before));
+            }
+            before = now;
+        }
+        found
+    }
+
+    /// Whether a schedule is due at a minute, told by what clocks show then and around it, and not by asking when clocks show something.
+    fn is_due(cron: &Cron, at: i64, jumps: &[(i64, jiff::civil::DateTime)]) -> bool {
+        let names = |shown: jiff::civil::DateTime| {
+            cron.is_on(shown.date())
+                && cron.hours.contains(&shown.hour().unsigned_abs())
+                && cron.minutes.contains(&shown.minute().unsigned_abs())
+        };
+        let now = clock(&cron.zone, at);
+        let jumps: Vec<_> = jumps.iter().filter(|(jump, _)| *jump <= at).collect();
+        // Clocks were put back, and showed this before.
+        let again = jumps.iter().any(|(jump, before)| now <= *before && at - jump < 24 * 60 * MINUTE);
+        if names(now) && (!again || cron.hours.len() == 24) {
+            return true;
+        }
+        // Clocks were put forward: what they passed over is due as much after that as it would have been.
+        jumps.iter().any(|(jump, before)| {
+            let missing = before.checked_add(((at - jump) / MINUTE + 1).minutes()).unwrap();
+            missing < clock(&cron.zone, *jump) && names(missing)
+        })
+    }
+
+    fn field(least: u8, most: u8) -> impl proptest::strategy::Strategy<Value = String> {
+        use proptest::prelude::*;
+        prop_oneof![
+            2 => Just("*".to_owned()),
+            1 => (2_u8..20).prop_map(|step| format!("*/{step}")),
+            3 => prop::collection::btree_set(least..=most, 1..4).prop_map(|some| {
+                some.into_iter().map(|one| one.to_string()).collect::<Vec<_>>().join(",")
+            }),
+        ]
+    }
+
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, ..Default::default() })]
+
+        /// Around each jump of clocks, what was due last is what a person finds who looks at the clock every minute.
+        #[test]
+        fn clocks_that_jump_make_nothing_due_that_they_do_not_show(
+            zone in proptest::sample::select(ZONES.to_vec()),
+            minutes in field(0, 59),
+            hours in field(0, 23),
+            year in 2008_i16..2030,
+            which in 0_usize..4,
+            later in 0_i64..(36 * 60),
+        ) {
+            let named = TimeZone::get(zone).unwrap();
+            let from = jiff::civil::date(year, 1, 1).to_zoned(TimeZone::UTC).unwrap().timestamp();
+            let jumps: Vec<i64> = named.following(from).take(4).map(|jump| jump.timestamp().as_second()).collect();
+            let jump = jumps.get(which).copied().unwrap_or_else(|| from.as_second());
+            let until = (jump - 2 * 3600).div_euclid(MINUTE) * MINUTE + later * MINUTE;
+            let cron = Cron::parse(&format!("{minutes} {hours} * * *"), zone).unwrap();
+            let found = cron.last_until(Timestamp::from_second(until).unwrap()).unwrap().as_second();
+            let around = jumps_between(&named, until - 4 * 24 * 60 * MINUTE, until);
+            let minutes_back = (0..=2 * 24 * 60).map(|back| until - back * MINUTE);
+            let seen = minutes_back.into_iter().find(|at| is_due(&cron, *at, &around));
+            proptest::prop_assert_eq!(Some(found), seen, "{} {} in {} until {}", minutes, hours, zone, until);
+        }
+    }
+
     #[test]
     fn what_is_no_schedule_is_refused() {
         for bad in [

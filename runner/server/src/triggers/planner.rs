@@ -1,6 +1,6 @@
 //! What a happening comes to. The seam to whoever can read repositories: the server itself can't.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
 use staith_model::{Digest, JobCut, Name, Plan, RelPath, service::Happening};
@@ -37,6 +37,14 @@ pub trait Planner: fmt::Debug + Send + Sync {
     async fn pipeline(&self, origin: &str, commit: &str) -> Result<String, Unplanned> {
         let _ = (origin, commit);
         Err(nobody())
+    }
+
+    /// Files of a commit that name the machines of its pipeline's environments, by their paths. One that is not there is left out.
+    ///
+    /// # Errors
+    /// The source can't be had, or such a file is none, or too long.
+    async fn inventories(&self, _origin: &str, _commit: &str) -> Result<BTreeMap<String, String>, Unplanned> {
+        Ok(BTreeMap::new())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use staith_builder::pipeline::Pipeline;
-use staith_model::{Exit, FleetRelease, Package, SourceOfRelease};
+use staith_model::{Exit, FleetRelease, Package, SourceOfRelease, service::Trust};
 use staith_packager::web_deploy::PackageReader;
 use staith_releaser::fleet::freeze::{Ingredients, freeze};
 
@@ -61,6 +61,12 @@ pub(crate) async fn made(
     };
     let published = open.published.ok_or_else(|| Problem::bug("a package of the store is not published"))?;
     let source = source_of(home, folder, &published).await;
+    if source.trust == Some(Trust::Fork) {
+        let what = format!("{}@{} makes no release", published.package.name, published.package.version);
+        return Err(Problem::new(Exit::Configuration, what)
+            .with_why("its provenance says that a fork's code has made it")
+            .with_remedy("release what a branch of the repository has made"));
+    }
     freeze_package(home, &pipeline, &published.package, &open.reader, &source).await
 }
 

@@ -132,6 +132,7 @@ impl Machines {
             .map_err(|error| Problem::new(Exit::Environment, error.to_string()))?;
         // Of this run, also where an earlier one packed the same: it is this commit that is released.
         let source = SourceOfRelease {
+            trust: None,
             committed_at: when_committed(&self.site.folder, plan.source.commit.as_deref()).await,
             commit: plan.source.commit.clone(),
             branch: plan.trigger.branch.clone(),

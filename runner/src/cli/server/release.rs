@@ -6,9 +6,12 @@ mod deploy;
 mod history;
 mod lift;
 mod list;
+mod past_gates;
 mod plan;
+mod promote;
 mod rollback;
 mod status;
+mod swap;
 mod vote;
 
 use std::time::Duration;
@@ -49,14 +52,18 @@ enum What {
     List(list::Arguments),
     Plan(plan::Arguments),
     Deploy(deploy::Arguments),
+    Promote(promote::Arguments),
     Approve(vote::Approve),
     Reject(vote::Reject),
+    Override(past_gates::Arguments),
+    Swap(swap::Arguments),
     Rollback(rollback::Arguments),
     Lift(lift::Arguments),
     Abort(ask::Abort),
     Pause(ask::Pause),
     Resume(ask::Resume),
     Retry(ask::Retry),
+    Skip(ask::Skip),
     Accept(ask::Accept),
     Status(status::Arguments),
     History(history::Arguments),
@@ -74,14 +81,18 @@ impl Arguments {
             What::List(arguments) => arguments.obey(&there, mode).await,
             What::Plan(arguments) => arguments.obey(&there, mode).await,
             What::Deploy(arguments) => arguments.obey(&there, mode).await,
+            What::Promote(arguments) => arguments.obey(&there, mode).await,
             What::Approve(arguments) => arguments.obey(&there, mode).await,
             What::Reject(arguments) => arguments.obey(&there, mode).await,
+            What::Override(arguments) => arguments.obey(&there, mode).await,
+            What::Swap(arguments) => arguments.obey(&there, mode).await,
             What::Rollback(arguments) => arguments.obey(&there, mode).await,
             What::Lift(arguments) => arguments.obey(&there, mode).await,
             What::Abort(arguments) => arguments.obey(&there, mode).await,
             What::Pause(arguments) => arguments.obey(&there, mode).await,
             What::Resume(arguments) => arguments.obey(&there, mode).await,
             What::Retry(arguments) => arguments.obey(&there, mode).await,
+            What::Skip(arguments) => arguments.obey(&there, mode).await,
             What::Accept(arguments) => arguments.obey(&there, mode).await,
             What::Status(arguments) => arguments.obey(&there, mode).await,
             What::History(arguments) => arguments.obey(&there, mode).await,

@@ -1,6 +1,6 @@
 //! Orders become entries of the ledger. An order that was carried out before this process was killed is known by what is there.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use staith_model::{
     DeploymentId, DeploymentState, Digest, Exit, FleetEvent, FleetPlan, FleetState, Name,
@@ -11,34 +11,61 @@ use tokio_util::sync::CancellationToken;
 
 use super::Lane;
 use crate::{
+    deployer::recipe::Recipe,
     fleet::{Site, setting_for},
     output::Problem,
 };
 
 /// A deployment that somebody wants.
-struct Wanted<'a> {
-    deployment: &'a DeploymentId,
-    by: &'a str,
-    reason: &'a str,
-    by_itself: bool,
-    pipeline: &'a str,
+pub(super) struct Wanted<'a> {
+    pub(super) deployment: &'a DeploymentId,
+    pub(super) by: &'a str,
+    pub(super) reason: &'a str,
+    pub(super) by_itself: bool,
+    pub(super) recipe: &'a Recipe,
+    pub(super) repair: bool,
 }
 
 impl Lane {
     pub(super) async fn obey(&self, order: &OpenOrder) -> Result<OrderAnswer, Problem> {
         match &order.what {
             Order::Make { .. } => Err(Problem::bug("a release is made for no environment")),
-            Order::Plan { release, pipeline, .. } => {
-                let (_, plan) = self.planned(release, pipeline).await?;
+            Order::Plan { release, pipeline, inventories, repair, .. } => {
+                let recipe = recipe(pipeline, inventories);
+                let (_, plan) = self.planned(release, &recipe, *repair).await?;
                 Ok(OrderAnswer::Planned { deployment: None, digest: plan.digest(), plan: Box::new(plan) })
             }
-            Order::Deploy { deployment, release, trust, pipeline, plan, reason, by_itself, .. } => {
-                let wanted = Wanted { deployment, by: &order.by, reason, by_itself: *by_itself, pipeline };
+            Order::Deploy {
+                deployment,
+                release,
+                trust,
+                pipeline,
+                inventories,
+                plan,
+                reason,
+                by_itself,
+                repair,
+                ..
+            } => {
+                let recipe = &recipe(pipeline, inventories);
+                let (by_itself, repair) = (*by_itself, *repair);
+                let wanted = Wanted { deployment, by: &order.by, reason, by_itself, recipe, repair };
                 self.deploy(wanted, release, *trust, *plan).await
             }
             Order::Rollback { deployment, to, force, reason, .. } => {
                 let rollback = Rollback { to: *to, force: *force };
                 self.go_back(deployment, &order.by, reason, &rollback).await
+            }
+            Order::Swap { deployment, reason, .. } => self.swap(deployment, &order.by, reason).await,
+            Order::Override { deployment, plan, reason, freeze_only, .. } => {
+                let past = FleetEvent::Overridden {
+                    deployment: deployment.clone(),
+                    plan: *plan,
+                    by: order.by.clone(),
+                    reason: reason.clone(),
+                    freeze_only: *freeze_only,
+                };
+                self.once(order, past).await
             }
             Order::Vote { deployment, plan, approves, comment, .. } => {
                 let vote = FleetEvent::Voted {
@@ -83,16 +110,24 @@ impl Lane {
         Ok(OrderAnswer::Done)
     }
 
-    async fn site(&self, pipeline: &str) -> Result<Site, Problem> {
-        self.office.site(&self.project, &self.environment, pipeline).await
+    pub(super) async fn site(&self, recipe: &Recipe) -> Result<Site, Problem> {
+        self.office.site(&self.project, &self.environment, recipe).await
     }
 
-    async fn planned(&self, release: &Digest, pipeline: &str) -> Result<(Deployer, FleetPlan), Problem> {
-        let site = self.site(pipeline).await?;
+    async fn planned(
+        &self,
+        release: &Digest,
+        recipe: &Recipe,
+        repair: bool,
+    ) -> Result<(Deployer, FleetPlan), Problem> {
+        let site = self.site(recipe).await?;
         let release = self.release(&site, release)?;
         let setting = setting_for(&release, &self.environment)?;
         let deployer = deployer(&site).await?;
-        let plan = deployer.plan(release.digest(), &setting).await?;
+        let plan = match repair {
+            true => deployer.plan_repair(release.digest(), &setting).await?,
+            false => deployer.plan(release.digest(), &setting).await?,
+        };
         Ok((deployer, plan))
     }
 
@@ -124,9 +159,9 @@ impl Lane {
             return Err(Problem::new(Exit::Configuration, what).with_why(why));
         }
         if wanted.by_itself {
-            self.site(wanted.pipeline).await?.refuse_while_held()?;
+            self.site(wanted.recipe).await?.refuse_while_held()?;
         }
-        let (deployer, plan) = self.planned(release, wanted.pipeline).await?;
+        let (deployer, plan) = self.planned(release, wanted.recipe, wanted.repair).await?;
         if let Some(expected) = expected.filter(|expected| *expected != plan.digest()) {
             let what = format!("the plan is not {} any more", expected.short());
             return Err(Problem::new(Exit::NeedsDecision, what)
@@ -146,8 +181,8 @@ impl Lane {
         if let Some(known) = self.known(deployment)? {
             return Ok(known);
         }
-        let pipeline = self.last_pipeline()?;
-        let site = self.site(&pipeline).await?;
+        let recipe = &self.last_recipe()?;
+        let site = self.site(recipe).await?;
         let deployer = deployer(&site).await?;
         let plan = deployer.plan_rollback(rollback).await?;
         // Nobody holds an environment for a way back that is refused.
@@ -155,12 +190,12 @@ impl Lane {
         let colon = if reason.trim().is_empty() { "" } else { ": " };
         let short = plan.release.short();
         deployer.hold(by, &format!("{by} went back to release {short}{colon}{}", reason.trim())).await?;
-        let wanted = Wanted { deployment, by, reason, by_itself: false, pipeline: &pipeline };
+        let wanted = Wanted { deployment, by, reason, by_itself: false, recipe, repair: false };
         self.request(&deployer, plan, &wanted).await
     }
 
     /// Writes down that a deployment is wanted; the driver does the rest.
-    async fn request(
+    pub(super) async fn request(
         &self,
         deployer: &Deployer,
         plan: FleetPlan,
@@ -168,7 +203,7 @@ impl Lane {
     ) -> Result<OrderAnswer, Problem> {
         // What would be refused leaves nothing behind that waits.
         deployer.refuse_while_undecided(plan.direction)?;
-        self.office.keep_pipeline(&self.project, wanted.deployment, wanted.pipeline)?;
+        self.office.keep_recipe(&self.project, wanted.deployment, wanted.recipe)?;
         let (deployment, digest) = (wanted.deployment.clone(), plan.digest());
         self.append(FleetEvent::Requested {
             deployment: deployment.clone(),
@@ -182,7 +217,7 @@ impl Lane {
     }
 
     /// The answer to an order whose deployment is in the ledger.
-    fn known(&self, deployment: &DeploymentId) -> Result<Option<OrderAnswer>, Problem> {
+    pub(super) fn known(&self, deployment: &DeploymentId) -> Result<Option<OrderAnswer>, Problem> {
         let state = self.state()?;
         Ok(state.deployment(deployment).map(|record| OrderAnswer::Planned {
             deployment: Some(deployment.clone()),
@@ -191,17 +226,21 @@ impl Lane {
         }))
     }
 
-    /// The pipeline file by which the environment was deployed to last: it says which machines there are. One that was only asked for,
-    /// and that nobody agreed to, says nothing.
-    fn last_pipeline(&self) -> Result<String, Problem> {
+    /// That by which the environment was deployed to last: it says which machines there are. One that was only asked for, and that nobody
+    /// agreed to, says nothing.
+    pub(super) fn last_recipe(&self) -> Result<Recipe, Problem> {
         let state = self.state()?;
         let ran = |record: &&staith_model::DeploymentRecord| {
             record.showed || record.state == DeploymentState::Succeeded
         };
         let showed = state.in_order().rev().filter(ran);
-        let texts = showed.map(|record| self.office.pipeline_of(&self.project, &record.deployment));
+        let texts = showed.map(|record| self.office.recipe_of(&self.project, &record.deployment));
         texts.into_iter().find_map(Result::ok).ok_or_else(|| nothing_there(&self.environment))
     }
+}
+
+fn recipe(pipeline: &str, inventories: &BTreeMap<String, String>) -> Recipe {
+    Recipe { pipeline: pipeline.to_owned(), inventories: inventories.clone() }
 }
 
 fn nothing_there(environment: &Name) -> Problem {

@@ -72,8 +72,8 @@ async fn pass(lane: &Lane, rests: &mut Rests) -> Result<bool, Problem> {
 
 /// Drives one as far as it goes now; until when it is let be, if so. How it ends is in the ledger.
 async fn see_to(lane: &Lane, deployment: &DeploymentId) -> Result<Option<u64>, Problem> {
-    let pipeline = lane.office.pipeline_of(&lane.project, deployment)?;
-    let site = lane.office.site(&lane.project, &lane.environment, &pipeline).await?;
+    let recipe = lane.office.recipe_of(&lane.project, deployment)?;
+    let site = lane.office.site(&lane.project, &lane.environment, &recipe).await?;
     let driven = deployer(&site).await?.drive(deployment, &mut |_| {}).await;
     Ok(match driven {
         Ok(Stopped::Waits(waiting)) => match waiting.what {

@@ -40,6 +40,7 @@ fn release(number: u8) -> FleetRelease {
             branch: None,
             dirty: false,
             committed_at: None,
+            trust: None,
         },
         settings: [(name("production"), setting())].into(),
     }

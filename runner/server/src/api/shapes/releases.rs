@@ -5,7 +5,8 @@ use staith_model::{
     Ask, Digest, RunId, SourceOfRelease,
     service::{
         DeployAsked, EnvironmentRules, LedgerHad, LedgerPart, LiftAsked, OrderAnswer, OrderSeen,
-        ReleaseAsked, ReleaseSeen, ReleaseStanding, RollbackAsked, Trust, VoteAsked, WishAsked,
+        OverrideAsked, ReleaseAsked, ReleaseSeen, ReleaseStanding, RollbackAsked, SwapAsked, Trust,
+        VoteAsked, WishAsked,
     },
 };
 
@@ -34,6 +35,7 @@ pub(super) fn examples(shape: &str) -> Option<Vec<Value>> {
                 release: "7".to_owned(),
                 plan: Some(digest),
                 reason: "the sale".to_owned(),
+                repair: true,
             }),
             json!({ "release": "latest" }),
         ],
@@ -45,6 +47,12 @@ pub(super) fn examples(shape: &str) -> Option<Vec<Value>> {
             value(&VoteAsked { plan: digest, approves: true, comment: "looks right".to_owned() }),
             json!({ "plan": digest, "approves": true }),
         ],
+        "OverrideAsked" => {
+            let reason = "the shop is down".to_owned();
+            let asked = OverrideAsked { plan: digest, reason, freeze_only: true };
+            vec![value(&asked), json!({ "plan": digest, "reason": "the shop is down" })]
+        }
+        "SwapAsked" => vec![value(&SwapAsked { reason: "back to what it was".to_owned() }), json!({})],
         "WishAsked" => vec![value(&WishAsked { ask: Ask::Abort { reason: "not today".to_owned() } })],
         "LiftAsked" => vec![value(&LiftAsked { reason: "it is mended".to_owned() }), json!({})],
         "OrderSeen" => {
@@ -80,6 +88,7 @@ fn release(digest: Digest) -> Option<ReleaseSeen> {
             branch: Some("main".to_owned()),
             dirty: false,
             committed_at: None,
+            trust: None,
         },
         state: ReleaseStanding::Made,
         digest: Some(digest),

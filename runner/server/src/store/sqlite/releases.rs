@@ -3,6 +3,7 @@
 mod ledgers;
 mod orders;
 mod rules;
+mod trim;
 
 use std::collections::BTreeSet;
 

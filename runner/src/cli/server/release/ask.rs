@@ -1,4 +1,5 @@
-//! What people want of a deployment that is under way: `staith server release abort`, `pause`, `resume`, `retry` and `accept`.
+//! What people want of a deployment that is under way: `staith server release abort`, `pause`, `resume`, `retry`, `skip` and
+//! `accept`.
 
 use clap::Args;
 use staith_model::{Ask, Exit, Name, service::WishAsked};
@@ -37,6 +38,15 @@ pub(super) struct Retry {
     environment: Name,
 }
 
+/// Go on without a machine; it counts as out of service
+#[derive(Debug, Args)]
+pub(super) struct Skip {
+    /// The environment
+    environment: Name,
+    /// The machine
+    target: Name,
+}
+
 /// Take what is there as the end of a deployment that waits for a decision
 #[derive(Debug, Args)]
 pub(super) struct Accept {
@@ -65,6 +75,12 @@ impl Resume {
 impl Retry {
     pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
         asked(there, &self.environment, Ask::Retry, mode).await
+    }
+}
+
+impl Skip {
+    pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
+        asked(there, &self.environment, Ask::Skip { target: self.target }, mode).await
     }
 }
 

@@ -31,6 +31,9 @@ pub(super) struct Arguments {
     /// Only if this is still the plan
     #[arg(long, value_name = "DIGEST")]
     plan: Option<Digest>,
+    /// Read every byte of the release on machines that run it already, and bring anew what was changed there
+    #[arg(long)]
+    repair: bool,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -45,7 +48,8 @@ pub(super) struct Waiting {
 
 impl Arguments {
     pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
-        let asked = DeployAsked { release: self.release, plan: self.plan, reason: self.reason };
+        let Self { release, plan, reason, repair, .. } = self;
+        let asked = DeployAsked { release, plan, reason, repair };
         let answer = there.order(&self.to, "deployments", &asked).await?;
         watched(there, &self.to, &answer, self.waiting, mode).await
     }

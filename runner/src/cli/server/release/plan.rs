@@ -15,11 +15,15 @@ pub(super) struct Arguments {
     /// The environment
     #[arg(long, value_name = "ENVIRONMENT")]
     to: Name,
+    /// As `staith server release deploy --repair` would do it: reads every byte of the release on machines that run it already
+    #[arg(long)]
+    repair: bool,
 }
 
 impl Arguments {
     pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
-        let asked = DeployAsked { release: self.release, plan: None, reason: String::new() };
+        let asked =
+            DeployAsked { release: self.release, plan: None, reason: String::new(), repair: self.repair };
         let answer = there.order(&self.to, "plans", &asked).await?;
         output::server_order(&answer, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)

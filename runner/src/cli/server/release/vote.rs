@@ -60,7 +60,7 @@ async fn said(
 }
 
 /// The plan of the deployment that waits.
-async fn waiting(there: &There, environment: &Name) -> Result<Digest, Problem> {
+pub(super) async fn waiting(there: &There, environment: &Name) -> Result<Digest, Problem> {
     let view = there.environment(environment).await?;
     let waits = |state| matches!(state, DeploymentState::Planned | DeploymentState::AwaitingGates);
     let found = view.deployments.into_iter().find(|one| waits(one.state));

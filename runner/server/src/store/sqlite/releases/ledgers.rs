@@ -6,11 +6,19 @@ use staith_model::{
     service::{LedgerEntry, LedgerHad},
 };
 
-use super::super::{
-    projects,
-    rows::{damaged, json, parsed},
+use super::{
+    super::{
+        projects,
+        rows::{damaged, json, parsed},
+    },
+    trim::trim,
 };
 use crate::store::StoreError;
+
+/// The most that is kept of one copy, in bytes, if less is enough for what people are shown.
+const MOST: u64 = 64 << 20;
+/// After so many entries it is looked whether it is more.
+const TRIMMED_EVERY: u64 = 256;
 
 pub(super) fn append(
     connection: &Connection,
@@ -19,7 +27,8 @@ pub(super) fn append(
     entries: &[LedgerEntry],
 ) -> Result<LedgerHad, StoreError> {
     projects::must_be_there(connection, project.as_str())?;
-    let mut position = had(connection, project, environment)?;
+    let before = had(connection, project, environment)?;
+    let mut position = before;
     for entry in entries {
         if entry.position <= position {
             same(connection, project, environment, entry)?;
@@ -44,6 +53,9 @@ pub(super) fn append(
                 json(&entry.event)?
             ])?;
         position = entry.position;
+    }
+    if before / TRIMMED_EVERY != position / TRIMMED_EVERY {
+        trim(connection, project, environment, MOST)?;
     }
     Ok(LedgerHad { position })
 }
