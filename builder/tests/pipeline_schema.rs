@@ -161,10 +161,12 @@ service = { run = ["./x"], env = { A = "#{B}#" } }
 port = 80
 health = { path = "/", for = "1s" }
 strategy = { blue-green = { pools = ["blue", "green"], keep-warm = "1h" } }
-traffic = { haproxy = { nodes = ["unix:/a", { runtime = "ssh:b:/c", master = "/d", state-file = "/e", state = "local", host-key = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }], backend = "d", front = "http://x" } }
+traffic = { haproxy = { nodes = ["unix:/a", { runtime = "ssh:b:/c", master = "/d", state-file = "/e", state = "local", host-key = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }], backend = "d" } }
 variables = { "B c" = "c" }
 secrets = { D = "e" }
 render = ["*.json"]
+schema = "contract"
+rollback-floor = "1.4"
 hooks = [{ name = "h", at = "before-switch", run = ["./h"], roles = ["w"], once = true }]
 [environments.canary]
 provision = { kind = "command", folder = "i", apply = ["./a", "b"], destroy = ["d"], plan = ["p"], outputs = ["o"], ephemeral = true }

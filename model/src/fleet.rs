@@ -18,8 +18,10 @@ mod provision;
 mod record;
 mod release;
 mod rollout;
+mod schema;
 mod state;
 mod traffic;
+mod warm;
 mod windows;
 
 pub use address::NotAnAddress;
@@ -33,8 +35,10 @@ pub use provision::{
 pub use record::{DeploymentRecord, Failure, Lost, Samples, ServeRecord, TargetRecord};
 pub use release::{FleetRelease, Hook, HookPoint, ReleaseSetting, SecretVersion, Service, SourceOfRelease};
 pub use rollout::{Amount, Analysis, CanaryStep, Comparison, Metric, Rollout};
+pub use schema::{Floor, Schema, SchemaChange};
 pub use state::FleetState;
 pub use traffic::{AzureSignIn, HaproxyNode, StateFile};
+pub use warm::{WarmPool, WarmTarget};
 pub use windows::{WindowsRelease, WindowsWay};
 
 /// An environment whose releases run on machines.
@@ -150,8 +154,6 @@ pub enum TrafficSpec {
         nodes: Vec<HaproxyNode>,
         /// The backend whose servers are the targets, by their names.
         backend: String,
-        /// Where clients ask: for verifying through the front door.
-        front: Option<String>,
     },
     /// The built-in reverse proxy, `staith proxy serve`. Each node is told the same.
     BuiltIn {

@@ -51,11 +51,12 @@ pub use exit::Exit;
 pub use fleet::{
     Access, Amount, Analysis, Approvals, Ask, AzureSignIn, Begun, CanaryStep, Check, CloudInit, Comparison,
     DeploymentRecord, Direction, Failure, FleetEnvironment, FleetEvent, FleetPlan, FleetRelease, FleetState,
-    FreezeWindow, HaproxyNode, Hook, HookPlan, HookPoint, HoursOfWeek, Inventory, Lost, Metric, NotAnAddress,
-    Pace, PaceKind, Protection, Provision, ProvisionEvent, ProvisionPlan, ProvisionState, ProvisionTool,
-    ProvisionVote, Provisioning, Queue, ReleaseSetting, Rollout, Samples, SecretVersion, ServeRecord,
-    Service, SourceOfRelease, Standing, StateFile, Target, TargetAction, TargetPlan, TargetRecord,
-    TargetStep, TrafficPlan, TrafficSpec, Waiting, Wave, WindowsRelease, WindowsWay, Work, WorkResult,
+    Floor, FreezeWindow, HaproxyNode, Hook, HookPlan, HookPoint, HoursOfWeek, Inventory, Lost, Metric,
+    NotAnAddress, Pace, PaceKind, Protection, Provision, ProvisionEvent, ProvisionPlan, ProvisionState,
+    ProvisionTool, ProvisionVote, Provisioning, Queue, ReleaseSetting, Rollout, Samples, Schema,
+    SchemaChange, SecretVersion, ServeRecord, Service, SourceOfRelease, Standing, StateFile, Target,
+    TargetAction, TargetPlan, TargetRecord, TargetStep, TrafficPlan, TrafficSpec, Waiting, WarmPool,
+    WarmTarget, Wave, WindowsRelease, WindowsWay, Work, WorkResult,
 };
 pub use id::{ArrivalId, AttemptId, DeploymentId, NotAnId, RunId, RunnerId, TokenId, TunnelId};
 pub use jobs::{JobCut, Part, Taken, Uncuttable};

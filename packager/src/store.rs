@@ -77,6 +77,7 @@ pub use reference::{NotAReference, Reference, Which};
 pub use retention::{Policy, Stock, plan_retention};
 pub use staging::Staged;
 pub use upload::Upload;
+pub use version::compare as compare_versions;
 
 /// A place of packages.
 #[derive(Debug, Clone)]

@@ -30,6 +30,7 @@ mod tests;
 mod tree;
 
 pub use command::{CommandError, check_command};
+pub use durable::write as write_durably;
 pub use error::HostError;
 pub use layout::Layout;
 pub use link::KeeperLink;

@@ -292,6 +292,10 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).ser
     assert!(!machine.switch(&order(1), Some(&release_of("a"))).await.unwrap().already);
     machine.switch(&order(1), None).await.unwrap();
     assert_eq!(machine.observe().await.unwrap().serving, Some(Serving::Down));
+    // What was stopped is started with the machine again once it is to run.
+    assert!(here.called().contains(&"disable --now app.service".to_owned()));
+    assert!(!machine.switch(&order(1), Some(&release_of("a"))).await.unwrap().already);
+    assert_eq!(here.called(), [&first[..], &restart[..]].concat());
 }
 
 #[tokio::test]

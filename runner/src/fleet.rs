@@ -6,7 +6,8 @@
 //! 4. `gatekeeper`: what protects the environment, judged from its ledger and from what is asked of others.
 //! 5. `survey`: what the machines say, beside what the ledger says of them.
 //! 6. `provisioning`: how its machines are made and taken down.
-//! 7. `origin`: where what is released came from; `facts`: what its ledger says of its deployments, for questions about them.
+//! 7. `warm`: pools that served before a swap, and are stopped when their time is over.
+//! 8. `origin`: where what is released came from; `facts`: what its ledger says of its deployments, for questions about them.
 
 mod facts;
 mod gatekeeper;
@@ -17,6 +18,7 @@ mod reach;
 mod site;
 mod survey;
 mod traffic;
+mod warm;
 
 pub(crate) use facts::{contacts, facts_of_all, with_commit_times};
 pub(crate) use origin::{source_of, when_committed};
@@ -26,3 +28,4 @@ pub(crate) use site::{
     takers_of, version_key,
 };
 pub(crate) use survey::{EnvironmentLook, TargetLook};
+pub(crate) use warm::{cool, overwarm};

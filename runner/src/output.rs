@@ -69,9 +69,10 @@ pub(crate) use self::{
     deployments::{server_deployment, server_environments, server_order, server_releases},
     doctor::diagnosis,
     fleet::{
-        CheckedTarget, FleetWatch, KnownEnvironment, KnownTarget, Measured, environments, fleet_asked,
-        fleet_history, fleet_look, fleet_plan, fleet_status, hold_lifted, metrics, quarantine, release_made,
-        release_notes, releases, releases_differ, run_book, targets, targets_checked, whereabouts,
+        CheckedTarget, FleetWatch, KnownEnvironment, KnownTarget, Measured, cooled, environments,
+        fleet_asked, fleet_history, fleet_look, fleet_plan, fleet_status, hold_lifted, metrics, quarantine,
+        release_made, release_notes, releases, releases_differ, run_book, targets, targets_checked,
+        whereabouts,
     },
     gc::{collected, made_room},
     human::{count as many, size as bytes},

@@ -14,7 +14,8 @@
 //! 12. [`machines`]: machines behind ssh that are this one.
 //! 13. [`small_machine`]: machines in namespaces, up in a moment.
 //! 14. [`bell`]: a project that is released to machines.
-//! 15. [`balancing`]: what every balancer has to hold to.
+//! 15. [`balancing`]: what every balancer has to hold to. [`pair`]: two applications behind one.
+//!     [`pools`]: a project that is released to two pools on this machine.
 //! 16. [`wait`]: the one way to wait in a test: for a condition, never for a time.
 //! 17. [`leavings`]: what a run must not leave behind.
 //! 18. [`fake_server`]: what stands in for a server where its runners are tested.
@@ -38,6 +39,8 @@ pub mod invariants;
 pub mod leavings;
 pub mod load;
 pub mod machines;
+pub mod pair;
+pub mod pools;
 pub mod registry;
 pub mod scene;
 pub mod served;

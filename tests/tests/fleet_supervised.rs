@@ -2,46 +2,17 @@
 //! balancer.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    net::{SocketAddr, TcpListener},
-    process::Command,
-};
+use std::{collections::BTreeMap, fs, process::Command};
 
 use staith_tests::{
     haproxy::{BACKEND, Node},
     load::mixed::{Group, Mixed},
+    pair::free,
+    pools::Pools,
     wait,
     world::{Said, World},
 };
 use tempfile::TempDir;
-
-const PIPELINE: &str = r#"
-name = "bell"
-version = "1.0.0"
-
-[steps.build]
-run = "mkdir dist; cp serve word.txt dist/; chmod +x dist/serve"
-inputs = ["serve", "word.txt"]
-outputs = ["dist"]
-
-[package]
-root = "dist"
-
-[environments.production]
-targets = [
-    { local = true, name = "blue", pool = "blue", serves-at = "BLUE" },
-    { local = true, name = "green", pool = "green", serves-at = "GREEN" },
-]
-folder = "PLACE/production"
-service = { run = ["./serve"], supervisor = "staith" }
-health = { path = "/healthz", header = "x-staith-release", deadline = "60s", successes = 2 }
-strategy = { blue-green = { pools = ["blue", "green"] } }
-traffic = { haproxy = { nodes = ["unix:SOCKET"], backend = "BACKEND" } }
-drain = "20s"
-secrets = { TOKEN = "bell/token" }
-"#;
 
 /// Says the path that it was asked for, and which release it is; one whose word is `sick` says why it ends.
 const SERVE: &str = r#"#!/usr/bin/env python3
@@ -72,23 +43,21 @@ struct Site {
     node: Node,
 }
 
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 impl Site {
     fn new() -> Self {
         let (blue, green) = (free(), free());
         let node = Node::start_checking(&[("blue", blue), ("green", green)], "inter 100ms rise 1 fall 10");
         let place = tempfile::tempdir_in("/var/tmp").unwrap();
         let world = World::new().with_env("STAITH_SECRET_BELL_TOKEN", "hunter2hunter2");
-        let pipeline = PIPELINE
-            .replace("BLUE", &blue.to_string())
-            .replace("GREEN", &green.to_string())
-            .replace("PLACE", &place.path().display().to_string())
-            .replace("SOCKET", &node.socket("admin.sock").display().to_string())
-            .replace("BACKEND", BACKEND);
-        world.write("runner.toml", &pipeline);
+        let socket = node.socket("admin.sock");
+        let more = format!(
+            "traffic = {{ haproxy = {{ nodes = [\"unix:{}\"], backend = \"{BACKEND}\" }} }}\ndrain = \"20s\"\n\
+             secrets = {{ TOKEN = \"bell/token\" }}",
+            socket.display()
+        );
+        let (at, place_of) = ([blue, green], place.path());
+        let pools = Pools { name: "bell", at, place: place_of, successes: 2, more: &more };
+        world.write("runner.toml", &pools.pipeline());
         world.write("serve", SERVE);
         Self { world, place, node }
     }
@@ -161,6 +130,61 @@ fn two_pools_on_one_machine_swap_and_go_back_without_a_lost_request() {
     let report = load.stop();
     assert_eq!(report.failures, BTreeMap::new(), "of {}", report.all());
     assert_eq!(report.by_release.len(), 3, "{:?}", report.by_release);
+}
+
+/// Whether the service of a target runs, as the kernel has it.
+fn runs(pid: i64) -> bool {
+    std::path::Path::new("/proc").join(pid.to_string()).exists()
+}
+
+#[test]
+fn a_pool_is_stopped_when_it_was_kept_long_enough_and_started_again_for_going_back() {
+    let site = Site::new();
+    let world = &site.world;
+    let kept = "pools = [\"blue\", \"green\"], keep-warm = \"5s\"";
+    world.edit("runner.toml", |text| text.replace("pools = [\"blue\", \"green\"]", kept));
+    site.releases("one").exits(0);
+    world.staith(&["release", "docs", "production"]).exits(0).says("then its services are stopped");
+    site.releases("two").exits(0).says("stays as it is for 5 s, then its services are stopped");
+    let (blue, green) = (site.pid("blue").unwrap(), site.pid("green").unwrap());
+    world.staith(&["release", "status", "production"]).exits(0).says("pool blue ");
+    let load = Mixed::start(site.node.front, &load());
+    // Nobody waits for it: it is stopped by who comes by when its time is over.
+    wait::until("the pool is stopped", || {
+        world.staith(&["env", "sweep"]).exits(0);
+        (!runs(blue)).then_some(())
+    });
+    assert!(runs(green));
+    world.staith(&["release", "status", "production"]).exits(0).says("pool blue was stopped");
+    world.staith(&["env", "status", "production", "--check"]).exits(0);
+    world.staith(&["env", "sweep"]).exits(0).says("no machines are due");
+    // It has kept the release, and proves it before it gets the requests.
+    world.staith(&["release", "swap", "production"]).exits(0).says("starts the release, which is there");
+    let back = site.pid("blue").unwrap();
+    assert!(runs(back) && back != blue);
+    let far = load.asked() + 50;
+    wait::until("the load has gone on", || (load.asked() >= far).then_some(()));
+    let report = load.stop();
+    assert_eq!(report.failures, BTreeMap::new(), "of {}", report.all());
+    assert_eq!(report.by_release.len(), 2, "{:?}", report.by_release);
+    world.staith(&["audit", "verify"]).exits(0);
+}
+
+#[test]
+fn a_rollback_below_the_floor_is_refused_without_a_reason() {
+    let site = Site::new();
+    let world = &site.world;
+    site.releases("one").exits(0);
+    world.edit("runner.toml", |text| {
+        let text = text.replace("version = \"1.0.0\"", "version = \"2.0.0\"");
+        text.replace("drain = ", "schema = \"expand\"\nrollback-floor = \"2.0.0\"\ndrain = ")
+    });
+    site.releases("two").exits(0).says("rollback floor 2.0.0").says("does not go back by itself");
+    world.staith(&["release", "rollback", "production"]).exits(41).says("below the rollback floor 2.0.0");
+    world.staith(&["release", "swap", "production"]).exits(41).says("--override-floor");
+    let words = ["release", "rollback", "production", "--override-floor", "the data were restored"];
+    world.staith(&words).exits(0).says("serves in production");
+    world.staith(&["audit", "show", "--json"]).exits(0).says("the data were restored");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     path::PathBuf,
     process::Command,
@@ -15,6 +15,8 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use staith_tests::{
+    pair::free,
+    pools::Pools,
     served::Served,
     station::{BACKEND, StationNode},
     wait,
@@ -22,34 +24,12 @@ use staith_tests::{
 };
 use tempfile::TempDir;
 
-const PIPELINE: &str = r#"
-name = "shop"
-version = "1.0.0"
-
-[steps.build]
-run = "mkdir dist; cp serve word.txt dist/; chmod +x dist/serve"
-inputs = ["serve", "word.txt"]
-outputs = ["dist"]
-
-[package]
-root = "dist"
-
+/// Beside the two pools: where what is to be promoted serves first.
+const QA: &str = r#"
 [environments.qa]
 targets = [{ local = true, name = "here" }]
 folder = "PLACE/qa"
 service = "files"
-
-[environments.production]
-targets = [
-    { local = true, name = "blue", pool = "blue", serves-at = "BLUE" },
-    { local = true, name = "green", pool = "green", serves-at = "GREEN" },
-]
-folder = "PLACE/production"
-service = { run = ["./serve"], supervisor = "staith" }
-health = { path = "/healthz", header = "x-staith-release", deadline = "60s", successes = 1 }
-strategy = { blue-green = { pools = ["blue", "green"] } }
-traffic = { built-in = { nodes = ["unix:SOCKET"], backend = "BACKEND" } }
-drain = "1s"
 "#;
 
 /// Says which release it is. One whose word is `slow` takes its time before it is healthy.
@@ -66,10 +46,6 @@ class App(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_): pass
 http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).serve_forever()
 "#;
-
-fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 /// A repository, a server with its own runner and deployer, and a proxy in front of two pools on this machine.
 struct Town {
@@ -89,13 +65,14 @@ impl Town {
         git(world.scratch(), &["init", "--quiet", "--bare", "shop.git"]);
         git(world.scratch(), &["clone", "--quiet", "shop.git", "clone"]);
         let clone = world.scratch().join("clone");
-        let pipeline = PIPELINE
-            .replace("BLUE", &blue.to_string())
-            .replace("GREEN", &green.to_string())
-            .replace("PLACE", &place.path().display().to_string())
-            .replace("SOCKET", &node.control().display().to_string())
-            .replace("BACKEND", BACKEND);
-        fs::write(clone.join("runner.toml"), pipeline).unwrap();
+        let more = format!(
+            "traffic = {{ built-in = {{ nodes = [\"unix:{}\"], backend = \"{BACKEND}\" }} }}\ndrain = \"1s\"\n{}",
+            node.control().display(),
+            QA.replace("PLACE", &place.path().display().to_string())
+        );
+        let (at, place_of) = ([blue, green], place.path());
+        let pools = Pools { name: "shop", at, place: place_of, successes: 1, more: &more };
+        fs::write(clone.join("runner.toml"), pools.pipeline()).unwrap();
         fs::write(clone.join("serve"), SERVE).unwrap();
         let server = Served::with_a_runner(&world);
         let town = Self { world, server, place, node, clone };

@@ -23,50 +23,23 @@ use staith_tests::{
     balancing::{hold_to_the_contract, name, order, serving, shift, to},
     load::{
         application::Application,
-        mixed::{Failure, Group, Mixed, Report, usual},
+        mixed::{Failure, Group, Mixed, usual},
     },
+    pair::{Pair, wished},
     station::{BACKEND, StationNode},
     wait,
 };
 
+fn pair() -> Pair<StationNode> {
+    Pair::behind(StationNode::start)
+}
+
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    staith_tests::pair::runtime(1)
 }
 
-struct Pair {
-    blue: Application,
-    green: Application,
-    node: StationNode,
-}
-
-fn pair() -> Pair {
-    let (blue, green) = (Application::start("r0"), Application::start("unused"));
-    let node = StationNode::start(&[("blue", blue.address), ("green", green.address)]);
-    Pair { blue, green, node }
-}
-
-impl Pair {
-    /// The member that gets the release of a swap, and its application.
-    fn next(&self, swap: usize) -> (&'static str, &Application) {
-        if swap % 2 == 1 { ("green", &self.green) } else { ("blue", &self.blue) }
-    }
-
-    /// Writes that reached an application more than once, or were answered and reached none.
-    fn wrong_writes(&self, report: &Report) -> usize {
-        let mut came = self.blue.writes();
-        self.green.writes().into_iter().for_each(|(key, times)| *came.entry(key).or_default() += times);
-        let twice = came.values().filter(|times| **times > 1).count();
-        twice + report.written.iter().filter(|key| !came.contains_key(*key)).count()
-    }
-
-    fn ask(&self, what: Ask) -> Answer {
-        runtime().block_on(ask(&self.node.dial(), &name(BACKEND), what)).unwrap()
-    }
-}
-
-/// `STAITH_SWAPS` and `STAITH_REQUESTS` make it longer.
-fn wished(variable: &str, usual: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+fn tell(node: &StationNode, what: Ask) -> Answer {
+    runtime().block_on(ask(&node.dial(), &name(BACKEND), what)).unwrap()
 }
 
 fn goes_on(load: &Mixed, by: u64) {
@@ -362,7 +335,7 @@ fn requests_are_held_while_the_only_member_is_exchanged() {
     // Short ones only, none of which is in the application when it is ended.
     for exchange in 1..=3 {
         // Paused, nothing reaches it any more; what it had is waited for.
-        assert_eq!(pair.ask(Ask::Pause { at_most_ms: 60_000 }), Answer::Done);
+        assert_eq!(tell(&pair.node, Ask::Pause { at_most_ms: 60_000 }), Answer::Done);
         let load = Mixed::start(
             pair.node.front,
             &[Group::reading(4, true, "/short"), Group::reading(4, false, "/short")],
@@ -371,7 +344,7 @@ fn requests_are_held_while_the_only_member_is_exchanged() {
         pair.blue.becomes(&format!("x{exchange}"));
         pair.blue.revive();
         assert_eq!(load.asked(), 0, "all of them are held");
-        assert_eq!(pair.ask(Ask::Resume), Answer::Done);
+        assert_eq!(tell(&pair.node, Ask::Resume), Answer::Done);
         goes_on(&load, 100);
         let report = load.stop();
         assert_eq!(report.failures, BTreeMap::new());
@@ -381,7 +354,7 @@ fn requests_are_held_while_the_only_member_is_exchanged() {
     pair.blue.kill();
     let load = Mixed::start(pair.node.front, &[Group::reading(4, false, "/short")]);
     wait::until("the proxy has noticed", || {
-        let Answer::Status(status) = pair.ask(Ask::Status) else { return None };
+        let Answer::Status(status) = tell(&pair.node, Ask::Status) else { return None };
         (status.members[&name("blue")].up == Some(false)).then_some(())
     });
     pair.blue.revive();
@@ -393,7 +366,7 @@ fn requests_are_held_while_the_only_member_is_exchanged() {
 fn an_end_that_is_asked_for_finishes_what_was_begun() {
     let mut pair = pair();
     let load = Mixed::start(pair.node.front, &[Group::reading(3, true, "/long/700")]);
-    let busy = |pair: &Pair| match pair.ask(Ask::Status) {
+    let busy = |pair: &Pair<StationNode>| match tell(&pair.node, Ask::Status) {
         Answer::Status(status) => status.members[&name("blue")].in_flight,
         other => panic!("{other:?}"),
     };

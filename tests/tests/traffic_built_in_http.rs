@@ -31,7 +31,7 @@ use tokio_rustls::{
 };
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    staith_tests::pair::runtime(2)
 }
 
 /// A client of HTTP/2 that asks on one connection, several questions at once, until it is stopped.

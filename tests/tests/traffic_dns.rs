@@ -44,7 +44,7 @@ fn names(members: &[&str]) -> BTreeSet<String> {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+    staith_tests::pair::runtime(1)
 }
 
 #[test]

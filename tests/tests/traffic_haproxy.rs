@@ -20,49 +20,22 @@ use staith_tests::{
     haproxy::{BACKEND, Node},
     load::{
         application::Application,
-        mixed::{Failure, Group, Mixed, Report, usual},
+        mixed::{Failure, Group, Mixed, usual},
     },
+    pair::{Pair, wished},
     wait,
 };
 
+fn pair() -> Pair<Node> {
+    Pair::behind(Node::start)
+}
+
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-}
-
-struct Pair {
-    blue: Application,
-    green: Application,
-    node: Node,
-}
-
-fn pair() -> Pair {
-    let (blue, green) = (Application::start("r0"), Application::start("unused"));
-    let node = Node::start(&[("blue", blue.address), ("green", green.address)]);
-    Pair { blue, green, node }
-}
-
-impl Pair {
-    /// The server that gets the release of a swap, and its application.
-    fn next(&self, swap: usize) -> (&'static str, &Application) {
-        if swap % 2 == 1 { ("green", &self.green) } else { ("blue", &self.blue) }
-    }
-
-    /// Writes that reached an application more than once, or were answered and reached none.
-    fn wrong_writes(&self, report: &Report) -> usize {
-        let mut came = self.blue.writes();
-        self.green.writes().into_iter().for_each(|(key, times)| *came.entry(key).or_default() += times);
-        let twice = came.values().filter(|times| **times > 1).count();
-        twice + report.written.iter().filter(|key| !came.contains_key(*key)).count()
-    }
+    staith_tests::pair::runtime(1)
 }
 
 fn releases(swaps: usize) -> Vec<String> {
     (0..=swaps).map(|swap| format!("r{swap}")).collect()
-}
-
-/// `STAITH_SWAPS` and `STAITH_REQUESTS` make it longer: benches/compare/swap does that.
-fn wished(variable: &str, usual: u64) -> u64 {
-    std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
 #[test]

@@ -19,6 +19,7 @@ pub(super) mod local;
 mod order;
 pub(super) mod provision;
 pub(super) mod rollout;
+mod schema;
 pub(super) mod service;
 mod settings;
 pub(super) mod targets;

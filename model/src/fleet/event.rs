@@ -126,6 +126,9 @@ pub enum FleetEvent {
         reason: String,
         /// Only a freeze; all else has to hold.
         freeze_only: bool,
+        /// Only the rollback floor: the plan may lead below it, and so may its way back. Says nothing of gates.
+        #[serde(default, skip_serializing_if = "is_false")]
+        floor: bool,
     },
     /// A person took a machine out of deployments, or puts it back.
     Quarantine {
@@ -152,6 +155,26 @@ pub enum FleetEvent {
         /// Why.
         reason: String,
     },
+    /// The time is over for which the pool that served was kept as it was, and a process stops its services. All others have to stop.
+    Cooling {
+        /// The deployment that took the requests away from it.
+        deployment: DeploymentId,
+        /// Higher than any before it.
+        epoch: u64,
+        /// Which process, on which machine.
+        who: String,
+    },
+    /// What came of stopping the service of one machine.
+    Cooled {
+        /// The deployment that took the requests away from it.
+        deployment: DeploymentId,
+        /// Under which epoch; what a process writes that was overtaken counts for nothing.
+        epoch: u64,
+        /// The machine.
+        target: Name,
+        /// What came of it.
+        result: WorkResult,
+    },
     /// Something about how the machines themselves come and go.
     Provision {
         /// What.
@@ -172,7 +195,9 @@ impl FleetEvent {
             | Self::Changed { deployment, .. }
             | Self::Asked { deployment, .. }
             | Self::Voted { deployment, .. }
-            | Self::Overridden { deployment, .. } => Some(deployment),
+            | Self::Overridden { deployment, .. }
+            | Self::Cooling { deployment, .. }
+            | Self::Cooled { deployment, .. } => Some(deployment),
             Self::Quarantine { .. }
             | Self::Held { .. }
             | Self::HoldLifted { .. }
@@ -300,6 +325,9 @@ pub enum WorkResult {
     Done {
         /// It was so before.
         already: bool,
+        /// Requests, or sessions, that members which went were still answering when their time was up; of who gets requests only.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        left: BTreeMap<Name, u64>,
     },
     /// Nobody answered: it may be so or not. Never a failure by itself.
     Unknown {
@@ -321,6 +349,13 @@ pub enum WorkResult {
         /// Why it can't be told.
         why: String,
     },
+}
+
+impl WorkResult {
+    /// It is so now; `already`, if it was so before.
+    pub const fn done(already: bool) -> Self {
+        Self::Done { already, left: BTreeMap::new() }
+    }
 }
 
 /// How far a machine is in a deployment.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Analysis, Hook, ReleaseSetting, Target};
+use super::{Analysis, Floor, Hook, ReleaseSetting, Target};
 use crate::{Digest, Name};
 
 /// A deployment to machines, decided. Kept in the environment's log, so that whoever goes on with it needs nothing else.
@@ -36,6 +36,9 @@ pub struct FleetPlan {
     pub keep: BTreeSet<Digest>,
     /// Machines on which going back would have to move bytes: what they run is not among their releases.
     pub undo_moves_bytes: BTreeSet<Name>,
+    /// How far back the environment may go, where a release said something of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<Floor>,
     /// The highest epoch that a machine or the traffic provider had seen: a lost log must not fence its own successor.
     pub epoch_seen: u64,
     /// What a person should know before saying yes.
@@ -162,7 +165,11 @@ impl FleetPlan {
             self.targets.iter().map(|one| (&one.target, &one.action, &one.before)).collect();
         let what = (&self.environment, &self.release, &self.direction, &self.setting);
         let how = (&self.pace, &self.waves, &self.analysis, &self.traffic, &self.hooks, &self.keep);
-        Digest::of_value("staith.fleet-plan.v1", &(what, targets, how))
+        let digest = Digest::of_value("staith.fleet-plan.v1", &(what, targets, how));
+        match &self.floor {
+            None => digest,
+            Some(floor) => Digest::of_value("staith.fleet-plan-above.v1", &(digest, floor)),
+        }
     }
 
     /// What happens to a machine.

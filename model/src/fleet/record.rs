@@ -48,6 +48,8 @@ pub struct DeploymentRecord {
     pub waved_through: BTreeSet<u32>,
     /// Somebody wants it stopped: who, and why.
     pub abort: Option<(String, String)>,
+    /// Somebody said that it may go below the rollback floor: who, and why.
+    pub floor_override: Option<(String, String)>,
     /// Somebody wants it to stand still.
     pub pause: bool,
     /// What somebody decided, not heeded yet.
@@ -199,6 +201,7 @@ impl DeploymentRecord {
             samples: BTreeMap::new(),
             waved_through: BTreeSet::new(),
             abort: None,
+            floor_override: None,
             pause: false,
             ask: None,
             trouble: None,
@@ -228,6 +231,7 @@ impl DeploymentRecord {
         }
         self.plan = plan;
         self.outdated = false;
+        self.floor_override = None;
         self.replans = self.replans.saturating_add(1);
         self.gates.clear();
     }
@@ -248,6 +252,8 @@ impl DeploymentRecord {
             DeploymentChange::Paused => self.pause = true,
             DeploymentChange::Aborted => self.turn_back(),
             DeploymentChange::PlanOutdated => self.outdated = true,
+            // What is there is the end, whatever was wanted before.
+            DeploymentChange::Accepted => (self.abort, self.back) = (None, false),
             DeploymentChange::Retried => self.begin_anew(false),
             DeploymentChange::RollbackBegan => self.begin_anew(true),
             _ => {}
@@ -278,6 +284,20 @@ impl DeploymentRecord {
         if let Some(serve) = &mut self.serve {
             (serve.failed, serve.lost) = (None, None);
         }
+    }
+
+    /// Why it does not go back by itself, if so: what served before is below the rollback floor, and nobody said that it may.
+    pub fn may_not_go_back(&self) -> Option<&str> {
+        let floor = self.plan.floor.as_ref().filter(|_| self.floor_override.is_none());
+        floor.and_then(|floor| floor.undo_refused.as_deref())
+    }
+
+    /// Somebody said that this plan may go below the rollback floor. One that stopped there goes back now.
+    pub(super) fn overrule_floor(&mut self, by: &str, why: &str) {
+        if self.back && self.state == DeploymentState::NeedsDecision && self.may_not_go_back().is_some() {
+            self.ask = Some(Ask::Retry);
+        }
+        self.floor_override = Some((by.to_owned(), why.to_owned()));
     }
 
     pub(super) fn hear(&mut self, by: &str, ask: &Ask) {

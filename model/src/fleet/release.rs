@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Access, Target};
+use super::{Access, Schema, Target};
 use crate::{Digest, HealthCheck, Name, Package, service::Trust};
 
 /// A release: frozen when it is made, never edited, moved from environment to environment as it is.
@@ -63,6 +63,9 @@ pub struct ReleaseSetting {
     pub rendered: Vec<String>,
     /// Programs that run around the switch.
     pub hooks: Vec<Hook>,
+    /// What it does to the schema of its data, where it says something of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Schema>,
 }
 
 /// Which secret, and which value of it.

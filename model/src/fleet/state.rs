@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{DeploymentRecord, FleetEvent};
-use crate::{DeploymentId, DeploymentState, Digest, Name};
+use super::{DeploymentRecord, FleetEvent, WarmPool};
+use crate::{DeploymentId, DeploymentState, Digest, Name, Version};
 
 /// What an environment's log says, all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -20,6 +20,10 @@ pub struct FleetState {
     pub order: Vec<DeploymentId>,
     /// Releases that came to serve here, the newest first, each once.
     pub history: Vec<Digest>,
+    /// Versions below which nothing may go, as the releases said that came to be seen here, and which said so last.
+    pub floors: BTreeMap<Version, Digest>,
+    /// The pool that served before the last swap, where it is kept for a time.
+    pub warm: Option<WarmPool>,
     /// Entries that could not be: two wrote at once, or one wrote that had lost its lease. They count for nothing.
     pub ignored: u64,
 }
@@ -100,9 +104,19 @@ impl FleetState {
                     record.epoch == *epoch && record.change(*change, reason.as_ref(), at)
                 });
                 if taken {
-                    self.remember(deployment);
+                    self.raise_floor(deployment);
+                    self.remember(deployment, at);
                 }
                 taken
+            }
+            FleetEvent::Overridden { deployment, plan, by, reason, floor: true, .. } => {
+                self.edit(deployment, |record| {
+                    let may = record.plan.digest() == *plan && !record.state.is_terminal();
+                    if may {
+                        record.overrule_floor(by, reason);
+                    }
+                    may
+                })
             }
             // What approvers say is for whoever judges the gates.
             FleetEvent::Voted { deployment, .. } | FleetEvent::Overridden { deployment, .. } => {
@@ -131,6 +145,13 @@ impl FleetState {
                 self.held = None;
                 true
             }
+            FleetEvent::Cooling { deployment, epoch, .. } => self.cool(deployment, *epoch),
+            FleetEvent::Cooled { deployment, epoch, target, result } => {
+                let of_now = *epoch == self.epoch;
+                let warm = self.warm.as_mut().filter(|warm| of_now && warm.epoch == *epoch);
+                let warm = warm.filter(|warm| warm.deployment == *deployment);
+                warm.is_some_and(|warm| warm.learn(target, result, at))
+            }
             // How machines come and go is a fold of its own.
             FleetEvent::Provision { .. } => true,
         }
@@ -140,9 +161,36 @@ impl FleetState {
         self.deployments.get_mut(deployment).is_some_and(with)
     }
 
+    /// From the moment at which a release may have touched its data, what it says of older ones holds, whatever becomes of it.
+    fn raise_floor(&mut self, deployment: &DeploymentId) {
+        let Some(record) = self.deployments.get(deployment).filter(|record| record.showed) else { return };
+        let floor = record.plan.setting.schema.as_ref().and_then(|schema| schema.rollback_floor.clone());
+        self.floors.extend(floor.map(|floor| (floor, record.plan.release)));
+    }
+
+    /// A process is about to stop what is not needed any more: not while a deployment has the environment, or is to have it.
+    fn cool(&mut self, deployment: &DeploymentId, epoch: u64) -> bool {
+        let is_free = self.deployments.values().all(|record| record.state.is_terminal());
+        let warm = self.warm.as_mut().filter(|warm| is_free && warm.deployment == *deployment);
+        let Some(warm) = warm.filter(|_| epoch > self.epoch) else { return false };
+        (warm.epoch, self.epoch) = (epoch, epoch);
+        true
+    }
+
+    /// The pool whose services are to be stopped at `now`: its time is over, and no deployment is under way or waits, whose plan might be
+    /// for what runs there.
+    pub fn overdue(&self, now: u64) -> Option<&WarmPool> {
+        let is_free = self.deployments.values().all(|record| record.state.is_terminal());
+        let is_left = |warm: &&WarmPool| warm.running().any(|name| !self.quarantined.contains_key(name));
+        self.warm.as_ref().filter(|warm| is_free && warm.until <= now).filter(is_left)
+    }
+
     /// What came to serve is remembered, for going back and for what stays on the machines.
-    fn remember(&mut self, deployment: &DeploymentId) {
+    fn remember(&mut self, deployment: &DeploymentId, at: u64) {
         let Some(record) = self.deployments.get(deployment) else { return };
+        if record.state.is_terminal() {
+            self.warm = WarmPool::after(self.warm.take(), record, at);
+        }
         if record.state == DeploymentState::Succeeded {
             let release = record.plan.release;
             self.history.retain(|known| *known != release);

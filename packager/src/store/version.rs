@@ -6,7 +6,7 @@ use staith_model::Version;
 
 /// Compares by the rules of semantic versions: numbers as numbers, a pre-release (`-rc.1`) below its release, build metadata
 /// (`+...`) not at all. Versions of fewer parts are taken as if zeros followed: `1.4` is `1.4.0`.
-pub(super) fn compare(a: &Version, b: &Version) -> Ordering {
+pub fn compare(a: &Version, b: &Version) -> Ordering {
     let ((core_a, pre_a), (core_b, pre_b)) = (parts(a), parts(b));
     compare_lists(core_a, core_b, "0").then_with(|| match (pre_a, pre_b) {
         (None, None) => Ordering::Equal,

@@ -89,7 +89,13 @@ pub(crate) fn prepare(place: &Place, service: &Service) -> Outcome<()> {
     let text = unit::text(&place.layout, unit, user.as_deref(), *stop_seconds);
     let path = unit::folder(place).join(unit_name(unit));
     if fs::read_to_string(&path).is_ok_and(|there| there == text) {
-        return Ok(());
+        // One that was stopped before is not started with the machine any more, nor is one whose writer was killed here.
+        return if unit::starts_with_the_machine(place, &unit_name(unit)) {
+            Ok(())
+        } else {
+            systemctl(&["daemon-reload"])?;
+            systemctl(&["enable", &unit_name(unit)])
+        };
     }
     if let Some(folder) = path.parent() {
         durable::create_folder(folder, 0o755).map_err(refusal::io("create", folder))?;

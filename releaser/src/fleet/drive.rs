@@ -2,8 +2,9 @@
 //!
 //! In reading order: [`View`] is what a decision is made from, [`decide()`] makes it (pure; `reconcile`, `shares`, `target` and
 //! `phases` are its parts), `work` does one thing to one machine, `session` is the loop: read the log, decide, write the
-//! intent, do it, write the outcome. [`Deployer`] is what commands use, [`Log`] what survives a kill.
+//! intent, do it, write the outcome. [`Deployer`] is what commands use, `cool` what is stopped afterwards, [`Log`] what survives a kill.
 
+mod cool;
 mod decide;
 mod deployer;
 mod error;
@@ -23,6 +24,7 @@ mod work;
 #[cfg(test)]
 mod wrong;
 
+pub use cool::Cooled;
 pub use decide::decide;
 pub use deployer::{Deployer, Request, Rollback};
 pub use error::FleetDriveError;

@@ -15,6 +15,7 @@ use staith_model::{
     Digest, Entry, FleetEnvironment, FleetRelease, Manifest, Name, Package, RelPath, ReleaseSetting, Secret,
     Service, SourceOfRelease,
 };
+use staith_packager::store::compare_versions;
 use zeroize::Zeroizing;
 
 use super::render::Globs;
@@ -80,6 +81,18 @@ pub enum FreezeError {
         /// The program.
         program: String,
     },
+    /// It would be below its own rollback floor.
+    #[error(
+        "`rollback-floor` of environment `{environment}` is {floor}, and the package is of version {version}"
+    )]
+    BelowOwnFloor {
+        /// The environment.
+        environment: Name,
+        /// The floor.
+        floor: String,
+        /// The package's version.
+        version: String,
+    },
     /// Nothing is rendered by a glob.
     #[error(
         "`render` of environment `{environment}` names `{glob}`, and no file of the package is called so"
@@ -102,6 +115,9 @@ impl FreezeError {
                 "see `staith inspect` for what is in the package; a program of the machine is named without a `/`, or by its whole path"
                     .into()
             }
+            Self::BelowOwnFloor { .. } => {
+                "the floor is the oldest version that works with the data as this release leaves them: this one, or an earlier one".into()
+            }
             Self::NothingRendered { .. } => {
                 "see `staith inspect` for what is in the package; paths begin at the package's root".into()
             }
@@ -122,6 +138,7 @@ pub fn freeze(of: &Ingredients<'_>) -> Result<FleetRelease, Vec<FreezeError>> {
     for environment in of.environments {
         check_programs(environment, of.manifest, &mut errors);
         check_globs(environment, of.manifest, &mut errors);
+        check_floor(environment, of.package, &mut errors);
         let setting = with_versions(environment, of, &mut errors);
         settings.insert(environment.name.clone(), setting);
     }
@@ -179,6 +196,17 @@ fn check_programs(environment: &FleetEnvironment, manifest: &Manifest, errors: &
     }
     for hook in &environment.setting.hooks {
         check(format!("hook `{}`", hook.name), &hook.command);
+    }
+}
+
+fn check_floor(environment: &FleetEnvironment, package: &Package, errors: &mut Vec<FreezeError>) {
+    let floor = environment.setting.schema.as_ref().and_then(|schema| schema.rollback_floor.as_ref());
+    if let Some(floor) = floor.filter(|floor| compare_versions(&package.version, floor).is_lt()) {
+        errors.push(FreezeError::BelowOwnFloor {
+            environment: environment.name.clone(),
+            floor: floor.to_string(),
+            version: package.version.to_string(),
+        });
     }
 }
 

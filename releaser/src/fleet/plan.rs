@@ -11,12 +11,13 @@ use std::{
 
 use staith_model::{
     Analysis, Digest, Direction, FleetEnvironment, FleetPlan, HookPlan, HookPoint, Name, Pace, PaceKind,
-    ReleaseSetting, Rollout, Target, TargetAction, TargetPlan, TrafficPlan,
+    ReleaseSetting, Rollout, Target, TargetAction, TargetPlan, TrafficPlan, Version,
 };
 
 use super::{balancer::BalancerState, machine::MachineState};
 
 mod error;
+mod floor;
 mod lines;
 mod pools;
 #[cfg(test)]
@@ -49,6 +50,10 @@ pub struct Situation<'a> {
     pub history: &'a [Digest],
     /// Machines that run the release with files that are not its own, and how they differ; where that was looked at.
     pub damaged: &'a BTreeMap<Name, String>,
+    /// Versions below which nothing may go, and which release said so.
+    pub floors: &'a BTreeMap<Version, Digest>,
+    /// Versions of releases, as far as they are known here.
+    pub versions: &'a BTreeMap<Digest, Version>,
 }
 
 /// What was seen of whoever balances.
@@ -83,6 +88,7 @@ pub fn plan(situation: &Situation<'_>) -> Result<FleetPlan, FleetPlanError> {
     if members.is_empty() {
         return Err(FleetPlanError::AllOut { environment: situation.environment.name.clone() });
     }
+    let floor = floor::floor(situation, &kind, &targets);
     let pace = pace(situation, kind, members.len());
     let full_weight = situation.traffic.map_or(1, |seen| seen.granularity.clamp(1, 256));
     let mut plan = FleetPlan {
@@ -98,6 +104,7 @@ pub fn plan(situation: &Situation<'_>) -> Result<FleetPlan, FleetPlanError> {
         hooks: hooks(situation.setting, &targets),
         keep: keep(situation, &targets),
         undo_moves_bytes: without_files(situation, &targets),
+        floor,
         epoch_seen: epoch_seen(situation),
         targets,
         warnings: Vec::new(),

@@ -46,7 +46,10 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 }
 
 /// Replaces the file at `path` by `bytes`. Nobody ever sees half of it.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+///
+/// # Errors
+/// It can't be written, or not made durable.
+pub fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut temporary = tempfile::Builder::new().prefix(".tmp-").tempfile_in(folder)?;
     temporary.write_all(bytes)?;

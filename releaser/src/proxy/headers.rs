@@ -3,6 +3,7 @@
 //! * Headers that are about one connection (RFC 9110, section 7.6.1) end here, in both directions.
 //! * `X-Forwarded-For`, `-Proto` and `-Host` say what this proxy saw. What a client claims in them, in `Forwarded` and in
 //!   `X-Real-IP` is taken away: this proxy is the first, and a program that trusts those headers trusts the proxy.
+//! * Many programs read `x_forwarded_for` as `x-forwarded-for` (CGI, WSGI, PHP), so what is claimed under such a name is taken away, too.
 //! * `Host` is passed on as the client sent it; in absolute form the target's authority is the host, as RFC 9112 says.
 
 use std::net::IpAddr;
@@ -74,6 +75,7 @@ pub(super) fn prepare_request<B: Body>(
         return Err(unacceptable(StatusCode::NOT_IMPLEMENTED, why));
     }
     refuse_other_codings(&head.headers)?;
+    remove_lookalikes(&mut head.headers);
     let host = host(head)?;
     let upgrade = wanted_upgrade(head);
     let length = head.headers.get(CONTENT_LENGTH).cloned();
@@ -139,6 +141,21 @@ fn refuse_other_codings(headers: &HeaderMap) -> Result<(), Unacceptable> {
     };
     let why = "the only transfer coding that is understood is `chunked`";
     if only_chunked { Ok(()) } else { Err(unacceptable(StatusCode::NOT_IMPLEMENTED, why)) }
+}
+
+/// Headers that some programs can't tell from one that means something here.
+fn remove_lookalikes(headers: &mut HeaderMap) {
+    let means_something = |name: &str| {
+        let about_origin = name.starts_with("x-forwarded-") || CLAIMS.iter().any(|claim| claim == name);
+        let framing = [HOST, CONTENT_LENGTH].iter().chain(&ONE_HOP).any(|known| known == name);
+        about_origin || framing
+    };
+    let lookalikes = headers.keys().filter(|name| name.as_str().contains('_'));
+    let lookalikes: Vec<HeaderName> =
+        lookalikes.filter(|name| means_something(&name.as_str().replace('_', "-"))).cloned().collect();
+    for name in lookalikes {
+        headers.remove(name);
+    }
 }
 
 fn host(head: &request::Parts) -> Result<HeaderValue, Unacceptable> {
@@ -252,8 +269,15 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("forwarded", "for=10.0.0.1"),
             ("x-real-ip", "10.0.0.1"),
+            ("x_forwarded_for", "10.0.0.1"),
+            ("x-forwarded_proto", "https"),
+            ("x_real_ip", "10.0.0.1"),
+            ("content_length", "7"),
+            ("my_own", "1"),
             ("connection", "x-forwarded-for, host"),
         ]);
+        let with_underscore: Vec<_> = headers.keys().filter(|name| name.as_str().contains('_')).collect();
+        assert_eq!(with_underscore, ["my_own"]);
         let all = |name: &str| headers.get_all(name).iter().map(|v| v.to_str().unwrap()).collect::<Vec<_>>();
         assert_eq!(all("x-forwarded-for"), ["192.0.2.7"]);
         assert_eq!(all("x-forwarded-host"), ["shop.example:8080"]);

@@ -188,7 +188,11 @@ impl Here {
                here=$(readlink /proc/$$/cwd)\n\
                while [ \"$(readlink /proc/$!/cwd)\" = \"$here\" ]; do sleep 0.01; done\n\
                echo $! > $place/pid ;;\n\
-             stop|disable) stop ;;\n\
+             enable)\n\
+               wants=$place/units/$(sed -n 's/^WantedBy=//p' $place/units/$2).wants\n\
+               mkdir -p $wants && ln -sf ../$2 $wants/$2 ;;\n\
+             disable) rm -f $place/units/*.wants/$3; stop ;;\n\
+             stop) stop ;;\n\
              show)\n\
                pid=$(cat $place/pid 2>/dev/null || echo 0)\n\
                if kill -0 $pid 2>/dev/null && [ $pid != 0 ]; then echo MainPID=$pid; echo ActiveState=active\n\

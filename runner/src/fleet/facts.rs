@@ -110,7 +110,13 @@ fn facts(entries: &[Stamped], known: &BTreeMap<Digest, KnownRelease>) -> Result<
     let untouched = Touched::default();
     let of = |record: &DeploymentRecord| {
         let release = known.get(&record.plan.release).ok_or(record.plan.release)?;
-        Ok(fact(record, release, traces.get(&record.deployment).unwrap_or(&untouched)))
+        let mut fact = fact(record, release, traces.get(&record.deployment).unwrap_or(&untouched));
+        // A pool that this deployment took the requests from, and that was stopped since, serves nothing.
+        if let Some(warm) = state.warm.as_ref().filter(|warm| warm.deployment == record.deployment) {
+            let stopped = fact.targets.iter_mut().filter(|target| warm.is_stopped(&target.name));
+            stopped.for_each(|target| (target.before, target.after) = (None, None));
+        }
+        Ok(fact)
     };
     state.in_order().map(of).collect()
 }

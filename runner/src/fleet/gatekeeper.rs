@@ -88,7 +88,7 @@ impl Gatekeeper {
                     let says = if approves { Say::Approve } else { Say::Reject };
                     said.votes.push(Vote { person: by, plan, at: entry.at, says, comment });
                 }
-                FleetEvent::Overridden { deployment: of, plan, by, reason, freeze_only }
+                FleetEvent::Overridden { deployment: of, plan, by, reason, freeze_only, floor: false }
                     if of == *deployment =>
                 {
                     let taken = Override::new(&by, &reason, plan, entry.at).ok();

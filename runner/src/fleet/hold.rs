@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use staith_builder::redact::Masker;
-use staith_model::{Digest, Name, ReleaseSetting, Secret, Target};
+use staith_model::{Digest, Name, ReleaseSetting, Secret, Target, Version};
 use staith_packager::{parameters::Declarations, store::Store, web_deploy::PackageReader};
 use staith_releaser::{
     fleet::{
@@ -75,6 +75,10 @@ impl Releases for Hold {
     fn setting(&self, release: &Digest) -> Option<ReleaseSetting> {
         let release = self.shared.shelf.get(release).ok().flatten()?;
         release.settings.get(&self.shared.environment).cloned()
+    }
+
+    fn version(&self, release: &Digest) -> Option<Version> {
+        Some(self.shared.shelf.get(release).ok().flatten()?.package.version)
     }
 
     fn masked(&self, said: &[u8]) -> String {

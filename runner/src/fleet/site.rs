@@ -18,7 +18,7 @@ use staith_model::{
 };
 use staith_releaser::{
     fleet::{
-        drive::{Clock, Deployer, Fleet, FleetDriveError, Limits, Log, StageWatch, status},
+        drive::{Clock, Deployer, Fleet, FleetDriveError, Judge, Limits, Log, StageWatch, status},
         freeze::{FleetShelf, VersionKey},
         gate::{ask::Asker, configured::Protections},
         inventory::{self, InventoryError},
@@ -181,7 +181,7 @@ impl Site {
 
     /// The file whose lock says who drives a deployment there.
     pub(crate) fn driver_lock(&self) -> PathBuf {
-        self.directory.join("driver.lock")
+        lock_in(&self.directory)
     }
 
     /// The project's releases.
@@ -232,33 +232,11 @@ impl Site {
     ) -> Result<Deployer, Problem> {
         let targets = self.targets(cancel).await?;
         self.refuse_what_pulls(&targets)?;
-        let secrets = secrets_of(&self.home, [&self.environment]).await?;
-        let masker = masker(&secrets)?;
-        let memory = Memory::new(self.home.manifests());
-        let machines = reach::machines(&self.environment, &targets, &memory, self.pulls.as_ref());
-        let balancer = traffic::balancer(&self.environment, &targets, &secrets).await?;
-        let releases = Hold::new(
-            self.environment.name.clone(),
-            self.shelf(),
-            own_store(&self.home)?,
-            (secrets, masker),
-            version_key(&self.home)?,
-        );
+        let judge = Arc::new(self.gatekeeper()?);
+        let of = (self.project(), &self.environment);
+        let fleet = fleet_of(&self.home, of, targets, self.pulls.as_ref(), (judge, watch)).await?;
         self.make_directory()?;
-        let fleet = Fleet {
-            environment: self.environment.clone(),
-            targets,
-            machines,
-            balancer,
-            releases: Arc::new(releases),
-            judge: Arc::new(self.gatekeeper()?),
-            log: self.log(),
-            lock: Some(self.driver_lock()),
-            clock: Clock::system(),
-            limits: Limits::default(),
-            who: format!("{}, process {}", Who::of_this_process(), std::process::id()),
-            watch,
-        };
+        self.note_pools_that_are_kept()?;
         Ok(Deployer { fleet, stay })
     }
 
@@ -325,6 +303,44 @@ impl Site {
         let asker = Asker::new().map_err(|no| Problem::new(Exit::Environment, no.to_string()))?;
         Ok(Gatekeeper::new(protection, self.log(), logs, self.shelf(), asker))
     }
+}
+
+fn lock_in(directory: &Path) -> PathBuf {
+    directory.join("driver.lock")
+}
+
+/// An environment with everything that is needed to deploy to it. Contacts no machine yet.
+///
+/// # Errors
+/// A secret or the store can't be read, or a machine can't be reached in the way that is asked for.
+pub(super) async fn fleet_of(
+    home: &Home,
+    (project, environment): (&Name, &FleetEnvironment),
+    targets: Vec<Target>,
+    pulls: Option<&Through>,
+    (judge, watch): (Arc<dyn Judge>, StageWatch),
+) -> Result<Fleet, Problem> {
+    let secrets = secrets_of(home, [environment]).await?;
+    let masker = masker(&secrets)?;
+    let memory = Memory::new(home.manifests());
+    let machines = reach::machines(environment, &targets, &memory, pulls);
+    let balancer = traffic::balancer(environment, &targets, &secrets).await?;
+    let (shelf, store) = (shelf_of(home, project), own_store(home)?);
+    let releases = Hold::new(environment.name.clone(), shelf, store, (secrets, masker), version_key(home)?);
+    Ok(Fleet {
+        environment: environment.clone(),
+        targets,
+        machines,
+        balancer,
+        releases: Arc::new(releases),
+        judge,
+        log: log_of(home, project, &environment.name),
+        lock: Some(lock_in(&home.environment(project, &environment.name))),
+        clock: Clock::system(),
+        limits: Limits::default(),
+        who: format!("{}, process {}", Who::of_this_process(), std::process::id()),
+        watch,
+    })
 }
 
 impl From<InventoryError> for Problem {

@@ -116,7 +116,9 @@ impl Site {
         let mut of = |name: &Name| should.remove(&(self.environment.name.clone(), name.clone()));
         let looks = targets.into_iter().filter_map(|target| {
             let seen = seen.remove(&target.name)?;
-            let should = of(&target.name);
+            // What was stopped because its time was over is to serve nothing.
+            let is_stopped = state.warm.as_ref().is_some_and(|warm| warm.is_stopped(&target.name));
+            let should = of(&target.name).map(|should| should.filter(|_| !is_stopped));
             let share = traffic.as_ref().and_then(|seen| Some(share(seen.as_ref().ok()?, &target.name)));
             let quarantined = state.quarantined.get(&target.name).cloned();
             let drift = drift_of(&target.name, should, state.epoch, &seen);

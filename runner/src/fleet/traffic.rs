@@ -38,7 +38,7 @@ pub(super) async fn balancer(
     let Some(traffic) = &environment.traffic else { return Ok(None) };
     let around = Around { environment, targets, secrets, ssh: SshClient::new(reach::ssh_options()) };
     let found = match traffic {
-        TrafficSpec::Haproxy { nodes, backend, .. } => haproxy::balancer(&around, nodes, backend)?,
+        TrafficSpec::Haproxy { nodes, backend } => haproxy::balancer(&around, nodes, backend)?,
         TrafficSpec::BuiltIn { nodes, backend } => built_in::balancer(&around, nodes, backend)?,
         TrafficSpec::Dns { .. } => dns::balancer(&around, traffic).await?,
         TrafficSpec::TrafficManager { profile, management, sign_in } => {

@@ -5,11 +5,13 @@
 //! 3. `whereabouts`: what differs between releases, which machines run what, and the run-book.
 //! 4. `environments`: what was seen of environments. `targets`: their machines.
 //! 5. `notes`: what is new in a release; how well releases go.
-//! 6. `words`: what is done and what is wanted, in words.
+//! 6. `warm`: pools that served before a swap.
+//! 7. `words`: what is done and what is wanted, in words.
 
 mod environments;
 mod notes;
 mod targets;
+mod warm;
 mod watch;
 mod whereabouts;
 mod words;
@@ -36,6 +38,8 @@ use crate::clock;
 pub(crate) use environments::{KnownEnvironment, environments, fleet_look};
 pub(crate) use notes::{Measured, metrics, release_notes};
 pub(crate) use targets::{CheckedTarget, KnownTarget, quarantine, targets, targets_checked};
+pub(crate) use warm::cooled;
+use warm::warm_in_words;
 pub(crate) use watch::FleetWatch;
 pub(crate) use whereabouts::{releases_differ, run_book, whereabouts};
 pub(super) use words::state_in_words;
@@ -141,6 +145,12 @@ pub(crate) fn fleet_status(environment: &Name, status: &FleetStatus, mode: Outpu
         lines.push(format!("  {target} is out of deployments: {}", clean_word(why)));
     }
     let now = clock::unix_millis();
+    let believed = status.believed_until.filter(|until| *until > now);
+    lines.extend(believed.map(|until| {
+        let left = human::millis(until - now);
+        format!("  clients may believe earlier answers for {left} more; machines that went are left alone until then")
+    }));
+    lines.extend(status.warm.iter().flat_map(|warm| warm_in_words(warm, now)));
     for one in &status.deployments {
         let since = human::millis(now.saturating_sub(one.since));
         lines.push(format!(

@@ -15,7 +15,7 @@ use super::{
     },
     count, health, hooks,
     order::AFTER,
-    provision, rollout, seconds, service, settings, targets, traffic,
+    provision, rollout, schema, seconds, service, settings, targets, traffic,
 };
 
 const DEFAULT_DRAIN_SECONDS: u64 = 30;
@@ -125,6 +125,8 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
             "none",
             "Programs of the package that run on machines around the switch.",
         ),
+        schema::CHANGE,
+        schema::FLOOR,
     ],
     elsewhere: &[
         ("target", "targets"),
@@ -163,6 +165,8 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
         ("templates", "render"),
         ("transform", "render"),
         ("hook", "hooks"),
+        ("floor", "rollback-floor"),
+        ("rollback_floor", "rollback-floor"),
         ("needs", "after"),
         ("infrastructure", "provision"),
         ("terraform", "provision"),
@@ -230,6 +234,7 @@ fn setting(table: &Table<'_>, project: Option<&Name>, roles: Option<&[Name]>) ->
     let role_variables = settings::of_roles(table, roles);
     let secrets = settings::secrets(table, &variables, &role_variables);
     let hooks = hooks::read(table, roles);
+    let schema = schema::read(table);
     let (health, min_healthy_seconds) = health?;
     let service: Service = service?;
     Some(ReleaseSetting {
@@ -243,6 +248,7 @@ fn setting(table: &Table<'_>, project: Option<&Name>, roles: Option<&[Name]>) ->
         secrets,
         rendered: values::texts(table.filled_list("render", values::glob).unwrap_or_default()),
         hooks: hooks?,
+        schema: schema?,
     })
 }
 

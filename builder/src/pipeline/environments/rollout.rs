@@ -162,7 +162,7 @@ pub(in crate::pipeline) const BLUE_GREEN_KEYS: Keys = Keys {
             "keep-warm",
             Shape::Text(&DURATION),
             "until the next deployment",
-            "How long the pool that served is kept as it is, for going back.",
+            "How long the pool that served is kept as it is, for going back at once; then its services are stopped.",
         ),
     ],
     elsewhere: &[("keep_warm", "keep-warm"), ("warm", "keep-warm"), ("pool", "pools")],

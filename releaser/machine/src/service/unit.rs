@@ -61,9 +61,19 @@ pub(super) fn text(layout: &Layout, unit: &str, user: Option<&str>, stop_seconds
          WantedBy={}",
         // Without an account, it is the superuser's: it may need what programs with such bits give.
         if user.is_some() { "yes" } else { "no" },
-        if superuser { "multi-user.target" } else { "default.target" }
+        wanted_by()
     );
     text
+}
+
+/// What starts units with the machine.
+fn wanted_by() -> &'static str {
+    if rustix::process::geteuid().is_root() { "multi-user.target" } else { "default.target" }
+}
+
+/// Whether the unit that was written is started with the machine: systemd keeps that as a link.
+pub(super) fn starts_with_the_machine(place: &Place, name: &str) -> bool {
+    folder(place).join(format!("{}.wants", wanted_by())).join(name).symlink_metadata().is_ok()
 }
 
 /// A path in a unit: quoted, with nothing in it that systemd would replace.

@@ -6,6 +6,7 @@ use staith_model::{
 };
 
 use super::{
+    deployer::ABOVE_THE_FLOOR,
     lingering, phases,
     reconcile::{Steps, backward, forward, reconcile},
     view::{Decision, Gates, View, Waiting, WaitsFor},
@@ -87,8 +88,19 @@ fn planned(view: &View<'_>) -> Decision {
             ),
         ),
         true => Decision::Replan,
-        false => Decision::Change(Change::Submitted, None),
+        false => match refused_by_floor(view) {
+            Some(why) => Decision::Change(Change::Cancelled, trouble(why.to_owned(), OVERRIDE)),
+            None => Decision::Change(Change::Submitted, None),
+        },
     }
+}
+
+const OVERRIDE: &str = "ask for it with `--override-floor REASON` if it has to be";
+
+/// Why the plan is not carried out unless a person said so with a reason.
+fn refused_by_floor<'a>(view: &View<'a>) -> Option<&'a str> {
+    let floor = view.record.plan.floor.as_ref().filter(|_| view.record.floor_override.is_none());
+    floor.and_then(|floor| floor.refused.as_deref())
 }
 
 fn gates(view: &View<'_>) -> Decision {
@@ -233,6 +245,11 @@ fn halting(view: &View<'_>) -> Decision {
     if in_flight && !is_past(view, view.limits.halting) {
         return progress(until(view, view.limits.halting));
     }
+    if let Some(why) = view.record.may_not_go_back().filter(|_| view.record.showed) {
+        let before = view.record.trouble.as_ref().map(|trouble| trouble.what.as_str()).unwrap_or_default();
+        let what = format!("{before}; it does not go back by itself: {why}");
+        return Decision::Change(Change::Undecidable, trouble(what, ABOVE_THE_FLOOR));
+    }
     if view.record.showed {
         return Decision::Change(Change::RollbackBegan, None);
     }
@@ -265,10 +282,12 @@ fn rolling_back(view: &View<'_>) -> Decision {
 
 fn decision(view: &View<'_>) -> Decision {
     let back = view.record.back;
+    // Nothing was brought back yet, and nothing is before a person says so.
+    let goes_back = back && view.record.may_not_go_back().is_none();
     match &view.record.ask {
-        Some(Ask::Retry | Ask::Skip { .. }) if back => Decision::Change(Change::RollbackBegan, None),
+        Some(Ask::Retry | Ask::Skip { .. }) if goes_back => Decision::Change(Change::RollbackBegan, None),
         Some(Ask::Retry | Ask::Skip { .. }) => Decision::Change(Change::Retried, None),
-        Some(Ask::Accept) if back => Decision::Change(Change::Restored, None),
+        Some(Ask::Accept) if goes_back => Decision::Change(Change::Restored, None),
         Some(Ask::Accept) => Decision::Change(Change::Accepted, None),
         _ if !is_past(view, view.limits.decision) => {
             let why = view.record.trouble.as_ref().map(|why| why.what.clone()).unwrap_or_default();

@@ -144,6 +144,9 @@ impl Deployer {
         state: &FleetState,
     ) -> Result<FleetPlan, FleetDriveError> {
         let balancer = self.fleet.balancer.as_ref().zip(seen.balancer.as_ref());
+        let current = seen.machines.values().filter_map(|seen| seen.as_ref().ok()?.current);
+        let versions =
+            current.chain([release]).filter_map(|one| Some((one, self.fleet.releases.version(&one)?)));
         let mut planned = plan(&Situation {
             environment: &self.fleet.environment,
             targets: &self.fleet.targets,
@@ -159,6 +162,8 @@ impl Deployer {
             out: &state.out(),
             history: &state.history,
             damaged: &seen.damaged,
+            floors: &state.floors,
+            versions: &versions.collect(),
         })?;
         let unreached = unreached(&planned, seen);
         planned.warnings.extend(unreached);
@@ -207,12 +212,37 @@ impl Deployer {
     /// See [`FleetDriveError`]. A deployment that failed or went back is no error of the driver: it is
     /// [`Stopped::Over`] with the state that it ended in.
     pub async fn deploy(&self, request: Request, watcher: Watcher<'_>) -> Result<Stopped, FleetDriveError> {
+        self.deploy_in_spite_of_the_floor(request, None, watcher).await
+    }
+
+    /// The same; `why` is a person's reason for a plan that the rollback floor refuses. It is written down beside the request.
+    ///
+    /// # Errors
+    /// See [`FleetDriveError`].
+    pub async fn deploy_in_spite_of_the_floor(
+        &self,
+        request: Request,
+        why: Option<&str>,
+        watcher: Watcher<'_>,
+    ) -> Result<Stopped, FleetDriveError> {
         let Request { deployment, plan, by, reason, by_itself } = request;
+        Self::refuse_below_floor(&plan, why)?;
+        let overrule = why.map(|why| FleetEvent::Overridden {
+            deployment: deployment.clone(),
+            plan: plan.digest(),
+            by: by.clone(),
+            reason: why.to_owned(),
+            freeze_only: false,
+            floor: true,
+        });
         // What would be refused leaves nothing behind that waits.
         self.refuse_while_undecided(plan.direction)?;
         let plan = Box::new(plan);
         let event = FleetEvent::Requested { deployment: deployment.clone(), plan, by, reason, by_itself };
         self.fleet.log.append(event).await?;
+        if let Some(overrule) = overrule {
+            self.fleet.log.append(overrule).await?;
+        }
         self.drive(&deployment, watcher).await
     }
 
@@ -257,6 +287,18 @@ impl Deployer {
         let why = holder.trouble.as_ref().map(|trouble| trouble.what.clone()).unwrap_or_default();
         let deployment = holder.deployment.clone();
         Err(FleetDriveError::Unfinished { deployment, why, remedy: decided_by(holder) })
+    }
+
+    /// Whether a plan may be asked for, as far as the rollback floor goes; `why` is a person's reason to do it nevertheless.
+    ///
+    /// # Errors
+    /// [`FleetDriveError::BelowFloor`].
+    pub fn refuse_below_floor(plan: &FleetPlan, why: Option<&str>) -> Result<(), FleetDriveError> {
+        let refused = plan.floor.as_ref().and_then(|floor| floor.refused.clone());
+        match refused.filter(|_| why.is_none()) {
+            Some(why) => Err(FleetDriveError::BelowFloor { why }),
+            None => Ok(()),
+        }
     }
 
     /// A deployment whose driver died is reversed, before another begins.
@@ -374,7 +416,13 @@ impl Deployer {
         };
         let idle = pools.iter().find(|pool| !of(pool).iter().any(|name| serving.contains(name)));
         let Some(pool) = idle.cloned() else { return Err(FleetDriveError::NotPools) };
-        let runs = |name: &Name| seen.machines.get(name).and_then(|seen| seen.as_ref().ok()?.current);
+        // What was stopped because its time was over is started again.
+        let stopped = |name: &Name| state.warm.as_ref().is_some_and(|warm| warm.may_be_stopped(name));
+        let runs = |name: &Name| {
+            let seen = seen.machines.get(name)?.as_ref().ok()?;
+            let there = |release: &Digest| stopped(name) && seen.releases.contains(release);
+            seen.current.or_else(|| seen.previous.filter(there))
+        };
         let not_ready = |why: &str| FleetDriveError::PoolNotReady { pool: pool.clone(), why: why.into() };
         let first =
             of(&pool).first().copied().and_then(runs).ok_or_else(|| not_ready("it runs no release"))?;
@@ -414,11 +462,15 @@ impl Deployer {
     }
 }
 
+/// How a person decides where it stopped above the rollback floor.
+pub(super) const ABOVE_THE_FLOOR: &str = "say `staith release override --floor` to go back nevertheless, or `retry` to go on, or `accept` to take it as it is";
+
 const DECIDE: &str = "`staith release retry`, `skip`, `accept` or `abort` decides";
 
 /// How a person decides what becomes of a deployment.
-const fn decided_by(record: &DeploymentRecord) -> &'static str {
+fn decided_by(record: &DeploymentRecord) -> &'static str {
     match record.back {
+        true if record.may_not_go_back().is_some() => ABOVE_THE_FLOOR,
         true => "`staith release retry`, `skip` or `accept` decides",
         false => DECIDE,
     }

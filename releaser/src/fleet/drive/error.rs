@@ -85,6 +85,12 @@ pub enum FleetDriveError {
         /// Why not.
         why: String,
     },
+    /// It leads below the rollback floor, or contracts too early.
+    #[error("{why}; if it has to be, give `--override-floor REASON`, which is recorded")]
+    BelowFloor {
+        /// What would go wrong.
+        why: String,
+    },
     /// It decided something that its own table refuses.
     #[error("the deployment stands still at {state}: this is a mistake in Staith, please report it")]
     Stuck {
@@ -98,7 +104,7 @@ impl FleetDriveError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Plan(error) => error.exit(),
-            Self::Unfinished { .. } => Exit::NeedsDecision,
+            Self::Unfinished { .. } | Self::BelowFloor { .. } => Exit::NeedsDecision,
             Self::Unknown { .. }
             | Self::NotPools
             | Self::NothingToGoBackTo

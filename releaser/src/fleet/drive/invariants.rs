@@ -8,6 +8,8 @@ mod analysis;
 mod asked;
 mod authority;
 mod controls;
+mod floor;
+mod warm;
 
 use std::{collections::BTreeSet, fmt::Debug};
 
@@ -296,6 +298,8 @@ fn the_next_deployment_waits_for_what_the_one_before_told_clients() {
         assert_eq!(ended.state, State::Succeeded, "{}", story(&ended));
         assert!(ended.world.violations().is_empty());
         let shifted = ended.world.now();
+        let told = crate::fleet::drive::status(&ended.deployer.fleet.log).unwrap().believed_until;
+        assert!(told.is_some_and(|until| until > crate::fleet::simulate::BEGINNING + shifted), "{told:?}");
         // Forward to the other pool: blue has to serve those who still ask it.
         let release = crate::fleet::simulate::digest("a third release");
         let plan = ended.deployer.plan(release, &scenario.setting()).await.unwrap();

@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use staith_model::{DeploymentRecord, Digest, FleetEnvironment, Name, ReleaseSetting, Target};
+use staith_model::{DeploymentRecord, Digest, FleetEnvironment, Name, ReleaseSetting, Target, Version};
 
 use super::{
     super::{
@@ -72,6 +72,9 @@ pub trait Releases: Send + Sync {
 
     /// How a release runs in this environment, if it is known here.
     fn setting(&self, release: &Digest) -> Option<ReleaseSetting>;
+
+    /// The version of a release's package, if it is known here.
+    fn version(&self, release: &Digest) -> Option<Version>;
 
     /// What a program said, as text in which no secret stands.
     fn masked(&self, said: &[u8]) -> String;

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use serde::Serialize;
-use staith_model::{DeploymentId, DeploymentState, Digest, FleetState, Name, Reason, TargetStep};
+use staith_model::{DeploymentId, DeploymentState, Digest, FleetState, Name, Reason, TargetStep, WarmPool};
 
-use super::{error::FleetDriveError, log::Log};
+use super::{error::FleetDriveError, lingering, log::Log};
 use crate::drive::lock;
 
 /// An environment, as its log tells it.
@@ -17,6 +17,10 @@ pub struct FleetStatus {
     pub held: Option<String>,
     /// Machines that are out of deployments, and why.
     pub quarantined: std::collections::BTreeMap<Name, String>,
+    /// The pool that served before the last swap, where it is kept for a time.
+    pub warm: Option<WarmPool>,
+    /// Until when clients may believe what a name server told them before who gets requests was changed last, in milliseconds since 1970.
+    pub believed_until: Option<u64>,
     /// The highest epoch.
     pub epoch: u64,
     /// Deployments that are not over, and the last that is; in the order in which they were asked for.
@@ -98,9 +102,11 @@ pub fn status(log: &Log) -> Result<FleetStatus, FleetDriveError> {
         })
         .collect();
     Ok(FleetStatus {
+        believed_until: lingering::of_all(&state),
         release: state.history.first().copied(),
         held: state.held,
         quarantined: state.quarantined,
+        warm: state.warm,
         epoch: state.epoch,
         deployments,
     })

@@ -102,7 +102,7 @@ async fn act(fleet: &Fleet, record: &DeploymentRecord, work: &Work, order: &Orde
         (Work::Analyse { wave }, _) => Effect::Result(analyse(fleet, record, *wave).await),
         (Work::Stage { target }, Some(machine)) => stage(fleet, record, target, machine, order).await,
         (Work::Switch { to, .. }, Some(machine)) => match machine.switch(order, to.as_ref()).await {
-            Ok(done) => Effect::Result(WorkResult::Done { already: done.already }),
+            Ok(done) => Effect::Result(WorkResult::done(done.already)),
             Err(error) => of_machine(work, error),
         },
         (Work::Hook { hook, at, .. }, Some(machine)) => match find_hook(record, *at, hook) {
@@ -113,7 +113,7 @@ async fn act(fleet: &Fleet, record: &DeploymentRecord, work: &Work, order: &Orde
             probe(fleet, record, (target, release, *glance), machine, work).await
         }
         (Work::Retain { keep, .. }, Some(machine)) => match machine.retain(order, keep).await {
-            Ok(gone) => Effect::Result(WorkResult::Done { already: gone.is_empty() }),
+            Ok(gone) => Effect::Result(WorkResult::done(gone.is_empty())),
             Err(error) => of_machine(work, error),
         },
         (Work::Observe { .. }, Some(machine)) => match machine.observe().await {
@@ -163,7 +163,7 @@ async fn stage(
     let cancel = CancellationToken::new();
     let _ended = cancel.clone().drop_guard();
     match machine.stage(order, &cargo.load, cargo.files, progress, cancel).await {
-        Ok(staged) => Effect::Result(WorkResult::Done { already: staged.already }),
+        Ok(staged) => Effect::Result(WorkResult::done(staged.already)),
         Err(error) => of_machine(&work, error),
     }
 }
@@ -181,7 +181,7 @@ async fn run_hook(
         Err(error) => return of_machine(work, error),
     };
     if outcome.code == Some(0) && !outcome.timed_out {
-        return Effect::Result(WorkResult::Done { already: outcome.already });
+        return Effect::Result(WorkResult::done(outcome.already));
     }
     let how = match (outcome.timed_out, outcome.code) {
         (true, _) => format!("did not end within {} s", hook.timeout_seconds),
@@ -214,7 +214,7 @@ async fn probe(
     match machine.probe(&question, patience).await {
         Err(error) => of_machine(work, error),
         Ok(health) => match health.verdict {
-            HealthVerdict::Healthy => Effect::Result(WorkResult::Done { already: false }),
+            HealthVerdict::Healthy => Effect::Result(WorkResult::done(false)),
             HealthVerdict::Inconclusive => Effect::Result(WorkResult::Inconclusive { why: told(&health) }),
             HealthVerdict::Unhealthy => failed(Blame::Project, told(&health), None),
         },
@@ -223,7 +223,7 @@ async fn probe(
 
 async fn analyse(fleet: &Fleet, record: &DeploymentRecord, wave: u32) -> WorkResult {
     match fleet.judge.analyse(record, wave).await {
-        Verdict::Pass => WorkResult::Done { already: false },
+        Verdict::Pass => WorkResult::done(false),
         Verdict::Inconclusive(why) => WorkResult::Inconclusive { why },
         Verdict::Fail(what) => {
             WorkResult::Failed { reason: Reason { blame: Blame::Project, what, remedy: None } }
@@ -239,7 +239,7 @@ async fn serve(fleet: &Fleet, record: &DeploymentRecord, to: &BTreeMap<Name, u32
     let shift =
         Shift { to: to.clone(), patience: Duration::from_secs(health), drain: Duration::from_secs(drain) };
     match balancer.serve(order, &shift).await {
-        Ok(shifted) => Effect::Result(WorkResult::Done { already: shifted.already }),
+        Ok(shifted) => Effect::Result(WorkResult::Done { already: shifted.already, left: shifted.left }),
         Err(error @ TrafficError::Fenced { .. }) => Effect::Fenced(error.to_string()),
         Err(error) if error.is_lost() => unknown(&work, error.to_string()),
         Err(error) => failed(error.blame(), error.to_string(), error.remedy()),

@@ -68,6 +68,7 @@ fn environment(name: &str) -> FleetEnvironment {
             role_variables: [("web".parse().unwrap(), texts(&[("THREADS", "4")]))].into(),
             secrets: [("DB_PASSWORD".to_owned(), secret)].into(),
             rendered: vec!["*.json".into()],
+            schema: None,
             hooks: vec![hook],
         },
         rollout: Rollout::Rolling { max_unavailable: Amount::Count(1) },

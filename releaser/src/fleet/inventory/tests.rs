@@ -24,6 +24,7 @@ fn environment(inventory: Option<Inventory>, targets: Vec<Target>, rollout: Roll
         role_variables: BTreeMap::new(),
         secrets: BTreeMap::new(),
         rendered: vec![],
+        schema: None,
         hooks: vec![],
     };
     FleetEnvironment {

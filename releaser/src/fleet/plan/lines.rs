@@ -1,7 +1,8 @@
 //! A plan in lines that people read.
 
 use staith_model::{
-    Access, Direction, FleetPlan, HookPoint, Name, PaceKind, Service, TargetAction, TargetPlan, WindowsWay,
+    Access, Direction, FleetPlan, HookPoint, Name, PaceKind, SchemaChange, Service, TargetAction, TargetPlan,
+    WindowsWay,
 };
 
 /// The plan, line by line, the most important first.
@@ -12,6 +13,7 @@ pub fn lines(plan: &FleetPlan) -> Vec<String> {
         Some(previous) => lines.push(format!("  if it fails, back to release {}", previous.short())),
         None => lines.push("  if it fails, there is no release to go back to".into()),
     }
+    lines.extend(floor(plan));
     lines.push(format!("  {}", pace(plan)));
     lines.extend(plan.targets.iter().map(target));
     for (number, wave) in plan.waves.iter().enumerate() {
@@ -47,11 +49,35 @@ pub fn lines(plan: &FleetPlan) -> Vec<String> {
     lines
 }
 
+fn floor(plan: &FleetPlan) -> Vec<String> {
+    let Some(floor) = &plan.floor else { return Vec::new() };
+    let change = match floor.change {
+        SchemaChange::None => "",
+        SchemaChange::Expand => "; it expands the schema",
+        SchemaChange::Contract => "; it contracts the schema",
+    };
+    let mut lines = vec![format!(
+        "  rollback floor {}, set by release {}{change}",
+        floor.version.as_str(),
+        floor.by.short()
+    )];
+    lines.extend(floor.refused.iter().map(|why| format!("  REFUSED: {why}")));
+    let stops = floor.undo_refused.iter();
+    lines.extend(
+        stops.map(|why| format!("  if it fails, it stops for people and does not go back by itself: {why}")),
+    );
+    lines
+}
+
 fn pace(plan: &FleetPlan) -> String {
     match &plan.pace.kind {
         PaceKind::Pools { to, from: Some(from) } if to == from => format!("pool {to} serves and stays"),
         PaceKind::Pools { to, from: Some(from) } => {
-            format!("pool {to} gets the release, then the requests; pool {from} stays as it is")
+            let kept = match plan.pace.keep_warm_seconds {
+                Some(seconds) => format!("stays as it is for {seconds} s, then its services are stopped"),
+                None => "stays as it is".to_owned(),
+            };
+            format!("pool {to} gets the release, then the requests; pool {from} {kept}")
         }
         PaceKind::Pools { to, from: None } => format!("pool {to} gets the release, then the requests"),
         PaceKind::InPlace => {
@@ -70,6 +96,7 @@ fn target(one: &TargetPlan) -> String {
             let damage = one.damage.as_deref().unwrap_or("its files are not the release's");
             format!("repaired: {damage}; its files are brought anew, and it is restarted")
         }
+        TargetAction::First if one.staged => "starts the release, which is there".into(),
         TargetAction::First => format!("first release{bytes}"),
         TargetAction::Switch => format!("switches from {before}{bytes}"),
         TargetAction::Unreachable => "unreachable now; nothing shows anywhere before it answers".into(),
@@ -227,6 +254,7 @@ mod tests {
             role_variables: BTreeMap::new(),
             secrets: secrets.then(|| ("DB".to_owned(), version)).into_iter().collect(),
             rendered: Vec::new(),
+            schema: None,
             hooks: Vec::new(),
         };
         let targets: Vec<Target> = states.iter().map(|(name, way, _)| target(name, *way)).collect();
@@ -252,6 +280,8 @@ mod tests {
             out: &BTreeSet::new(),
             history: &[],
             damaged: &BTreeMap::new(),
+            floors: &BTreeMap::new(),
+            versions: &BTreeMap::new(),
         });
         lines(&plan.unwrap())
     }

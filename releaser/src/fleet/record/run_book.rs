@@ -201,7 +201,9 @@ fn stages(environment: &FleetEnvironment) -> Vec<String> {
         Rollout::BlueGreen { pools: [one, other], keep_warm_seconds } => {
             found.push(format!("Of the pools {one} and {other}, the one without requests gets the release, then the requests."));
             found.push(match keep_warm_seconds {
-                Some(seconds) => format!("The pool that served is kept as it is for {seconds} seconds."),
+                Some(seconds) => format!(
+                    "The pool that served is kept as it is for {seconds} seconds; then its services are stopped, and a swap back starts them again."
+                ),
                 None => "The pool that served is kept as it is until the next deployment.".to_owned(),
             });
         }
@@ -250,7 +252,7 @@ fn service(service: &Service) -> String {
 
 fn provider(traffic: &TrafficSpec) -> String {
     match traffic {
-        TrafficSpec::Haproxy { nodes, backend, .. } => {
+        TrafficSpec::Haproxy { nodes, backend } => {
             let nodes: Vec<String> = nodes.iter().map(|node| code(&node.runtime)).collect();
             format!("HAProxy ({}) sends requests to its backend {}.", nodes.join(", "), code(backend))
         }
@@ -374,6 +376,7 @@ mod tests {
                 role_variables: BTreeMap::new(),
                 secrets: BTreeMap::new(),
                 rendered: vec![],
+                schema: None,
                 hooks: vec![Hook {
                     name: "migrate".parse().unwrap(),
                     at: HookPoint::BeforeSwitch,

@@ -54,6 +54,7 @@ fn case(variables: &[(&str, &str)], rendered: &[&str]) -> Case {
             role_variables: BTreeMap::new(),
             secrets: [("DB_PASSWORD".to_owned(), secret)].into(),
             rendered: rendered.iter().map(|glob| (*glob).to_owned()).collect(),
+            schema: None,
             hooks: vec![],
         },
         target: Target {

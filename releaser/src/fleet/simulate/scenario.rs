@@ -12,7 +12,7 @@ use std::{
 
 use staith_model::{
     Access, Ask, DeploymentId, DeploymentState, Digest, FleetEnvironment, FleetState, HealthCheck, Hook,
-    Name, ReleaseSetting, Rollout, Service, Target, TargetAction, TrafficSpec,
+    Name, ReleaseSetting, Rollout, Schema, Service, Target, TargetAction, TrafficSpec,
 };
 
 use props::Shelf;
@@ -51,6 +51,8 @@ pub struct Scenario {
     pub before: bool,
     /// Hooks of the release.
     pub hooks: Vec<Hook>,
+    /// What the release does to the schema of its data.
+    pub schema: Option<Schema>,
     /// Machines on which the new release does not work.
     pub sick: BTreeSet<usize>,
     /// Machines whose service can't be restarted.
@@ -128,6 +130,7 @@ impl Scenario {
             balanced: true,
             before: true,
             hooks: Vec::new(),
+            schema: None,
             sick: BTreeSet::new(),
             stubborn: BTreeSet::new(),
             faults: Faults::new(),
@@ -185,6 +188,7 @@ impl Scenario {
             role_variables: BTreeMap::new(),
             secrets: BTreeMap::new(),
             rendered: Vec::new(),
+            schema: self.schema.clone(),
             hooks: self.hooks.clone(),
         }
     }

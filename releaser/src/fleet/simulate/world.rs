@@ -184,6 +184,17 @@ impl World {
         }
     }
 
+    /// Somebody changes by hand who gets requests.
+    pub fn admit(&self, members: BTreeMap<Name, u32>) {
+        self.truth().admitted = Some(members);
+    }
+
+    /// From now on, this goes wrong with the calls that come.
+    pub fn schedule(&self, faults: Faults) {
+        let mut truth = self.truth();
+        (truth.faults, truth.calls) = (faults, 0);
+    }
+
     /// Nothing goes wrong from now on.
     pub fn heal(&self) {
         let mut truth = self.truth();

@@ -2,11 +2,11 @@
 
 use clap::Args;
 use staith_model::Exit;
-use staith_releaser::fleet::provision::overdue;
+use staith_releaser::fleet::{drive::Cooled, provision::overdue};
 
 use crate::{
     clock,
-    fleet::swept,
+    fleet::{cool, overwarm, swept},
     home::Home,
     interrupt,
     output::{self, OutputMode, Problem},
@@ -14,8 +14,8 @@ use crate::{
 
 /// Take down the machines of all environments whose time has come, of every project
 ///
-/// Those that are ephemeral and were left half made by a process that died are taken down, too. What can't be taken down is told, and
-/// stays for the next time. To be given again and again, by a timer.
+/// Those that are ephemeral and were left half made by a process that died are taken down, too. Pools that served before a swap are
+/// stopped when `keep-warm` is over. What can't be done is told, and stays for the next time. To be given again and again, by a timer.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {}
 
@@ -25,7 +25,8 @@ impl Arguments {
         let home = Home::find()?;
         let mut exit = Exit::Passed;
         let due = overdue(&home.environments(), clock::unix_millis());
-        if due.is_empty() {
+        let warm = overwarm(&home, clock::unix_millis());
+        if due.is_empty() && warm.is_empty() {
             output::nothing_to_sweep(mode).map_err(|lost| Problem::unwritable(&lost))?;
         }
         for overdue in due {
@@ -40,6 +41,22 @@ impl Arguments {
                 Ok(_) => {}
             }
             output::swept(&overdue, &came, mode).map_err(|lost| Problem::unwritable(&lost))?;
+        }
+        for (project, environment) in warm {
+            let came = tokio::select! {
+                came = cool(&home, &project, &environment) => came,
+                () = stop.cancel.cancelled() => return Ok(Exit::Interrupted),
+            };
+            let all_well = match &came {
+                Ok(Cooled::Asked { left, .. }) => left.is_empty(),
+                Ok(_) => true,
+                Err(_) => false,
+            };
+            if !all_well && exit == Exit::Passed {
+                exit = Exit::Environment;
+            }
+            output::cooled((Some(&project), &environment), &came, mode)
+                .map_err(|lost| Problem::unwritable(&lost))?;
         }
         Ok(exit)
     }

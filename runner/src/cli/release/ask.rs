@@ -1,6 +1,7 @@
 //! What people want of a deployment that is under way: `staith release abort`, `pause`, `resume`, `retry`, `skip` and `accept`.
 
 use clap::Args;
+use staith_builder::execute::Stop;
 use staith_model::{Ask, DeploymentId, Exit, FleetEvent, Name};
 use staith_releaser::{
     fleet::drive::{FleetDriveError, is_driven},
@@ -107,15 +108,45 @@ async fn asked(environment: &Environment, ask: Ask, drives: bool, mode: OutputMo
     let deployment = addressed(&site)?;
     let by = Who::of_this_process().user;
     let event = FleetEvent::Asked { deployment: deployment.clone(), by, ask };
+    written(&site, &deployment, event, mode).await?;
+    if drives { driven(&site, &deployment, &stop, mode).await } else { Ok(Exit::Passed) }
+}
+
+/// Writes down what somebody says of a deployment, and drives it if nobody does.
+pub(super) async fn heeded(
+    site: &Site,
+    deployment: &DeploymentId,
+    event: FleetEvent,
+    mode: OutputMode,
+) -> Result<Exit, Problem> {
+    let stop = interrupt::listen()?;
+    written(site, deployment, event, mode).await?;
+    driven(site, deployment, &stop, mode).await
+}
+
+async fn written(
+    site: &Site,
+    deployment: &DeploymentId,
+    event: FleetEvent,
+    mode: OutputMode,
+) -> Result<(), Problem> {
     site.log().append(event).await.map_err(FleetDriveError::from)?;
-    output::fleet_asked(&deployment, mode).map_err(|lost| Problem::unwritable(&lost))?;
-    if !drives || is_driven(&site.driver_lock()) {
+    output::fleet_asked(deployment, mode).map_err(|lost| Problem::unwritable(&lost))
+}
+
+async fn driven(
+    site: &Site,
+    deployment: &DeploymentId,
+    stop: &Stop,
+    mode: OutputMode,
+) -> Result<Exit, Problem> {
+    if is_driven(&site.driver_lock()) {
         return Ok(Exit::Passed);
     }
     let watch = FleetWatch::new(mode);
     let deployer = site.deployer(true, watch.staging(), &stop.cancel).await?;
     // Where another process drives it by now, that one has heard.
-    Ok(go_on(&deployer, &deployment, watch, &stop).await?.unwrap_or(Exit::Passed))
+    Ok(go_on(&deployer, deployment, watch, stop).await?.unwrap_or(Exit::Passed))
 }
 
 /// The deployment that is meant by whoever wants it stopped, or to go on.

@@ -7,7 +7,7 @@ use staith_model::{
 };
 use staith_releaser::{
     drive::LockError,
-    fleet::drive::{Deployer, FleetDriveError, Request, Stopped},
+    fleet::drive::{Cooled, Deployer, FleetDriveError, Request, Stopped},
     ledger::Who,
 };
 
@@ -58,6 +58,9 @@ pub(crate) struct How {
     /// it, and this command is given again.
     #[arg(long)]
     pub(crate) no_wait: bool,
+    /// Deploy although it leads below the rollback floor, or contracts the schema too early; for this reason, which is recorded
+    #[arg(long, value_name = "REASON", value_parser = reason)]
+    pub(crate) override_floor: Option<String>,
     /// Whether nobody asks for this very deployment: then it is refused while somebody holds the environment.
     #[arg(skip)]
     pub(crate) by_itself: bool,
@@ -161,7 +164,7 @@ pub(crate) async fn carry_out(
     };
     let mut show = watch.clone().of(&deployment);
     let mut heard = move |entry: &_| show.heard(entry);
-    let driving = deployer.deploy(request, &mut heard);
+    let driving = deployer.deploy_in_spite_of_the_floor(request, how.override_floor.as_deref(), &mut heard);
     match ended(deployer, &deployment, driving, watch, stop).await? {
         Some(exit) => Ok(exit),
         None => Err(Problem::new(Exit::Environment, "another process deploys to this environment now")
@@ -215,7 +218,14 @@ async fn ended(
         Err(FleetDriveError::Lock(LockError::Held { .. })) => return Ok(None),
         Err(error) => return Err(error.into()),
     };
-    watch.ended(deployer, deployment, exit).map_err(|lost| Problem::unwritable(&lost))?;
+    // Whoever comes by sees to what an earlier swap left. A deployment does not fail for that: the next one tries again.
+    let cooled = tokio::select! {
+        cooled = deployer.cool() => cooled.map_err(Problem::from),
+        () = stop.cancel.cancelled() => Ok(Cooled::Nothing),
+    };
+    let environment = &deployer.fleet.environment.name;
+    let told = watch.cooled(environment, &cooled).and_then(|()| watch.ended(deployer, deployment, exit));
+    told.map_err(|lost| Problem::unwritable(&lost))?;
     Ok(Some(if stop.cancel.is_cancelled() && exit == Exit::RolledBack { Exit::Interrupted } else { exit }))
 }
 
@@ -225,6 +235,14 @@ const fn exit_of(state: DeploymentState) -> Exit {
         DeploymentState::Succeeded => Exit::Passed,
         DeploymentState::NeedsDecision | DeploymentState::RollbackFailed => Exit::NeedsDecision,
         _ => Exit::RolledBack,
+    }
+}
+
+/// A reason, in words.
+fn reason(text: &str) -> Result<String, String> {
+    match text.chars().any(char::is_alphanumeric) {
+        true => Ok(text.to_owned()),
+        false => Err("going past the floor needs a reason, in words".to_owned()),
     }
 }
 

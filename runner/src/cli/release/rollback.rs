@@ -2,7 +2,10 @@
 
 use clap::Args;
 use staith_model::Exit;
-use staith_releaser::{fleet::drive::Rollback, ledger::Who};
+use staith_releaser::{
+    fleet::drive::{Deployer, Rollback},
+    ledger::Who,
+};
 
 use super::{
     Environment,
@@ -45,6 +48,7 @@ impl Arguments {
         };
         // Nobody holds an environment for a way back that is refused.
         deployer.refuse_while_undecided(plan.direction)?;
+        Deployer::refuse_below_floor(&plan, self.how.override_floor.as_deref())?;
         let by = Who::of_this_process().user;
         let why = self.how.reason.trim();
         let colon = if why.is_empty() { "" } else { ": " };

@@ -4,7 +4,7 @@ use clap::Args;
 use staith_model::{Digest, Exit, FleetEvent};
 use staith_releaser::{fleet::drive::FleetDriveError, ledger::Who};
 
-use super::Environment;
+use super::{Environment, ask::heeded};
 use crate::{
     fleet::Site,
     output::{self, OutputMode, Problem},
@@ -44,8 +44,11 @@ pub(crate) struct Override {
     #[arg(long, value_name = "TEXT")]
     reason: String,
     /// Only a freeze is overridden; all else still has to hold
-    #[arg(long)]
+    #[arg(long, conflicts_with = "floor")]
     freeze: bool,
+    /// The deployment that stopped above the rollback floor goes back nevertheless; what protects the environment is not overridden
+    #[arg(long)]
+    floor: bool,
 }
 
 impl Approve {
@@ -79,15 +82,41 @@ impl Override {
         if !self.reason.chars().any(char::is_alphanumeric) {
             return Err(Problem::new(Exit::Usage, "going past a gate needs a reason, in words"));
         }
+        if self.floor {
+            return go_below(&self.environment, self.reason, mode).await;
+        }
         said(&self.environment, None, mode, |deployment, plan, by| FleetEvent::Overridden {
             deployment,
             plan,
             by,
             reason: self.reason,
             freeze_only: self.freeze,
+            floor: false,
         })
         .await
     }
+}
+
+/// The deployment that stopped because it would go back below the rollback floor does so.
+async fn go_below(environment: &Environment, reason: String, mode: OutputMode) -> Result<Exit, Problem> {
+    let site = environment.site()?;
+    let state = site.state()?;
+    let stopped = state.holder().filter(|record| record.may_not_go_back().is_some());
+    let stopped = stopped.ok_or_else(|| {
+        let name = &site.environment.name;
+        Problem::new(Exit::Usage, format!("no deployment to `{name}` stopped above the rollback floor"))
+            .with_remedy("for a plan that the floor refuses, give `--override-floor REASON` with the command that asks for it")
+    })?;
+    let (deployment, plan) = (stopped.deployment.clone(), stopped.plan.digest());
+    let event = FleetEvent::Overridden {
+        deployment: deployment.clone(),
+        plan,
+        by: Who::of_this_process().user,
+        reason,
+        freeze_only: false,
+        floor: true,
+    };
+    heeded(&site, &deployment, event, mode).await
 }
 
 async fn said(

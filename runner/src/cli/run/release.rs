@@ -59,6 +59,7 @@ impl Destination {
                 let how = How {
                     reason: asked.reason.clone(),
                     no_wait: asked.no_wait,
+                    override_floor: None,
                     by_itself: true,
                     repair: false,
                 };

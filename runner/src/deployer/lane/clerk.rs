@@ -187,6 +187,7 @@ impl Lane {
         let plan = deployer.plan_rollback(rollback).await?;
         // Nobody holds an environment for a way back that is refused.
         deployer.refuse_while_undecided(plan.direction)?;
+        Deployer::refuse_below_floor(&plan, None)?;
         let colon = if reason.trim().is_empty() { "" } else { ": " };
         let short = plan.release.short();
         deployer.hold(by, &format!("{by} went back to release {short}{colon}{}", reason.trim())).await?;
@@ -203,6 +204,7 @@ impl Lane {
     ) -> Result<OrderAnswer, Problem> {
         // What would be refused leaves nothing behind that waits.
         deployer.refuse_while_undecided(plan.direction)?;
+        Deployer::refuse_below_floor(&plan, None)?;
         self.office.keep_recipe(&self.project, wanted.deployment, wanted.recipe)?;
         let (deployment, digest) = (wanted.deployment.clone(), plan.digest());
         self.append(FleetEvent::Requested {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use staith_model::{DeploymentId, FleetState};
-use staith_releaser::fleet::drive::{FleetDriveError, Stopped, WaitsFor};
+use staith_releaser::fleet::drive::{Cooled, FleetDriveError, Stopped, WaitsFor};
 
 use super::{Lane, clerk::deployer};
 use crate::{clock, output::Problem};
@@ -27,16 +27,22 @@ type Rests = BTreeMap<DeploymentId, Rest>;
 pub(super) async fn drive_all(lane: Arc<Lane>) {
     let (mut guards, mut rests) = (lane.office.guards(), Rests::new());
     loop {
-        let is_idle = match pass(&lane, &mut rests).await {
-            Ok(is_idle) => is_idle,
-            Err(problem) => {
-                let (project, environment) = (&lane.project, &lane.environment);
-                tracing::warn!(%project, %environment, what = problem.what, "not driven");
-                false
+        let passed = match pass(&lane, &mut rests).await {
+            Ok(false) => Ok(Some(LOOK)),
+            Ok(true) => cool(&lane).await,
+            Err(problem) => Err(problem),
+        };
+        let next = passed.unwrap_or_else(|problem| {
+            let (project, environment) = (&lane.project, &lane.environment);
+            tracing::warn!(%project, %environment, what = problem.what, "not driven");
+            Some(LOOK)
+        });
+        let look = async {
+            match next {
+                None => std::future::pending().await,
+                Some(pause) => tokio::time::sleep(pause).await,
             }
         };
-        let look =
-            async { if is_idle { std::future::pending().await } else { tokio::time::sleep(LOOK).await } };
         tokio::select! {
             () = lane.wake.notified() => {}
             _ = guards.changed() => {}
@@ -68,6 +74,34 @@ async fn pass(lane: &Lane, rests: &mut Rests) -> Result<bool, Problem> {
         };
     }
     Ok(open(&lane.state()?).is_empty())
+}
+
+/// Stops the pool that served before the last swap, when its time is over; how long until there is something to do again, if ever.
+async fn cool(lane: &Lane) -> Result<Option<Duration>, Problem> {
+    let now = clock::unix_millis();
+    let pause = |state: &FleetState| -> Option<Duration> {
+        let warm = state.warm.as_ref().filter(|warm| warm.running().next().is_some())?;
+        // A clock may be set: nothing is waited for in one piece for longer than a minute.
+        let left = warm.until.checked_sub(now).map_or(AGAIN, |left| left.clamp(1000, 60_000));
+        Some(Duration::from_millis(left))
+    };
+    let state = lane.state()?;
+    let Some(warm) = state.overdue(now) else { return Ok(pause(&state)) };
+    let recipe = lane.office.recipe_of(&lane.project, &warm.deployment)?;
+    let site = lane.office.site(&lane.project, &lane.environment, &recipe).await?;
+    match deployer(&site).await?.cool().await {
+        Ok(Cooled::Needed(why)) => {
+            tracing::warn!(environment = %lane.environment, why, "a pool is not stopped");
+        }
+        Ok(Cooled::Asked { pool, left, .. }) => {
+            for (target, why) in left {
+                tracing::warn!(environment = %lane.environment, %pool, %target, why, "not stopped");
+            }
+        }
+        Ok(Cooled::Nothing | Cooled::Busy) => {}
+        Err(error) => tracing::warn!(environment = %lane.environment, %error, "a pool is not stopped"),
+    }
+    Ok(pause(&lane.state()?))
 }
 
 /// Drives one as far as it goes now; until when it is let be, if so. How it ends is in the ledger.

@@ -21,6 +21,7 @@ fn setting() -> ReleaseSetting {
         role_variables: [].into(),
         secrets: [].into(),
         rendered: vec![],
+        schema: None,
         hooks: vec![],
     }
 }
@@ -88,6 +89,7 @@ fn plan(number: u8, targets: Vec<TargetPlan>) -> Box<staith_model::FleetPlan> {
         traffic: None,
         hooks: vec![],
         keep: [].into(),
+        floor: None,
         undo_moves_bytes: [].into(),
         epoch_seen: 0,
         warnings: vec![],
@@ -143,7 +145,7 @@ impl Ledger {
             epoch,
             work: work.clone(),
         });
-        let result = WorkResult::Done { already: false };
+        let result = WorkResult::done(false);
         self.write(FleetEvent::Outcome { deployment, operation, work, epoch, result });
     }
 

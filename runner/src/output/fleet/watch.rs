@@ -12,20 +12,20 @@ use staith_model::{
     DeploymentId, DeploymentState, Exit, FleetEvent, FleetPlan, Name, Reason, Work, WorkResult,
 };
 use staith_releaser::{
-    fleet::drive::{Deployer, StageWatch, Stamped},
+    fleet::drive::{Cooled, Deployer, StageWatch, Stamped},
     host::StageProgress,
 };
 
 use super::{
     super::{
-        OutputMode, carrying,
+        OutputMode, Problem, carrying,
         clean::clean_word,
         human,
         look::{Look, Mark, Tone},
         notice::look,
         sink::Sink,
     },
-    in_lines, say,
+    cooled, in_lines, say,
     words::{ask_in_words, change_in_words, state_in_words, work_in_words},
 };
 use crate::clock;
@@ -158,6 +158,11 @@ impl FleetWatch {
         }
     }
 
+    /// Says what came of stopping a pool that an earlier swap left.
+    pub(crate) fn cooled(&self, environment: &Name, came: &Result<Cooled, Problem>) -> io::Result<()> {
+        cooled((None, environment), came, self.mode)
+    }
+
     /// Says how it ended.
     pub(crate) fn ended(&self, deployer: &Deployer, deployment: &DeploymentId, exit: Exit) -> io::Result<()> {
         let record = deployer.state().ok().and_then(|state| state.deployment(deployment).cloned());
@@ -207,10 +212,17 @@ fn remedy(reason: &Reason) -> Option<String> {
 
 /// That a name's records are changed does not mean that nobody believes the ones before.
 fn lingering(seconds: u64, work: &Work, result: &WorkResult) -> Option<String> {
-    let changed = matches!((work, result), (Work::Serve { .. }, WorkResult::Done { already: false }));
+    let changed = matches!((work, result), (Work::Serve { .. }, WorkResult::Done { already: false, .. }));
     (changed && seconds > 0).then(|| {
         format!("  clients may believe earlier answers for {seconds} s more; machines that went are left alone until then")
     })
+}
+
+/// What outlasts a drain is not cut; it is told, because a restart of that machine ends it.
+fn still_answering(name: &Name, count: u64) -> String {
+    let what =
+        if count == 1 { "1 request or session".to_owned() } else { format!("{count} requests or sessions") };
+    format!("  {name} was still answering {what} when the time for that was up; they are not cut off")
 }
 
 fn outcome(look: Look, work: &Work, result: &WorkResult) -> Vec<String> {
@@ -219,10 +231,15 @@ fn outcome(look: Look, work: &Work, result: &WorkResult) -> Vec<String> {
         // A look at what was proven before says something only when it is not so any more.
         WorkResult::Done { .. } if matches!(work, Work::Probe { glance: true, .. }) => Vec::new(),
         WorkResult::Done { .. } if work.only_reads() => vec![format!("{} {what}", look.mark(Mark::Passed))],
-        WorkResult::Done { already: true } => {
+        WorkResult::Done { already: true, .. } => {
             vec![format!("{} {what}{}already so", look.mark(Mark::Cached), look.dot())]
         }
-        WorkResult::Done { already: false } => vec![format!("{} {what}", look.mark(Mark::Passed))],
+        WorkResult::Done { already: false, left } => {
+            let line = format!("{} {what}", look.mark(Mark::Passed));
+            std::iter::once(line)
+                .chain(left.iter().map(|(name, count)| still_answering(name, *count)))
+                .collect()
+        }
         WorkResult::Unknown { why } | WorkResult::Inconclusive { why } | WorkResult::Undecided { why } => {
             vec![format!("{} {what}: {}", look.mark(Mark::Waiting), clean_word(why))]
         }

@@ -3,15 +3,12 @@
 use staith_model::{Access, HaproxyNode, NotAnAddress, StateFile, TrafficSpec};
 use toml::{Spanned, de::DeValue};
 
-use super::super::{
-    super::{
-        keys::{HOST_KEY, Keys, NODE, PLAIN_WORD, REQUIRED, Shape, TEXT, URL, key},
-        problems::{Problem, quoted},
-        suggest::listed,
-        values::{Understood, complaint},
-        walk::Table,
-    },
-    rollout::url,
+use super::super::super::{
+    keys::{HOST_KEY, Keys, NODE, PLAIN_WORD, REQUIRED, Shape, TEXT, key},
+    problems::{Problem, quoted},
+    suggest::listed,
+    values::{Understood, complaint},
+    walk::Table,
 };
 
 pub(in crate::pipeline) const KEYS: Keys = Keys {
@@ -29,20 +26,8 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
             REQUIRED,
             "The backend whose servers are the targets, by the targets' names.",
         ),
-        key(
-            "front",
-            Shape::Text(&URL),
-            "not asked",
-            "Where clients ask: for seeing through the front door that the release answers.",
-        ),
     ],
-    elsewhere: &[
-        ("socket", "nodes"),
-        ("sockets", "nodes"),
-        ("node", "nodes"),
-        ("url", "front"),
-        ("frontend", "front"),
-    ],
+    elsewhere: &[("socket", "nodes"), ("sockets", "nodes"), ("node", "nodes")],
 };
 
 pub(in crate::pipeline) const NODE_KEYS: Keys = Keys {
@@ -93,11 +78,7 @@ pub(super) fn read(table: &Table<'_>) -> Option<TrafficSpec> {
     }
     let nodes = nodes(table);
     let backend = table.required("backend", "backend = \"shop\"", backend);
-    let front = match table.has("front") {
-        true => Some(table.text("front", url)?.value),
-        false => None,
-    };
-    Some(TrafficSpec::Haproxy { nodes: nodes?, backend: backend?.value, front })
+    Some(TrafficSpec::Haproxy { nodes: nodes?, backend: backend?.value })
 }
 
 fn nodes(table: &Table<'_>) -> Option<Vec<HaproxyNode>> {

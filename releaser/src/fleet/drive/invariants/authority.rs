@@ -245,7 +245,7 @@ fn a_ledger_in_a_file_outlives_its_drivers() {
     assert_eq!(log.since(0).unwrap(), ended.entries);
 }
 
-/// Broken once by hand: without a look at the log meanwhile, it ends with an error ten seconds later.
+/// Broken by a driver that does not look at the log while it waits for the lock: it ends with an error ten seconds later.
 #[test]
 fn who_waits_for_the_one_before_hears_an_abort() {
     let dir = tempfile::tempdir().unwrap();
