@@ -71,8 +71,8 @@ impl Shared {
     fn converse(&self, mut stream: &TcpStream) {
         let mut reader = BufReader::new(stream);
         while let Some((is_known, told)) = question(&mut reader) {
-            let is_refused =
-                self.is_dead.load(Ordering::SeqCst) && self.asked.fetch_add(1, Ordering::SeqCst) % 2 == 0;
+            let is_refused = self.is_dead.load(Ordering::SeqCst)
+                && self.asked.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
             let answer = match (is_known, is_refused) {
                 (false, _) => "401 Unauthorized",
                 (true, true) => "503 Service Unavailable",
