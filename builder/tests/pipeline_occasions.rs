@@ -290,6 +290,34 @@ fn a_matrix_is_one_step_for_each_combination() {
 }
 
 #[test]
+fn each_variant_of_a_matrix_runs_where_its_labels_say() {
+    let text = MATRIX.replace(
+        "reports = [\"reports",
+        "runner = { pool = \"big\", labels = [\"linux\", \"python-{matrix.python}\"] }\nreports = [\"reports",
+    );
+    // A step that asks what became of others would have to be in their job.
+    let text = text.split_once("[steps.report]").unwrap().0;
+    let plan = planned(text, &on(TriggerKind::Push));
+    let labels = |name: &str| {
+        let labels = &step(&plan, name).runner.labels;
+        labels.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(labels("test-3.12-alpine"), ["linux", "python-3.12"]);
+    assert_eq!(labels("test-3.11-debian"), ["linux", "python-3.11"]);
+    assert_eq!(step(&plan, "test-3.13-alpine").runner.pool.as_ref().unwrap().as_str(), "big");
+    assert_eq!(labels("restore"), [""; 0]);
+    // Each place is a job of its own, after the one that all of them need.
+    let jobs = plan.jobs().unwrap();
+    let of = |label: &str| {
+        let job = jobs.iter().find(|job| job.placement.labels.contains(label)).unwrap();
+        let steps = &job.part.as_ref().unwrap().steps;
+        steps.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(of("python-3.12"), ["test-3.12-alpine", "test-3.12-debian"]);
+    assert_eq!(of("python-3.11"), ["test-3.11-debian"]);
+}
+
+#[test]
 fn variants_can_be_left_out_one_by_one() {
     let text = MATRIX
         .replace("run = \"pytest", "when = 'event == \"push\" or matrix.python == \"3.12\"'\nrun = \"pytest");

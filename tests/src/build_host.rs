@@ -1,6 +1,7 @@
 //! Build hosts of a real server, each with a home of its own and, where a test wants that, a network of its own.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -23,6 +24,8 @@ pub struct BuildHost {
     pub wire: Option<Wire>,
     /// Its runner, while one runs.
     process: Option<Child>,
+    /// All runners that it has had.
+    runners: Vec<u32>,
     env: Vec<(String, String)>,
 }
 
@@ -46,7 +49,7 @@ impl BuildHost {
 
     fn with_a_code(world: &World, server: &Served, name: &str, gives: &str, wire: Option<Wire>) -> Self {
         let home = world.scratch().join(format!("host-{name}"));
-        let host = Self { home, wire, process: None, env: Vec::new() };
+        let host = Self { home, wire, process: None, runners: Vec::new(), env: Vec::new() };
         let code = server.ask("POST", "/api/v1/enrolments", gives).is(201);
         let url = format!("http://{}", server.address);
         let register = [
@@ -96,7 +99,9 @@ impl BuildHost {
             |name: &str| fs::File::options().append(true).create(true).open(self.home.join(name)).unwrap();
         let (said, logged) = (open("said"), open("log"));
         let mut command = self.command(&["start", "--json", "--jobs", &jobs.to_string()]);
-        self.process = Some(command.stdout(said).stderr(logged).spawn().unwrap());
+        let process = command.stdout(said).stderr(logged).spawn().unwrap();
+        self.runners.push(process.id());
+        self.process = Some(process);
     }
 
     /// The directory of all that it has.
@@ -141,6 +146,37 @@ impl BuildHost {
         self.process.take().unwrap().wait().unwrap();
     }
 
+    /// All of it is gone at once: its runner, the jobs that it has, and what they run.
+    ///
+    /// # Panics
+    /// No runner runs.
+    pub fn is_lost(&mut self) {
+        self.signal(Signal::STOP);
+        for keeper in self.keepers() {
+            // It may have ended by itself.
+            let _ = kill_process(keeper, Signal::KILL);
+        }
+        self.dies();
+        wait::until("nothing of the host is left", || self.keepers().is_empty().then_some(()));
+    }
+
+    /// The processes that it has started for itself: runners, and keepers of jobs.
+    pub fn processes(&self) -> BTreeSet<u32> {
+        let log = self.log();
+        let started = log.lines().filter(|line| line.contains("a keeper was started"));
+        let keepers = started.filter_map(|line| {
+            let digits =
+                line.split_once("process")?.1.trim_start_matches(|c: char| c != '=').split_once('=')?.1;
+            // Colours may stand between.
+            let digits = digits
+                .rsplit_once('m')
+                .filter(|(before, _)| before.starts_with('\x1b'))
+                .map_or(digits, |(_, rest)| rest);
+            digits.split(|c: char| !c.is_ascii_digit()).find(|part| !part.is_empty())?.parse().ok()
+        });
+        self.runners.iter().copied().chain(keepers).collect()
+    }
+
     /// Whether its runner runs.
     pub const fn runs(&self) -> bool {
         self.process.is_some()
@@ -154,8 +190,18 @@ impl BuildHost {
 
     /// The process that keeps the first job that it has.
     pub fn keeper(&self) -> Option<Pid> {
-        let told = fs::read_to_string(self.jobs().first()?.join("keeper")).ok()?;
-        Pid::from_raw(told.split(' ').next()?.parse().ok()?)
+        self.keepers().into_iter().next()
+    }
+
+    /// The processes that keep the jobs that it has, as far as they live.
+    pub fn keepers(&self) -> Vec<Pid> {
+        let jobs = self.jobs();
+        let told = jobs.iter().filter_map(|job| fs::read_to_string(job.join("keeper")).ok());
+        let ids = told.filter_map(|told| told.split(' ').next()?.parse().ok());
+        let lives = |id: &i32| {
+            fs::read_to_string(format!("/proc/{id}/cmdline")).is_ok_and(|words| words.contains("keep"))
+        };
+        ids.filter(lives).filter_map(Pid::from_raw).collect()
     }
 
     /// Waits until its runner has said this of an attempt.
@@ -172,12 +218,8 @@ impl Drop for BuildHost {
             let _ = process.kill();
             let _ = process.wait();
         }
-        for job in self.jobs() {
-            let kept = fs::read_to_string(job.join("keeper")).unwrap_or_default();
-            let keeper = kept.split(' ').next().and_then(|pid| Pid::from_raw(pid.parse().ok()?));
-            if let Some(keeper) = keeper {
-                let _ = kill_process(keeper, Signal::KILL);
-            }
+        for keeper in self.keepers() {
+            let _ = kill_process(keeper, Signal::KILL);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a run must not leave behind on the machine: processes, mounts, control groups, half-made files.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
@@ -16,12 +17,29 @@ use crate::{container_engine::ContainerEngine, wait, world::World};
 pub fn wait_until_nothing_is_left(world: &World, pid: u32, marker: &str) {
     wait::until("no process of the step is left", || (processes_with(marker) == 0).then_some(()));
     wait::until("no mount is left", || mounts_of(world.scratch()).is_empty().then_some(()));
-    wait::until("no control group is left", || groups_of(pid).is_empty().then_some(()));
-    wait::until("no temporary directory is left", || temporary(pid).is_empty().then_some(()));
-    wait::until("nothing half-made is left", || {
-        let is_left = !half_made(world).is_empty();
+    wait_until_nothing_is_held(&[pid].into());
+    wait_until_nothing_is_half_made(world, &world.home());
+}
+
+/// Waits until no control group and no directory among the temporary files is left that one of these processes has made.
+///
+/// # Panics
+/// Something is still there after a minute.
+pub fn wait_until_nothing_is_held(processes: &BTreeSet<u32>) {
+    wait::until("[I-7] no control group is left", || groups_of(processes).is_empty().then_some(()));
+    wait::until("[I-7] no temporary directory is left", || temporary(processes).is_empty().then_some(()));
+}
+
+/// Waits until nothing half-made is left in a home: what was killed leaves it there, and the next run takes it away.
+///
+/// # Panics
+/// Something is still there after a minute.
+pub fn wait_until_nothing_is_half_made(world: &World, home: &Path) {
+    wait::until("[I-7] nothing half-made is left", || {
+        let is_left = !half_made(home).is_empty();
         if is_left {
-            world.staith(&["run", "--ref", "there-is-no-such-branch"]);
+            let mut run = world.command(&["run", "--ref", "there-is-no-such-branch"]);
+            run.env("STAITH_HOME", home).output().unwrap();
         }
         (!is_left).then_some(())
     });
@@ -41,12 +59,17 @@ pub fn wait_until_nothing_is_in(engine: &ContainerEngine, pid: u32) {
     }
 }
 
-/// Directories of a process among the temporary files.
-fn temporary(pid: u32) -> Vec<PathBuf> {
+/// Directories of some processes among the temporary files.
+fn temporary(processes: &BTreeSet<u32>) -> Vec<PathBuf> {
     let entries = fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
-    let own =
-        |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(&format!("staith-{pid}-"));
-    entries.filter(own).map(|entry| entry.path()).collect()
+    entries.filter(|entry| is_of(entry, processes)).map(|entry| entry.path()).collect()
+}
+
+/// Whether something is called after one of these processes.
+fn is_of(entry: &fs::DirEntry, processes: &BTreeSet<u32>) -> bool {
+    let name = entry.file_name();
+    let maker = name.to_str().and_then(|name| name.strip_prefix("staith-")?.split('-').next()?.parse().ok());
+    maker.is_some_and(|maker: u32| processes.contains(&maker))
 }
 
 /// Processes of the whole machine that have a text in their command line.
@@ -70,13 +93,13 @@ fn mounts_of(directory: &Path) -> Vec<String> {
     .collect()
 }
 
-/// Control groups that a process made.
-fn groups_of(pid: u32) -> Vec<PathBuf> {
+/// Control groups that some processes made.
+fn groups_of(processes: &BTreeSet<u32>) -> Vec<PathBuf> {
     let (mut found, mut open) = (Vec::new(), vec![PathBuf::from("/sys/fs/cgroup")]);
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                if entry.file_name().to_string_lossy().starts_with(&format!("staith-{pid}-")) {
+                if is_of(&entry, processes) {
                     found.push(entry.path());
                 }
                 open.push(entry.path());
@@ -86,7 +109,7 @@ fn groups_of(pid: u32) -> Vec<PathBuf> {
     found
 }
 
-fn half_made(world: &World) -> Vec<PathBuf> {
-    let entries = fs::read_dir(world.home().join("store/tmp")).into_iter().flatten().flatten();
+fn half_made(home: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(home.join("store/tmp")).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).collect()
 }

@@ -21,7 +21,8 @@
 //! 18. [`fake_server`]: what stands in for a server where its runners are tested.
 //! 19. [`served`]: a server of its own. [`build_host`]: its hosts. [`wires`]: the networks between
 //!     them. [`scene`]: all of it together.
-//! 20. [`invariants`]: what must hold of a server and its hosts, whatever happened.
+//! 20. [`invariants`]: what must hold of a server and its hosts, whatever happened. [`forge`]: who is told how runs end. [`traces`]: what
+//!     an attempt did.
 //!     [`bare`]: a repository that people push to. [`cutting`]: a way through that breaks.
 
 pub mod app;
@@ -33,6 +34,7 @@ pub mod build_host;
 pub mod container_engine;
 pub mod cutting;
 pub mod fake_server;
+pub mod forge;
 pub mod front;
 pub mod haproxy;
 pub mod invariants;
@@ -47,6 +49,7 @@ pub mod served;
 pub mod small_machine;
 pub mod station;
 pub mod terminal;
+pub mod traces;
 pub mod traffic_manager;
 pub mod vm;
 pub mod wait;

@@ -10,11 +10,12 @@ use serde_json::Value;
 
 use crate::{
     build_host::BuildHost,
+    forge::{Forge, TOKEN},
     invariants::{self, Job},
     served::{Answered, Served},
     wait,
     wires::{SERVER, Yard, are_permitted},
-    world::World,
+    world::{Said, World},
 };
 
 /// Where the server listens, in its own network, also after it was started again.
@@ -27,6 +28,8 @@ pub struct Scene {
     pub hosts: Vec<BuildHost>,
     /// The server, while it runs.
     pub server: Option<Served>,
+    /// Who is told how runs end.
+    pub forge: Forge,
     yard: Yard,
     /// What the server acknowledged.
     arrivals: Vec<String>,
@@ -48,6 +51,14 @@ impl Scene {
     /// # Panics
     /// As [`new`](Self::new).
     pub fn with_files(steps: &str, files: &[(&str, usize)]) -> Self {
+        Self::behind(&[], steps, files)
+    }
+
+    /// The same with a server that other words become, or watch: see [`Served::command`].
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn behind(words: &[&str], steps: &str, files: &[(&str, usize)]) -> Self {
         let (world, yard) = (World::new(), Yard::enter());
         world.write("runner.toml", &format!("name = \"shop\"\nversion = \"1\"\n{steps}"));
         for (name, length) in files {
@@ -61,11 +72,20 @@ impl Scene {
             std::fs::write(world.project().join(name), noise.take(*length).collect::<Vec<u8>>()).unwrap();
         }
         world.commit("first");
-        let mut scene = Self { hosts: Vec::new(), server: None, yard, arrivals: Vec::new(), world };
-        scene.serves();
+        let forge = Forge::begins();
+        let told = format!(
+            r#"{{"forge":{{"kind":"github","url":"{}","repository":"me/shop","status_secret":"status"}}}}"#,
+            forge.url
+        );
+        let mut scene = Self { hosts: Vec::new(), server: None, forge, yard, arrivals: Vec::new(), world };
+        scene.serves_behind(words).unwrap_or_else(|said| panic!("the server did not start: {said:?}"));
         let origin = scene.world.project().display().to_string();
         let project = format!(r#"{{"name":"shop","origin":"{origin}"}}"#);
         scene.server().ask("POST", "/api/v1/projects", &project).is(201);
+        let token = format!(r#"{{"value":"{TOKEN}","environment":"staith.forge"}}"#);
+        let kept = scene.server().ask("PUT", "/api/v1/projects/shop/secrets/status", &token);
+        assert!(kept.status < 300, "{kept:?}");
+        scene.server().ask("PATCH", "/api/v1/projects/shop", &told).is(200);
         scene
     }
 
@@ -74,8 +94,17 @@ impl Scene {
     /// # Panics
     /// It does not.
     pub fn serves(&mut self) {
+        self.serves_behind(&[]).unwrap_or_else(|said| panic!("the server did not start: {said:?}"));
+    }
+
+    /// The same, behind other words.
+    ///
+    /// # Errors
+    /// It ended before it was ready.
+    pub fn serves_behind(&mut self, words: &[&str]) -> Result<(), Said> {
         let data = self.world.scratch().join("server");
-        self.server = Some(Served::at(&format!("{SERVER}:{PORT}"), &self.world, &data));
+        self.server = Some(Served::at(&format!("{SERVER}:{PORT}"), words, &self.world, &data)?);
+        Ok(())
     }
 
     /// The server.
@@ -136,6 +165,15 @@ impl Scene {
         let ids = arrived["arrivals"].as_array().unwrap().iter();
         self.arrivals.extend(ids.map(|id| id.as_str().unwrap().to_owned()));
         true
+    }
+
+    /// Whether all runs are over, and there are as many as were acknowledged.
+    pub fn is_over(&self) -> Option<()> {
+        let runs = self.server().ask("GET", "/api/v1/runs?limit=1000", "");
+        let runs: Value = (runs.status == 200).then(|| serde_json::from_str(&runs.body).ok())??;
+        let runs = runs["runs"].as_array()?;
+        let all_ended = runs.iter().all(|run| !run["ended"].is_null());
+        (all_ended && runs.len() >= self.arrivals.len()).then_some(())
     }
 
     /// Asks for a run and waits until there is one.
@@ -228,9 +266,12 @@ impl Scene {
     /// One does not hold.
     pub fn holds(&self) -> Vec<Job> {
         let hosts: Vec<&BuildHost> = self.hosts.iter().collect();
-        invariants::hold(&self.world, self.server(), &hosts, &self.arrivals)
+        invariants::hold(&self.world, self.server(), &hosts, &self.arrivals, &self.forge)
     }
 }
+
+/// The name of the only scenario that is played, where somebody wants that.
+const ONLY: &str = "STAITH_SCENARIO";
 
 /// Some scenarios with a name each, so many at once: most of the time they wait. Where there can't be namespaces, that is printed, and
 /// nothing is done.
@@ -241,7 +282,9 @@ pub fn all<T: Sync>(at_once: usize, scenarios: &[(&str, T)], play: impl Fn(&T) +
     if !are_permitted() {
         return;
     }
-    let (waiting, failed) = (Mutex::new(scenarios.iter().collect::<VecDeque<_>>()), Mutex::new(Vec::new()));
+    let only = std::env::var(ONLY).ok();
+    let wanted = scenarios.iter().filter(|(name, _)| only.as_ref().is_none_or(|only| only == name));
+    let (waiting, failed) = (Mutex::new(wanted.collect::<VecDeque<_>>()), Mutex::new(Vec::new()));
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     thread::scope(|scope| {
         for _ in 0..at_once {

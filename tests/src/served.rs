@@ -90,13 +90,14 @@ impl Served {
         Self::command_with(before, ANY, &["--no-runner"], world, data)
     }
 
-    /// A server without a runner of its own that listens at this address.
+    /// A server without a runner of its own that listens at this address and may tell a forge of this machine; behind other words as
+    /// [`Self::command`].
     ///
-    /// # Panics
-    /// It does not start.
-    pub fn at(listen: &str, world: &World, data: &Path) -> Self {
-        let command = Self::command_with(&[], listen, &["--no-runner"], world, data);
-        Self::try_start(command, data).unwrap_or_else(|said| panic!("the server did not start: {said:?}"))
+    /// # Errors
+    /// It ended before it was ready.
+    pub fn at(listen: &str, before: &[&str], world: &World, data: &Path) -> Result<Self, Said> {
+        let more = ["--no-runner", "--allow-host", "127.0.0.1"];
+        Self::try_start(Self::command_with(before, listen, &more, world, data), data)
     }
 
     fn command_with(before: &[&str], listen: &str, more: &[&str], world: &World, data: &Path) -> Command {
@@ -201,6 +202,14 @@ impl Served {
         let id = rustix::process::Pid::from_raw(i32::try_from(self.process.id()).unwrap()).unwrap();
         rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
         self.said()
+    }
+
+    /// Whether it has ended by itself.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn has_ended(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_some()
     }
 
     /// Waits until it has ended by itself.

@@ -124,3 +124,20 @@ fn the_table_of_exit_codes_is_the_codes() {
         table.lines().filter(|line| line.starts_with("| ") && !line.contains("code")).collect();
     assert_eq!(written, rows);
 }
+
+#[test]
+fn each_fault_is_done_in_a_test_that_is_there() {
+    let page = fs::read_to_string(house().join("docs/faults.md")).unwrap();
+    let rows: Vec<&str> =
+        page.lines().filter(|line| line.starts_with("| F") || line.starts_with("| all")).collect();
+    for row in &rows {
+        let named: Vec<&str> = row.rsplit('|').nth(1).unwrap().split('`').collect();
+        let [_, file, _, test, _] = named.as_slice() else { panic!("{row}") };
+        let text = fs::read_to_string(house().join(file)).unwrap_or_else(|none| panic!("{row}: {none}"));
+        assert!(text.contains(&format!("fn {test}")), "{row}");
+    }
+    let known: BTreeSet<&str> = rows.iter().filter_map(|row| row.split(' ').nth(1)).collect();
+    for fault in [1, 2, 4, 5, 9, 10, 11, 12, 13, 22, 23, 25, 26, 29, 36, 41, 42, 48, 49, 50, 57] {
+        assert!(known.contains(format!("F{fault}").as_str()), "nobody does F{fault}");
+    }
+}

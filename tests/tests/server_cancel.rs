@@ -40,10 +40,12 @@ struct Phase {
     /// Seconds that it may take from there.
     within: u64,
     state: JobState,
+    /// Whether its keeper has to be killed, since it does not hear.
+    by_force: bool,
 }
 
 const fn phase(steps: &'static str, reach: fn(&mut Scene, &str)) -> Phase {
-    Phase { steps, reach, then: |_| {}, within: SOON, state: JobState::Cancelled }
+    Phase { steps, reach, then: |_| {}, within: SOON, state: JobState::Cancelled, by_force: false }
 }
 
 fn begins(scene: &mut Scene, run: &str) {
@@ -126,6 +128,7 @@ fn phases() -> Vec<(&'static str, Phase)> {
             Phase {
                 // It is asked for 15 s and for 10 s more.
                 within: 45,
+                by_force: true,
                 ..phase(ENDLESS, |scene, run| {
                     begins(scene, run);
                     kill_process(scene.hosts[0].keeper().unwrap(), Signal::STOP).unwrap();
@@ -243,6 +246,8 @@ fn is_cancelled_in(name: &str, phase: &Phase) {
         cancel(&scene, &ahead, "enough");
     }
     let jobs = scene.holds();
+    let forced = scene.hosts.iter().any(|host| host.log().contains("a keeper does not end in its time"));
+    assert_eq!(forced, phase.by_force, "cancelled when {name}: it is killed only where it does not hear");
     let job = job_of(&jobs, &run);
     assert!(job.attempts.len() <= 1, "what was cancelled is not tried again: {job:?}");
     scene.is_over_for_good(&run, &state);

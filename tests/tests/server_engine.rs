@@ -52,7 +52,7 @@ fn a_job_whose_container_the_engine_ended_is_tried_again_for_that_reason() {
     let job = killed(false, 250);
     assert_eq!((job.state, job.attempts.len()), (JobState::Passed, 2), "{job:?}");
     let first = &job.attempts[0];
-    let blames_the_host = matches!(&first.outcome, Some(AttemptOutcome::Failed { blame: Blame::Environment, why }) if why.contains("step `talk`"));
+    let blames_the_host = matches!(&first.outcome, Some(AttemptOutcome::Failed { blame: Blame::Environment, why, .. }) if why.contains("step `talk`"));
     assert!(first.state == AttemptState::Finished && blames_the_host, "{first:?}");
 }
 

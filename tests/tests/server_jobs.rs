@@ -281,6 +281,116 @@ fn a_layer_with_a_flipped_bit_is_not_used_and_is_replaced() {
 }
 
 #[test]
+fn a_pool_that_the_project_may_not_use_is_refused_until_it_may() {
+    let farm = Farm::new(&ONE_PLACE.replace("outputs =", "runner = { pool = \"big\" }\noutputs ="));
+    let run = ["project", "run", "shop", "--ref", "main"];
+    let refused = farm.staith(&run).says("the pool `big`, which the project may not use");
+    assert_ne!(refused.code, Some(0));
+    let runs = farm.server.ask("GET", "/api/v1/runs", "").is(200);
+    assert_eq!(runs["runs"].as_array().unwrap().len(), 0, "{runs}");
+    // As it is told to do.
+    let remedy = "project set shop pools=[\"big\"]";
+    refused.says("staith project set shop 'pools=[\"big\"]'");
+    farm.staith(&remedy.split(' ').collect::<Vec<_>>()).exits(0);
+    farm.staith(&run).exits(0);
+    let waiting = wait::until("the job waits for a runner of that pool", || {
+        let runs = farm.server.ask("GET", "/api/v1/runs", "").is(200)["runs"].clone();
+        let id = runs.as_array().unwrap().first()?["id"].as_str()?.to_owned();
+        let run = farm.server.ask("GET", &format!("/api/v1/runs/{id}"), "").is(200);
+        (run["jobs"][0]["state"] == "queued").then_some(run)
+    });
+    assert_eq!(waiting["jobs"][0]["pool"], "big", "{waiting}");
+    farm.server.terminate().exits(0);
+}
+
+#[test]
+fn a_cancel_ends_all_jobs_of_a_run() {
+    let pipeline = TWO_PLACES.replace("echo built it\"", "echo built it; exec tail -f /dev/null\"")
+        + "[steps.aside]\nrun = \"echo it is aside; exec tail -f /dev/null\"\nrunner = { labels = [\"arm\"] }\n\
+           [steps.never]\nrun = \"true\"\nrunner = { labels = [\"nobody\"] }\n";
+    let pipeline = pipeline.replace("[package]\nfrom = [\"build\", \"check\"]\nroot = \"dist\"\n", "");
+    let farm = Farm::new(&pipeline);
+    let _linux = farm.runner("one", &["linux"]);
+    let _arm = farm.runner("two", &["arm"]);
+    farm.run("main");
+    let run = wait::until("two jobs run", || {
+        let run = Some(farm.newest(1))?;
+        let begun = |name| job(&run, name)["state"] == "leased";
+        (begun("build") && begun("aside")).then_some(run)
+    });
+    assert_eq!(
+        (&job(&run, "check")["state"], &job(&run, "never")["state"]),
+        (&"waiting".into(), &"queued".into())
+    );
+    farm.staith(&["runs", "cancel", run["id"].as_str().unwrap(), "--why", "enough"]).exits(0);
+    let ended = farm.ended(1);
+    assert_eq!(ended["state"], "cancelled", "{ended}");
+    for (name, attempts) in [("build", 1), ("aside", 1), ("check", 0), ("never", 0)] {
+        let job = job(&ended, name);
+        assert_eq!(
+            (&job["state"], job["attempts"].as_array().unwrap().len()),
+            (&"cancelled".into(), attempts),
+            "{job}"
+        );
+    }
+    farm.server.terminate().exits(0);
+}
+
+/// The first job has passed, the second waits for its runner, and the server has lost what the first one left: it made room, say.
+fn with_what_was_left_gone(labels: &str) -> Farm {
+    let farm = Farm::new(&TWO_PLACES.replace("[\"gpu\"]", labels));
+    let one = farm.runner("one", &["linux"]);
+    farm.run("main");
+    wait::until("the first job has passed", || {
+        (job(&farm.newest(1), "check")["state"] == "queued").then_some(())
+    });
+    drop(one);
+    kept(&farm.server).iter().for_each(|layer| fs::remove_file(layer).unwrap());
+    farm
+}
+
+#[test]
+fn a_step_whose_layer_was_collected_is_run_again_by_who_may() {
+    // Who has these labels has those of the first job: it may run its step as well.
+    let farm = with_what_was_left_gone("[\"linux\", \"gpu\"]");
+    let _two = farm.runner("two", &["linux", "gpu"]);
+    let run = farm.ended(1);
+    assert_eq!(run["state"], "passed", "{run}");
+    assert_eq!(farm.ran(&run), ["build at one", "build at two", "check at two"]);
+    farm.server.terminate().exits(0);
+}
+
+#[test]
+fn a_step_whose_layer_was_collected_is_not_run_where_it_may_not() {
+    let farm = with_what_was_left_gone("[\"gpu\"]");
+    let _two = farm.runner("two", &["gpu"]);
+    let run = farm.ended(1);
+    assert_eq!(run["state"], "failed", "{run}");
+    let check = job(&run, "check");
+    let why = check["attempts"].as_array().unwrap().last().unwrap()["outcome"]["why"].as_str().unwrap();
+    assert!(why.contains("what step `build` left") && why.contains("start a new run"), "{check}");
+    assert_eq!(farm.ran(&run), ["build at one"]);
+    farm.server.terminate().exits(0);
+}
+
+#[test]
+fn each_variant_of_a_matrix_goes_to_a_runner_with_its_label() {
+    let farm = Farm::new(
+        "name = \"shop\"\nversion = \"1.0.0\"\n[steps.test]\nrun = \"echo on $MATRIX_OS\"\nmatrix = { os = [\"linux\", \"arm\"] }\n\
+         runner = { labels = [\"{matrix.os}\"] }\n",
+    );
+    let _linux = farm.runner("one", &["linux"]);
+    let _arm = farm.runner("two", &["arm"]);
+    farm.run("main");
+    let run = farm.ended(1);
+    assert_eq!(run["state"], "passed", "{run}");
+    let mut ran = farm.ran(&run);
+    ran.sort();
+    assert_eq!(ran, ["test-arm at two", "test-linux at one"]);
+    farm.server.terminate().exits(0);
+}
+
+#[test]
 fn only_jobs_that_did_not_pass_are_tried_again() {
     let failing = TWO_PLACES.replace("echo checked it", "echo checked it; test -e /nowhere");
     let farm = Farm::new(&failing);

@@ -1,4 +1,5 @@
-//! A server and its hosts with a network between them that fails, and hosts that freeze: the design's faults F5 and F9 to F13. Needs root
+//! A server and its hosts with a network between them that fails, and hosts that freeze or are lost: the design's faults F4, F5 and F9 to
+//! F13 ([all of them](../../docs/faults.md)). Needs root
 //! and nftables, which tests/run installs; says so and checks nothing where network namespaces can't be made.
 //!
 //! A lease lasts 15 s here as everywhere, so what waits for the end of one runs beside the others.
@@ -100,6 +101,22 @@ fn a_host_that_is_cut_off_falls_silent_before_its_job_is_given_away() {
     assert!(u128::from(again) <= cut.get() + 20_000, "cut off at {}, given away at {again}", cut.get());
 }
 
+/// F4.
+fn a_host_that_is_lost_with_all_that_it_runs_is_noticed_in_time() {
+    let lost = std::cell::Cell::new(0);
+    let (_scene, job) = moves_to_the_second(
+        |scene| {
+            scene.hosts[0].is_lost();
+            lost.set(std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis());
+        },
+        |scene| scene.hosts[0].starts(1),
+    );
+    let (noticed, again) = (job.attempts[0].ended, job.attempts[1].began);
+    // A lease that was renewed right before lasts 15 s; what a machine under load takes beside that is little.
+    assert!(u128::from(noticed) <= lost.get() + 16_000, "lost at {}, noticed at {noticed}", lost.get());
+    assert!(u128::from(again) <= lost.get() + 20_000, "lost at {}, given away at {again}", lost.get());
+}
+
 /// F5.
 fn a_runner_that_froze_finds_its_job_gone_and_ends_it() {
     moves_to_the_second(
@@ -169,8 +186,9 @@ fn a_third_of_all_packets_may_be_lost() {
 
 #[test]
 fn networks_that_fail_and_hosts_that_freeze_lose_and_double_nothing() {
-    let scenarios: [(&str, fn()); 6] = [
+    let scenarios: [(&str, fn()); 7] = [
         ("F9", a_host_that_is_cut_off_falls_silent_before_its_job_is_given_away),
+        ("F4", a_host_that_is_lost_with_all_that_it_runs_is_noticed_in_time),
         ("F5", a_runner_that_froze_finds_its_job_gone_and_ends_it),
         ("F10", answers_that_are_lost_cost_nothing_but_time),
         ("F11", connections_that_answer_never_are_given_up),

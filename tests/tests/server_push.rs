@@ -82,6 +82,27 @@ fn a_push_becomes_a_run_with_its_log_and_a_package() {
 }
 
 #[test]
+fn a_push_that_nobody_tells_is_found_while_the_server_runs() {
+    let world = World::new();
+    let repository = Repository::new(&world);
+    let server = Served::of(&world);
+    let (url, token) = (format!("http://{}", server.address), server.data.join("admin.token"));
+    let by = ["--server", &url, "--token-file", token.to_str().unwrap()];
+    world.staith(&[&["project", "add", "shop", &repository.bare][..], &by].concat()).exits(0);
+    world.staith(&[&["project", "set", "shop", "poll_seconds=5"][..], &by].concat()).exits(0);
+    // Found one after the other: it is looked again and again, and not at the start only.
+    for (number, word) in [(1, "two"), (2, "three")] {
+        let commit = repository.push(word);
+        let run = wait::until("the push is found", || {
+            let runs = server.ask("GET", "/api/v1/runs", "").is(200)["runs"].clone();
+            runs.as_array().unwrap().first().filter(|run| run["number"] == number).cloned()
+        });
+        assert_eq!(run["commit"], commit.as_str(), "{run}");
+    }
+    server.terminate().exits(0);
+}
+
+#[test]
 fn a_push_that_the_server_did_not_hear_of_is_found_when_it_starts() {
     let world = World::new();
     let repository = Bare::with(&world, PIPELINE);

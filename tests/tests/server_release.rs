@@ -15,6 +15,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use staith_tests::{
+    invariants::serve_one_release,
     pair::free,
     pools::Pools,
     served::Served,
@@ -240,6 +241,13 @@ fn a_release_is_agreed_to_deployed_through_the_death_of_its_deployer_and_taken_b
     town.waits_until("succeeded");
     town.serves(&second);
     assert_ne!(town.deployer(), Some(deployer));
+    // Each machine has one release, whole: the one that was deployed there last.
+    let machine = |name: &str, word: &str| {
+        let folder = town.place.path().join("production").join(name);
+        serve_one_release(&folder, &[("serve", SERVE.as_bytes()), ("word.txt", word.as_bytes())]);
+    };
+    machine("blue", "one");
+    machine("green", "slow");
 
     town.release(&ann, &["rollback", "production", "--reason", "it is slow"]).exits(0);
     town.serves(&first);
@@ -277,12 +285,46 @@ fn what_a_branch_says_of_itself_weakens_nothing() {
     town.releases(&ann, "feature");
     let refused = town.release(&ann, &["deploy", "--to", "production", "--no-wait"]);
     assert!(refused.code != Some(0) && refused.err.contains("may not go"), "{refused:?}");
+    // The server does not even pass it on, to whom it would be refused once more.
+    let at = "/api/v1/projects/shop/environments/production/deployments";
+    let refused = town.server.ask("POST", at, r#"{"release":"latest"}"#).is(403);
+    assert_eq!(refused["type"], "not-trusted", "{refused}");
     assert!(town.deployments().is_empty());
     assert!(!town.place.path().join("elsewhere").exists());
     // Nor do people who release weaken it.
     let open = town.staith(&ben, &["project", "protect", "shop", "production", "--needed", "0"]);
     assert_ne!(open.code, Some(0));
     town.staith(&ben, &["project", "protect", "shop", "production"]).exits(0).says("needs 1 approval");
+}
+
+#[test]
+fn what_counts_is_how_an_environment_is_protected_when_it_is_deployed() {
+    let town = Town::new();
+    let there = "/api/v1/projects/shop/environments/production";
+    let protect = |trust: &str| {
+        let words = ["project", "protect", "shop", "production", "--trust", trust];
+        town.staith(&town.server.admin, &words).exits(0);
+    };
+    protect("branch");
+    town.pushes("feature", "early");
+    town.releases(&town.server.admin, "feature");
+    let latest = r#"{"release":"latest"}"#;
+    let deployer = Pid::from_raw(wait::until("the deployer runs", || town.deployer())).unwrap();
+    kill_process(deployer, Signal::STOP).unwrap();
+    // The question that is on its way to the deployer has this one, and the protection of this moment.
+    town.server.ask("POST", &format!("{there}/plans"), latest).is(202);
+    let asked = town.server.ask("POST", &format!("{there}/deployments"), latest).is(202);
+    protect("protected");
+    kill_process(deployer, Signal::CONT).unwrap();
+    let at = format!("/api/v1/projects/shop/orders/{}", asked["order"]);
+    let answer = wait::until("the deployer has answered", || {
+        let seen = town.server.ask("GET", &at, "").is(200);
+        (!seen["answer"].is_null()).then(|| seen["answer"].clone())
+    });
+    assert_eq!(answer["outcome"], "refused", "{answer}");
+    assert!(answer["what"].as_str().unwrap().contains("may not go"), "{answer}");
+    assert!(town.deployments().is_empty());
+    assert_eq!(town.served(), None);
 }
 
 #[test]

@@ -123,6 +123,14 @@ fn a_run_that_fails_is_tried_again_and_one_that_does_not_end_is_ended() {
     assert_eq!(view["jobs"][0]["attempts"].as_array().unwrap().len(), 2, "{view}");
     shop.staith(&["runs", "logs", &run, "--attempt", "1"]).exits(0).says("it breaks");
 
+    // All steps passed, and the package can't be made: that is what `staith run` ends with, too.
+    let empty = PIPELINE.replace("cp src/* dist/; echo the files are there", "echo nothing is there");
+    fs::write(shop.bare.clone.join("runner.toml"), &empty).unwrap();
+    shop.bare.push("empty");
+    shop.world.staith(&["run", &shop.bare.path, "--ref", "main"]).exits(20).says("would be empty");
+    let run = shop.run();
+    shop.staith(&["runs", "watch", &run]).exits(20).says("would be empty");
+
     let endless = PIPELINE.replace("echo the files are there", "echo it begins; exec tail -f /dev/null");
     fs::write(shop.bare.clone.join("runner.toml"), endless).unwrap();
     shop.bare.push("two");

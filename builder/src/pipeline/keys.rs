@@ -76,6 +76,8 @@ const fn kind(what: &'static str, pattern: &'static str) -> TextKind {
 
 pub(super) const TEXT: TextKind = TextKind { what: "text", pattern: None };
 pub(super) const NAME: TextKind = kind("name", "^[a-z0-9][a-z0-9_.-]{0,62}$");
+pub(super) const LABEL: TextKind =
+    kind("label", r"^([a-z0-9]|\{matrix\.[a-z][a-z0-9_-]*\})([a-z0-9_.-]|\{matrix\.[a-z][a-z0-9_-]*\})*$");
 pub(super) const VERSION: TextKind =
     kind("version", r"^([A-Za-z0-9]|\{(commit|branch|tag)\})([A-Za-z0-9.+-]|\{(commit|branch|tag)\})*$");
 pub(super) const DURATION: TextKind = kind("duration", "^[0-9]+[smh]$");

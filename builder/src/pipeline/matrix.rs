@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::Range};
 
-use staith_model::Name;
+use staith_model::{Name, Placement};
 use toml::de::DeValue;
 
 use super::{
@@ -56,6 +56,8 @@ pub struct Variant {
     pub name: Name,
     /// A value for each dimension.
     pub values: BTreeMap<String, String>,
+    /// Which runners may take it, where that hangs on its values; else it is as the step says.
+    pub runner: Option<Placement>,
 }
 
 /// A step's matrix.
@@ -335,7 +337,7 @@ fn variants(
             );
             return complain(what, "each combination needs a name of its own", help);
         }
-        variants.push(Variant { name: parsed, values });
+        variants.push(Variant { name: parsed, values, runner: None });
     }
     Some(variants)
 }

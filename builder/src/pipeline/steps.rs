@@ -194,7 +194,7 @@ fn read_step(
     refuse_own_variables(table, &variables, matrix);
     let secrets = variables::secrets(table, &variables);
     let image = images::or_inherited(table, &defaults.image);
-    let runner = placement::or_inherited(table, &defaults.runner);
+    let (runner, variants) = placement::of_step(table, &defaults.runner, matrix);
     images::check_templates(table, &known, &matrix.variants);
     let retry = retries::read(table);
     let may_fail = table.truth("continue-on-failure").unwrap_or(false);
@@ -223,7 +223,7 @@ fn read_step(
         findings,
         runner,
         when: None,
-        variants: matrix.variants.clone(),
+        variants,
     })
 }
 

@@ -92,18 +92,23 @@ fn flaw(placeholder: Placeholder<'_>, known: &Known<'_>) -> Option<Flaw> {
 
 /// As [`check`], for a glob: parameters are not checked for what they would mean in a path, so they can't be part of one.
 pub(super) fn check_glob(text: &str, matrix: &[Dimension]) -> Vec<Flaw> {
+    let help = "use a fixed path; a script can name what is in it";
+    check_of_matrix(text, matrix, "only values of a matrix can be part of a path", help)
+}
+
+/// As [`check`], for a label of runners: who may set a parameter does not choose by it on whose hosts a step runs.
+pub(super) fn check_label(text: &str, matrix: &[Dimension]) -> Vec<Flaw> {
+    let help = "name the labels in the file: a setting of a run does not choose its runners";
+    check_of_matrix(text, matrix, "only values of a matrix can be part of a label", help)
+}
+
+fn check_of_matrix(text: &str, matrix: &[Dimension], label: &str, help: &str) -> Vec<Flaw> {
     let parameter =
         placeholders(text).into_iter().find(|placeholder| placeholder.source == Source::Parameters);
-    if let Some(placeholder) = parameter {
-        let help = "use a fixed path; a script can name what is in it";
-        return vec![Flaw::at(
-            placeholder.place,
-            "names a parameter",
-            "only values of a matrix can be part of a path",
-            help,
-        )];
+    match parameter {
+        Some(placeholder) => vec![Flaw::at(placeholder.place, "names a parameter", label, help)],
+        None => check(text, &Known { parameters: &[], matrix, outcomes: false }),
     }
-    check(text, &Known { parameters: &[], matrix, outcomes: false })
 }
 
 /// The dimensions that a text names.

@@ -170,6 +170,7 @@ fn concrete(
         reports: step.reports.iter().map(fill).collect(),
         env,
         image: image(step.image.as_ref(), &fill, &format!("step `{name}`"))?,
+        runner: variant.and_then(|variant| variant.runner.clone()).unwrap_or_else(|| step.runner.clone()),
         when: None,
         variants: Vec::new(),
         ..step.clone()

@@ -46,7 +46,18 @@ pub enum AttemptOutcome {
         blame: Blame,
         /// For people.
         why: String,
+        /// Whether it is what the project says of itself that can't work, rather than that a step or a test failed. Decides nothing but
+        /// the exit code of who waits for the run.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        configuration: bool,
     },
     /// It was ended because the server wanted it.
     Cancelled,
+}
+
+impl AttemptOutcome {
+    /// It did not pass, for a reason that is not the project's configuration.
+    pub fn failed(blame: Blame, why: impl Into<String>) -> Self {
+        Self::Failed { blame, why: why.into(), configuration: false }
+    }
 }

@@ -260,6 +260,27 @@ async fn a_cancelled_run_is_told_to_its_attempt_and_a_retried_one_begins_again()
 }
 
 #[tokio::test]
+async fn what_was_cancelled_and_does_not_end_is_given_up() {
+    let served = Served::new();
+    let run = served.stage.add_one("shop").await;
+    let claimed = served.claim("a", 0).await.unwrap();
+    let cancel = format!("/api/v1/runs/{run}/cancel");
+    assert_eq!(served.ask("POST", &cancel, "admin", &json!({ "why": "not now" })).await.0, StatusCode::OK);
+    for second in (5..=60).step_by(5) {
+        served.stage.pass(5_000);
+        queue::tick(served.stage.site()).await;
+        let (status, _) = served.of(&claimed, "renew", &json!({ "fence": claimed.fence })).await;
+        if status == StatusCode::CONFLICT {
+            assert_eq!(second, 45, "it has its time for that, and no more");
+            let view = served.stage.store().run(run).await.unwrap();
+            assert_eq!(view.jobs[0].state.as_str(), "cancelled");
+            return;
+        }
+    }
+    panic!("its runner goes on for ever");
+}
+
+#[tokio::test]
 async fn only_who_may_sees_and_asks() {
     let served = Served::new();
     let run = served.stage.add_one("shop").await;

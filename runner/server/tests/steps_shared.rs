@@ -144,6 +144,20 @@ async fn a_layer_is_taken_with_its_record_and_given_to_whom_the_record_is_for() 
 }
 
 #[tokio::test]
+async fn a_layer_that_is_too_long_is_neither_taken_nor_believed() {
+    let ground = with_all_levels();
+    let branch = number(Trust::Branch);
+    let beyond = format!("layer?offset={}", staith_model::service::LARGEST_LAYER);
+    let (status, said) = ask(&ground, branch, "PUT", &beyond, b"x".to_vec()).await;
+    assert_eq!((status, &said["type"]), (413, &"layer-too-large".into()), "{said}");
+    let long = SentLayer { length: staith_model::service::LARGEST_LAYER + 1, ..sent(b"x") };
+    let given = given(Trust::Branch, None, came(1, Some(long)));
+    let body = serde_json::to_vec(&given).unwrap();
+    let (status, said) = ask(&ground, branch, "PUT", "steps/build", body).await;
+    assert_eq!((status, &said["type"]), (413, &"layer-too-large".into()), "{said}");
+}
+
+#[tokio::test]
 async fn room_is_made_by_forgetting_what_was_longest_of_no_use_but_not_what_a_run_needs() {
     let mut ground = with_all_levels();
     ground.site.layers.caps = StepCaps { bytes: 100, records: 1_000 };

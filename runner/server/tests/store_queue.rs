@@ -204,9 +204,11 @@ async fn what_was_given_up_has_no_effect_any_more() {
         "its token ended"
     );
     finish(&stage, &next, AttemptOutcome::Passed).await.unwrap();
-    let states: Vec<AttemptState> =
-        job(&stage, &run, "run").await.attempts.iter().map(|attempt| attempt.state).collect();
+    let attempts = job(&stage, &run, "run").await.attempts;
+    let states: Vec<AttemptState> = attempts.iter().map(|attempt| attempt.state).collect();
     assert_eq!(states, [AttemptState::Lost, AttemptState::Finished]);
+    let why = attempts[0].why.as_deref().unwrap_or_default();
+    assert!(why.contains("not heard of"), "what was given up says why, also when its job has passed: {why}");
 }
 
 #[tokio::test]

@@ -171,7 +171,7 @@ fn in_words(news: &News) -> String {
         News::Ended { attempt, outcome } => match outcome {
             AttemptOutcome::Passed => format!("attempt {attempt} passed"),
             AttemptOutcome::Cancelled => format!("attempt {attempt} was cancelled"),
-            AttemptOutcome::Failed { blame, why } => {
+            AttemptOutcome::Failed { blame, why, .. } => {
                 let whose = match blame {
                     Blame::Project => "",
                     Blame::Environment => " through its surroundings",

@@ -6,7 +6,8 @@ use serde_json::json;
 use staith_model::{
     Blame, Name,
     service::{
-        AttemptOutcome, AttemptState, AttemptView, JobView, RunPage, RunStanding, RunSummary, RunView,
+        AttemptOutcome, AttemptState, AttemptView, JobState, JobView, RunPage, RunStanding, RunSummary,
+        RunView,
     },
 };
 
@@ -92,6 +93,10 @@ pub(crate) fn server_run_told(view: &RunView, mode: OutputMode) -> io::Result<()
         let why = run.why.as_deref().map(|why| format!(": {}", clean_word(why))).unwrap_or_default();
         let dot = look.dot();
         out.line(&format!("{} {}{dot}{}{why}", look.mark(mark(run.state)), title(run), run.state));
+        let failed = view.jobs.iter().filter(|job| job.state == JobState::Failed);
+        let told =
+            failed.filter_map(|job| Some(format!("  {}: {}", job.name, clean_word(job.why.as_deref()?))));
+        told.for_each(|line| out.line(&line));
     }
     out.written()
 }
@@ -171,7 +176,7 @@ fn attempt_row(attempt: &AttemptView) -> Vec<String> {
     let (ended, told) = match (&attempt.outcome, attempt.state) {
         (Some(AttemptOutcome::Passed), _) => ("passed", None),
         (Some(AttemptOutcome::Cancelled), _) => ("cancelled", None),
-        (Some(AttemptOutcome::Failed { blame, why }), _) => (blamed(*blame), Some(why.as_str())),
+        (Some(AttemptOutcome::Failed { blame, why, .. }), _) => (blamed(*blame), Some(why.as_str())),
         (None, AttemptState::Lost) => ("lost", None),
         (None, AttemptState::Finished) => ("ended", None),
         (None, AttemptState::Leased) => ("goes on", None),

@@ -280,10 +280,10 @@ impl Courier {
         while streams.send_some(&upload).await? {}
         streams.close(&upload).await?;
         if let Some(why) = streams.broken().first() {
-            ended.outcome = AttemptOutcome::Failed {
-                blame: Blame::Environment,
-                why: format!("its log could not be brought to the server: {why}"),
-            };
+            ended.outcome = AttemptOutcome::failed(
+                Blame::Environment,
+                format!("its log could not be brought to the server: {why}"),
+            );
         }
         self.push(ended, pushes).await?;
         let fence = self.claim.claimed.fence;
@@ -328,10 +328,8 @@ impl Courier {
             return Err(Refused::Away { server: self.claim.server.as_str().to_owned(), why });
         }
         let blame = if is_passing { Blame::Environment } else { Blame::Project };
-        ended.outcome = AttemptOutcome::Failed {
-            blame,
-            why: format!("its packages could not be brought to the server: {why}"),
-        };
+        ended.outcome =
+            AttemptOutcome::failed(blame, format!("its packages could not be brought to the server: {why}"));
         Ok(())
     }
 

@@ -26,6 +26,11 @@ pub(super) async fn end_keeper(job: &Job, home: &Home, engine: EngineName) {
         if timeout_at(Instant::now() + patience, gone(job)).await.is_ok() {
             break;
         }
+        tracing::warn!(
+            process = keeper.pid,
+            seconds = patience.as_secs(),
+            "a keeper does not end in its time"
+        );
     }
     if job.ended().is_none() {
         sweep(home, engine).await;

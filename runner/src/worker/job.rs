@@ -59,7 +59,7 @@ impl Ended {
 
     /// It ended now through something on this host.
     pub(super) fn by_this_host(why: impl Into<String>) -> Self {
-        Self::now(AttemptOutcome::Failed { blame: Blame::Environment, why: why.into() })
+        Self::now(AttemptOutcome::failed(Blame::Environment, why))
     }
 }
 

@@ -174,7 +174,11 @@ fn outcome(done: &Done, cause: Option<Cause>, job: &Job, spec: &JobSpec) -> Atte
         None => {}
     }
     match done {
-        Done::Problem(problem) => failed(blame_of(problem.exit), in_words(problem)),
+        Done::Problem(problem) => AttemptOutcome::Failed {
+            blame: blame_of(problem.exit),
+            why: in_words(problem),
+            configuration: problem.exit == Exit::Configuration,
+        },
         Done::Built(Built::Ended(report), saw_a_bug) => {
             let exit = if *saw_a_bug { Exit::Bug } else { exit_of(&spec.plan, report) };
             failed(blame_of(exit), which_steps(report))
@@ -184,7 +188,7 @@ fn outcome(done: &Done, cause: Option<Cause>, job: &Job, spec: &JobSpec) -> Atte
 }
 
 fn failed(blame: Blame, why: impl Into<String>) -> AttemptOutcome {
-    AttemptOutcome::Failed { blame, why: why.into() }
+    AttemptOutcome::failed(blame, why)
 }
 
 const fn blame_of(exit: Exit) -> Blame {

@@ -199,6 +199,7 @@ pub(super) fn launch(home: &Home, engine: EngineName, job: &Job) -> Result<(), P
         Problem::new(Exit::Environment, "the process that keeps a job can't be started")
             .with_why(error.to_string())
     })?;
+    tracing::info!(process = keeper.id(), job = %job.path().display(), "a keeper was started");
     tokio::spawn(async move { keeper.wait().await });
     Ok(())
 }

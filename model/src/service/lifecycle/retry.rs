@@ -80,7 +80,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn any_end() -> impl Strategy<Value = AttemptEnd> {
-        let failed = |blame| AttemptEnd::Told(AttemptOutcome::Failed { blame, why: "it broke".to_owned() });
+        let failed = |blame| AttemptEnd::Told(AttemptOutcome::failed(blame, "it broke"));
         prop_oneof![
             Just(AttemptEnd::Told(AttemptOutcome::Passed)),
             Just(AttemptEnd::Told(AttemptOutcome::Cancelled)),

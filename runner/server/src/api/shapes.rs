@@ -262,10 +262,7 @@ fn jobs(attempt: AttemptId) -> Option<[JobView; 2]> {
         state: AttemptState::Finished,
         runner: RunnerId::new(AT, [1; 10]),
         runner_name: "host-1".to_owned(),
-        outcome: Some(AttemptOutcome::Failed {
-            blame: Blame::Project,
-            why: "the step test failed".to_owned(),
-        }),
+        outcome: Some(AttemptOutcome::failed(Blame::Project, "the step test failed")),
         why: Some("the step test failed".to_owned()),
         began: AT,
         ended: Some(AT),

@@ -80,6 +80,8 @@ fn each_try_has_a_cause(job: &Job, retried: &[u64]) {
             job.run,
             job.name
         );
+        let told = pair[0].outcome.is_some() || pair[0].why.is_some();
+        assert!(told, "{}/{} was tried again, and nobody knows why", job.run, job.name);
         assert!(by_itself <= MOST_RETRIES, "{}/{} was tried too often", job.run, job.name);
     }
 }

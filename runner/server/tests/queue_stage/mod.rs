@@ -42,7 +42,7 @@ pub(crate) fn names(words: &[&str]) -> BTreeSet<Name> {
 }
 
 pub(crate) fn failed(blame: Blame) -> AttemptOutcome {
-    AttemptOutcome::Failed { blame, why: format!("it broke: {blame:?}") }
+    AttemptOutcome::failed(blame, format!("it broke: {blame:?}"))
 }
 
 impl Stage {

@@ -14,7 +14,8 @@ pub(super) fn exit_of(view: &RunView) -> Exit {
             let failed = view.jobs.iter().filter(|job| job.state == JobState::Failed);
             let exits: Vec<Exit> = failed.filter_map(|job| job.attempts.last()).map(of_failed).collect();
             // As of steps: the worst that happened.
-            let worst = [Exit::Bug, Exit::Environment].into_iter().find(|exit| exits.contains(exit));
+            let worst = [Exit::Bug, Exit::Environment, Exit::Configuration];
+            let worst = worst.into_iter().find(|exit| exits.contains(exit));
             worst.unwrap_or(Exit::StepFailed)
         }
     }
@@ -32,6 +33,7 @@ pub(super) fn of_attempt(attempt: &AttemptView) -> Exit {
 /// The same, where it is the reason for which its job failed.
 fn of_failed(attempt: &AttemptView) -> Exit {
     match (&attempt.outcome, attempt.state) {
+        (Some(AttemptOutcome::Failed { configuration: true, .. }), _) => Exit::Configuration,
         (Some(AttemptOutcome::Failed { blame, .. }), _) => (*blame).into(),
         // It was lost: its runner was not heard of.
         (None, AttemptState::Lost) => Exit::Environment,
@@ -75,8 +77,12 @@ mod tests {
 
     #[test]
     fn a_run_on_the_server_ends_as_one_here() {
-        let failed =
-            |blame| attempt("finished", Some(AttemptOutcome::Failed { blame, why: "it broke".to_owned() }));
+        let failed = |blame| attempt("finished", Some(AttemptOutcome::failed(blame, "it broke")));
+        let refused = || {
+            let outcome =
+                json!({ "ended": "failed", "blame": "project", "why": "it is empty", "configuration": true });
+            attempt("finished", Some(serde_json::from_value(outcome).unwrap()))
+        };
         let passed = || attempt("finished", Some(AttemptOutcome::Passed));
         for (state, jobs, exit) in [
             ("passed", vec![("passed", passed())], Exit::Passed),
@@ -88,6 +94,12 @@ mod tests {
                 Exit::Environment,
             ),
             ("failed", vec![("failed", failed(Blame::Us))], Exit::Bug),
+            ("failed", vec![("failed", refused())], Exit::Configuration),
+            (
+                "failed",
+                vec![("failed", failed(Blame::Environment)), ("failed", refused())],
+                Exit::Environment,
+            ),
             ("failed", vec![("failed", attempt("lost", None))], Exit::Environment),
             (
                 "failed",
