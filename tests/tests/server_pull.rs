@@ -232,7 +232,7 @@ impl Drop for Coast {
 }
 
 fn served(world: &World) -> Served {
-    Served::at(&format!("{SERVER}:8765"), world, &world.scratch().join("server"))
+    Served::at(&format!("{SERVER}:8765"), &[], world, &world.scratch().join("server")).expect("it starts")
 }
 
 fn git(place: &std::path::Path, words: &[&str]) {

@@ -84,11 +84,11 @@ fn a_push_becomes_a_run_with_its_log_and_a_package() {
 #[test]
 fn a_push_that_nobody_tells_is_found_while_the_server_runs() {
     let world = World::new();
-    let repository = Repository::new(&world);
+    let repository = Bare::with(&world, PIPELINE);
     let server = Served::of(&world);
     let (url, token) = (format!("http://{}", server.address), server.data.join("admin.token"));
     let by = ["--server", &url, "--token-file", token.to_str().unwrap()];
-    world.staith(&[&["project", "add", "shop", &repository.bare][..], &by].concat()).exits(0);
+    world.staith(&[&["project", "add", "shop", &repository.path][..], &by].concat()).exits(0);
     world.staith(&[&["project", "set", "shop", "poll_seconds=5"][..], &by].concat()).exits(0);
     // Found one after the other: it is looked again and again, and not at the start only.
     for (number, word) in [(1, "two"), (2, "three")] {

@@ -103,7 +103,7 @@ async fn view(site: &Site, project: &Name, environment: &Name) -> Result<Environ
 /// Who went past gates for the plan as it is.
 fn past_gates(entries: &[LedgerEntry], view: &DeploymentView) -> Vec<PastGates> {
     let of = |entry: &LedgerEntry| match &entry.event {
-        FleetEvent::Overridden { deployment, plan, by, reason, freeze_only }
+        FleetEvent::Overridden { deployment, plan, by, reason, freeze_only, floor: false }
             if *deployment == view.deployment && *plan == view.plan =>
         {
             Some(PastGates { by: by.clone(), reason: reason.clone(), freeze_only: *freeze_only })

@@ -64,6 +64,7 @@ impl Lane {
                     by: order.by.clone(),
                     reason: reason.clone(),
                     freeze_only: *freeze_only,
+                    floor: false,
                 };
                 self.once(order, past).await
             }

@@ -134,6 +134,7 @@ mod tests {
                 secrets: BTreeMap::new(),
                 rendered: Vec::new(),
                 hooks: Vec::new(),
+                schema: None,
             },
             pace: Pace {
                 kind: PaceKind::InPlace,
@@ -148,6 +149,7 @@ mod tests {
             hooks: Vec::new(),
             keep: BTreeSet::new(),
             undo_moves_bytes: BTreeSet::new(),
+            floor: None,
             epoch_seen: 0,
             warnings: Vec::new(),
         }
