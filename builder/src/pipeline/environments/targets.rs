@@ -73,7 +73,12 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
              files in the site's folder, which is not done at one instant.",
         ),
         key("local", Shape::Truth, "`false`", "This machine itself."),
-        key("pull", Shape::Truth, "`false`", "A registered runner on the machine asks for its deployments."),
+        key(
+            "pull",
+            Shape::Truth,
+            "`false`",
+            "A registered runner on the machine asks the server for its deployments; nothing connects to the machine. See [releases.md](releases.md#machines-that-pull).",
+        ),
         key(
             "name",
             Shape::Text(&NAME),
