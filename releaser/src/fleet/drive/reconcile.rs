@@ -3,6 +3,8 @@
 //! Nothing here remembers a position: what is to be done follows from what is seen and what is written down. Whoever was
 //! killed in the middle decides the same.
 
+use std::collections::BTreeSet;
+
 use staith_model::{DeploymentRecord, Digest, HookPoint, Name, PaceKind, TargetStep, Work};
 
 use super::{
@@ -60,12 +62,14 @@ impl Steps {
 /// Finds what is to be done for a goal.
 pub(super) fn reconcile(view: &View<'_>, goal: &Goal) -> Steps {
     let mut steps = Steps::default();
-    let mut away = 0usize;
     let mut leaving = Vec::new();
     let candidates = look_around(view, goal, &mut steps);
-    let takes = |(name, _): &(Name, Option<Digest>)| view.is_available(name);
-    let fresh = goal.may_begin && candidates.iter().any(takes) && is_fresh(view, &mut steps);
-    let unavailable = population(view).filter(|name| !view.is_available(name)).count();
+    let takes = |(name, _): &(Name, Option<Digest>)| match view.is_available(name) {
+        true => goal.may_begin,
+        false => view.may_answer(name),
+    };
+    let fresh = candidates.iter().any(takes) && is_fresh(view, &mut steps);
+    let mut away: BTreeSet<&Name> = population(view).filter(|name| !view.is_available(name)).collect();
     let budget = usize::try_from(view.record.plan.pace.max_unavailable).unwrap_or(usize::MAX);
     // Back to before the first release: whoever is taken away has nobody to hand over to, and nobody is missed.
     let to_nothing = began_with_nothing(view);
@@ -79,12 +83,13 @@ pub(super) fn reconcile(view: &View<'_>, goal: &Goal) -> Steps {
             continue;
         }
         let answers = view.is_available(name);
-        if answers && goal.relinks_in_place(view.record) {
-            let within = to_nothing || unavailable + away < budget;
-            if !goal.may_begin || !fresh || !within || (drains && serving < 2) {
+        // One that runs something unproven counts as out of service, and is taken out of it nevertheless, should it answer.
+        if (answers || view.may_answer(name)) && goal.relinks_in_place(view.record) {
+            let within = to_nothing || away.iter().filter(|one| **one != name).count() < budget;
+            if !fresh || !within || (answers && (!goal.may_begin || (drains && serving < 2))) {
                 continue;
             }
-            away += 1;
+            away.insert(name);
         }
         // What is down has nothing to finish; where it is the last one, there is nobody to hand over to.
         let hands_over = !view.is_down(name) || serving > 1;

@@ -111,6 +111,12 @@ impl<'a> View<'a> {
         runs && proven && in_traffic && record.failed.is_none() && !self.is_touched_now(name)
     }
 
+    /// Whether a machine answers clients now, for all that is known. When in doubt, it does.
+    pub(super) fn may_answer(&self, name: &Name) -> bool {
+        let gets_requests = !self.has_traffic() || self.may_get_requests(name);
+        gets_requests && !self.is_down(name) && !self.is_touched_now(name)
+    }
+
     /// Whether nothing runs on a machine, for certain.
     pub(super) fn is_down(&self, name: &Name) -> bool {
         let stopped = |seen: &MachineState| seen.current.is_none() || seen.serving == Some(Serving::Down);

@@ -54,7 +54,18 @@ impl Balancer for Front {
             }
         };
         match (way, self.world.after(None, fault).await) {
-            (Way::Through, Way::Through) => Ok(state),
+            (Way::Through, Way::Through) => {
+                // Who balances has told that it is down, whatever the machine said before.
+                let down = |member: &Member| member.up == Some(false);
+                let mut truth = self.world.truth();
+                for (name, _) in state.members.iter().filter(|(_, member)| down(member)) {
+                    if let Some(machine) = truth.machines.get_mut(name) {
+                        machine.told_well = false;
+                    }
+                }
+                drop(truth);
+                Ok(state)
+            }
             _ => Err(lost("say who serves")),
         }
     }
