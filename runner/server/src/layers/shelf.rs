@@ -106,12 +106,13 @@ impl Shelf {
     /// What an attempt has sent, if it is this layer. Reads all of it. It is taken out of the attempt's hands before that: what it sends
     /// meanwhile is another layer, and not this one after it was read.
     pub(super) fn sent(&self, attempt: &AttemptId, layer: &SentLayer) -> Option<Sent> {
-        let number = self.taken.fetch_add(1, Ordering::Relaxed);
         let incoming = self.incoming(attempt);
+        // A part of it goes on where it ends.
+        fs::metadata(&incoming).ok().filter(|found| found.len() == layer.length)?;
+        let number = self.taken.fetch_add(1, Ordering::Relaxed);
         let sent = Sent(incoming.with_file_name(format!("{attempt}.{number}")));
         fs::rename(incoming, &sent.0).ok()?;
-        let is_it = fs::metadata(&sent.0).is_ok_and(|found| found.len() == layer.length)
-            && digest_of(&sent.0).is_ok_and(|digest| digest == layer.blob);
+        let is_it = digest_of(&sent.0).is_ok_and(|digest| digest == layer.blob);
         is_it.then_some(sent)
     }
 
