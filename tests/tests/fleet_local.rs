@@ -144,7 +144,10 @@ fn an_approval_is_waited_for_and_counts_once_for_its_plan() {
     };
     // Where nobody could ever approve, nothing is waited for.
     protect(&format!("{me:?}"), 1, false);
-    world.staith(&["release", "deploy", "--to", "qa", "--no-wait"]).exits(40).says("there are 0 who may");
+    world
+        .staith(&["release", "deploy", "--to", "qa", "--no-wait"])
+        .exits(40)
+        .says("nobody may give one beside");
     // Not by who asked.
     protect(&format!("{me:?}, \"another\""), 1, false);
     world.staith(&["release", "deploy", "--to", "qa", "--no-wait"]).exits(41).says("approv");
