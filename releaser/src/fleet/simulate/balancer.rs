@@ -55,14 +55,13 @@ impl Balancer for Front {
         };
         match (way, self.world.after(None, fault).await) {
             (Way::Through, Way::Through) => {
-                // Who balances has told that it is down, whatever the machine said before.
-                let down = |member: &Member| member.up == Some(false);
+                // Who balances has told that it is down, whatever the machine said before; but for one that came up meanwhile.
+                let down =
+                    |name: &Name| state.members.get(name).is_some_and(|member| member.up == Some(false));
                 let mut truth = self.world.truth();
-                for (name, _) in state.members.iter().filter(|(_, member)| down(member)) {
-                    if let Some(machine) = truth.machines.get_mut(name) {
-                        machine.told_well = false;
-                    }
-                }
+                let machines = truth.machines.iter_mut();
+                let told = machines.filter(|(name, machine)| machine.running.is_none() && down(name));
+                told.for_each(|(_, machine)| machine.told_well = false);
                 drop(truth);
                 Ok(state)
             }
