@@ -18,9 +18,20 @@ use super::{Staged, Store, StoreError, announce::random, make_directories, stagi
 #[derive(Debug)]
 pub struct Upload {
     id: String,
-    file: File,
+    file: Locked,
     path: PathBuf,
     size: u64,
+}
+
+/// A file that is locked until this is dropped, and not a moment longer: a process that is started meanwhile has the lock, too, until it has
+/// become its program, and whoever opens the upload next would be told that somebody has it.
+#[derive(Debug)]
+struct Locked(File);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        let _ = flock(&self.0, FlockOperation::Unlock);
+    }
 }
 
 impl Store {
@@ -45,7 +56,7 @@ impl Store {
             return Ok(None);
         }
         let path = self.upload_path(name, id);
-        let mut file = match OpenOptions::new().read(true).write(true).open(&path) {
+        let file = match OpenOptions::new().read(true).write(true).open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(StoreError::io("open", &path))?,
         };
@@ -53,10 +64,11 @@ impl Store {
             Err(Errno::WOULDBLOCK) => return Err(StoreError::Busy { what: format!("the upload {id}") }),
             locked => locked.map_err(|refused| StoreError::io("lock", &path)(refused.into()))?,
         }
-        if !is_at(&file, &path).map_err(StoreError::io("look at", &path))? {
+        let mut file = Locked(file);
+        if !is_at(&file.0, &path).map_err(StoreError::io("look at", &path))? {
             return Ok(None);
         }
-        let size = file.seek(SeekFrom::End(0)).map_err(StoreError::io("read", &path))?;
+        let size = file.0.seek(SeekFrom::End(0)).map_err(StoreError::io("read", &path))?;
         Ok(Some(Upload { id: id.to_owned(), file, path, size }))
     }
 
@@ -82,7 +94,8 @@ impl Store {
     pub fn finish_upload(&self, name: &Name, upload: Upload, digest: &Digest) -> Result<u64, StoreError> {
         let _announced = self.announce(&[digest.to_string()])?;
         let Upload { file, path, .. } = upload;
-        let size = self.put(Staged::adopt(file, path), digest)?;
+        let adopted = file.0.try_clone().map_err(StoreError::io("open", &path))?;
+        let size = self.put(Staged::adopt(adopted, path), digest)?;
         self.admit(name, digest)?;
         Ok(size)
     }
@@ -108,7 +121,7 @@ impl Upload {
     /// # Errors
     /// The disk is full, or refuses. What came before stays.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        self.file.write_all(bytes).map_err(StoreError::io("write", &self.path))?;
+        self.file.0.write_all(bytes).map_err(StoreError::io("write", &self.path))?;
         self.size += bytes.len() as u64;
         Ok(())
     }
@@ -118,8 +131,8 @@ impl Upload {
     /// # Errors
     /// As [`Upload::append`], or the source ended with an error. What came before that stays.
     pub fn take(&mut self, from: &mut dyn Read) -> Result<u64, StoreError> {
-        let copied = io::copy(from, &mut self.file);
-        self.size = self.file.stream_position().map_err(StoreError::io("write", &self.path))?;
+        let copied = io::copy(from, &mut self.file.0);
+        self.size = self.file.0.stream_position().map_err(StoreError::io("write", &self.path))?;
         copied.map_err(StoreError::io("receive what becomes", &self.path))?;
         Ok(self.size)
     }
@@ -129,7 +142,7 @@ impl Upload {
     /// # Errors
     /// The disk refuses.
     pub fn keep(self) -> Result<u64, StoreError> {
-        self.file.sync_data().map_err(StoreError::io("sync", &self.path))?;
+        self.file.0.sync_data().map_err(StoreError::io("sync", &self.path))?;
         Ok(self.size)
     }
 
@@ -139,5 +152,26 @@ impl Upload {
     /// The disk refuses.
     pub fn cancel(self) -> Result<(), StoreError> {
         fs::remove_file(&self.path).map_err(StoreError::io("remove", &self.path))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_else_has_an_upload_until_it_is_let_go_of_whoever_was_started_meanwhile() {
+        let place = tempfile::tempdir().unwrap();
+        let store = Store::open(place.path()).unwrap();
+        let name = "shop".parse().unwrap();
+        let mut upload = store.begin_upload(&name).unwrap();
+        let (id, of_a_child) = (upload.id().to_owned(), upload.file.0.try_clone().unwrap());
+        assert!(matches!(store.open_upload(&name, &id), Err(StoreError::Busy { .. })));
+        upload.append(b"the half").unwrap();
+        assert_eq!(upload.keep().unwrap(), 8);
+        let again = store.open_upload(&name, &id).unwrap().unwrap();
+        assert_eq!(again.size(), 8);
+        drop(of_a_child);
+        assert!(matches!(store.open_upload(&name, &id), Err(StoreError::Busy { .. })));
     }
 }
