@@ -91,11 +91,15 @@ impl Town {
     }
 
     /// A command of somebody's.
-    fn staith(&self, token: &str, words: &[&str]) -> Said {
+    fn command(&self, token: &str, words: &[&str]) -> Command {
         let mut command = self.world.command(words);
         command.env("STAITH_TOKEN", token).env("STAITH_PROJECT", "shop");
         command.env("STAITH_SERVER", format!("http://{}", self.server.address));
-        Said::of(&command.output().unwrap())
+        command
+    }
+
+    fn staith(&self, token: &str, words: &[&str]) -> Said {
+        Said::of(&self.command(token, words).output().unwrap())
     }
 
     fn release(&self, token: &str, words: &[&str]) -> Said {
@@ -137,8 +141,11 @@ impl Town {
 
     /// A release of what a branch is now; its digest.
     fn releases(&self, token: &str, branch: &str) -> String {
+        // The run says of which project it is.
         let run = self.runs(branch);
-        let made = self.release(token, &["create", &run, "--json"]).exits(0).values().remove(0);
+        let mut create = self.command(token, &["server", "release", "create", &run, "--json"]);
+        let made =
+            Said::of(&create.env_remove("STAITH_PROJECT").output().unwrap()).exits(0).values().remove(0);
         made["digest"].as_str().unwrap().to_owned()
     }
 

@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
-use staith_model::{Exit, Name, RunId, service::RunPage};
+use staith_model::{
+    Exit, Name, RunId,
+    service::{RunPage, RunView},
+};
 
 use super::people::People;
 use crate::output::Problem;
@@ -46,6 +49,20 @@ impl WhichRun {
             Problem::new(Exit::Usage, format!("there is no run {project}#{number}"))
                 .with_remedy(format!("`staith runs list --project {project}` shows those that there are"))
         })
+    }
+
+    /// The project that it is a run of.
+    ///
+    /// # Errors
+    /// There is no such run, or the server can't be asked.
+    pub(crate) async fn project(&self, people: &People) -> Result<Name, Problem> {
+        match self {
+            Self::Numbered(project, _) => Ok(project.clone()),
+            Self::Id(id) => {
+                let run: RunView = people.get(&format!("/api/v1/runs/{id}")).await?;
+                Ok(run.run.project)
+            }
+        }
     }
 }
 

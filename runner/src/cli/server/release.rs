@@ -71,11 +71,16 @@ enum What {
 
 impl Arguments {
     pub(super) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        let project = self.project.ok_or_else(|| {
-            Problem::new(Exit::Usage, "nobody says which project is meant")
-                .with_remedy("name it: --project NAME, or the variable STAITH_PROJECT")
-        })?;
-        let there = There { people: self.server.open()?, project };
+        let people = self.server.open()?;
+        let project = match (self.project, &self.what) {
+            (Some(project), _) => project,
+            (None, What::Create(arguments)) => arguments.project(&people).await?,
+            (None, _) => {
+                return Err(Problem::new(Exit::Usage, "nobody says which project is meant")
+                    .with_remedy("name it: --project NAME, or the variable STAITH_PROJECT"));
+            }
+        };
+        let there = There { people, project };
         match self.what {
             What::Create(arguments) => arguments.obey(&there, mode).await,
             What::List(arguments) => arguments.obey(&there, mode).await,

@@ -8,7 +8,7 @@ use staith_model::{
 
 use super::{LOOK, There};
 use crate::{
-    client::WhichRun,
+    client::{WhichRun, people::People},
     output::{self, OutputMode, Problem},
 };
 
@@ -25,6 +25,11 @@ pub(super) struct Arguments {
 }
 
 impl Arguments {
+    /// The run's, where nobody says another.
+    pub(super) async fn project(&self, people: &People) -> Result<Name, Problem> {
+        self.run.project(people).await
+    }
+
     pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
         let run = self.run.find(&there.people).await?;
         let asked = ReleaseAsked { run, package: self.package };
