@@ -115,6 +115,7 @@ fn remote(served: &Served, runtime: &Runtime) -> Place {
     let settings = Settings {
         registry: served.address.to_string(),
         prefix: String::new(),
+        at: None,
         is_plain: true,
         authorities: None,
         proxy: None,

@@ -23,7 +23,6 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, BufRead as _, Read as _},
     os::unix::fs::OpenOptionsExt as _,
-    path::PathBuf,
     thread,
     time::Duration,
 };
@@ -41,10 +40,8 @@ const LAST_ONE: Duration = Duration::from_secs(30);
 /// What it is told when it begins: a line of JSON. When its standard input ends after that, its server is gone, and it ends.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Beginning {
-    /// Where the server listens.
-    pub(crate) url: String,
-    /// A file with who vouches for it, where that is nobody whom the machine knows.
-    pub(crate) authority: Option<PathBuf>,
+    /// Where the server listens, and by what it is known.
+    pub(crate) server: Address,
     /// What it proves itself by.
     pub(crate) token: String,
 }
@@ -60,9 +57,7 @@ pub(crate) async fn run(home: Home) -> Result<Exit, Problem> {
     let beginning = begin()?;
     home.make().map_err(|refused| Problem::unreadable(home.path(), &refused))?;
     let _only = only_one(&home).await?;
-    // An address of this machine's own, whichever: what is said to it does not leave the machine.
-    let address = Address::parse(&beginning.url, beginning.authority.as_deref(), true)?;
-    let desk = Desk::new(&address, Secret::new(&beginning.token))?;
+    let desk = Desk::new(&beginning.server, Secret::new(&beginning.token))?;
     orders::take(Office::open(home, desk)).await
 }
 

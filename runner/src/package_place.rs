@@ -111,6 +111,7 @@ impl PackagePlace {
         let settings = Settings {
             registry,
             prefix,
+            at: None,
             is_plain: way.is_on_loopback(),
             proxy: way.proxy(),
             authorities: None,
@@ -144,6 +145,7 @@ impl OpenPlace {
         let settings = Settings {
             registry: server.host_and_port().to_owned(),
             prefix: project.to_string(),
+            at: None,
             is_plain: !server.is_encrypted(),
             proxy: None,
             authorities: server.certificates()?,

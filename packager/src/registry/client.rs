@@ -12,7 +12,7 @@ mod http;
 mod pull;
 mod push;
 
-use std::{io, path::PathBuf};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use staith_model::{Digest, Name, Secret, service::Trust};
 use tokio::runtime::Handle;
@@ -35,6 +35,8 @@ pub struct Settings {
     pub registry: String,
     /// What comes before a package's name in its repositories: `team`, or nothing.
     pub prefix: String,
+    /// Where it is, in place of where its name leads.
+    pub at: Option<SocketAddr>,
     /// Without TLS; only for a registry on this machine.
     pub is_plain: bool,
     /// The HTTP proxy that leads there, as a URL; it may hold a password.

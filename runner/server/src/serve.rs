@@ -16,7 +16,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-pub use self::tls::{NoTls, read as read_tls};
+pub use self::tls::{NoTls, name_of as name_of_certificate, read as read_tls};
 use crate::{api, site::Site};
 
 /// Connections at once. More wait to be accepted.

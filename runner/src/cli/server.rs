@@ -6,6 +6,7 @@ mod built_in;
 mod check;
 mod control;
 mod deployer;
+mod own_address;
 mod own_deployer;
 mod place;
 mod release;

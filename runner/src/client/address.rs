@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -20,6 +20,9 @@ pub(crate) struct Address {
     /// The authorities that may vouch for it; those of this machine if none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     authorities: Option<PathBuf>,
+    /// Where it listens, for processes of its own: where its name leads to for others is not to matter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<SocketAddr>,
 }
 
 impl Address {
@@ -55,9 +58,36 @@ impl Address {
             other => return Err(no_address(format!("it begins with `{other}:`, and not with `https:`"))),
         }
         let authorities = authorities.map(absolute).transpose()?;
-        let address = Self { url: url.as_str().trim_end_matches('/').to_owned(), authorities };
+        let address = Self { url: url.as_str().trim_end_matches('/').to_owned(), authorities, at: None };
         address.certificates()?;
         Ok(address)
+    }
+
+    /// That of a server of this machine, for processes of its own: what is said to it does not leave the machine.
+    ///
+    /// # Errors
+    /// As [`Address::parse`].
+    pub(crate) fn of_own_server(
+        url: &str,
+        authorities: Option<&Path>,
+        at: SocketAddr,
+    ) -> Result<Self, Problem> {
+        Ok(Self { at: Some(at), ..Self::parse(url, authorities, true)? })
+    }
+
+    /// One that [`Address::of_own_server`] made, as a process of its own is told it.
+    pub(crate) fn told(json: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(json)
+    }
+
+    /// Where it listens, if that is not where its name leads.
+    pub(crate) const fn at(&self) -> Option<SocketAddr> {
+        self.at
+    }
+
+    /// The name of its host, or its address.
+    pub(crate) fn host(&self) -> Option<String> {
+        Some(Url::parse(&self.url).ok()?.host_str()?.to_owned())
     }
 
     /// The address as text, without a `/` at its end.

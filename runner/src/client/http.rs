@@ -139,8 +139,11 @@ impl Client {
             .https_only(address.is_encrypted())
             // Whoever leads elsewhere would be given the token.
             .redirect(Policy::none());
-        if !address.is_encrypted() {
+        if !address.is_encrypted() || address.at().is_some() {
             builder = builder.no_proxy();
+        }
+        if let (Some(at), Some(host)) = (address.at(), address.host()) {
+            builder = builder.resolve(&host, at);
         }
         if let Some(authorities) = address.certificates()? {
             builder = builder.tls_certs_only(authorities);

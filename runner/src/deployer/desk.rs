@@ -76,6 +76,7 @@ impl Desk {
             authorities: self.address.certificates()?,
             registry: self.address.host_and_port().to_owned(),
             prefix: project.to_owned(),
+            at: self.address.at(),
             is_plain: !self.address.is_encrypted(),
             proxy: None,
             credentials: Some((USER.to_owned(), self.token.clone())),

@@ -67,6 +67,16 @@ impl Registration {
         })
     }
 
+    /// Writes it down, in place of what was there.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub(super) fn keep(&self, rooms: &Rooms) -> Result<(), Problem> {
+        let path = rooms.registration();
+        let bytes = serde_json::to_vec_pretty(self).map_err(|bad| Problem::bug(bad.to_string()))?;
+        write_private(&path, &bytes).map_err(|refused| unkept(&path, &refused))
+    }
+
     /// Forgets who this host was, and its key: of a runner that got the one job that it was made for.
     pub(super) fn forget(rooms: &Rooms) -> io::Result<()> {
         let path = rooms.registration();
@@ -106,9 +116,7 @@ pub(crate) async fn register(
     let enrolled: Enrolled = client.value_within(&Ask::post("/api/v1/runners", &asked), REGISTERING).await?;
     let Enrolled { runner, labels, pool, ephemeral, target } = enrolled;
     let registration = Registration { server, name, runner, labels, pool, ephemeral, target };
-    let path = rooms.registration();
-    let bytes = serde_json::to_vec_pretty(&registration).map_err(|bad| Problem::bug(bad.to_string()))?;
-    write_private(&path, &bytes).map_err(|refused| unkept(&path, &refused))?;
+    registration.keep(rooms)?;
     Ok(registration)
 }
 

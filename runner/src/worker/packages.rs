@@ -38,6 +38,7 @@ impl Pushing {
         let settings = Settings {
             registry: self.server.host_and_port().to_owned(),
             prefix: self.project.to_string(),
+            at: self.server.at(),
             is_plain: !self.server.is_encrypted(),
             proxy: None,
             authorities: self.server.certificates()?,

@@ -27,7 +27,7 @@ use super::{
     session::{NoSession, Sessions},
 };
 use crate::{
-    client::{Ask, Client, Patience, Refused},
+    client::{Address, Ask, Client, Patience, Refused},
     home::Home,
     output::Problem,
     workshop::EngineName,
@@ -50,6 +50,8 @@ pub(crate) struct Beginning {
     pub(crate) jobs: NonZeroUsize,
     /// What isolates their steps.
     pub(crate) engine: EngineName,
+    /// Where its server is now, if somebody knows better than when it was registered.
+    pub(crate) server: Option<Address>,
 }
 
 /// What people hear of a runner.
@@ -138,12 +140,16 @@ pub(crate) async fn start(
 ) -> Result<(), Problem> {
     let rooms = Rooms::of(&beginning.home);
     rooms.make()?;
-    let registration = Registration::of(&rooms)?;
+    let mut registration = Registration::of(&rooms)?;
     let Some(_lock) = rooms.lock()? else {
         return Err(Problem::new(Exit::Usage, "a runner of this home runs already").with_remedy(
             "one can have several jobs at once: `--jobs`; another needs a STAITH_HOME of its own",
         ));
     };
+    if let Some(server) = beginning.server.filter(|server| *server != registration.server) {
+        registration.server = server;
+        registration.keep(&rooms)?;
+    }
     // It was for the runner before.
     rooms.set_draining(false)?;
     let client = Client::new(&registration.server)?;

@@ -67,6 +67,10 @@ impl Http {
         if let Some(authorities) = &settings.authorities {
             builder = builder.tls_certs_only(authorities.iter().cloned());
         }
+        if let Some(at) = settings.at {
+            let host = settings.registry.rsplit_once(':').map_or(&*settings.registry, |(host, _)| host);
+            builder = builder.resolve(host, at);
+        }
         Ok(Self {
             client: builder.build().map_err(unusable)?,
             registry: settings.registry.clone(),

@@ -19,8 +19,8 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The server: https://HOST[:PORT]
-    #[arg(long, value_name = "URL")]
-    url: String,
+    #[arg(long, value_name = "URL", required_unless_present = "own_server")]
+    url: Option<String>,
     /// The code that `staith server runner-code` gave
     #[arg(long, value_name = "CODE", env = "STAITH_RUNNER_CODE", hide_env_values = true)]
     token: String,
@@ -36,12 +36,20 @@ pub(crate) struct Arguments {
     /// Ask in clear text, where nobody else is on the network
     #[arg(long)]
     insecure: bool,
+    /// What a server tells the runner of its own machine
+    #[arg(long, hide = true, value_parser = Address::told)]
+    own_server: Option<Address>,
 }
 
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let home = Home::find()?;
-        let server = Address::parse(&self.url, self.ca.as_deref(), self.insecure)?;
+        let server = match (self.own_server, &self.url) {
+            (Some(server), _) => server,
+            (None, url) => {
+                Address::parse(url.as_deref().unwrap_or_default(), self.ca.as_deref(), self.insecure)?
+            }
+        };
         home.make().map_err(|refused| {
             Problem::new(Exit::Environment, format!("{} can't be made", home.path().display()))
                 .with_why(refused.to_string())

@@ -6,6 +6,7 @@ use clap::Args;
 use staith_model::Exit;
 
 use crate::{
+    client::Address,
     home::Home,
     interrupt,
     output::{self, OutputMode, Problem},
@@ -27,6 +28,9 @@ pub(crate) struct Arguments {
     /// What isolates steps of jobs
     #[arg(long, value_enum, value_name = "ENGINE", env = "STAITH_ENGINE", default_value_t)]
     engine: EngineName,
+    /// What a server tells the runner of its own machine
+    #[arg(long, hide = true, value_parser = Address::told)]
+    own_server: Option<Address>,
 }
 
 fn jobs(text: &str) -> Result<NonZeroUsize, String> {
@@ -36,7 +40,8 @@ fn jobs(text: &str) -> Result<NonZeroUsize, String> {
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let stop = interrupt::listen_for_an_end()?;
-        let beginning = Beginning { home: Home::find()?, jobs: self.jobs, engine: self.engine };
+        let beginning =
+            Beginning { home: Home::find()?, jobs: self.jobs, engine: self.engine, server: self.own_server };
         worker::start(beginning, stop, &|news| output::runner_news(news, mode)).await?;
         Ok(Exit::Passed)
     }

@@ -17,7 +17,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::start::as_problem;
-use crate::output::Problem;
+use crate::{client::Address, output::Problem};
 
 /// How long the runner gets to end by itself.
 const TO_END: Duration = Duration::from_secs(10);
@@ -31,16 +31,17 @@ pub(super) struct BuiltIn {
     watch: JoinHandle<()>,
 }
 
-/// Starts it. It is enrolled once it can reach the server, so this may be called before the server answers.
+/// Starts it, and tells it each time where the server is: it may have another address or a certificate now. It is enrolled once it can reach the server, so this may be called before the server answers.
 ///
 /// # Errors
 /// No code can be made for it.
-pub(super) async fn start(site: &Site, url: &str, authority: Option<&Path>) -> Result<BuiltIn, Problem> {
+pub(super) async fn start(site: &Site, server: &Address) -> Result<BuiltIn, Problem> {
     let home = site.data.join("host");
     let code = if is_enrolled(&home) { None } else { Some(code(site).await?) };
     let program = std::env::current_exe().map_err(|refused| Problem::bug(refused.to_string()))?;
     let stop = CancellationToken::new();
-    let host = Host { program, home, url: url.to_owned(), authority: authority.map(Path::to_owned) };
+    let server = serde_json::to_string(server).map_err(|bad| Problem::bug(bad.to_string()))?;
+    let host = Host { program, home, server };
     let watch = tokio::spawn(host.keep(code, stop.clone()));
     Ok(BuiltIn { stop, watch })
 }
@@ -73,8 +74,8 @@ async fn code(site: &Site) -> Result<String, Problem> {
 struct Host {
     program: PathBuf,
     home: PathBuf,
-    url: String,
-    authority: Option<PathBuf>,
+    /// See [`Address::told`].
+    server: String,
 }
 
 impl Host {
@@ -103,6 +104,7 @@ impl Host {
         command
             .arg("runner")
             .args(words)
+            .args(["--own-server", &self.server])
             .env("STAITH_HOME", &self.home)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
@@ -110,12 +112,9 @@ impl Host {
     }
 
     async fn register(&self, code: &str, stop: &CancellationToken) -> bool {
-        let mut command = self.command(&["register", "--url", &self.url, "--name", "built-in"]);
+        let mut command = self.command(&["register", "--name", "built-in"]);
         // Arguments of processes can be read by everybody on this machine.
         command.env("STAITH_RUNNER_CODE", code);
-        if let Some(authority) = &self.authority {
-            command.arg("--ca").arg(authority);
-        }
         let Ok(child) = command.spawn() else { return false };
         let registered = end_of(child, stop).await == Some(Some(0));
         if !registered && !stop.is_cancelled() {

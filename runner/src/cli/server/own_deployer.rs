@@ -1,12 +1,7 @@
 //! The process that deploys for a server: the same program, in a process group of its own, with a home of its own. The server gives it a
 //! token when it starts it, by its standard input, and nothing else: it knows no key, and can't be asked for one.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-    process::Stdio,
-    time::Duration,
-};
+use std::{env, path::PathBuf, process::Stdio, time::Duration};
 
 use staith_server::site::Site;
 use tokio::{
@@ -17,7 +12,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{deployer::Beginning, output::Problem};
+use crate::{client::Address, deployer::Beginning, output::Problem};
 
 /// The first time between one end and the next start, and the longest.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -43,16 +38,10 @@ pub(super) struct Deploying {
 ///
 /// # Errors
 /// This program can't be found.
-pub(super) fn start(site: &Site, url: &str, authority: Option<&Path>) -> Result<Deploying, Problem> {
+pub(super) fn start(site: &Site, server: &Address) -> Result<Deploying, Problem> {
     let program = env::current_exe().map_err(|refused| Problem::bug(refused.to_string()))?;
     let stop = CancellationToken::new();
-    let post = Post {
-        site: site.clone(),
-        program,
-        home: site.data.join("deployer"),
-        url: url.to_owned(),
-        authority: authority.map(Path::to_owned),
-    };
+    let post = Post { site: site.clone(), program, home: site.data.join("deployer"), server: server.clone() };
     let watch = tokio::spawn(post.keep(stop.clone()));
     Ok(Deploying { stop, watch })
 }
@@ -69,8 +58,7 @@ struct Post {
     site: Site,
     program: PathBuf,
     home: PathBuf,
-    url: String,
-    authority: Option<PathBuf>,
+    server: Address,
 }
 
 impl Post {
@@ -113,7 +101,7 @@ impl Post {
             .stdout(Stdio::null());
         let mut child = command.spawn().map_err(|refused| refused.to_string())?;
         let mut said = child.stdin.take().ok_or("it has no standard input")?;
-        let beginning = Beginning { url: self.url.clone(), authority: self.authority.clone(), token };
+        let beginning = Beginning { server: self.server.clone(), token };
         let line = serde_json::to_string(&beginning).map_err(|bad| bad.to_string())?;
         said.write_all(format!("{line}\n").as_bytes()).await.map_err(|refused| refused.to_string())?;
         Ok((child, said))

@@ -17,7 +17,7 @@ use staith_server::{
 };
 
 use super::{
-    built_in, own_deployer,
+    built_in, own_address, own_deployer,
     place::{self, Place},
     vault,
 };
@@ -78,31 +78,26 @@ impl Arguments {
         site.sources = Some(Arc::new(planning.sources()));
         site.triggers.planner = Arc::new(planning);
         let tls = match (&self.tls_cert, &self.tls_key) {
-            (Some(certificate), Some(key)) => Some(serve::read_tls(certificate, key).map_err(|bad| {
-                Problem::new(Exit::Configuration, "the server has no TLS").with_why(bad.to_string())
-            })?),
+            (Some(certificate), Some(key)) => {
+                Some(serve::read_tls(certificate, key).map_err(|bad| own_address::no_tls(&bad))?)
+            }
             _ => None,
         };
         let network = serve::bind(self.listen).await.map_err(|error| self.cannot_listen(&error))?;
         let address = network.local_addr().map_err(|error| self.cannot_listen(&error))?;
         let control = serve::bind_control(&data).map_err(|error| Problem::unreadable(&data, &error))?;
         let first = first_administrator(&site, &data).await?;
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let own = format!("{scheme}://{address}");
-        let url = self.public_url.as_deref().unwrap_or(&own).trim_end_matches('/').to_owned();
+        let own = own_address::of(address, self.tls_cert.as_deref(), self.public_url.as_deref())?;
+        let url = self.public_url.as_deref().unwrap_or(own.as_str()).trim_end_matches('/').to_owned();
         site.public_url = url.as_str().into();
         let before = Arc::new(KeptHere::of(&Home::find()?));
         let (store, vault, clock) = (Arc::clone(&site.store), site.vault.clone(), site.clock.clone());
         site.triggers.secrets = Arc::new(SealedForgeSecrets::new(store, vault, clock, before));
         site.triggers.allowed_hosts = Arc::new(self.allow_hosts.iter().cloned().collect());
-        let runner = if self.no_runner {
-            None
-        } else {
-            Some(built_in::start(&site, &own, self.tls_cert.as_deref()).await?)
-        };
+        let runner = if self.no_runner { None } else { Some(built_in::start(&site, &own).await?) };
         let deployer = match self.no_deployer {
             true => None,
-            false => Some(own_deployer::start(&site, &own, self.tls_cert.as_deref())?),
+            false => Some(own_deployer::start(&site, &own)?),
         };
         output::server_serves(&url, &data, first.as_deref(), mode)
             .map_err(|lost| Problem::unwritable(&lost))?;
