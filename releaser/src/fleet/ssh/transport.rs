@@ -40,7 +40,7 @@ const GREETING: usize = 512;
 ///
 /// # Errors
 /// The name is not known, or none of its addresses answers in time; each is told.
-pub(super) async fn tcp(settings: &Settings) -> Result<TcpStream, SshError> {
+pub(super) async fn tcp(settings: &Settings) -> Result<Prompt, SshError> {
     let address = format!("{}:{}", settings.host_name, settings.port);
     let limit = settings.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
     let failed = |why: String, transient| SshError::Connect { address: address.clone(), why, transient };
@@ -59,7 +59,7 @@ pub(super) async fn tcp(settings: &Settings) -> Result<TcpStream, SshError> {
             Ok(Ok(stream)) => {
                 // Without it, the answer to a small command waits for the acknowledgement of the packet before: 40 ms.
                 stream.set_nodelay(true).map_err(|error| failed(error.to_string(), false))?;
-                return Ok(stream);
+                return Ok(Prompt(stream));
             }
             Ok(Err(error)) => {
                 transient |= is_transient(&error);
@@ -84,6 +84,43 @@ fn fits(family: Option<u8>, address: SocketAddr) -> bool {
 fn is_transient(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionRefused | ConnectionReset | ConnectionAborted)
+}
+
+/// A connection that acknowledges what came as soon as all of it was read.
+///
+/// sshd holds back a small packet for as long as the one before is not acknowledged, until a program is started: it tells of its host
+/// keys, and then that the session is open. The kernel here waits up to 40 ms whether there is something to send with the
+/// acknowledgement. There is not: we wait for that packet.
+pub(super) struct Prompt(TcpStream);
+
+impl AsyncRead for Prompt {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let polled = Pin::new(&mut self.0).poll_read(cx, into);
+        #[cfg(target_os = "linux")]
+        if polled.is_pending() {
+            // It holds until the kernel thinks better of it. Without it, all is slower and nothing else.
+            let _ = self.0.set_quickack(true);
+        }
+        polled
+    }
+}
+
+impl AsyncWrite for Prompt {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
 }
 
 /// The standard streams of a ProxyCommand. Dropping it ends the program.
