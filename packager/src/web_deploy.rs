@@ -36,7 +36,7 @@ pub use inspect::{InspectedEntry, Inspection, Warning, Writer, inspect};
 pub use limits::{MAX_ENTRIES, MAX_FILE_BYTES, MAX_PACKAGE_BYTES};
 pub use read::{
     ContentRoot, Declared, DeclaredEntry, Dialect, Extract, Extracted, Flaw, Item, ItemKind, Listed,
-    PackageReader, PackedFile, ReadError, RootKind, Verified,
+    Openings, PackageReader, PackedFile, ReadError, RootKind, SealedReader, Verified,
 };
 pub use reuse::Earlier;
 pub use rules::{Refusal, Refusals, Rule};

@@ -2,7 +2,7 @@
 //!
 //! `deploy SITE WORK HOST...`. `SITE` is a folder: `ssh_config` has the hosts, `package.zip` is what is deployed (a link: what it
 //! leads to is the release's name), `machines/HOST` is the application's folder on a host, `programs` is where they keep the
-//! program, and `home` is what this process remembers from one run to the next. `WORK` is
+//! program, and `home` and `opened` are what this process remembers from one run to the next. `WORK` is
 //!
 //! - `deploy`: reach, observe, stage, switch and tidy each host, all at once;
 //! - `kept`: look at the hosts, then the same over the connections that are open by then, with the time of that alone as an
@@ -19,6 +19,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs::File,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -26,7 +27,7 @@ use std::{
 
 use futures_util::future::try_join_all;
 use staith_model::{DeploymentId, Digest, Service};
-use staith_packager::web_deploy::PackageReader;
+use staith_packager::web_deploy::Openings;
 use staith_releaser::{
     fleet::{
         balancer::{
@@ -90,8 +91,9 @@ fn machines(site: &Path, hosts: &[String]) -> Vec<RemoteMachine> {
 async fn deploy(site: &Path, machines: &[RemoteMachine]) {
     let place = site.join("package.zip").canonicalize().expect("there is a package");
     let release = Digest::of(place.as_os_str().as_encoded_bytes());
-    let package = SealedPackage::new(PackageReader::open(&place).expect("it is a package"));
-    let package = Arc::new(package.expect("it is one of ours"));
+    let file = File::open(&place).expect("there is a package");
+    let package = Openings::new(site.join("opened")).open(file, &place).expect("it is one of ours");
+    let package = Arc::new(SealedPackage::from(package));
     let load = Load {
         every_byte: false,
         release,

@@ -149,6 +149,11 @@ impl Home {
         self.0.join("manifests")
     }
 
+    /// What packages were found to be that were opened to be deployed. Keeps to a bound of its own.
+    pub(crate) fn opened(&self) -> PathBuf {
+        self.0.join("opened")
+    }
+
     /// All environments of all projects.
     pub(crate) fn environments(&self) -> PathBuf {
         self.0.join("environments")

@@ -6,6 +6,7 @@
 //! 4. `entry`: an entry's bytes, inflated under its limits and held against its checksum and digest.
 //! 5. `content`: the files of any package, by provider. `declared`: its parameters.
 //! 6. `verify`: every byte of it. `extract`: all or some of it, onto a disk.
+//! 7. `sealed_package`, `packed`: the files of a package of our own. `opened`: packages that were opened before.
 
 mod content;
 mod declared;
@@ -13,7 +14,9 @@ mod dialect;
 mod entry;
 mod extract;
 mod flaw;
+mod opened;
 mod packed;
+mod sealed_package;
 mod structure;
 mod verify;
 
@@ -41,7 +44,9 @@ pub use declared::{Declared, DeclaredEntry};
 pub use dialect::Dialect;
 pub use extract::{Extract, Extracted};
 pub use flaw::{Flaw, ReadError};
+pub use opened::Openings;
 pub use packed::PackedFile;
+pub use sealed_package::SealedReader;
 pub use structure::Listed;
 pub use verify::Verified;
 

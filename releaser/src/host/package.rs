@@ -3,15 +3,14 @@
 use std::io::{self, Write};
 
 use staith_model::{Manifest, RelPath};
-use staith_packager::web_deploy::PackageReader;
+use staith_packager::web_deploy::{PackageReader, SealedReader};
 
 use super::{HostError, PackageFiles, PackedContent};
 
 /// A package that Staith sealed: it says what is in it, so that every byte of it can be verified.
 #[derive(Debug)]
 pub struct SealedPackage {
-    manifest: Manifest,
-    reader: PackageReader,
+    reader: SealedReader,
 }
 
 impl SealedPackage {
@@ -20,16 +19,22 @@ impl SealedPackage {
     /// # Errors
     /// Somebody else wrote the package, so it has no manifest.
     pub fn new(reader: PackageReader) -> Result<Self, HostError> {
-        let manifest = reader.manifest().cloned().ok_or_else(|| HostError::NotAsPromised {
+        let reader = SealedReader::of_reader(reader).ok_or_else(|| HostError::NotAsPromised {
             what: "Staith did not write it, so it has no manifest to verify it by".into(),
         })?;
-        Ok(Self { manifest, reader })
+        Ok(Self { reader })
+    }
+}
+
+impl From<SealedReader> for SealedPackage {
+    fn from(reader: SealedReader) -> Self {
+        Self { reader }
     }
 }
 
 impl PackageFiles for SealedPackage {
     fn manifest(&self) -> &Manifest {
-        &self.manifest
+        self.reader.manifest()
     }
 
     fn copy_file(

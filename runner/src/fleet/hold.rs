@@ -8,7 +8,7 @@ use std::{
 use async_trait::async_trait;
 use staith_builder::redact::Masker;
 use staith_model::{Digest, Name, ReleaseSetting, Secret, Target, Version};
-use staith_packager::{parameters::Declarations, store::Store, web_deploy::PackageReader};
+use staith_packager::{parameters::Declarations, store::Store, web_deploy::Openings};
 use staith_releaser::{
     fleet::{
         drive::{Cargo, Releases},
@@ -23,10 +23,16 @@ pub(super) struct Hold {
     shared: Arc<Shared>,
 }
 
+/// Where packages are, and what they were found to be before.
+pub(super) struct Stock {
+    pub(super) store: Store,
+    pub(super) openings: Openings,
+}
+
 struct Shared {
     environment: Name,
     shelf: FleetShelf,
-    store: Store,
+    stock: Stock,
     secrets: BTreeMap<String, Secret>,
     masker: Masker,
     key: VersionKey,
@@ -46,7 +52,7 @@ impl Hold {
     pub(super) fn new(
         environment: Name,
         shelf: FleetShelf,
-        store: Store,
+        stock: Stock,
         (secrets, masker): (BTreeMap<String, Secret>, Masker),
         key: VersionKey,
     ) -> Self {
@@ -54,7 +60,7 @@ impl Hold {
             shared: Arc::new(Shared {
                 environment,
                 shelf,
-                store,
+                stock,
                 secrets,
                 masker,
                 key,
@@ -116,18 +122,18 @@ impl Shared {
         Ok(Cargo { load, files: Arc::new(RenderedFiles::new(package, Arc::new(rendered))) })
     }
 
-    /// A package of the store. It is opened once, however many machines wait for it: its structure is verified anew each time.
+    /// A package of the store. It is opened once, however many machines wait for it: its structure is verified anew each time that its
+    /// file is not as it was when it was verified last.
     fn opened(&self, package: &Digest) -> Result<Arc<Opened>, String> {
         let mut all = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, opened)) = all.iter().find(|(digest, _)| digest == package) {
             return Ok(Arc::clone(opened));
         }
         let text = |error: &dyn std::error::Error| error.to_string();
-        let blob = self.store.get(package).map_err(|error| text(&error))?;
-        let reader = PackageReader::of_file(blob.file, &blob.path).map_err(|error| text(&error))?;
+        let blob = self.stock.store.get(package).map_err(|error| text(&error))?;
+        let reader = self.stock.openings.open(blob.file, &blob.path).map_err(|error| text(&error))?;
         let declarations = reader.declarations().map_err(|error| text(&error))?;
-        let sealed = Arc::new(SealedPackage::new(reader).map_err(|error| text(&error))?);
-        let opened = Arc::new(Opened { package: sealed, declarations });
+        let opened = Arc::new(Opened { package: Arc::new(reader.into()), declarations });
         if all.len() >= MOST_OPEN {
             all.remove(0);
         }

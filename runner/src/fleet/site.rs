@@ -16,6 +16,7 @@ use staith_model::{
     Access, Exit, FleetEnvironment, FleetRelease, FleetState, Name, Protection, Provision, ProvisionState,
     ReleaseSetting, Secret, Standing, Target,
 };
+use staith_packager::web_deploy::Openings;
 use staith_releaser::{
     fleet::{
         drive::{Clock, Deployer, Fleet, FleetDriveError, Judge, Limits, Log, StageWatch, status},
@@ -28,7 +29,11 @@ use staith_releaser::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{gatekeeper::Gatekeeper, hold::Hold, reach, traffic};
+use super::{
+    gatekeeper::Gatekeeper,
+    hold::{Hold, Stock},
+    reach, traffic,
+};
 use crate::{
     home::Home,
     output::Problem,
@@ -326,7 +331,8 @@ pub(super) async fn fleet_of(
     let machines = reach::machines(environment, &targets, &memory, pulls);
     let balancer = traffic::balancer(environment, &targets, &secrets).await?;
     let (shelf, store) = (shelf_of(home, project), own_store(home)?);
-    let releases = Hold::new(environment.name.clone(), shelf, store, (secrets, masker), version_key(home)?);
+    let stock = Stock { store, openings: Openings::new(home.opened()) };
+    let releases = Hold::new(environment.name.clone(), shelf, stock, (secrets, masker), version_key(home)?);
     Ok(Fleet {
         environment: environment.clone(),
         targets,

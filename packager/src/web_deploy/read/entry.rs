@@ -28,7 +28,7 @@ impl PackageReader {
         expected: Option<Digest>,
     ) -> Result<(), ReadError> {
         let Listed { size: said, packed, ref name, .. } = self.listed[nth];
-        let Place(place) = &self.places[nth];
+        let Place { entry: place, .. } = &self.places[nth];
         // No more than the entry and its header: most entries are small, and what is read beyond one is copied for nothing.
         let whole = packed.saturating_add(HEADER + name.len() as u64);
         let mut file = BufReader::with_capacity(at_most(1 << 16, whole), At::new(&self.file));
@@ -36,30 +36,11 @@ impl PackageReader {
             .as_ref()
             .with_reader(&mut file, ZipReadOptions::new())
             .map_err(|why| self.refuse(nth, Flaw::Damaged(why.to_string())))?;
-        let mut buffer = vec![0; at_most(1 << 15, said)];
-        let (mut hash, mut found) = (DigestStream::new(), 0);
-        loop {
-            let read = match entry.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                // The checksum fails at the end; too few bytes are the better news then.
-                Err(error) => return Err(self.refuse(nth, Flaw::Damaged(error.to_string()))),
-            };
-            found += read as u64;
-            if found > said {
-                return Err(self.refuse(nth, Flaw::Size { said, found }));
-            }
-            hash.update(&buffer[..read]);
-            to.write_all(&buffer[..read])
-                .map_err(|source| ReadError::Output { to: self.listed[nth].name.clone().into(), source })?;
-        }
-        if found != said {
-            return Err(self.refuse(nth, Flaw::Size { said, found }));
-        }
-        let found = hash.finish();
+        let refuse = |flaw| self.refuse(nth, flaw);
+        let failed = |source| ReadError::Output { to: name.clone().into(), source };
+        let found = hand_on(&mut entry, said, to, refuse, failed)?;
         match expected {
-            Some(expected) if expected != found => Err(self.refuse(nth, Flaw::Digest { expected, found })),
+            Some(expected) if expected != found => Err(refuse(Flaw::Digest { expected, found })),
             _ => Ok(()),
         }
     }
@@ -74,4 +55,35 @@ impl PackageReader {
         self.inflate(nth, &mut text, None)?;
         Ok(text)
     }
+}
+
+/// Hands on the `said` bytes of an entry, and no more of them; gives their digest.
+pub(super) fn hand_on(
+    entry: &mut impl Read,
+    said: u64,
+    to: &mut impl Write,
+    refuse: impl Fn(Flaw) -> ReadError,
+    failed: impl Fn(io::Error) -> ReadError,
+) -> Result<Digest, ReadError> {
+    let mut buffer = vec![0; at_most(1 << 15, said)];
+    let (mut hash, mut found) = (DigestStream::new(), 0);
+    loop {
+        let read = match entry.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // The checksum fails at the end; too few bytes are the better news then.
+            Err(error) => return Err(refuse(Flaw::Damaged(error.to_string()))),
+        };
+        found += read as u64;
+        if found > said {
+            return Err(refuse(Flaw::Size { said, found }));
+        }
+        hash.update(&buffer[..read]);
+        to.write_all(&buffer[..read]).map_err(&failed)?;
+    }
+    if found != said {
+        return Err(refuse(Flaw::Size { said, found }));
+    }
+    Ok(hash.finish())
 }

@@ -57,7 +57,11 @@ pub(super) fn sort_key(name: &str) -> String {
 
 /// What is needed to read the entry's bytes.
 #[derive(Debug)]
-pub(super) struct Place(pub(super) OwnedZipFileEntry);
+pub(super) struct Place {
+    pub(super) entry: OwnedZipFileEntry,
+    /// Where they begin in the file.
+    pub(super) data: u64,
+}
 
 /// Reads a file at a position of its own.
 pub(super) struct At<'f> {
@@ -127,7 +131,7 @@ pub(super) fn read(file: &File, path: &Path) -> Result<Structure, ReadError> {
             entry: String::from_utf8_lossy(place.name_raw()).into_owned(),
             flaw,
         })?);
-        places.push(Place(place));
+        places.push(Place { entry: place, data: 0 });
     }
     let total: u64 = listed.iter().map(|entry| entry.size).sum();
     if total > limits::MAX_PACKAGE_BYTES {
@@ -138,7 +142,7 @@ pub(super) fn read(file: &File, path: &Path) -> Result<Structure, ReadError> {
         ReadError::Refused { path: path.to_owned(), entry: entry.name.clone(), flaw }
     };
     let sorted = check_names(&listed).map_err(refuse)?;
-    check_places(file, &places, &listed, directory).map_err(unreadable)?.map_err(refuse)?;
+    check_places(file, &mut places, &listed, directory).map_err(unreadable)?.map_err(refuse)?;
     Ok(Structure { listed, places, sorted })
 }
 
@@ -233,17 +237,20 @@ fn check_names(listed: &[Listed]) -> Result<Vec<usize>, (usize, Flaw)> {
     Ok(sorted.into_iter().map(|(_, nth)| nth).collect())
 }
 
-/// Holds each entry's own header against the central directory, and sees that no two entries share bytes.
+/// Holds each entry's own header against the central directory, sees that no two entries share bytes, and notes where these begin.
 fn check_places(
     file: &File,
-    places: &[Place],
+    places: &mut [Place],
     listed: &[Listed],
     directory: u64,
 ) -> io::Result<Result<(), (usize, Flaw)>> {
     let mut ranges = Vec::with_capacity(places.len());
-    for (nth, (Place(place), entry)) in places.iter().zip(listed).enumerate() {
-        match local_end(file, place, entry)? {
-            Ok(data) => ranges.push((place.header_start(), data.saturating_add(entry.packed), nth)),
+    for (nth, (place, entry)) in places.iter_mut().zip(listed).enumerate() {
+        match local_end(file, &place.entry, entry)? {
+            Ok(data) => {
+                place.data = data;
+                ranges.push((place.entry.header_start(), data.saturating_add(entry.packed), nth));
+            }
             Err(flaw) => return Ok(Err((nth, flaw))),
         }
     }
