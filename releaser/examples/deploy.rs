@@ -41,6 +41,7 @@ use staith_releaser::{
     },
     host::{PackageFiles, SealedPackage},
 };
+use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
@@ -88,28 +89,42 @@ fn machines(site: &Path, hosts: &[String]) -> Vec<RemoteMachine> {
     hosts.iter().map(reached).collect()
 }
 
+/// What is brought to all machines.
+struct Cargo {
+    load: Load,
+    files: Arc<SealedPackage>,
+}
+
 async fn deploy(site: &Path, machines: &[RemoteMachine]) {
+    let cargo = OnceCell::new();
+    try_join_all(machines.iter().map(|machine| bring(machine, site, &cargo))).await.expect("it is deployed");
+}
+
+async fn cargo(site: &Path) -> Cargo {
     let place = site.join("package.zip").canonicalize().expect("there is a package");
     let release = Digest::of(place.as_os_str().as_encoded_bytes());
-    let file = File::open(&place).expect("there is a package");
-    let package = Openings::new(site.join("opened")).open(file, &place).expect("it is one of ours");
-    let package = Arc::new(SealedPackage::from(package));
+    let openings = Openings::new(site.join("opened"));
+    let opening = tokio::task::spawn_blocking(move || {
+        let file = File::open(&place).expect("there is a package");
+        Arc::new(SealedPackage::from(openings.open(file, &place).expect("it is one of ours")))
+    });
+    let files = opening.await.expect("it is opened");
     let load = Load {
         every_byte: false,
         release,
-        manifest: Arc::new(package.manifest().clone()),
+        manifest: Arc::new(files.manifest().clone()),
         service: Service::Files,
         secrets: Vec::new(),
         private: BTreeSet::new(),
     };
-    let all = machines.iter().map(|machine| bring(machine, &load, package.clone()));
-    try_join_all(all).await.expect("it is deployed");
+    Cargo { load, files }
 }
 
-async fn bring(machine: &RemoteMachine, load: &Load, files: Arc<SealedPackage>) -> Result<(), MachineError> {
-    let there = machine.observe().await?;
-    let order = order(there.epoch + 1);
-    machine.stage(&order, load, files, Arc::new(|_| ()), CancellationToken::new()).await?;
+async fn bring(machine: &RemoteMachine, site: &Path, all: &OnceCell<Cargo>) -> Result<(), MachineError> {
+    // The package is opened while machines are reached, as `staith` does.
+    let (there, Cargo { load, files }) = tokio::join!(machine.observe(), all.get_or_init(|| cargo(site)));
+    let order = order(there?.epoch + 1);
+    machine.stage(&order, load, files.clone(), Arc::new(|_| ()), CancellationToken::new()).await?;
     machine.switch(&order, Some(&load.release)).await?;
     machine.retain(&order, &BTreeSet::from([load.release])).await?;
     Ok(())

@@ -25,8 +25,13 @@ pub(crate) fn serve(place: &Place, from: impl Read + Send + 'static, to: impl Wr
         let _ = spec::clear_leftovers(&place.layout);
     }
     let session = Session::begin(from, to);
-    session.say(&hello(place));
+    let state = switch::observe(&place.layout).ok();
+    session.say(&Reply::Hello { protocol: PROTOCOL, state: state.clone() });
     let mut manifests = Manifests::default();
+    // As a rule, a release comes next, told by its difference to the one that runs. Until the request is here, there is time to read that.
+    if let Some(state) = state {
+        manifests.expect(&place.layout, &state);
+    }
     while let Some(request) = session.next_request() {
         match answer(place, &session, request, &mut manifests) {
             Ok(reply) => {
@@ -38,10 +43,6 @@ pub(crate) fn serve(place: &Place, from: impl Read + Send + 'static, to: impl Wr
             Err(why) => session.refuse(why),
         }
     }
-}
-
-fn hello(place: &Place) -> Reply {
-    Reply::Hello { protocol: PROTOCOL, state: switch::observe(&place.layout).ok() }
 }
 
 fn answer(place: &Place, session: &Session, request: Request, manifests: &mut Manifests) -> Outcome<Reply> {

@@ -12,7 +12,7 @@ use staith_model::{Digest, Manifest, RelPath, Service};
 
 use crate::{
     layout::{Layout, UNFINISHED, release_of},
-    protocol::Hidden,
+    protocol::{Hidden, State},
     refusal::{self, Outcome},
     verified::shared::Shared,
 };
@@ -127,6 +127,14 @@ impl Manifests {
             }
         }
         Ok(None)
+    }
+
+    /// Reads that of the release that runs, which may be asked for. Where it can't be read, that is told when it is.
+    pub(crate) fn expect(&mut self, layout: &Layout, state: &State) {
+        let current = state.releases.iter().find(|(release, _)| Some(*release) == state.current);
+        if let Some((_, manifest)) = current {
+            let _ = self.find(layout, *manifest);
+        }
     }
 
     /// Remembers one whose digest was computed.

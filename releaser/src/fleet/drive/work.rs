@@ -149,10 +149,13 @@ async fn stage(
     let Some(plan) = record.plan.target(target) else {
         return failed(Blame::Us, format!("the plan has no target `{target}`"), None);
     };
-    if let Err(error) = machine.reach().await {
+    // What is to be brought is made ready while the machine is being reached.
+    let (reached, cargo) =
+        tokio::join!(machine.reach(), fleet.releases.cargo(&record.plan.release, &plan.target));
+    if let Err(error) = reached {
         return of_machine(&work, error);
     }
-    let mut cargo = match fleet.releases.cargo(&record.plan.release, &plan.target).await {
+    let mut cargo = match cargo {
         Ok(cargo) => cargo,
         Err(why) => return failed(Blame::Project, why, None),
     };
