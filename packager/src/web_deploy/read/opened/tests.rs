@@ -75,12 +75,27 @@ fn what_is_remembered_is_what_was_found_and_only_the_account_may_read_it() {
     let second = site.open().unwrap();
     assert_eq!(text(&second, "a"), "stored");
     assert_eq!(text(&second, "b/c"), "deflated ".repeat(1000));
-    assert_eq!(second.content(), second.manifest().digest());
-    assert_eq!(second.declarations().unwrap(), first.declarations().unwrap());
+    let reader = PackageReader::open(&site.package).unwrap();
+    assert_eq!((Some(second.manifest()), Some(second.content())), (reader.manifest(), reader.content()));
+    assert_eq!(second.declarations().unwrap(), reader.declarations().unwrap());
     assert!(second.extract_file(&path("d"), &mut Vec::new()).is_err());
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&site.openings.folder), 0o700);
     assert_eq!(mode(&site.openings.place(site.identity())), 0o600);
+}
+
+#[test]
+fn bytes_are_held_against_their_digest_whoever_verified_the_package() {
+    let site = Site::new();
+    let package = site.open().unwrap();
+    let begins = |name: &str| package.packed_file(&path(name)).unwrap().at;
+    let file = OpenOptions::new().write(true).open(&site.package).unwrap();
+    file.write_all_at(b"S", begins("a")).unwrap();
+    file.write_all_at(&[0xff; 8], begins("b/c")).unwrap();
+    for name in ["a", "b/c"] {
+        let refused = package.extract_file(&path(name), &mut Vec::new());
+        assert!(matches!(refused, Err(ReadError::Refused { .. })), "{name}: {refused:?}");
+    }
 }
 
 #[test]
