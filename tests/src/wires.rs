@@ -139,6 +139,8 @@ pub enum Fault {
     Slow(u32),
     /// Every second packet with something in it is answered by an end of its connection.
     Resets,
+    /// The same, and half of those packets arrive before: what they ask is done, and no answer comes back.
+    ResetsOnceArrived,
     /// So many of a hundred packets are lost, each way.
     Loss(u8),
 }
@@ -191,7 +193,7 @@ impl Wire {
     }
 
     fn rules(&self, fault: Option<Fault>) {
-        let (mut going, mut coming) = (String::new(), String::new());
+        let (mut going, mut coming, mut sets) = (String::new(), String::new(), "");
         for port in &self.is_cut {
             writeln!(going, "tcp sport {port} drop;").unwrap();
             writeln!(coming, "tcp dport {port} drop;").unwrap();
@@ -207,6 +209,16 @@ impl Wire {
             Some(Fault::Resets) => going.push_str(
                 "oifname eth0 tcp flags & psh == psh numgen random mod 100 < 50 reject with tcp reset;",
             ),
+            Some(Fault::ResetsOnceArrived) => {
+                // What is not answered is soon sent again, and that ends the connection.
+                sets = "set struck { type inet_service; flags dynamic, timeout; timeout 5s; }";
+                going.push_str(
+                    "oifname eth0 tcp sport @struck reject with tcp reset;\
+                     oifname eth0 tcp flags & psh == psh numgen random mod 100 < 25 add @struck { tcp sport } accept;\
+                     oifname eth0 tcp flags & psh == psh numgen random mod 100 < 33 reject with tcp reset;",
+                );
+                coming.push_str("iifname eth0 tcp dport @struck drop;");
+            }
             Some(Fault::Slow(bytes)) => {
                 writeln!(going, "oifname eth0 limit rate over {bytes} bytes/second burst 20000 bytes drop;")
                     .unwrap();
@@ -220,7 +232,7 @@ impl Wire {
         }
         // In one transaction: there is no moment between what was and what is.
         let table = format!(
-            "add table inet fault\ndelete table inet fault\ntable inet fault {{\n\
+            "add table inet fault\ndelete table inet fault\ntable inet fault {{\n{sets}\n\
              chain going {{ type filter hook output priority 0; policy accept; {going} }}\n\
              chain coming {{ type filter hook input priority 0; policy accept; {coming} }}\n}}\n"
         );

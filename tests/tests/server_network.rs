@@ -11,7 +11,10 @@ use std::{
 };
 
 use rustix::process::Signal;
-use staith_model::service::{AttemptState, JobState};
+use staith_model::{
+    Digest,
+    service::{AttemptState, JobState},
+};
 use staith_tests::{
     invariants::{self, Job},
     scene::{Scene, all},
@@ -162,6 +165,18 @@ fn connections_that_answer_never_are_given_up() {
     assert_eq!(only(&scene.holds()).attempts.len(), 1);
 }
 
+/// What the server says of a log is what it has of it: closed by the length and the digest of these bytes, of which none was cut off and
+/// none came twice as another one.
+#[track_caller]
+fn is_closed_as(scene: &Scene, run: &str, attempt: &str, log: &str) {
+    let listed = scene.server().ask("GET", &format!("/api/v1/runs/{run}/streams"), "").is(200);
+    let is_it = |stream: &&serde_json::Value| stream["attempt"] == attempt && stream["name"] == "log.talk";
+    let stream = listed.as_array().unwrap().iter().find(is_it).unwrap();
+    assert_eq!(stream["length"], log.len(), "{stream}");
+    assert_eq!(stream["digest"], Digest::of(log.as_bytes()).to_string(), "{stream}");
+    assert!(stream["cut"] == false && stream["divergent"] == false, "{stream}");
+}
+
 /// F12, F13.
 fn goes_on(fault: Fault) {
     let mut scene = Scene::new(&talks(SHORT));
@@ -171,13 +186,16 @@ fn goes_on(fault: Fault) {
     assert_eq!(scene.ends(&run), "passed");
     let jobs = scene.holds();
     let last = only(&jobs).attempts.last().unwrap();
-    has_every_line(&scene.log(&last.id, "talk"), SHORT);
+    let log = scene.log(&last.id, "talk");
+    has_every_line(&log, SHORT);
+    is_closed_as(&scene, &run, &last.id, &log);
     let trouble = scene.hosts[0].log().lines().filter(|line| line.contains("could not be")).count();
-    println!("{fault:?}: {} attempts, {trouble} questions without an answer", only(&jobs).attempts.len());
+    let (attempts, bytes) = (only(&jobs).attempts.len(), log.len());
+    println!("{fault:?}: {bytes} bytes, {attempts} attempts, {trouble} questions without an answer");
 }
 
 fn storms_of_resets_double_nothing() {
-    goes_on(Fault::Resets);
+    goes_on(Fault::ResetsOnceArrived);
 }
 
 fn a_third_of_all_packets_may_be_lost() {

@@ -474,12 +474,13 @@ fn machines_are_named_by_a_file_of_the_commit_and_by_no_program() {
     assert!(said.contains("web1") && !said.contains("web2"), "{planned:?}");
 
     fs::write(town.clone.join("runner.toml"), named(r#"{ command = ["./hosts"] }"#)).unwrap();
-    fs::write(town.clone.join("hosts"), "#!/bin/sh\ntouch /var/tmp/staith-must-not-run\necho '[]'\n")
-        .unwrap();
+    let ran = town.world.scratch().join("the-program-ran");
+    fs::write(town.clone.join("hosts"), format!("#!/bin/sh\ntouch {}\necho '[]'\n", ran.display())).unwrap();
     town.pushes("main", "by a program");
     town.releases(&ann, "main");
     let refused = town.release(&ann, &["plan", "--to", "fleet"]);
     assert!(refused.code != Some(0) && refused.err.contains("where the keys of machines are"), "{refused:?}");
+    assert!(!ran.exists(), "a program of the commit ran on the server");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! What is limited is work, not guessing: tokens and codes have 256 bits of chance. Clients without a token share the bucket of their
 //! address; those with one have a bucket each, so that runners behind one address don't starve each other. A token that never was right
-//! counts as none.
+//! counts as none. Of webhooks, only those count that are not signed rightly.
 
 use std::{
     collections::HashMap,
@@ -24,9 +24,11 @@ struct Size {
     each_second: f64,
 }
 
-/// Webhooks come without a token, in bursts of thousands.
 const OF_AN_ADDRESS: Size = Size { holds: 10_000.0, each_second: 2_000.0 };
 const OF_A_TOKEN: Size = Size { holds: 4_000.0, each_second: 1_000.0 };
+/// Webhooks come in bursts of thousands, and most forges never tell again what was refused. So those share no bucket with whoever else
+/// comes through the same proxy, and one with a right signature takes nothing out.
+const OF_HOOKS: Size = Size { holds: 10_000.0, each_second: 2_000.0 };
 /// A host is enrolled once; a hundred behind one address are put up within minutes.
 const OF_ENROLMENT: Size = Size { holds: 20.0, each_second: 0.5 };
 /// What a wrong token takes out of its address's bucket.
@@ -38,6 +40,7 @@ pub struct Limits {
     addresses: Buckets,
     tokens: Buckets,
     enrolments: Buckets,
+    hooks: Buckets,
 }
 
 impl Limits {
@@ -64,6 +67,19 @@ impl Limits {
     pub fn wrong(&self, from: &str, token: &str, now: Duration) {
         self.tokens.forget(token);
         let _ = self.addresses.take(from, A_WRONG_TOKEN, OF_AN_ADDRESS, now);
+    }
+
+    /// Counts a webhook, of which nobody knows yet who sends it.
+    ///
+    /// # Errors
+    /// 429: too many from this address that forges had not signed.
+    pub fn hook(&self, from: &str, now: Duration) -> Result<(), Problem> {
+        refuse(self.hooks.take(from, 1.0, OF_HOOKS, now), "too many webhooks with wrong signatures")
+    }
+
+    /// A webhook's signature was right: it is not counted.
+    pub fn signed(&self, from: &str, now: Duration) {
+        let _ = self.hooks.take(from, -1.0, OF_HOOKS, now);
     }
 
     /// Counts an attempt to enrol.
@@ -99,7 +115,8 @@ impl Bucket {
 }
 
 impl Buckets {
-    /// Takes out; or how long to wait until that is there. What is taken may be more than what is there: then the next one waits.
+    /// Takes out; or how long to wait until that is there. What is taken may be more than what is there: then the next one waits. Less
+    /// than nothing is put back.
     fn take(&self, key: &str, many: f64, size: Size, now: Duration) -> Option<Duration> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if !all.contains_key(key) && all.len() >= MOST {
@@ -114,7 +131,7 @@ impl Buckets {
         if has < 1.0 && many > 0.0 {
             return Some(Duration::from_secs_f64((1.0 - has) / size.each_second));
         }
-        *bucket = Bucket { has: (has - many).max(-size.holds), at: now };
+        *bucket = Bucket { has: (has - many).clamp(-size.holds, size.holds), at: now };
         None
     }
 
@@ -196,6 +213,22 @@ mod tests {
         assert!(limits.question("192.0.2.1", None, START).is_err());
         limits.question("192.0.2.1", Some("known"), START).unwrap();
         limits.question("192.0.2.1", None, START + Duration::from_secs(10)).unwrap();
+    }
+
+    #[test]
+    fn webhooks_are_refused_for_wrong_signatures_only_and_for_nothing_that_others_did() {
+        let limits = Limits::default();
+        for guess in 0..300 {
+            limits.wrong("192.0.2.1", &guess.to_string(), START);
+        }
+        assert!(limits.question("192.0.2.1", None, START).is_err());
+        for _ in 0..30_000 {
+            limits.hook("192.0.2.1", START).unwrap();
+            limits.signed("192.0.2.1", START);
+        }
+        let unsigned = (0..30_000).take_while(|_| limits.hook("192.0.2.1", START).is_ok()).count();
+        assert_eq!(unsigned, 10_000);
+        limits.hook("192.0.2.1", START + Duration::from_secs(1)).unwrap();
     }
 
     #[test]

@@ -476,7 +476,6 @@ fn decided_by(record: &DeploymentRecord) -> &'static str {
     }
 }
 
-/// Nobody goes back to a release that is there in parts only.
 /// The way back asks nobody, so it leads only to what came to serve once: by a deployment that was agreed to, or before there was any.
 fn refuse_what_never_served(to: &Digest, state: &FleetState) -> Result<(), FleetDriveError> {
     let showed = state.in_order().filter(|record| record.showed);
@@ -488,6 +487,7 @@ fn refuse_what_never_served(to: &Digest, state: &FleetState) -> Result<(), Fleet
     Err(FleetDriveError::NeverServed { release: to.short(), known })
 }
 
+/// Nobody goes back to a release that is there in parts only.
 fn check_everywhere(plan: &FleetPlan, seen: &Seen) -> Result<(), FleetDriveError> {
     let changes: Vec<&Name> = plan.members().map(|one| &one.target.name).collect();
     let unseen: Vec<Name> = plan

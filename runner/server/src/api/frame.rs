@@ -97,7 +97,28 @@ struct Asked {
     route: Option<String>,
     from: String,
     token: Option<String>,
-    limited: bool,
+    limited: Limited,
+}
+
+/// By what questions are limited.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Limited {
+    /// By whoever asks.
+    ByAsker,
+    /// As webhooks: by wrong signatures.
+    AsWebhook,
+    /// By nothing.
+    Never,
+}
+
+impl Limited {
+    fn of(path: &str) -> Self {
+        match path {
+            _ if UNLIMITED.contains(&path) => Self::Never,
+            _ if path.starts_with("/hooks/") => Self::AsWebhook,
+            _ => Self::ByAsker,
+        }
+    }
 }
 
 impl Asked {
@@ -108,21 +129,26 @@ impl Asked {
             route: request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned()),
             from: address.map(|ConnectInfo(address)| address.ip().to_string()).unwrap_or_default(),
             token: bearer(request.headers()).map(|token| Digest::of(token.as_bytes()).to_string()),
-            limited: !UNLIMITED.contains(&request.uri().path()),
+            limited: Limited::of(request.uri().path()),
         }
     }
 
     fn limit(&self, site: &Site) -> Result<(), Problem> {
-        if !self.limited {
-            return Ok(());
+        let (limits, now) = (&site.guard.limits, site.clock.steady());
+        match self.limited {
+            Limited::ByAsker => limits.question(&self.from, self.token.as_deref(), now),
+            Limited::AsWebhook => limits.hook(&self.from, now),
+            Limited::Never => Ok(()),
         }
-        site.guard.limits.question(&self.from, self.token.as_deref(), site.clock.steady())
     }
 
-    /// Whether the token was a right one is known from the answer.
+    /// Whether the token or the signature was a right one is known from the answer.
     fn learn(&self, site: &Site, status: StatusCode) {
-        let Some(token) = self.token.as_deref().filter(|_| self.limited) else { return };
         let now = site.clock.steady();
+        if self.limited == Limited::AsWebhook && status.is_success() {
+            return site.guard.limits.signed(&self.from, now);
+        }
+        let Some(token) = self.token.as_deref().filter(|_| self.limited == Limited::ByAsker) else { return };
         if status == StatusCode::UNAUTHORIZED {
             site.guard.limits.wrong(&self.from, token, now);
         } else if status.is_success() {

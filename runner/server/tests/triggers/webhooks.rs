@@ -191,6 +191,19 @@ async fn what_is_not_signed_touches_nothing() {
     assert!(yard.script.asked.lock().unwrap().is_empty());
 }
 
+/// A forge does not tell again what was refused, and who guesses tokens may come through the same proxy.
+#[tokio::test]
+async fn what_others_ask_too_often_refuses_no_webhook() {
+    let yard = Yard::with(settings(ForgeKind::Github)).await;
+    let mut guesses = 0;
+    while yard.get(&format!("guess-{guesses}"), "/api/v1/projects").await.status() != 429 {
+        guesses += 1;
+        assert!(guesses < 1000, "nothing bounds how often tokens are guessed");
+    }
+    let told = tell(&yard, ForgeKind::Github, "push", &fixture("github-push"), "d-1", SECRET).await;
+    assert_eq!(told.status(), 202);
+}
+
 #[tokio::test]
 async fn a_secret_that_is_not_there_or_empty_signs_nothing() {
     let mut settings = settings(ForgeKind::Gitlab);
