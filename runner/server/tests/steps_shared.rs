@@ -157,6 +157,33 @@ async fn a_layer_that_is_too_long_is_neither_taken_nor_believed() {
     assert_eq!((status, &said["type"]), (413, &"layer-too-large".into()), "{said}");
 }
 
+/// Room is made by what records say of lengths, and who takes a layer waits for so many bytes.
+#[tokio::test]
+async fn a_layer_is_believed_as_long_as_it_is_and_with_its_own_bytes_only() {
+    let ground = with_all_levels();
+    let (bytes, key) = (b"what a step left".as_slice(), Digest::of(b"key"));
+    let (branch, length) = (number(Trust::Branch), bytes.len() as u64);
+    let tells = async |length: u64| {
+        let given = given(Trust::Branch, Some(key), came(1, Some(SentLayer { length, ..sent(bytes) })));
+        ask(&ground, branch, "PUT", "steps/build", serde_json::to_vec(&given).unwrap()).await.0
+    };
+    for other in [0, length - 1, length + 1] {
+        assert_eq!(ask(&ground, branch, "PUT", "layer?offset=0", bytes.to_vec()).await.0, 200);
+        assert_eq!(tells(other).await, 409, "{other} bytes are said of what was sent");
+    }
+    let others = b"what nobody left".to_vec();
+    assert_eq!(ask(&ground, branch, "PUT", "layer?offset=0", others).await.0, 200);
+    assert_eq!(tells(length).await, 409, "as long, and other bytes");
+    assert_eq!(ask(&ground, branch, "GET", &format!("known/{key}"), vec![]).await.0, 404);
+    assert_eq!(ask(&ground, branch, "PUT", "layer?offset=0", bytes.to_vec()).await.0, 200);
+    assert_eq!(tells(length).await, 204);
+    for other in [0, length - 1, length + 1] {
+        assert_eq!(tells(other).await, 409, "{other} bytes are said of what is kept");
+    }
+    let known = ask(&ground, branch, "GET", &format!("known/{key}"), vec![]).await.1;
+    assert_eq!(known["layer"]["length"], length);
+}
+
 #[tokio::test]
 async fn room_is_made_by_forgetting_what_was_longest_of_no_use_but_not_what_a_run_needs() {
     let mut ground = with_all_levels();

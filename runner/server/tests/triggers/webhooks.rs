@@ -191,6 +191,24 @@ async fn what_is_not_signed_touches_nothing() {
     assert!(yard.script.asked.lock().unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn no_forge_is_believed_by_a_wrong_secret() {
+    let told = [
+        (ForgeKind::Github, "push", "github-push"),
+        (ForgeKind::Gitlab, "Push Hook", "gitlab-push"),
+        (ForgeKind::Gitea, "push", "gitea-push"),
+    ];
+    for (kind, event, file) in told {
+        let yard = Yard::with(settings(kind)).await;
+        for wrong in ["", "wrong", &SECRET[1..]] {
+            let answer = tell(&yard, kind, event, &fixture(file), "d", wrong).await;
+            assert_eq!(answer.status(), 401, "{kind:?} {wrong:?}");
+        }
+        assert_eq!(yard.count("arrivals"), 0);
+        assert_eq!(tell(&yard, kind, event, &fixture(file), "d", SECRET).await.status(), 202);
+    }
+}
+
 /// A forge does not tell again what was refused, and who guesses tokens may come through the same proxy.
 #[tokio::test]
 async fn what_others_ask_too_often_refuses_no_webhook() {

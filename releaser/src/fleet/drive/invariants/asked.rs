@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use staith_model::{DeploymentId, FleetPlan};
+use staith_model::{DeploymentId, Digest, FleetPlan};
 
 use super::*;
 use crate::fleet::{
@@ -76,6 +76,25 @@ fn there_is_no_way_back_to_what_never_served() {
             let refused = deployer.plan_rollback(&rollback).await.unwrap_err();
             assert!(matches!(refused, FleetDriveError::NeverServed { .. }), "{refused}");
         }
+    });
+}
+
+/// Whoever exchanges pools asks nobody either, whatever came to run in the other one.
+#[test]
+fn no_exchange_of_pools_leads_to_what_never_served() {
+    runtime().block_on(async {
+        let ended = Scenario::of(4, blue_green()).run().await.unwrap();
+        let (world, deployer) = (&ended.world, &ended.deployer);
+        deployer.plan_swap().await.unwrap();
+        let (admitted, never) = (world.admitted().unwrap(), Digest::of(b"never served"));
+        for idle in (0..4).map(name).filter(|name| !admitted.contains_key(name)) {
+            world.tamper(&idle, |machine| {
+                machine.releases.insert(never);
+                (machine.current, machine.running) = (Some(never), Some(never));
+            });
+        }
+        let refused = deployer.plan_swap().await.unwrap_err();
+        assert!(matches!(refused, FleetDriveError::NeverServed { .. }), "{refused}");
     });
 }
 
