@@ -533,3 +533,18 @@ fn a_command_line_deploys_only_packages_whose_label_is_high_enough() {
     let refused = deploys(&feature);
     assert!(refused.code != Some(0) && refused.out.contains("made of branch code"), "{refused:?}");
 }
+
+/// Who says stop is heeded, also where the server only passes it on.
+#[test]
+fn a_deployment_that_is_aborted_while_it_waits_never_begins() {
+    let town = Town::new();
+    let (ann, ben) = (town.token("ann", "releaser"), town.token("ben", "releaser"));
+    town.staith(&town.server.admin, &["project", "protect", "shop", "production", "--needed", "1"]).exits(0);
+    town.releases(&ann, "main");
+    town.release(&ann, &["deploy", "--to", "production", "--no-wait"]).exits(41);
+    town.release(&ben, &["abort", "production", "--reason", "not today"]).exits(0);
+    town.waits_until("cancelled");
+    let late = town.release(&ben, &["approve", "production"]);
+    assert_ne!(late.code, Some(0), "{late:?}");
+    assert_eq!(town.served(), None);
+}
