@@ -23,6 +23,12 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether an environment must not be called so: names that begin with `staith.` stand for something of Staith's own, such as the
+    /// forge of a server's project, in the place of an environment.
+    pub fn is_reserved(&self) -> bool {
+        self.0.starts_with("staith.")
+    }
 }
 
 impl TryFrom<String> for Name {

@@ -137,6 +137,14 @@ fn environment(
         let message = format!("an environment's name {}", complaint.what);
         problems.add(Problem::at(entry.key_place.clone(), message, complaint.label, complaint.help));
     });
+    if name.as_ref().is_ok_and(Name::is_reserved) {
+        problems.add(Problem::at(
+            entry.key_place.clone(),
+            "an environment's name begins with `staith.`",
+            "names like this are Staith's own",
+            "call it otherwise",
+        ));
+    }
     let kind = kind::of(entry);
     if kind::refuse_protection(entry, problems) | kind::refuse_mixture(entry, kind, problems) {
         return None;
