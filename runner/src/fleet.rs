@@ -21,7 +21,7 @@ mod traffic;
 mod warm;
 
 pub(crate) use facts::{contacts, facts_of_all, with_commit_times};
-pub(crate) use origin::{source_of, when_committed};
+pub(crate) use origin::{as_told, source_of, when_committed};
 pub(crate) use provisioning::{Asked, Done, Wish, cloud_init, made_ready, provision, swept};
 pub(crate) use site::{
     Site, log_of, missing_secrets, pipeline_in, release_among, secrets_of, setting_for, shelf_of, sites_in,

@@ -7,7 +7,11 @@ use staith_builder::{
     plan::Occasion,
     source::{Origin, Place, Resolved, Selection, SourceError},
 };
-use staith_model::{Digest, Exit, Inventory, RelPath, Trigger, TriggerKind, Uncuttable, service::Happening};
+use staith_model::{
+    Digest, Exit, FleetEnvironment, Inventory, Name, RelPath, Trigger, TriggerKind, Uncuttable,
+    service::Happening,
+};
+use staith_releaser::fleet::record::notes::Found;
 use staith_server::{
     store::Seen,
     triggers::{
@@ -16,7 +20,7 @@ use staith_server::{
     },
 };
 
-use crate::{home::Home, output::Problem, source_supply::KeptSources, workshop::Workshop};
+use crate::{fleet::as_told, home::Home, output::Problem, source_supply::KeptSources, workshop::Workshop};
 
 /// The longest file that names machines, in bytes. It is kept with every release.
 const LONGEST_INVENTORY: u64 = 1 << 20;
@@ -114,6 +118,59 @@ impl Planner for Planning {
         })
         .await
     }
+
+    async fn commits(&self, origin: &str, from: &str, to: &str) -> Result<Found, Unplanned> {
+        let (origin, from, to) = (origin.to_owned(), from.to_owned(), to.to_owned());
+        self.aside(move |workshop| {
+            let origin = parsed(&origin)?;
+            let source = workshop.source(&origin, &Selection::Reference(to.clone())).map_err(unreached)?;
+            let between = workshop.sources().commits_between(&origin, &source, Some(&from), &to);
+            match between {
+                Err(gone @ SourceError::NoSuchCommit { .. }) => Err(lasting(gone)),
+                between => Ok(as_told(between.map_err(unreached)?)),
+            }
+        })
+        .await
+    }
+
+    async fn committed_at(
+        &self,
+        origin: &str,
+        commits: &[String],
+    ) -> Result<BTreeMap<String, u64>, Unplanned> {
+        let (origin, commits) = (origin.to_owned(), commits.to_vec());
+        self.aside(move |workshop| committed_at(workshop, &origin, commits)).await
+    }
+
+    async fn environment(
+        &self,
+        pipeline: &str,
+        environment: &Name,
+    ) -> Result<Option<FleetEnvironment>, Unplanned> {
+        let pipeline = crate::workshop::understood_from_afar(pipeline).map_err(refused)?;
+        Ok(pipeline.environment(environment.as_str()).and_then(|found| found.fleet().cloned()))
+    }
+}
+
+/// When commits of a repository were made. It is fetched at most twice, whatever is asked for.
+fn committed_at(
+    workshop: &Workshop,
+    origin: &str,
+    commits: Vec<String>,
+) -> Result<BTreeMap<String, u64>, Unplanned> {
+    let Some(first) = commits.first() else { return Ok(BTreeMap::new()) };
+    let origin = parsed(origin)?;
+    let source = match workshop.source(&origin, &Selection::Reference(first.clone())) {
+        Ok(source) => source,
+        // That one may be gone, and others there.
+        Err(_) => workshop.source(&origin, &Selection::Head).map_err(unreached)?,
+    };
+    let mut known = BTreeMap::new();
+    for commit in commits {
+        let at = workshop.sources().committed_at(&origin, &source, &commit).map_err(unreached)?;
+        known.extend(at.map(|at| (commit, at)));
+    }
+    Ok(known)
 }
 
 /// Files of a source that name machines. One that is not there is found missing by whoever deploys to that environment.

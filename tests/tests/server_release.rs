@@ -107,6 +107,16 @@ impl Town {
     }
 
     fn token(&self, name: &str, role: &str) -> String {
+        self.token_with_id(name, role).0
+    }
+
+    fn revoke(&self, id: &str) {
+        let data = self.server.data.display().to_string();
+        self.world.staith(&["server", "token", "revoke", id, "--data", &data]).exits(0);
+    }
+
+    /// A token, and that by which it is revoked.
+    fn token_with_id(&self, name: &str, role: &str) -> (String, String) {
         let data = self.server.data.display().to_string();
         let words = [
             "server",
@@ -122,7 +132,8 @@ impl Town {
             "--json",
         ];
         let made = self.world.staith(&words).exits(0).values().remove(0);
-        made["token"].as_str().unwrap().to_owned()
+        let word = |key: &str| made[key].as_str().unwrap().to_owned();
+        (word("token"), word("id"))
     }
 
     /// Runs a branch to its end; the run as people call it.
@@ -402,7 +413,7 @@ fn what_passes_on_a_protected_branch_is_released_by_itself_where_that_was_said()
 fn releases_are_promoted_past_gates_by_another_administrator_and_pools_exchanged() {
     let town = Town::new();
     let (ann, ben) = (town.token("ann", "releaser"), town.token("ben", "releaser"));
-    let (cleo, dora) = (town.token("cleo", "admin"), town.token("dora", "admin"));
+    let (cleo, (dora, of_dora)) = (town.token("cleo", "admin"), town.token_with_id("dora", "admin"));
     let frozen = "2020-01-01[UTC]..2120-01-01[UTC]=the sale";
     let protect = ["project", "protect", "shop", "production", "--needed", "1", "--freeze", frozen];
     town.staith(&town.server.admin, &protect).exits(0);
@@ -435,13 +446,25 @@ fn releases_are_promoted_past_gates_by_another_administrator_and_pools_exchanged
     assert!(nowhere.code != Some(0) && nowhere.err.contains("blue, green"), "{nowhere:?}");
     // The freeze is lifted for it; people still have to agree.
     town.release(&dora, &[&["override", "production", "--freeze"][..], &why].concat()).exits(0);
-    wait::until("only people are waited for", || {
+    let only_people_are_waited_for = || {
         let gates = town.deployments()[0]["gates"].to_string();
         (gates.contains("approvals") && !gates.contains("freeze")).then_some(())
+    };
+    wait::until("only people are waited for", only_people_are_waited_for);
+    // What somebody said who may not say it any more counts for nothing.
+    town.revoke(&of_dora);
+    wait::until("the freeze is there again", || {
+        town.deployments()[0]["gates"].to_string().contains("freeze").then_some(())
     });
     town.release(&ben, &["approve", "production"]).exits(0);
+    wait::until("people have agreed, and it is frozen", || {
+        let gates = town.deployments()[0]["gates"].to_string();
+        (!gates.contains("approvals") && gates.contains("freeze")).then_some(())
+    });
+    town.release(&cleo, &[&["override", "production", "--freeze"][..], &why].concat()).exits(0);
     town.waits_until("succeeded");
     town.serves(&second);
+    tells_of_what_was_released(&town, &ben, (&first, &second));
 
     for release in [&first, &second] {
         town.release(&ann, &["swap", "production", "--reason", "as it was"]).exits(0);
@@ -450,6 +473,41 @@ fn releases_are_promoted_past_gates_by_another_administrator_and_pools_exchanged
     town.release(&ann, &["plan", "--to", "production", "--repair"]).exits(0).says("plan sha256:");
     let audit = town.server.ask("GET", "/api/v1/audit?limit=1000", "").is(200).to_string();
     assert!(audit.contains("gates-overridden") && audit.contains("swap-asked"), "{audit}");
+}
+
+/// As `staith release diff`, `notes`, `docs` and `metrics` do at home.
+fn tells_of_what_was_released(town: &Town, who: &str, (first, second): (&str, &str)) {
+    let found = town.release(who, &["diff", first, second, "--json"]).exits(0).values().remove(0);
+    assert_eq!((&found["from"], &found["to"]), (&first.into(), &second.into()));
+    assert_eq!(found["files_compared"], true);
+    let whats: Vec<&str> =
+        found["differences"].as_array().unwrap().iter().filter_map(|one| one["what"].as_str()).collect();
+    assert!(whats.contains(&"source.commit") && whats.contains(&"files.word.txt"), "{whats:?}");
+    town.release(who, &["diff", first, second, "--exit-code"]).exits(10).says("files.word.txt");
+    town.release(who, &["diff", "latest", "--exit-code"]).exits(0).says("are the same");
+
+    let range = format!("{first}..{second}");
+    let notes = town.release(who, &["notes", &range, "--json"]).exits(0).values().remove(0);
+    assert_eq!(notes["groups"][0]["changes"][0]["what"], "two");
+    assert_eq!((&notes["people"], &notes["remarks"]), (&serde_json::json!(["Ann"]), &serde_json::json!([])));
+    town.release(who, &["notes", "--since", first, "--markdown"]).exits(0).says("# shop&#64;1");
+
+    let book = town.release(who, &["docs", "production", "--release", second]).exits(0);
+    for word in [
+        "# Releasing shop to production",
+        "staith server release rollback production",
+        "protected",
+        "the sale",
+    ] {
+        assert!(book.out.contains(word), "{word}: {}", book.out);
+    }
+    let measured = town.release(who, &["metrics", "production", "--json"]).exits(0).values().remove(0);
+    assert_eq!((&measured["changes"], &measured["failed"]), (&2.into(), &0.into()));
+    assert!(measured["lead_time_millis"].is_u64(), "when the commits were made is known: {measured}");
+    town.release(who, &["metrics"]).exits(0).says("production");
+    let viewer = town.token("vic", "viewer");
+    town.release(&viewer, &["diff", first, second]).exits(0);
+    assert_ne!(town.release("staith_person_guessed", &["metrics"]).code, Some(0));
 }
 
 #[test]

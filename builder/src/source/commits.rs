@@ -6,7 +6,7 @@ use git2::{Commit, ErrorCode, Oid, Repository, Sort};
 use staith_model::RelPath;
 
 use super::{
-    SourceError,
+    Resolved, SourceError, Sources,
     error::git,
     origin::{Origin, WorkTree, local},
     tree::open,
@@ -76,11 +76,15 @@ pub fn commit_called(folder: &Path, name: &str) -> Result<Option<String>, Source
 /// There is no repository, or it can't be read.
 pub fn committed_at(folder: &Path, commit: &str) -> Result<Option<u64>, SourceError> {
     let (repository, tree) = repository_of(folder)?;
+    time_of(&repository, &tree.git_dir, commit)
+}
+
+fn time_of(repository: &Repository, git_dir: &Path, commit: &str) -> Result<Option<u64>, SourceError> {
     let Ok(id) = Oid::from_str(commit) else { return Ok(None) };
     match repository.find_commit(id) {
         Ok(commit) => Ok(Some(millis(&commit))),
         Err(error) if error.code() == ErrorCode::NotFound => Ok(None),
-        Err(error) => Err(git("reading a commit", &tree.git_dir)(error)),
+        Err(error) => Err(git("reading a commit", git_dir)(error)),
     }
 }
 
@@ -91,17 +95,81 @@ pub fn committed_at(folder: &Path, commit: &str) -> Result<Option<u64>, SourceEr
 /// There is no repository, it lacks one of the two, or it can't be read.
 pub fn commits_between(folder: &Path, from: Option<&str>, to: &str) -> Result<CommitsBetween, SourceError> {
     let (repository, tree) = repository_of(folder)?;
+    between(
+        &Place { repository, git_dir: &tree.git_dir, folder: tree.folder.as_ref(), called: &tree.top },
+        from,
+        to,
+    )
+}
+
+impl Sources {
+    /// As [`commits_between`], of the repository that a source was found in: also one of another machine, or without a working
+    /// directory. Reads what is there; fetches nothing.
+    ///
+    /// # Errors
+    /// The source is of no repository, the repository lacks one of the two, or it can't be read.
+    pub fn commits_between(
+        &self,
+        origin: &Origin,
+        resolved: &Resolved,
+        from: Option<&str>,
+        to: &str,
+    ) -> Result<CommitsBetween, SourceError> {
+        let git_dir = repository_with(origin, resolved)?;
+        let folder = match origin {
+            Origin::Directory { repository: Some(tree), .. } => tree.folder.as_ref(),
+            _ => None,
+        };
+        let place = Place { repository: open(git_dir)?, git_dir, folder, called: origin.place() };
+        between(&place, from, to)
+    }
+
+    /// As [`committed_at`], of the repository that a source was found in.
+    ///
+    /// # Errors
+    /// The source is of no repository, or it can't be read.
+    pub fn committed_at(
+        &self,
+        origin: &Origin,
+        resolved: &Resolved,
+        commit: &str,
+    ) -> Result<Option<u64>, SourceError> {
+        let git_dir = repository_with(origin, resolved)?;
+        time_of(&open(git_dir)?, git_dir, commit)
+    }
+}
+
+fn repository_with<'a>(origin: &Origin, resolved: &'a Resolved) -> Result<&'a Path, SourceError> {
+    let none = || SourceError::NotARepository(origin.place().to_owned());
+    resolved.contents.own_repository().ok_or_else(none)
+}
+
+/// A project in a repository.
+struct Place<'a> {
+    repository: Repository,
+    git_dir: &'a Path,
+    /// The project's folder in it; `None` is all of it.
+    folder: Option<&'a RelPath>,
+    /// What people call it.
+    called: &'a Path,
+}
+
+fn between(place: &Place<'_>, from: Option<&str>, to: &str) -> Result<CommitsBetween, SourceError> {
+    let Place { repository, git_dir, folder, called } = place;
     let found = |text: &str| {
         let id = Oid::from_str(text).ok().filter(|id| repository.find_commit(*id).is_ok());
-        id.ok_or_else(|| SourceError::NoSuchCommit { commit: text.to_owned(), repository: tree.top.clone() })
+        id.ok_or_else(|| SourceError::NoSuchCommit {
+            commit: text.to_owned(),
+            repository: called.to_path_buf(),
+        })
     };
     let (from, to) = (from.map(found).transpose()?, found(to)?);
-    let failed = git("reading commits", &tree.git_dir);
+    let failed = git("reading commits", git_dir);
     let read = || -> Result<CommitsBetween, git2::Error> {
         let mut between = CommitsBetween::default();
-        for id in walk(&repository, to, from)? {
+        for id in walk(repository, to, from)? {
             let commit = repository.find_commit(id?)?;
-            if !concerns(&commit, tree.folder.as_ref())? {
+            if !concerns(&commit, *folder)? {
                 continue;
             }
             between.more = between.new.len() >= MOST;
@@ -111,9 +179,9 @@ pub fn commits_between(folder: &Path, from: Option<&str>, to: &str) -> Result<Co
             between.new.push(fact(&commit));
         }
         if let Some(from) = from {
-            for id in walk(&repository, from, Some(to))?.take(MOST) {
+            for id in walk(repository, from, Some(to))?.take(MOST) {
                 let commit = repository.find_commit(id?)?;
-                between.gone += usize::from(concerns(&commit, tree.folder.as_ref())?);
+                between.gone += usize::from(concerns(&commit, *folder)?);
             }
         }
         Ok(between)

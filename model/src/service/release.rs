@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::Trust;
 use crate::{
     Approvals, Ask, Check, DeploymentId, DeploymentRecord, DeploymentState, Digest, Direction, FleetEvent,
-    FleetPlan, FreezeWindow, HoursOfWeek, Name, Protection, Queue, RunId, SourceOfRelease, Version,
+    FleetPlan, FleetRelease, FreezeWindow, HoursOfWeek, Name, Protection, Queue, RunId, SourceOfRelease,
+    Version,
 };
 
 /// How long approvals are waited for where nobody says, in seconds.
@@ -185,6 +186,9 @@ pub struct DeployAsked {
     /// Whether machines that run the release already are looked at byte by byte.
     #[serde(default, skip_serializing_if = "is_not")]
     pub repair: bool,
+    /// Why it may lead below the rollback floor nevertheless. An administrator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_floor: Option<String>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
@@ -199,6 +203,9 @@ pub struct SwapAsked {
     /// Why.
     #[serde(default)]
     pub reason: String,
+    /// Why it may lead below the rollback floor nevertheless. An administrator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_floor: Option<String>,
 }
 
 /// `POST …/environments/{environment}/rollbacks`.
@@ -214,6 +221,9 @@ pub struct RollbackAsked {
     /// Why.
     #[serde(default)]
     pub reason: String,
+    /// Why it may lead below the rollback floor nevertheless. An administrator's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub override_floor: Option<String>,
 }
 
 /// `POST …/environments/{environment}/votes`.
@@ -233,13 +243,16 @@ pub struct VoteAsked {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OverrideAsked {
-    /// The plan that was looked at: that of the deployment that waits.
+    /// The plan that was looked at: that of the deployment that waits; with `floor`, of the one that stopped.
     pub plan: Digest,
     /// Why, in words.
     pub reason: String,
     /// Whether it is a freeze alone that nobody waits for; all else still has to hold.
     #[serde(default)]
     pub freeze_only: bool,
+    /// Whether it is the rollback floor alone: a deployment that stopped above it goes back nevertheless. No gate is gone past.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub floor: bool,
 }
 
 /// `POST …/environments/{environment}/asks`.
@@ -287,6 +300,9 @@ pub enum OrderAnswer {
         release: Digest,
         /// Where it can go.
         environments: BTreeSet<Name>,
+        /// The release itself, for people to look at. One that was made before deployers said so has none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        frozen: Option<Box<FleetRelease>>,
     },
     /// What would happen, or will.
     Planned {
@@ -360,6 +376,9 @@ pub enum Order {
         /// Whether machines that run the release already are looked at byte by byte.
         #[serde(default, skip_serializing_if = "is_not")]
         repair: bool,
+        /// Why it may lead below the rollback floor.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        override_floor: Option<String>,
     },
     /// Give the requests to the other pool.
     Swap {
@@ -369,6 +388,9 @@ pub enum Order {
         deployment: DeploymentId,
         /// Why.
         reason: String,
+        /// Why it may lead below the rollback floor.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        override_floor: Option<String>,
     },
     /// Go back.
     Rollback {
@@ -383,6 +405,9 @@ pub enum Order {
         force: bool,
         /// Why.
         reason: String,
+        /// Why it may lead below the rollback floor.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        override_floor: Option<String>,
     },
     /// Somebody said yes or no.
     Vote {
@@ -409,6 +434,9 @@ pub enum Order {
         reason: String,
         /// Whether it is a freeze alone.
         freeze_only: bool,
+        /// Whether it is the rollback floor alone.
+        #[serde(default, skip_serializing_if = "is_not")]
+        floor: bool,
     },
     /// Somebody wants something of a deployment.
     Wish {
@@ -500,12 +528,16 @@ pub struct Guarded {
     pub trust: Trust,
     /// The gates.
     pub protection: Protection,
+    /// Who may go past gates there now: what others said who no longer may counts for nothing. `None` where nothing is protected.
+    #[serde(default)]
+    pub overriders: Option<BTreeSet<String>>,
 }
 
 impl Guarded {
     /// Of an environment of which nobody said anything.
     pub fn unsaid(project: Name, environment: Name) -> Self {
-        Self { project, environment, trust: Trust::Protected, protection: Protection::default() }
+        let protection = Protection::default();
+        Self { project, environment, trust: Trust::Protected, protection, overriders: None }
     }
 }
 

@@ -5,12 +5,12 @@ use std::{
     fmt,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use staith_model::{Digest, Entry, FleetRelease, Manifest, Name, SourceOfRelease};
 
 /// What two releases differ in. Its `Display` has a line for each difference.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReleaseDiff {
     /// The first release.
     pub from: Digest,
@@ -21,7 +21,7 @@ pub struct ReleaseDiff {
 }
 
 /// One thing in which two releases differ. It holds no secrets, since releases don't: of these, versions are compared.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Difference {
     /// The environment, where it concerns one only.
     pub environment: Option<Name>,
@@ -31,6 +31,28 @@ pub struct Difference {
     pub before: Option<String>,
     /// As the second has it.
     pub after: Option<String>,
+}
+
+/// What two releases differ in, and how far they were compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// What they differ in.
+    #[serde(flatten)]
+    pub diff: ReleaseDiff,
+    /// Whether the files of their packages were compared, too.
+    pub files_compared: bool,
+}
+
+impl Comparison {
+    /// Compares two releases, with their files where the manifests of both packages are at hand.
+    pub fn of(
+        from: &FleetRelease,
+        to: &FleetRelease,
+        manifests: (Option<&Manifest>, Option<&Manifest>),
+    ) -> Self {
+        let contents = manifests.0.zip(manifests.1);
+        Self { diff: diff(from, to, contents), files_compared: contents.is_some() }
+    }
 }
 
 /// Compares two releases. Where the manifests of their packages are at hand, files are compared, too.

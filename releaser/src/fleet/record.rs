@@ -1,6 +1,6 @@
 //! What the ledger of an environment tells, in pure folds. A map, in reading order:
 //!
-//! 1. [`fact`]: a deployment as these folds see it. Whoever reads the ledger makes it from events.
+//! 1. [`fact`]: a deployment as these folds see it. [`entries`]: how the ledger's entries become that.
 //! 2. [`whereabouts`]: from a commit to the machines that serve it, and from a machine back to the commit; history.
 //! 3. [`figures`]: how often, how fast, how well: the four delivery metrics.
 //! 4. [`drift`]: what machines serve against what they should.
@@ -8,6 +8,7 @@
 //! 6. `markdown`: text of others in pages of ours.
 
 pub mod drift;
+pub mod entries;
 pub mod fact;
 pub mod figures;
 mod markdown;

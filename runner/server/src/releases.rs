@@ -4,7 +4,8 @@
 //! 2. `environments`: how each one stands, and what protects it. `people`: who may agree there. Pure.
 //! 3. `wishes`: what people want: a plan, a deployment, a yes or a no, an end, the way back. `waiting`: each is an order for the
 //!    deployer, and has its answer. `exceptions`: what goes past gates.
-//! 4. [`Door`] and `deployer`: what the process that deploys is told and says. It is another process, which has the keys; this one never
+//! 4. `telling`: what releases differ in, what is new, figures, run-books: looked up, and nothing else.
+//! 5. [`Door`] and `deployer`: what the process that deploys is told and says. It is another process, which has the keys; this one never
 //!    sees them, and never speaks to a machine.
 //!
 //! What is true of an environment is in the deployer's ledger. Here is a copy, so that people can be told, and what only the server
@@ -17,6 +18,7 @@ mod environments;
 mod exceptions;
 mod making;
 mod people;
+mod telling;
 mod waiting;
 mod wishes;
 
@@ -34,6 +36,7 @@ pub fn routes() -> Router<Site> {
         .merge(environments::routes())
         .merge(wishes::routes())
         .merge(exceptions::routes())
+        .merge(telling::routes())
         .merge(deployer::routes())
 }
 

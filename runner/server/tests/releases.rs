@@ -9,12 +9,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use house::House;
 use serde_json::{Value, json};
 use staith_model::{
-    DeploymentId, Digest, Direction, FleetEvent, FleetPlan, Pace, PaceKind, ReleaseSetting, Service,
-    service::{LedgerEntry, Orders},
+    DeploymentChange, DeploymentId, Digest, Direction, FleetEvent, FleetPlan, FleetRelease, Floor, Pace,
+    PaceKind, Package, ReleaseSetting, SchemaChange, Service, SourceOfRelease,
+    service::{LedgerEntry, Order, Orders},
 };
 use staith_server::api::{Grant, Role};
 
 const THERE: &str = "/api/v1/projects/shop/environments/production";
+
+fn setting() -> ReleaseSetting {
+    ReleaseSetting {
+        folder: "/srv/shop".to_owned(),
+        service: Service::Files,
+        health: None,
+        port: None,
+        min_healthy_seconds: 0,
+        variables: BTreeMap::new(),
+        role_variables: BTreeMap::new(),
+        secrets: BTreeMap::new(),
+        rendered: Vec::new(),
+        schema: None,
+        hooks: Vec::new(),
+    }
+}
 
 fn plan() -> FleetPlan {
     FleetPlan {
@@ -22,19 +39,7 @@ fn plan() -> FleetPlan {
         release: Digest::of(b"release"),
         previous: None,
         direction: Direction::Forward,
-        setting: ReleaseSetting {
-            folder: "/srv/shop".to_owned(),
-            service: Service::Files,
-            health: None,
-            port: None,
-            min_healthy_seconds: 0,
-            variables: BTreeMap::new(),
-            role_variables: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-            rendered: Vec::new(),
-            schema: None,
-            hooks: Vec::new(),
-        },
+        setting: setting(),
         pace: Pace { kind: PaceKind::InPlace, max_unavailable: 1, drains: false, keep_warm_seconds: None },
         targets: Vec::new(),
         waves: Vec::new(),
@@ -84,16 +89,48 @@ impl Office {
 
     /// The deployer's ledger, with one deployment of ann's that waits.
     async fn tells(&self, position: u64, reason: &str) -> house::Answered {
-        let event = FleetEvent::Requested {
-            deployment: DeploymentId::new(1, [1; 10]),
-            plan: Box::new(plan()),
-            by: "ann".to_owned(),
-            reason: reason.to_owned(),
-            by_itself: false,
-        };
-        let entry = LedgerEntry { position, at: self.house.now(), event };
-        let part = json!({ "project": "shop", "environment": "production", "entries": [entry] });
+        self.tells_all(position, vec![requested(plan(), reason)]).await
+    }
+
+    /// More of the deployer's ledger, from a position on.
+    async fn tells_all(&self, position: u64, events: Vec<FleetEvent>) -> house::Answered {
+        let entry = |(position, event)| LedgerEntry { position, at: self.house.now(), event };
+        let entries: Vec<LedgerEntry> = (position..).zip(events).map(entry).collect();
+        let part = json!({ "project": "shop", "environment": "production", "entries": entries });
         self.house.ask("POST", "/api/v1/deployer/ledger", Some(&self.deployer), Some(&part)).await
+    }
+
+    /// Somebody who has a role in the environment.
+    async fn person(&self, name: &str, role: Role) -> String {
+        let environment = Some("production".parse().unwrap());
+        self.house
+            .token(name, vec![Grant { role, project: Some("shop".parse().unwrap()), environment }])
+            .await
+    }
+
+    /// A release that the deployer is to make: the same number for the release and the order.
+    fn asked_for(&self, number: u64) {
+        let package = format!("1.0.{number}");
+        let material = json!({
+            "number": number, "package": "shop", "version": package, "digest": Digest::of(b"package"), "pipeline": "",
+            "source": { "commit": null, "branch": "main", "dirty": false },
+        });
+        self.house.sql(&format!(
+            "PRAGMA foreign_keys = OFF;
+             INSERT INTO releases (project, number, run, package, trust, material_json, state, asked_by, created)
+             VALUES ('shop', {number}, '01arz3ndektsv4rrffq69g5f{number:02}', 'shop', 'protected', '{material}', 'making', 'ann', 1);
+             INSERT INTO orders (seq, project, order_json, asked_by, asked)
+             VALUES ({number}, 'shop', '{}', 'ann', 1)",
+            json!({ "order": "make", "material": material })
+        ));
+    }
+
+    /// The deployer has made it, and says that it is this.
+    async fn made(&self, number: u64, digest: Digest, frozen: &FleetRelease) {
+        let answer =
+            json!({ "outcome": "made", "release": digest, "environments": ["production"], "frozen": frozen });
+        let at = format!("/api/v1/deployer/orders/{number}");
+        self.house.ask("POST", &at, Some(&self.deployer), Some(&answer)).await.is(204);
     }
 
     async fn votes(&self, token: &str, plan: Digest) -> house::Answered {
@@ -105,6 +142,41 @@ impl Office {
         let path = format!("/api/v1/deployer/orders?after={after}");
         let told = self.house.ask("GET", &path, Some(&self.deployer), None).await.is(200);
         serde_json::from_value(told).unwrap()
+    }
+}
+
+fn requested(plan: FleetPlan, reason: &str) -> FleetEvent {
+    FleetEvent::Requested {
+        deployment: DeploymentId::new(1, [1; 10]),
+        plan: Box::new(plan),
+        by: "ann".to_owned(),
+        reason: reason.to_owned(),
+        by_itself: false,
+    }
+}
+
+fn release(number: u64, level: &str) -> FleetRelease {
+    let variables = BTreeMap::from([("LOG_LEVEL".to_owned(), level.to_owned())]);
+    FleetRelease {
+        project: "shop".parse().unwrap(),
+        package: Package {
+            name: "shop".parse().unwrap(),
+            version: format!("1.0.{number}").parse().unwrap(),
+            digest: Digest::of(b"package"),
+            content: Digest::of(b"content"),
+            size: 1,
+        },
+        source: SourceOfRelease {
+            commit: None,
+            branch: Some("main".to_owned()),
+            dirty: false,
+            committed_at: None,
+            trust: None,
+        },
+        settings: BTreeMap::from([(
+            "production".parse().unwrap(),
+            ReleaseSetting { variables, ..setting() },
+        )]),
     }
 }
 
@@ -203,6 +275,139 @@ async fn past_gates_go_administrators_with_a_reason_and_where_people_agree_not_w
     // A freeze alone takes nobody's yes away. Of all that was asked, this is the only order.
     asks(&ann, now, "the shop is down", true).await.is(202);
     assert_eq!(office.orders(0).await.orders.len(), 1);
+}
+
+#[tokio::test]
+async fn below_the_rollback_floor_go_administrators_with_a_reason() {
+    let office = Office::new().await;
+    let eve = office.person("eve", Role::Admin).await;
+    let floor = Floor {
+        version: "1.4.0".parse().unwrap(),
+        by: Digest::of(b"release"),
+        change: SchemaChange::Contract,
+        refused: None,
+        undo_refused: Some("release 1.0.0 is below the floor 1.4.0".to_owned()),
+    };
+    let above = FleetPlan { floor: Some(floor), ..plan() };
+    let now = above.digest();
+    let at = format!("{THERE}/overrides");
+    let asks = async |token: &str, plan: Digest, more: Value| {
+        let mut asked = json!({ "plan": plan, "reason": "the data were restored", "floor": true });
+        asked.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        office.house.ask("POST", &at, Some(token), Some(&asked)).await
+    };
+    office.tells_all(1, vec![requested(above, "")]).await.is(200);
+    asks(&eve, now, json!({})).await.problem(409, "not-stopped");
+    let (deployment, epoch) = (DeploymentId::new(1, [1; 10]), 1);
+    let changed =
+        |change| FleetEvent::Changed { deployment: deployment.clone(), epoch, change, reason: None };
+    let lease = FleetEvent::Lease { deployment: deployment.clone(), epoch, who: "the deployer".to_owned() };
+    let submitted = FleetEvent::Changed {
+        deployment: deployment.clone(),
+        epoch: 0,
+        change: DeploymentChange::Submitted,
+        reason: None,
+    };
+    let gates = changed(DeploymentChange::GatesPassed);
+    office.tells_all(2, vec![submitted, lease, gates, changed(DeploymentChange::Acquired)]).await.is(200);
+    asks(&office.ben, now, json!({})).await.problem(403, "not-allowed");
+    asks(&eve, now, json!({ "reason": " ... " })).await.problem(422, "no-reason");
+    asks(&eve, now, json!({ "freeze_only": true })).await.problem(422, "not-both");
+    asks(&eve, Digest::of(b"another plan"), json!({})).await.problem(409, "no-such-plan");
+    asks(&eve, now, json!({})).await.is(202);
+    let is_floor = |order: &Order| matches!(order, Order::Override { floor: true, freeze_only: false, .. });
+    let orders = office.orders(0).await.orders;
+    assert!(orders.len() == 1 && is_floor(&orders[0].what), "{orders:?}");
+
+    let back = json!({ "override_floor": "the data were restored" });
+    let rollbacks = format!("{THERE}/rollbacks");
+    let goes = async |token: &str, asked: &Value| {
+        office.house.ask("POST", &rollbacks, Some(token), Some(asked)).await
+    };
+    goes(&office.ben, &back).await.problem(403, "not-allowed");
+    goes(&eve, &json!({ "override_floor": "!" })).await.problem(422, "no-reason");
+    goes(&eve, &back).await.is(202);
+    let orders = office.orders(orders[0].order).await.orders;
+    let reason = Some("the data were restored".to_owned());
+    assert!(
+        matches!(&orders[0].what, Order::Rollback { override_floor, .. } if *override_floor == reason),
+        "{orders:?}"
+    );
+    let audit = office.house.ask("GET", "/api/v1/audit", Some(&office.house.admin), None).await.is(200);
+    assert!(audit.to_string().contains("floor-overridden"), "{audit}");
+}
+
+#[tokio::test]
+async fn what_an_administrator_said_counts_as_long_as_they_are_one() {
+    let office = Office::new().await;
+    office.protect(json!({ "needed": 1 })).await;
+    let who = async || {
+        let guarded = office.orders(0).await.guarded.remove(0);
+        (guarded.protection.approvals.unwrap().people, guarded.overriders.unwrap())
+    };
+    let names = |all: &[&str]| all.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<String>>();
+    let (releasers, admins) = who().await;
+    office.person("eve", Role::Admin).await;
+    let (with, and) = who().await;
+    assert_eq!(&with - &releasers, names(&["eve"]));
+    assert_eq!(&and - &admins, names(&["eve"]));
+    assert!(!and.contains("ben") && with.contains("ben"), "{and:?}");
+    let tokens = office.house.ask("GET", "/api/v1/tokens", Some(&office.house.admin), None).await.is(200);
+    let eve = tokens.as_array().unwrap().iter().find(|token| token["name"] == "eve").unwrap()["id"].clone();
+    let at = format!("/api/v1/tokens/{}", eve.as_str().unwrap());
+    office.house.ask("DELETE", &at, Some(&office.house.admin), None).await.is(204);
+    assert_eq!(who().await, (releasers, admins), "approvals and overrides go the same way");
+}
+
+#[tokio::test]
+async fn two_releases_are_compared_by_what_the_deployer_froze() {
+    let office = Office::new().await;
+    let (first, second) = (release(1, "info"), release(2, "debug"));
+    for number in [1, 2, 3] {
+        office.asked_for(number);
+    }
+    let compares = async |from: &str, to: &str| {
+        let at = format!("/api/v1/projects/shop/comparison?from={from}&to={to}");
+        office.house.ask("GET", &at, Some(&office.house.admin), None).await
+    };
+    compares("1", "2").await.problem(409, "not-made");
+    office.made(1, first.digest(), &first).await;
+    office.made(2, second.digest(), &second).await;
+    let told = compares("1", "latest").await.is(200);
+    assert_eq!((&told["from"], &told["files_compared"]), (&json!(first.digest()), &json!(false)));
+    let level = json!({
+        "environment": "production", "what": "variables.LOG_LEVEL", "before": "info", "after": "debug",
+    });
+    assert!(told["differences"].as_array().unwrap().contains(&level), "{told}");
+    // What is said of a release that is not it is not shown.
+    office.made(3, Digest::of(b"another"), &second).await;
+    compares("3", "1").await.problem(409, "not-kept");
+    compares("7", "1").await.problem(404, "unknown");
+    let half = "/api/v1/projects/shop/comparison?to=1";
+    office.house.ask("GET", half, Some(&office.house.admin), None).await.problem(400, "bad-query");
+    // The answer that is kept, and the audit log, have it no second time.
+    let order =
+        office.house.ask("GET", "/api/v1/projects/shop/orders/1", Some(&office.house.admin), None).await;
+    assert_eq!(order.is(200)["answer"]["frozen"], Value::Null);
+}
+
+#[tokio::test]
+async fn figures_are_told_of_the_copy_of_a_ledger_to_who_may_see_it() {
+    let office = Office::new().await;
+    office.tells(1, "").await.is(200);
+    let asks = async |token: &str, what: &str| {
+        office.house.ask("GET", &format!("/api/v1/projects/shop/metrics{what}"), Some(token), None).await
+    };
+    let told = asks(&office.house.admin, "").await.is(200);
+    assert_eq!((&told[0]["environment"], &told[0]["changes"]), (&json!("production"), &json!(0)));
+    // Ben's token is for the environment alone.
+    asks(&office.ben, "").await.problem(403, "not-allowed");
+    let told = asks(&office.ben, "?environment=production&days=1").await.is(200);
+    assert_eq!(told[0]["until"].as_u64().unwrap() - told[0]["from"].as_u64().unwrap(), 86_400_000);
+    asks(&office.ben, "?environment=qa").await.problem(403, "not-allowed");
+    asks(&office.ben, "?environment=production&days=0").await.problem(422, "bad-span");
+    asks(&office.ben, "?environment=production&weeks=1").await.problem(403, "not-allowed");
+    asks(&office.house.admin, "?weeks=1").await.problem(400, "bad-query");
 }
 
 #[tokio::test]

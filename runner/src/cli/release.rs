@@ -30,6 +30,7 @@ use crate::{
 
 pub(crate) use create::freeze_package;
 pub(super) use deploy::{How, deploy_found};
+pub(super) use notes::Range;
 
 /// Release packages to machines: plan, approve, deploy, watch, go back
 ///

@@ -11,7 +11,7 @@ use staith_model::{
     Name,
     service::{OpenOrder, Order},
 };
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 
 use super::{office::Office, orders::answered};
 
@@ -21,13 +21,22 @@ pub(super) struct Lane {
     pub(self) project: Name,
     pub(self) environment: Name,
     pub(self) wake: Notify,
+    /// Held while something is asked for in more than one entry.
+    pub(self) asking: Mutex<()>,
     turns: mpsc::UnboundedSender<OpenOrder>,
 }
 
 impl Lane {
     pub(super) fn open(office: Arc<Office>, project: Name, environment: Name) -> Arc<Self> {
         let (turns, waiting) = mpsc::unbounded_channel();
-        let lane = Arc::new(Self { office, project, environment, wake: Notify::new(), turns });
+        let lane = Arc::new(Self {
+            office,
+            project,
+            environment,
+            wake: Notify::new(),
+            asking: Mutex::default(),
+            turns,
+        });
         tokio::spawn(Arc::clone(&lane).in_turn(waiting));
         tokio::spawn(driver::drive_all(Arc::clone(&lane)));
         tokio::spawn(mirror::tell(Arc::clone(&lane)));

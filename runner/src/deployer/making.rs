@@ -43,7 +43,11 @@ pub(super) async fn made(
     let (published, reader) = bringing.await.map_err(|panicked| Problem::bug(panicked.to_string()))??;
     let (release, _) =
         freeze_package(&home, &pipeline, &published.package, &reader, &material.source).await?;
-    Ok(OrderAnswer::Made { release: release.digest(), environments: release.settings.into_keys().collect() })
+    Ok(OrderAnswer::Made {
+        release: release.digest(),
+        environments: release.settings.keys().cloned().collect(),
+        frozen: Some(Box::new(release)),
+    })
 }
 
 /// The package in the project's store here, as the run made it. Blocks.

@@ -112,7 +112,8 @@ impl Office {
         refuse_what_is_beside(&fleet, makes)?;
         // Nothing of the project's directory is here, but for files that name machines.
         let folder = recipe.folder(&home)?;
-        let site = Site::of(&home, &folder, pipeline, fleet)?.protected_by(guard.protection);
+        let site =
+            Site::of(&home, &folder, pipeline, fleet)?.protected_by(guard.protection, guard.overriders);
         Ok(site.pulled(self.desk.through(project, environment)))
     }
 

@@ -30,6 +30,8 @@ pub(crate) struct Gatekeeper {
     others: Vec<(Log, Name)>,
     shelf: FleetShelf,
     asker: Asker,
+    /// Who may go past gates; anybody if that is not known.
+    overriders: Option<BTreeSet<String>>,
     /// What was measured of waves, as long as this process watches them.
     samples: Mutex<BTreeMap<(DeploymentId, u32), Watched>>,
 }
@@ -48,7 +50,24 @@ impl Gatekeeper {
         shelf: FleetShelf,
         asker: Asker,
     ) -> Self {
-        Self { protection, log, others, shelf, asker, samples: Mutex::default() }
+        Self { protection, log, others, shelf, asker, overriders: None, samples: Mutex::default() }
+    }
+
+    /// The same, where only what these people say goes past gates. A word of somebody who was one of them and no longer is counts for
+    /// nothing, as an approval does.
+    pub(super) fn overridden_by(self, overriders: Option<BTreeSet<String>>) -> Self {
+        Self { overriders, ..self }
+    }
+
+    fn may_override(&self, person: &str) -> bool {
+        self.overriders.as_ref().is_none_or(|people| people.contains(person))
+    }
+
+    /// Why a plan that leads below the rollback floor is not carried out any more: who said that it may no longer could.
+    fn floor_again(&self, record: &DeploymentRecord) -> Option<String> {
+        let refused = record.plan.floor.as_ref()?.refused.as_ref()?;
+        let (by, _) = record.floor_override.as_ref().filter(|(by, _)| !self.may_override(by))?;
+        Some(format!("{refused}; {by} said that it may nevertheless, and may not say so any more"))
     }
 
     /// The verdict on a deployment now. Cancel-safe.
@@ -89,7 +108,7 @@ impl Gatekeeper {
                     said.votes.push(Vote { person: by, plan, at: entry.at, says, comment });
                 }
                 FleetEvent::Overridden { deployment: of, plan, by, reason, freeze_only, floor: false }
-                    if of == *deployment =>
+                    if of == *deployment && self.may_override(&by) =>
                 {
                     let taken = Override::new(&by, &reason, plan, entry.at).ok();
                     if freeze_only {
@@ -144,6 +163,9 @@ impl Judge for Gatekeeper {
     async fn gates(&self, record: &DeploymentRecord) -> Gates {
         if let Some(by) = self.superseded_by(record) {
             return Gates::Superseded { by };
+        }
+        if let Some(why) = self.floor_again(record) {
+            return Gates::Refused { why };
         }
         let verdict = self.verdict(record).await;
         let told = |state: &GateState| match state {

@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use staith_builder::source::committed_at;
+use staith_builder::source::{CommitsBetween, committed_at};
 use staith_model::{Digest, SourceOfRelease, TriggerKind, service::Trust};
 use staith_packager::{
     seal::{attached, key::Keys, label},
     store::{Published, Store},
 };
+use staith_releaser::fleet::record::notes::{Commit, Found};
 
 use crate::{home::Home, records};
 
@@ -17,6 +18,17 @@ pub(crate) async fn when_committed(folder: &Path, commit: Option<&str>) -> Optio
     let (folder, commit) = (folder.to_owned(), commit?.to_owned());
     let asked = tokio::task::spawn_blocking(move || committed_at(&folder, &commit).ok().flatten());
     asked.await.ok().flatten()
+}
+
+/// Commits as notes of releases tell of them.
+pub(crate) fn as_told(between: CommitsBetween) -> Found {
+    let commits = between.new.into_iter().map(|commit| Commit {
+        id: commit.id,
+        author: commit.author,
+        subject: commit.subject,
+        body: commit.body,
+    });
+    Found { new: commits.collect(), more: between.more, gone: between.gone }
 }
 
 /// Where a package came from, as far as this home and the repository of the project in `folder` know.

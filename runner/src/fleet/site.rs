@@ -59,6 +59,7 @@ pub(crate) struct Site {
     pub(super) home: Home,
     /// What protects it, where somebody else than the home's configuration says so.
     said: Option<Protection>,
+    overriders: Option<BTreeSet<String>>,
     /// The way to machines that pull: through the server that deploys.
     pub(super) pulls: Option<Through>,
 }
@@ -125,13 +126,15 @@ impl Site {
             directory,
             home: home.clone(),
             said: None,
+            overriders: None,
             pulls: None,
         })
     }
 
-    /// The same environment, protected by this and not by what the home's configuration says: a server's.
-    pub(crate) fn protected_by(self, protection: Protection) -> Self {
-        Self { said: Some(protection), ..self }
+    /// The same environment, protected by this and not by what the home's configuration says: a server's. Only what `overriders` said
+    /// goes past it, if that is known.
+    pub(crate) fn protected_by(self, protection: Protection, overriders: Option<BTreeSet<String>>) -> Self {
+        Self { said: Some(protection), overriders, ..self }
     }
 
     /// The same environment, with its machines that pull reached through a server.
@@ -148,7 +151,8 @@ impl Site {
         let found = self.pipeline.environment(name.as_str()).and_then(|found| found.fleet().cloned());
         let environment = found.ok_or_else(|| no_such(&self.pipeline, name))?;
         let again = Self::of(&self.home, &self.folder, self.pipeline.clone(), environment)?;
-        Ok(Self { said: self.said.clone(), pulls: self.pulls.clone(), ..again })
+        let (said, overriders) = (self.said.clone(), self.overriders.clone());
+        Ok(Self { said, overriders, pulls: self.pulls.clone(), ..again })
     }
 
     /// The environments of machines that take a package.
@@ -306,7 +310,8 @@ impl Site {
         let others = protection.after.iter().cloned();
         let logs = others.map(|name| (log_of(&self.home, self.project(), &name), name)).collect();
         let asker = Asker::new().map_err(|no| Problem::new(Exit::Environment, no.to_string()))?;
-        Ok(Gatekeeper::new(protection, self.log(), logs, self.shelf(), asker))
+        let keeper = Gatekeeper::new(protection, self.log(), logs, self.shelf(), asker);
+        Ok(keeper.overridden_by(self.overriders.clone()))
     }
 }
 

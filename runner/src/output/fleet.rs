@@ -36,7 +36,7 @@ use super::{
 use crate::clock;
 
 pub(crate) use environments::{KnownEnvironment, environments, fleet_look};
-pub(crate) use notes::{Measured, metrics, release_notes};
+pub(crate) use notes::{metrics, release_notes};
 pub(crate) use targets::{CheckedTarget, KnownTarget, quarantine, targets, targets_checked};
 pub(crate) use warm::cooled;
 use warm::warm_in_words;

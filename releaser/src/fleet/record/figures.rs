@@ -1,11 +1,12 @@
 //! How often, how fast, how well: four figures of delivery, each with its definition.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use staith_model::Name;
 
 use super::fact::{DeploymentFact, Kind, Outcome, undone_by};
 
 /// The figures of a span of time. A **change** is a deployment of a release (not a rollback) that touched a machine and has ended.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
     /// Changes that began in the span.
     pub changes: usize,
@@ -22,6 +23,30 @@ pub struct Figures {
     /// The median of the milliseconds from the beginning of a failed change to the end of what restored service: its own going back,
     /// the rollback that undid it, or else the next change that did not fail. `None` where nothing was restored.
     pub time_to_restore_millis: Option<u64>,
+}
+
+/// The figures of an environment for a span of time, as people and programs are told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Measured {
+    /// Which environment.
+    pub environment: Name,
+    /// When the span begins, in milliseconds since 1970.
+    pub from: u64,
+    /// When it ends.
+    pub until: u64,
+    /// The figures.
+    #[serde(flatten)]
+    pub figures: Figures,
+}
+
+impl Measured {
+    /// Of all the facts of an environment, the figures of the `days` until now.
+    pub fn of(environment: Name, facts: &[DeploymentFact], days: u64, now: u64) -> Self {
+        const DAY: u64 = 24 * 3600 * 1000;
+        let from = now.saturating_sub(days.saturating_mul(DAY));
+        // What is under way has not ended, so the end of the span is behind all that counts.
+        Self { environment, from, until: now, figures: figures(facts, from, now.saturating_add(1)) }
+    }
 }
 
 /// The figures of one environment's facts for the span `[from, until)` in milliseconds since 1970.

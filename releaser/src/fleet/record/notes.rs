@@ -1,8 +1,9 @@
 //! What is new in a release, from the commits between it and the one before.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use staith_model::{Name, SourceOfRelease, Version};
 
 use super::markdown;
 
@@ -28,8 +29,62 @@ pub struct Between<'a> {
     pub to: &'a str,
 }
 
+/// Commits between two releases, as whoever reads the repository found them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Those that the later one has and the earlier has not.
+    pub new: Vec<Commit>,
+    /// Whether there are more than are told.
+    pub more: bool,
+    /// How many the earlier one has and the later has not.
+    pub gone: usize,
+}
+
+/// A release, as far as notes tell of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Side {
+    /// What people call it: its package and version.
+    name: String,
+    /// Whether it also has changes that no commit has.
+    is_dirty: bool,
+}
+
+impl Side {
+    /// Of a release of this package that came from there.
+    pub fn of(package: &Name, version: &Version, source: &SourceOfRelease) -> Self {
+        Self { name: format!("{package}@{version}"), is_dirty: source.dirty }
+    }
+}
+
+/// What is new in a release, with what a reader should know of that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseNotes {
+    /// What is new.
+    #[serde(flatten)]
+    pub notes: Notes,
+    /// What a reader should know, a sentence each.
+    pub remarks: Vec<String>,
+}
+
+impl ReleaseNotes {
+    /// From one release to another, with the commits between.
+    pub fn of(from: &Side, to: &Side, found: Found) -> Self {
+        let mut remarks = Vec::new();
+        if found.more {
+            remarks.push("there are more commits than are told here".to_owned());
+        }
+        if found.gone > 0 {
+            let commits = if found.gone == 1 { "commit" } else { "commits" };
+            remarks.push(format!("{} lacks {} {commits} that {} has", to.name, found.gone, from.name));
+        }
+        let dirty = [from, to].into_iter().filter(|side| side.is_dirty);
+        remarks.extend(dirty.map(|side| format!("{} also has changes that no commit has", side.name)));
+        Self { notes: Notes::of(&Between { from: Some(&from.name), to: &to.name }, found.new), remarks }
+    }
+}
+
 /// What is new in a release. All but the titles was written by others.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notes {
     /// What people call the release before; `None` if there is none.
     pub from: Option<String>,
@@ -44,16 +99,16 @@ pub struct Notes {
 }
 
 /// Changes of one kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// What kind.
-    pub title: &'static str,
+    pub title: Cow<'static, str>,
     /// They, in the order of their commits.
     pub changes: Vec<Change>,
 }
 
 /// A change.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The first digits of its commit.
     pub commit: String,
@@ -107,7 +162,7 @@ impl Notes {
         let titles = [BREAKING].into_iter().chain(GROUPS.iter().map(|(title, _)| *title)).chain([OTHERS]);
         let group = |title: &'static str| {
             let of_group = changes.iter().filter(|(of, _)| *of == title);
-            Group { title, changes: of_group.map(|(_, change)| change.clone()).collect() }
+            Group { title: title.into(), changes: of_group.map(|(_, change)| change.clone()).collect() }
         };
         Self {
             from: between.from.map(str::to_owned),

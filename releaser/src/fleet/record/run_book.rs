@@ -1,12 +1,40 @@
 //! How an environment is released to, as a page for the people who have to do it at night. Made from what is configured, so that it
 //! is never behind it.
 
+use serde::{Deserialize, Serialize};
 use staith_model::{
     Access, Amount, Approvals, Check, Digest, FleetEnvironment, FleetRelease, Hook, HookPoint, Inventory,
     Metric, Name, Protection, Queue, Rollout, Service, TrafficSpec,
 };
 
 use super::markdown::{code, text};
+
+/// A run-book, as people and programs are told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunBook {
+    /// The environment that it is about.
+    pub environment: Name,
+    /// The page.
+    pub markdown: String,
+}
+
+/// By whom an environment is released to: which commands a page names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Whoever has the project's directory and the keys of machines.
+    Hand,
+    /// A server's deployer; people ask the server.
+    Server,
+}
+
+impl By {
+    const fn command(self) -> &'static str {
+        match self {
+            Self::Hand => "staith release",
+            Self::Server => "staith server release",
+        }
+    }
+}
 
 /// What a run-book is about.
 #[derive(Debug, Clone, Copy)]
@@ -21,11 +49,13 @@ pub struct Subject<'a> {
     pub release: Option<&'a FleetRelease>,
     /// The plan that would be carried out, where one was made.
     pub plan: Option<&'a Digest>,
+    /// By whom it is released to.
+    pub by: By,
 }
 
 /// The page, in Markdown. The same subject gives the same page.
 pub fn run_book(subject: &Subject<'_>) -> String {
-    let Subject { project, environment, protection, release, plan } = *subject;
+    let Subject { project, environment, protection, release, plan, by } = *subject;
     let mut page = Page::default();
     page.line(format!("# Releasing {project} to {}", environment.name));
     page.section(
@@ -52,24 +82,8 @@ pub fn run_book(subject: &Subject<'_>) -> String {
     page.section("Stages", stages(environment));
     page.section("Programs that run", environment.setting.hooks.iter().map(hook));
     page.section("Machines", machines(environment));
-    page.section("Going back", going_back(environment));
-    page.section(
-        "Looking",
-        [
-            format!(
-                "{}: who did what, when.",
-                code(&format!("staith audit show {project} --environment {}", environment.name))
-            ),
-            format!(
-                "{}: whether that record is whole.",
-                code(&format!("staith audit verify {project} --environment {}", environment.name))
-            ),
-            format!(
-                "{}: which release serves, and where a deployment stands.",
-                code(&format!("staith release status {}", environment.name))
-            ),
-        ],
-    );
+    page.section("Going back", going_back(environment, by.command()));
+    page.section("Looking", looking(project, &environment.name, by));
     page.text()
 }
 
@@ -323,17 +337,36 @@ fn machines(environment: &FleetEnvironment) -> Vec<String> {
     found
 }
 
-fn going_back(environment: &FleetEnvironment) -> Vec<String> {
+fn looking(project: &Name, environment: &Name, by: By) -> Vec<String> {
+    let command = by.command();
+    let (told, verified) = match by {
+        By::Hand => (
+            format!("staith audit show {project} --environment {environment}"),
+            format!("staith audit verify {project} --environment {environment}"),
+        ),
+        By::Server => (format!("{command} history {environment}"), "staith server audit verify".to_owned()),
+    };
+    vec![
+        format!("{}: who did what, when.", code(&told)),
+        format!("{}: whether that record is whole.", code(&verified)),
+        format!(
+            "{}: which release serves, and where a deployment stands.",
+            code(&format!("{command} status {environment}"))
+        ),
+    ]
+}
+
+fn going_back(environment: &FleetEnvironment, command: &str) -> Vec<String> {
     let name = &environment.name;
     vec![
         format!(
             "By itself: when a machine is not healthy, the smoke test fails, or somebody aborts with {}.",
-            code(&format!("staith release abort {name}"))
+            code(&format!("{command} abort {name}"))
         ),
-        format!("By hand: {} goes to the release before.", code(&format!("staith release rollback {name}"))),
+        format!("By hand: {} goes to the release before.", code(&format!("{command} rollback {name}"))),
         format!(
             "{} goes to an earlier one; the last {} are on each machine, and going back to them moves no bytes and needs no approval.",
-            code(&format!("staith release rollback {name} --to RELEASE")),
+            code(&format!("{command} rollback {name} --to RELEASE")),
             environment.keep_releases
         ),
     ]
@@ -400,7 +433,14 @@ mod tests {
 
     fn page(environment: &FleetEnvironment, protection: &Protection) -> String {
         let project = "shop".parse().unwrap();
-        run_book(&Subject { project: &project, environment, protection, release: None, plan: None })
+        run_book(&Subject {
+            project: &project,
+            environment,
+            protection,
+            release: None,
+            plan: None,
+            by: By::Hand,
+        })
     }
 
     #[test]

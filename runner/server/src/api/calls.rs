@@ -272,12 +272,36 @@ pub const CALLS: &[Call] = &[
         "A release: by its number, the beginning of its digest, or its package's version.",
     )
     .gives(200, "Release"),
+    get(
+        "/api/v1/projects/{project}/comparison",
+        Person(See),
+        "What the releases `from` and `to` differ in: package, files, and what each environment is given.",
+    )
+    .gives(200, "Comparison"),
+    get(
+        "/api/v1/projects/{project}/notes",
+        Person(See),
+        "What is new in the release `to` since `from`: the commits between, by kind, with work items and people.",
+    )
+    .gives(200, "ReleaseNotes"),
+    get(
+        "/api/v1/projects/{project}/metrics",
+        Person(See),
+        "How often, how fast and how well environments are released to, or the one `environment`, in the last `days`.",
+    )
+    .gives(200, "ReleaseMetrics"),
     get("/api/v1/projects/{project}/environments", Person(See), "How the environments of a project stand."),
     get(
         "/api/v1/projects/{project}/environments/{environment}",
         Person(See),
         "How an environment stands: what serves, what is under way, what protects it.",
     ),
+    get(
+        "/api/v1/projects/{project}/environments/{environment}/run-book",
+        Person(See),
+        "How an environment is released to, as a page: by the newest release's runner.toml, or that of `release`.",
+    )
+    .gives(200, "RunBook"),
     get(
         "/api/v1/projects/{project}/environments/{environment}/ledger",
         Person(See),
@@ -327,7 +351,8 @@ pub const CALLS: &[Call] = &[
     post(
         "/api/v1/projects/{project}/environments/{environment}/overrides",
         Person(Administer),
-        "Lets a deployment that waits go past what protects the environment; with a reason, for its plan.",
+        "Lets a deployment that waits go past what protects the environment, or one that stopped go back below the rollback floor; with a \
+         reason, for its plan.",
     )
     .takes("OverrideAsked")
     .gives(200, "OrderSeen"),

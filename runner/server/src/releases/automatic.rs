@@ -88,6 +88,7 @@ async fn release(site: &Site, due: &Due) -> Result<bool, Problem> {
         reason: format!("run {run} passed"),
         by_itself: true,
         repair: false,
+        override_floor: None,
     };
     let new = NewOrder { project, what: "deployment-asked", order, who: WHO.to_owned() };
     site.store.add_order(new, Actor::server(), site.clock.unix_millis()).await?;

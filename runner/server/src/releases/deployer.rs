@@ -12,9 +12,9 @@ use serde::Deserialize;
 use staith_model::service::{Guarded, LedgerHad, LedgerPart, OrderAnswer, Orders};
 use tokio::time::{Instant, timeout_at};
 
-use super::people::who_may_release;
+use super::people::who_may;
 use crate::{
-    api::{Answer, Body, Caller, Problem},
+    api::{Answer, Body, Caller, Permission, Problem},
     site::Site,
 };
 
@@ -58,13 +58,14 @@ async fn orders(
     Ok(Answer(Orders { orders, guarded: guarded(&site).await? }))
 }
 
-/// What protects environments now, with the people who may agree there now.
+/// What protects environments now, with the people who may agree there now, and those who may go past it.
 async fn guarded(site: &Site) -> Result<Vec<Guarded>, Problem> {
     let (tokens, now) = (site.store.tokens().await?, site.clock.unix_millis());
     let all = site.store.all_rules().await?.into_iter().map(|(project, environment, rules)| {
-        let people = who_may_release(&tokens, (&project, &environment), now);
-        let protection = rules.protection(people);
-        Guarded { trust: rules.trust, protection, project, environment }
+        let who = |permission| who_may(&tokens, permission, (&project, &environment), now);
+        let protection = rules.protection(who(Permission::Release));
+        let overriders = Some(who(Permission::Administer));
+        Guarded { trust: rules.trust, protection, overriders, project, environment }
     });
     Ok(all.collect())
 }

@@ -129,6 +129,11 @@ async fn protect(
     Body(rules): Body<EnvironmentRules>,
 ) -> Result<StatusCode, Problem> {
     let (project, environment) = there(&caller, Permission::Administer, &project, &environment)?;
+    if environment.is_reserved() {
+        let what = format!("no environment is called `{environment}`");
+        return Err(Problem::new(422, "bad-protection", what)
+            .with_why("names that begin with `staith.` are Staith's own"));
+    }
     if rules.needed > 0 && rules.deadline_seconds == 0 {
         return Err(Problem::new(422, "bad-protection", "approvals that are needed get no time")
             .with_remedy("say how many seconds they are waited for"));

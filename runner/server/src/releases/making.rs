@@ -9,8 +9,8 @@ use axum::{
     routing::get,
 };
 use staith_model::{
-    Event, EventKind, Name, Package, RunId, SourceOfRelease, TriggerKind,
-    service::{Project, ReleaseAsked, ReleaseMaterial, ReleaseSeen, RunStanding, Trust},
+    Digest, Event, EventKind, Name, Package, RunId, SourceOfRelease, TriggerKind,
+    service::{Project, ReleaseAsked, ReleaseMaterial, ReleaseSeen, ReleaseStanding, RunStanding, Trust},
 };
 use staith_packager::{registry::names::Tag, store::Store as PackageStore};
 use tokio::task::spawn_blocking;
@@ -19,7 +19,7 @@ use super::{named, waiting};
 use crate::{
     api::{Answer, Body, Caller, Permission, Problem, Scope},
     site::Site,
-    store::{Actor, NewRelease, RunMade},
+    store::{Actor, KeptRelease, NewRelease, RunMade},
     streams::StreamName,
     triggers::unplanned,
 };
@@ -56,7 +56,30 @@ async fn show(
     found.map(|one| Answer(one.seen)).ok_or_else(|| unknown(&release))
 }
 
-pub(super) fn unknown(release: &str) -> Problem {
+/// The release that is meant by this, once it is made, and its digest. Of several, the newest.
+///
+/// # Errors
+/// There is none, or it is not made.
+pub(super) async fn made(site: &Site, project: &Name, text: &str) -> Result<(KeptRelease, Digest), Problem> {
+    let kept = site.store.releases(project).await?;
+    let mut meant = kept.into_iter().filter(|one| match text {
+        "latest" => one.seen.state == ReleaseStanding::Made,
+        text => one.seen.is_called(text),
+    });
+    // The newest comes first.
+    let release = meant.next().ok_or_else(|| unknown(text))?;
+    let seen = &release.seen;
+    let Some(digest) = seen.digest.filter(|_| seen.state == ReleaseStanding::Made) else {
+        let problem = Problem::new(409, "not-made", format!("release {} is not made", seen.number));
+        return Err(match &seen.why {
+            Some(why) => problem.with_why(why.clone()),
+            None => problem.with_why("the deployer has not made it yet"),
+        });
+    };
+    Ok((release, digest))
+}
+
+fn unknown(release: &str) -> Problem {
     Problem::new(404, "unknown", format!("there is no release `{}`", release.escape_debug()))
         .with_remedy("`staith server release list` shows those that there are; `create` makes one of a run")
 }
@@ -106,12 +129,13 @@ pub(super) async fn release_of(
     let package = chosen(packages(site, run).await?, package)?;
     let trust = trust(site, &project.name, &package).await?.min(made.trust);
     let (pipeline, inventories) = recipe(site, &project, &made).await?;
+    let committed_at = committed_at(site, &project, &made).await;
     let material = ReleaseMaterial {
         number: 0,
         package: package.name.clone(),
         version: package.version.clone(),
         digest: package.digest,
-        source: source(&made),
+        source: SourceOfRelease { committed_at, ..source(&made) },
         pipeline,
         inventories,
     };
@@ -131,6 +155,13 @@ fn source(made: &RunMade) -> SourceOfRelease {
         committed_at: None,
         trust: None,
     }
+}
+
+/// When the run's commit was made; nothing where nobody can tell, which keeps nothing from being released.
+async fn committed_at(site: &Site, project: &Project, made: &RunMade) -> Option<u64> {
+    let commit = made.commit.clone()?;
+    let known = site.triggers.planner.committed_at(&project.origin, std::slice::from_ref(&commit)).await;
+    known.ok()?.remove(&commit)
 }
 
 /// The pipeline file of the run's commit, and the files beside it that name machines: both as the commit has them, whatever becomes of

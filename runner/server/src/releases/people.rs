@@ -1,4 +1,4 @@
-//! Who may agree to a deployment.
+//! Who may agree to a deployment, and who may go past what protects an environment.
 
 use std::collections::BTreeSet;
 
@@ -10,16 +10,18 @@ use crate::{
     store::TokenSeen,
 };
 
-/// The names of those who may release there now, by a token that counts. Two tokens of one name are one person.
-pub(super) fn who_may_release(
+/// The names of those who may do that there now, by a token that counts. Two tokens of one name are one person. Whoever has the server's
+/// directory and no token is not among them: nobody can tell who that is.
+pub(super) fn who_may(
     tokens: &[TokenSeen],
+    permission: Permission,
     (project, environment): (&Name, &Name),
     now: u64,
 ) -> BTreeSet<String> {
     let counts = |token: &&TokenSeen| token.revoked.is_none() && token.expires > now;
     let may = |token: &&TokenSeen| {
         let who = Who::Person { name: token.name.clone(), grants: token.grants.clone() };
-        allows(&who, Permission::Release, Scope::Environment(project, environment))
+        allows(&who, permission, Scope::Environment(project, environment))
     };
     tokens.iter().filter(counts).filter(may).map(|token| token.name.clone()).collect()
 }
@@ -35,7 +37,7 @@ pub(super) async fn must_be_enough(
 ) -> Result<(), Problem> {
     let rules = site.store.rules(project, environment).await?.unwrap_or_default();
     let tokens = site.store.tokens().await?;
-    let people = who_may_release(&tokens, (project, environment), site.clock.unix_millis());
+    let people = who_may(&tokens, Permission::Release, (project, environment), site.clock.unix_millis());
     let others = people.iter().filter(|person| rules.requester_may || *person != requester).count();
     if u64::try_from(others).unwrap_or(u64::MAX) >= u64::from(rules.needed) {
         return Ok(());
@@ -77,9 +79,12 @@ mod tests {
             token("cid", Role::Developer, None),
             token("dan", Role::Admin, None),
         ];
-        assert_eq!(who_may_release(&all, there, 50), ["ann".to_owned(), "dan".to_owned()].into());
-        assert!(who_may_release(&all, there, 100).is_empty(), "they have expired");
+        let release = |all: &[TokenSeen], now| who_may(all, Permission::Release, there, now);
+        let administer = |all: &[TokenSeen], now| who_may(all, Permission::Administer, there, now);
+        assert_eq!(release(&all, 50), ["ann".to_owned(), "dan".to_owned()].into());
+        assert_eq!(administer(&all, 50), ["dan".to_owned()].into());
+        assert!(release(&all, 100).is_empty() && administer(&all, 100).is_empty(), "they have expired");
         all.iter_mut().for_each(|token| token.revoked = Some(1));
-        assert!(who_may_release(&all, there, 50).is_empty());
+        assert!(release(&all, 50).is_empty() && administer(&all, 50).is_empty());
     }
 }

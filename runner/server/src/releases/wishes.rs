@@ -9,16 +9,16 @@ use axum::{
 use staith_model::{
     Ask, DeploymentId, DeploymentRecord, DeploymentState, Digest, FleetState, Name,
     service::{
-        DeployAsked, LiftAsked, Order, OrderSeen, ReleaseMaterial, ReleaseStanding, RollbackAsked, VoteAsked,
-        WishAsked,
+        DeployAsked, LiftAsked, Order, OrderSeen, ReleaseMaterial, RollbackAsked, VoteAsked, WishAsked,
     },
 };
 
 use super::{
     environments::{state, there},
-    making::unknown,
+    exceptions::must_may_go_below,
+    making::made,
     named,
-    people::{must_be_enough, who_may_release},
+    people::{must_be_enough, who_may},
     waiting::told,
 };
 use crate::{
@@ -113,6 +113,7 @@ async fn deploy(
 ) -> Told {
     let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
     bounded(&asked.reason)?;
+    must_may_go_below(&site, &caller, (&project, &environment), asked.override_floor.as_deref()).await?;
     let (release, digest) = release_for(&site, &project, &environment, &asked.release).await?;
     must_be_enough(&site, (&project, &environment), caller.person()?).await?;
     let order = Order::Deploy {
@@ -126,6 +127,7 @@ async fn deploy(
         reason: asked.reason,
         by_itself: false,
         repair: asked.repair,
+        override_floor: asked.override_floor,
     };
     on_behalf(&site, &caller, project, "deployment-asked", order).await
 }
@@ -144,21 +146,8 @@ pub(super) async fn release_for(
     environment: &Name,
     text: &str,
 ) -> Result<(KeptRelease, Digest), Problem> {
-    let kept = site.store.releases(project).await?;
-    let mut meant = kept.into_iter().filter(|one| match text {
-        "latest" => one.seen.state == ReleaseStanding::Made,
-        text => one.seen.is_called(text),
-    });
-    // The newest comes first.
-    let release = meant.next().ok_or_else(|| unknown(text))?;
+    let (release, digest) = made(site, project, text).await?;
     let seen = &release.seen;
-    let Some(digest) = seen.digest.filter(|_| seen.state == ReleaseStanding::Made) else {
-        let problem = Problem::new(409, "not-made", format!("release {} is not made", seen.number));
-        return Err(match &seen.why {
-            Some(why) => problem.with_why(why.clone()),
-            None => problem.with_why("the deployer has not made it yet"),
-        });
-    };
     if !seen.environments.contains(environment) {
         let what = format!("release {} does not go to `{environment}`", seen.number);
         let known: Vec<&str> = seen.environments.iter().map(Name::as_str).collect();
@@ -188,6 +177,7 @@ async fn rollback(
 ) -> Told {
     let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
     bounded(&asked.reason)?;
+    must_may_go_below(&site, &caller, (&project, &environment), asked.override_floor.as_deref()).await?;
     if state(&site, &project, &environment).await?.order.is_empty() {
         let what = format!("nothing was ever deployed to `{environment}`, so there is no way back");
         return Err(Problem::new(409, "nothing-there", what));
@@ -196,8 +186,9 @@ async fn rollback(
         Some(text) => Some(release_for(&site, &project, &environment, text).await?.1),
         None => None,
     };
-    let RollbackAsked { force, reason, .. } = asked;
-    let order = Order::Rollback { environment, deployment: new_deployment(&site)?, to, force, reason };
+    let RollbackAsked { force, reason, override_floor, .. } = asked;
+    let deployment = new_deployment(&site)?;
+    let order = Order::Rollback { environment, deployment, to, force, reason, override_floor };
     on_behalf(&site, &caller, project, "rollback-asked", order).await
 }
 
@@ -211,7 +202,9 @@ async fn vote(
     bounded(&asked.comment)?;
     let name = caller.person()?;
     let tokens = site.store.tokens().await?;
-    if !who_may_release(&tokens, (&project, &environment), site.clock.unix_millis()).contains(name) {
+    if !who_may(&tokens, Permission::Release, (&project, &environment), site.clock.unix_millis())
+        .contains(name)
+    {
         return Err(Problem::new(403, "not-an-approver", "nobody can tell whose yes this would be")
             .with_why("it did not come with a token of a person")
             .with_remedy("say it with a token of your own"));

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use staith_model::{
-    Digest, Name, Package, Plan, RunId,
+    Digest, FleetRelease, Name, Package, Plan, RunId,
     service::{
         EnvironmentRules, LedgerEntry, LedgerHad, OpenOrder, Order, OrderAnswer, OrderSeen, ReleaseMaterial,
         ReleaseSeen, RunStanding, Trust,
@@ -94,6 +94,9 @@ pub trait Releases {
 
     /// The releases of a project, the newest first.
     async fn releases(&self, project: &Name) -> Result<Vec<KeptRelease>, StoreError>;
+
+    /// What a release says, as the deployer froze it; `None` of one that was made before that was kept, or that is not made.
+    async fn frozen(&self, project: &Name, number: u64) -> Result<Option<FleetRelease>, StoreError>;
 
     /// What was said to protect an environment.
     async fn rules(&self, project: &Name, environment: &Name)

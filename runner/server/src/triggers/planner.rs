@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
-use staith_model::{Digest, JobCut, Name, Plan, RelPath, service::Happening};
+use staith_model::{Digest, FleetEnvironment, JobCut, Name, Plan, RelPath, service::Happening};
+use staith_releaser::fleet::record::notes::Found;
 
 use crate::store::Seen;
 
@@ -45,6 +46,39 @@ pub trait Planner: fmt::Debug + Send + Sync {
     /// The source can't be had, or such a file is none, or too long.
     async fn inventories(&self, _origin: &str, _commit: &str) -> Result<BTreeMap<String, String>, Unplanned> {
         Ok(BTreeMap::new())
+    }
+
+    /// The commits to the project that `to` has and `from` has not. Both are whole ids.
+    ///
+    /// # Errors
+    /// The source can't be had, or lacks one of the two.
+    async fn commits(&self, origin: &str, from: &str, to: &str) -> Result<Found, Unplanned> {
+        let _ = (origin, from, to);
+        Err(nobody())
+    }
+
+    /// When commits were made, in milliseconds since 1970; those that the repository has not are left out.
+    ///
+    /// # Errors
+    /// The repository can't be read.
+    async fn committed_at(
+        &self,
+        _origin: &str,
+        _commits: &[String],
+    ) -> Result<BTreeMap<String, u64>, Unplanned> {
+        Ok(BTreeMap::new())
+    }
+
+    /// An environment of machines, as a pipeline file describes it; `None` if it has none of this name.
+    ///
+    /// # Errors
+    /// The file makes no sense.
+    async fn environment(
+        &self,
+        _pipeline: &str,
+        _environment: &Name,
+    ) -> Result<Option<FleetEnvironment>, Unplanned> {
+        Err(nobody())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use staith_model::{Exit, FleetRelease};
-use staith_releaser::fleet::diff::diff;
+use staith_releaser::fleet::diff::Comparison;
 
 use super::Project;
 use crate::{
@@ -41,14 +41,13 @@ impl Arguments {
         let shelf = shelf_of(&Home::find()?, pipeline.name());
         let (from, to) = (release_among(&shelf, &self.from)?, release_among(&shelf, &self.to)?);
         let packages = (package_of(&from), package_of(&to));
-        let contents = match &packages {
-            (Ok(from), Ok(to)) => from.reader.manifest().zip(to.reader.manifest()),
-            _ => None,
+        let manifest = |found: &Result<OpenPackage, Problem>| {
+            found.as_ref().ok().and_then(|package| package.reader.manifest().cloned())
         };
-        let found = diff(&from, &to, contents);
-        output::releases_differ(&found, contents.is_some(), mode)
-            .map_err(|lost| Problem::unwritable(&lost))?;
-        let differs = !found.differences.is_empty();
+        let (before, after) = (manifest(&packages.0), manifest(&packages.1));
+        let found = Comparison::of(&from, &to, (before.as_ref(), after.as_ref()));
+        output::releases_differ(&found, mode).map_err(|lost| Problem::unwritable(&lost))?;
+        let differs = !found.diff.differences.is_empty();
         Ok(if self.exit_code && differs { Exit::StepFailed } else { Exit::Passed })
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use staith_model::Exit;
-use staith_releaser::fleet::record::run_book::{Subject, run_book};
+use staith_releaser::fleet::record::run_book::{By, RunBook, Subject, run_book};
 
 use super::Environment;
 use crate::output::{self, OutputMode, Problem};
@@ -23,14 +23,16 @@ impl Arguments {
     pub(crate) fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let site = self.environment.site()?;
         let release = self.release.as_deref().map(|text| site.release(text)).transpose()?;
-        let page = run_book(&Subject {
+        let markdown = run_book(&Subject {
             project: site.project(),
             environment: &site.environment,
             protection: &site.protection()?,
             release: release.as_ref(),
             plan: None,
+            by: By::Hand,
         });
-        output::run_book(&site.environment.name, &page, mode).map_err(|lost| Problem::unwritable(&lost))?;
+        let book = RunBook { environment: site.environment.name.clone(), markdown };
+        output::run_book(&book, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use clap::Args;
 use staith_model::{Exit, Name};
-use staith_releaser::fleet::record::{DeploymentFact, figures::figures};
+use staith_releaser::fleet::record::{DeploymentFact, figures::Measured};
 
 use super::Project;
 use crate::{
@@ -12,10 +12,8 @@ use crate::{
     clock,
     fleet::{Site, facts_of_all, sites_in, with_commit_times},
     home::Home,
-    output::{self, Measured, OutputMode, Problem},
+    output::{self, OutputMode, Problem},
 };
-
-const DAY: u64 = 24 * 3600 * 1000;
 
 /// Show how often, how fast and how well an environment is released to
 ///
@@ -42,15 +40,13 @@ impl Arguments {
         let (folder, environment) = (self.project.project_dir, self.environment);
         let work = tokio::task::spawn_blocking(move || facts_in(&folder, environment.as_ref()));
         let facts = work.await.map_err(|panicked| Problem::bug(panicked.to_string()))??;
-        let until = clock::unix_millis();
-        let from = until.saturating_sub(self.days * DAY);
-        // What is under way has not ended, so the end of the span is behind all that counts.
-        let measured = facts.into_iter().map(|(environment, facts)| Measured {
-            environment,
-            figures: figures(&facts, from, until.saturating_add(1)),
-        });
-        let measured: Vec<Measured> = measured.collect();
-        output::metrics(&measured, (from, until, self.days), self.markdown, mode)
+        let now = clock::unix_millis();
+        let measured: Vec<Measured> = facts
+            .into_iter()
+            .map(|(environment, facts)| Measured::of(environment, &facts, self.days, now))
+            .collect();
+        let none = "runner.toml has no environment of machines";
+        output::metrics(&measured, self.days, none, self.markdown, mode)
             .map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }

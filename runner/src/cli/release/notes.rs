@@ -5,11 +5,11 @@ use std::path::Path;
 use clap::Args;
 use staith_builder::source::{SourceError, commits_between};
 use staith_model::{Exit, FleetRelease};
-use staith_releaser::fleet::record::notes::{Between, Commit, Notes};
+use staith_releaser::fleet::record::notes::{ReleaseNotes, Side};
 
 use super::Project;
 use crate::{
-    fleet::{pipeline_in, release_among, shelf_of},
+    fleet::{as_told, pipeline_in, release_among, shelf_of},
     home::Home,
     output::{self, OutputMode, Problem},
 };
@@ -20,6 +20,15 @@ use crate::{
 /// Their kinds are those of conventional commits (`feat: ...`).
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
+    #[command(flatten)]
+    range: Range,
+    #[command(flatten)]
+    project: Project,
+}
+
+/// Between which releases, and how it is shown.
+#[derive(Debug, Args)]
+pub(crate) struct Range {
     /// From which release to which: each the beginning of its digest, its package's version, or `latest`
     #[arg(value_name = "FROM..TO", required_unless_present = "since", conflicts_with = "since")]
     range: Option<String>,
@@ -28,26 +37,30 @@ pub(crate) struct Arguments {
     since: Option<String>,
     /// As a page of Markdown
     #[arg(long)]
-    markdown: bool,
-    #[command(flatten)]
-    project: Project,
+    pub(crate) markdown: bool,
 }
 
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        let (from, to) = self.range()?;
+        let (from, to) = self.range.releases()?;
         let folder = self.project.project_dir;
         let pipeline = pipeline_in(&folder)?;
         let shelf = shelf_of(&Home::find()?, pipeline.name());
         let (from, to) = (release_among(&shelf, &from)?, release_among(&shelf, &to)?);
         let work = tokio::task::spawn_blocking(move || found(&folder, &from, &to));
-        let (notes, remarks) = work.await.map_err(|panicked| Problem::bug(panicked.to_string()))??;
-        output::release_notes(&notes, &remarks, self.markdown, mode)
+        let notes = work.await.map_err(|panicked| Problem::bug(panicked.to_string()))??;
+        output::release_notes(&notes, self.range.markdown, mode)
             .map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
+}
 
-    fn range(&self) -> Result<(String, String), Problem> {
+impl Range {
+    /// The two releases, as they were written.
+    ///
+    /// # Errors
+    /// They are not two (64).
+    pub(crate) fn releases(&self) -> Result<(String, String), Problem> {
         if let Some(since) = &self.since {
             return Ok((since.clone(), "latest".to_owned()));
         }
@@ -62,8 +75,7 @@ impl Arguments {
     }
 }
 
-/// The notes, and what a reader should know of them.
-fn found(folder: &Path, from: &FleetRelease, to: &FleetRelease) -> Result<(Notes, Vec<String>), Problem> {
+fn found(folder: &Path, from: &FleetRelease, to: &FleetRelease) -> Result<ReleaseNotes, Problem> {
     let between = match commits_between(folder, Some(commit_of(from)?), commit_of(to)?) {
         Err(SourceError::NotARepository(place)) => {
             let what =
@@ -73,29 +85,9 @@ fn found(folder: &Path, from: &FleetRelease, to: &FleetRelease) -> Result<(Notes
         }
         between => between?,
     };
-    let mut remarks = Vec::new();
-    if between.more {
-        remarks.push("there are more commits than are told here".to_owned());
-    }
-    if between.gone > 0 {
-        let what =
-            format!("{} lacks {} that {} has", name(to), output::many(between.gone, "commit"), name(from));
-        remarks.push(what);
-    }
-    let dirty = [from, to].into_iter().filter(|release| release.source.dirty);
-    remarks.extend(dirty.map(|release| format!("{} also has changes that no commit has", name(release))));
-    let commits = between.new.into_iter().map(|commit| Commit {
-        id: commit.id,
-        author: commit.author,
-        subject: commit.subject,
-        body: commit.body,
-    });
-    let (from, to) = (name(from), name(to));
-    Ok((Notes::of(&Between { from: Some(&from), to: &to }, commits), remarks))
-}
-
-fn name(release: &FleetRelease) -> String {
-    format!("{}@{}", release.package.name, release.package.version)
+    let side =
+        |release: &FleetRelease| Side::of(&release.package.name, &release.package.version, &release.source);
+    Ok(ReleaseNotes::of(&side(from), &side(to), as_told(between)))
 }
 
 fn commit_of(release: &FleetRelease) -> Result<&str, Problem> {

@@ -3,9 +3,13 @@
 mod ask;
 mod create;
 mod deploy;
+mod diff;
+mod docs;
 mod history;
 mod lift;
 mod list;
+mod metrics;
+mod notes;
 mod past_gates;
 mod plan;
 mod promote;
@@ -67,6 +71,10 @@ enum What {
     Accept(ask::Accept),
     Status(status::Arguments),
     History(history::Arguments),
+    Diff(diff::Arguments),
+    Docs(docs::Arguments),
+    Notes(notes::Arguments),
+    Metrics(metrics::Arguments),
 }
 
 impl Arguments {
@@ -101,8 +109,24 @@ impl Arguments {
             What::Accept(arguments) => arguments.obey(&there, mode).await,
             What::Status(arguments) => arguments.obey(&there, mode).await,
             What::History(arguments) => arguments.obey(&there, mode).await,
+            What::Diff(arguments) => arguments.obey(&there, mode).await,
+            What::Docs(arguments) => arguments.obey(&there, mode).await,
+            What::Notes(arguments) => arguments.obey(&there, mode).await,
+            What::Metrics(arguments) => arguments.obey(&there, mode).await,
         }
     }
+}
+
+/// A path with what is asked about, whatever characters that has.
+fn query(path: &str, about: &[(&str, &str)]) -> String {
+    let about: Vec<String> = about.iter().map(|(key, value)| format!("{key}={}", escaped(value))).collect();
+    if about.is_empty() { path.to_owned() } else { format!("{path}?{}", about.join("&")) }
+}
+
+fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    text.bytes().map(one).collect()
 }
 
 /// A project of a server.

@@ -24,6 +24,24 @@ pub(super) struct Wanted<'a> {
     pub(super) by_itself: bool,
     pub(super) recipe: &'a Recipe,
     pub(super) repair: bool,
+    /// Why it may lead below the rollback floor.
+    pub(super) override_floor: Option<&'a str>,
+}
+
+/// A way back that somebody wants.
+#[derive(Clone, Copy)]
+pub(super) struct Back<'a> {
+    pub(super) deployment: &'a DeploymentId,
+    pub(super) by: &'a str,
+    pub(super) reason: &'a str,
+    pub(super) override_floor: Option<&'a str>,
+}
+
+impl<'a> Back<'a> {
+    pub(super) fn wanted(self, recipe: &'a Recipe) -> Wanted<'a> {
+        let Self { deployment, by, reason, override_floor } = self;
+        Wanted { deployment, by, reason, by_itself: false, recipe, repair: false, override_floor }
+    }
 }
 
 impl Lane {
@@ -45,26 +63,34 @@ impl Lane {
                 reason,
                 by_itself,
                 repair,
+                override_floor,
                 ..
             } => {
                 let recipe = &recipe(pipeline, inventories);
                 let (by_itself, repair) = (*by_itself, *repair);
-                let wanted = Wanted { deployment, by: &order.by, reason, by_itself, recipe, repair };
+                let (by, override_floor) = (order.by.as_str(), override_floor.as_deref());
+                let wanted = Wanted { deployment, by, reason, by_itself, recipe, repair, override_floor };
                 self.deploy(wanted, release, *trust, *plan).await
             }
-            Order::Rollback { deployment, to, force, reason, .. } => {
+            Order::Rollback { deployment, to, force, reason, override_floor, .. } => {
                 let rollback = Rollback { to: *to, force: *force };
-                self.go_back(deployment, &order.by, reason, &rollback).await
+                let back =
+                    Back { deployment, by: &order.by, reason, override_floor: override_floor.as_deref() };
+                self.go_back(back, &rollback).await
             }
-            Order::Swap { deployment, reason, .. } => self.swap(deployment, &order.by, reason).await,
-            Order::Override { deployment, plan, reason, freeze_only, .. } => {
+            Order::Swap { deployment, reason, override_floor, .. } => {
+                let back =
+                    Back { deployment, by: &order.by, reason, override_floor: override_floor.as_deref() };
+                self.swap(back).await
+            }
+            Order::Override { deployment, plan, reason, freeze_only, floor, .. } => {
                 let past = FleetEvent::Overridden {
                     deployment: deployment.clone(),
                     plan: *plan,
                     by: order.by.clone(),
                     reason: reason.clone(),
                     freeze_only: *freeze_only,
-                    floor: false,
+                    floor: *floor,
                 };
                 self.once(order, past).await
             }
@@ -172,13 +198,8 @@ impl Lane {
         self.request(&deployer, plan, &wanted).await
     }
 
-    async fn go_back(
-        &self,
-        deployment: &DeploymentId,
-        by: &str,
-        reason: &str,
-        rollback: &Rollback,
-    ) -> Result<OrderAnswer, Problem> {
+    async fn go_back(&self, back: Back<'_>, rollback: &Rollback) -> Result<OrderAnswer, Problem> {
+        let Back { deployment, by, reason, override_floor } = back;
         if let Some(known) = self.known(deployment)? {
             return Ok(known);
         }
@@ -188,12 +209,11 @@ impl Lane {
         let plan = deployer.plan_rollback(rollback).await?;
         // Nobody holds an environment for a way back that is refused.
         deployer.refuse_while_undecided(plan.direction)?;
-        Deployer::refuse_below_floor(&plan, None)?;
+        Deployer::refuse_below_floor(&plan, override_floor)?;
         let colon = if reason.trim().is_empty() { "" } else { ": " };
         let short = plan.release.short();
         deployer.hold(by, &format!("{by} went back to release {short}{colon}{}", reason.trim())).await?;
-        let wanted = Wanted { deployment, by, reason, by_itself: false, recipe, repair: false };
-        self.request(&deployer, plan, &wanted).await
+        self.request(&deployer, plan, &back.wanted(recipe)).await
     }
 
     /// Writes down that a deployment is wanted; the driver does the rest.
@@ -205,9 +225,11 @@ impl Lane {
     ) -> Result<OrderAnswer, Problem> {
         // What would be refused leaves nothing behind that waits.
         deployer.refuse_while_undecided(plan.direction)?;
-        Deployer::refuse_below_floor(&plan, None)?;
+        Deployer::refuse_below_floor(&plan, wanted.override_floor)?;
         self.office.keep_recipe(&self.project, wanted.deployment, wanted.recipe)?;
         let (deployment, digest) = (wanted.deployment.clone(), plan.digest());
+        // Nobody drives it before all that was asked is written down.
+        let asking = self.asking.lock().await;
         self.append(FleetEvent::Requested {
             deployment: deployment.clone(),
             plan: Box::new(plan.clone()),
@@ -216,6 +238,18 @@ impl Lane {
             by_itself: wanted.by_itself,
         })
         .await?;
+        if let Some(reason) = wanted.override_floor {
+            self.append(FleetEvent::Overridden {
+                deployment: deployment.clone(),
+                plan: digest,
+                by: wanted.by.to_owned(),
+                reason: reason.to_owned(),
+                freeze_only: false,
+                floor: true,
+            })
+            .await?;
+        }
+        drop(asking);
         Ok(OrderAnswer::Planned { deployment: Some(deployment), plan: Box::new(plan), digest })
     }
 

@@ -61,7 +61,11 @@ fn open(state: &FleetState) -> Vec<DeploymentId> {
 
 /// Sees to each once; whether there is nothing more to see to.
 async fn pass(lane: &Lane, rests: &mut Rests) -> Result<bool, Problem> {
-    for deployment in open(&lane.state()?) {
+    let state = {
+        let _asked = lane.asking.lock().await;
+        lane.state()?
+    };
+    for deployment in open(&state) {
         let position = lane.position()?;
         let rests_on = |rest: &Rest| rest.position >= position && clock::unix_millis() < rest.until;
         if rests.get(&deployment).is_some_and(rests_on) {

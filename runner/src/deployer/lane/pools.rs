@@ -1,23 +1,18 @@
 //! The exchange of two pools.
 
-use staith_model::{DeploymentId, Exit, service::OrderAnswer};
+use staith_model::{Exit, service::OrderAnswer};
 
 use super::{
     Lane,
-    clerk::{Wanted, deployer},
+    clerk::{Back, deployer},
 };
 use crate::output::Problem;
 
 impl Lane {
     /// Gives the requests to the pool that has none. As on the way back, nobody is asked, so the pool has to run what has served here
     /// before: what never did has not passed what protects the environment.
-    pub(super) async fn swap(
-        &self,
-        deployment: &DeploymentId,
-        by: &str,
-        reason: &str,
-    ) -> Result<OrderAnswer, Problem> {
-        if let Some(known) = self.known(deployment)? {
+    pub(super) async fn swap(&self, back: Back<'_>) -> Result<OrderAnswer, Problem> {
+        if let Some(known) = self.known(back.deployment)? {
             return Ok(known);
         }
         let recipe = &self.last_recipe()?;
@@ -33,7 +28,6 @@ impl Lane {
                 )
                 .with_remedy("deploy that release: `staith server release deploy`"));
         }
-        let wanted = Wanted { deployment, by, reason, by_itself: false, recipe, repair: false };
-        self.request(&deployer, plan, &wanted).await
+        self.request(&deployer, plan, &back.wanted(recipe)).await
     }
 }

@@ -3,10 +3,9 @@
 use std::io;
 
 use serde_json::{Value, json};
-use staith_model::Name;
 use staith_releaser::fleet::record::{
-    figures::Figures,
-    notes::{Change, Notes},
+    figures::Measured,
+    notes::{Change, ReleaseNotes},
 };
 
 use super::{
@@ -18,14 +17,9 @@ use super::{
 ///
 /// # Errors
 /// It could not be written, and not because nobody reads. This holds for all functions here.
-pub(crate) fn release_notes(
-    notes: &Notes,
-    remarks: &[String],
-    markdown: bool,
-    mode: OutputMode,
-) -> io::Result<()> {
-    let mut value = serde_json::to_value(notes).unwrap_or_default();
-    value["remarks"] = json!(remarks);
+pub(crate) fn release_notes(told: &ReleaseNotes, markdown: bool, mode: OutputMode) -> io::Result<()> {
+    let mut value = serde_json::to_value(told).unwrap_or_default();
+    let ReleaseNotes { notes, remarks } = told;
     if markdown {
         let page = notes.markdown();
         value["markdown"] = json!(page);
@@ -44,7 +38,7 @@ pub(crate) fn release_notes(
         lines.push("  no commits".to_owned());
     }
     for group in &notes.groups {
-        lines.push(format!("  {}", look.tint(Tone::Strong, group.title)));
+        lines.push(format!("  {}", look.tint(Tone::Strong, &group.title)));
         lines.extend(group.changes.iter().map(in_words));
     }
     for (title, items) in [("Work items", &notes.work_items), ("People", &notes.people)] {
@@ -63,37 +57,23 @@ fn in_words(change: &Change) -> String {
     format!("    {} {}{what}", clean_word(&change.commit), scope.unwrap_or_default())
 }
 
-/// How well releases to an environment go.
-#[derive(Debug)]
-pub(crate) struct Measured {
-    /// Which.
-    pub(crate) environment: Name,
-    /// How well.
-    pub(crate) figures: Figures,
-}
-
 const HEADS: [&str; 7] =
     ["environment", "changes", "failed", "per day", "lead time", "failure rate", "time to restore"];
 
-/// Shows how well releases go, in the span from when until when, of so many days.
+/// Shows how well releases go, in the last so many days; `none` says that there is no environment.
 pub(crate) fn metrics(
     measured: &[Measured],
-    (from, until, days): (u64, u64, u64),
+    days: u64,
+    none: &str,
     markdown: bool,
     mode: OutputMode,
 ) -> io::Result<()> {
-    let value = |one: &Measured| -> Value {
-        let mut value = serde_json::to_value(&one.figures).unwrap_or_default();
-        value["environment"] = json!(one.environment);
-        (value["from"], value["until"]) = (json!(from), json!(until));
-        value
-    };
-    let values: Vec<Value> = measured.iter().map(value).collect();
+    let values: Vec<Value> = measured.iter().map(|one| json!(one)).collect();
     let rows: Vec<Vec<String>> =
         [HEADS.map(str::to_owned).to_vec()].into_iter().chain(measured.iter().map(row)).collect();
     let span = format!("the last {}", human::count(usize::try_from(days).unwrap_or(usize::MAX), "day"));
     let mut lines = match (measured.is_empty(), markdown) {
-        (true, _) => vec!["runner.toml has no environment of machines".to_owned()],
+        (true, _) => vec![none.to_owned()],
         (false, true) => {
             let line = |row: &Vec<String>| format!("| {} |", row.join(" | "));
             let rule = vec!["---".to_owned(); HEADS.len()];

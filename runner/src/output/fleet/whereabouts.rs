@@ -3,8 +3,10 @@
 use std::io;
 
 use serde_json::{Value, json};
-use staith_model::Name;
-use staith_releaser::fleet::{diff::ReleaseDiff, record::whereabouts::Trace};
+use staith_releaser::fleet::{
+    diff::Comparison,
+    record::{run_book::RunBook, whereabouts::Trace},
+};
 
 use super::{
     super::{OutputMode, clean::clean_word, human, table},
@@ -16,14 +18,14 @@ use crate::clock;
 ///
 /// # Errors
 /// It could not be written, and not because nobody reads. This holds for all functions here.
-pub(crate) fn releases_differ(found: &ReleaseDiff, has_files: bool, mode: OutputMode) -> io::Result<()> {
-    let mut value = serde_json::to_value(found).unwrap_or_default();
-    value["files_compared"] = has_files.into();
+pub(crate) fn releases_differ(found: &Comparison, mode: OutputMode) -> io::Result<()> {
+    let value = serde_json::to_value(found).unwrap_or_default();
+    let Comparison { diff: found, files_compared } = found;
     // A difference says itself what it escapes.
     let mut lines: Vec<String> = found.differences.iter().map(ToString::to_string).collect();
     if lines.is_empty() {
         lines.push(format!("{} and {} are the same", found.from.short(), found.to.short()));
-    } else if !has_files {
+    } else if !files_compared {
         lines.push("files were not compared: the store no longer has both packages".to_owned());
     }
     say(mode, &[value], &lines)
@@ -62,8 +64,7 @@ fn row(trace: &Trace, now: u64) -> Vec<String> {
 }
 
 /// Shows a run-book; for programs as one text.
-pub(crate) fn run_book(environment: &Name, page: &str, mode: OutputMode) -> io::Result<()> {
-    let value = json!({"environment": environment, "markdown": page});
-    let lines: Vec<String> = page.lines().map(str::to_owned).collect();
-    say(mode, &[value], &lines)
+pub(crate) fn run_book(book: &RunBook, mode: OutputMode) -> io::Result<()> {
+    let lines: Vec<String> = book.markdown.lines().map(str::to_owned).collect();
+    say(mode, &[json!(book)], &lines)
 }

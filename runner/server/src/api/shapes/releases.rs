@@ -9,6 +9,14 @@ use staith_model::{
         VoteAsked, WishAsked,
     },
 };
+use staith_releaser::fleet::{
+    diff::{Comparison, Difference, ReleaseDiff},
+    record::{
+        figures::{Figures, Measured},
+        notes::{Commit, Found, ReleaseNotes, Side},
+        run_book::RunBook,
+    },
+};
 
 use super::{AT, name, value};
 
@@ -36,11 +44,17 @@ pub(super) fn examples(shape: &str) -> Option<Vec<Value>> {
                 plan: Some(digest),
                 reason: "the sale".to_owned(),
                 repair: true,
+                override_floor: Some("the data were restored".to_owned()),
             }),
             json!({ "release": "latest" }),
         ],
         "RollbackAsked" => vec![
-            value(&RollbackAsked { to: Some("6".to_owned()), force: false, reason: "it is slow".to_owned() }),
+            value(&RollbackAsked {
+                to: Some("6".to_owned()),
+                force: false,
+                reason: "it is slow".to_owned(),
+                override_floor: Some("the data were restored".to_owned()),
+            }),
             json!({}),
         ],
         "VoteAsked" => vec![
@@ -49,10 +63,13 @@ pub(super) fn examples(shape: &str) -> Option<Vec<Value>> {
         ],
         "OverrideAsked" => {
             let reason = "the shop is down".to_owned();
-            let asked = OverrideAsked { plan: digest, reason, freeze_only: true };
+            let asked = OverrideAsked { plan: digest, reason, freeze_only: true, floor: true };
             vec![value(&asked), json!({ "plan": digest, "reason": "the shop is down" })]
         }
-        "SwapAsked" => vec![value(&SwapAsked { reason: "back to what it was".to_owned() }), json!({})],
+        "SwapAsked" => {
+            let override_floor = Some("the data were restored".to_owned());
+            vec![value(&SwapAsked { reason: "back to what it was".to_owned(), override_floor }), json!({})]
+        }
         "WishAsked" => vec![value(&WishAsked { ask: Ask::Abort { reason: "not today".to_owned() } })],
         "LiftAsked" => vec![value(&LiftAsked { reason: "it is mended".to_owned() }), json!({})],
         "OrderSeen" => {
@@ -71,9 +88,53 @@ pub(super) fn examples(shape: &str) -> Option<Vec<Value>> {
             environment: name("production")?,
             entries: Vec::new(),
         })],
+        "Comparison" => {
+            let (environment, before) = (name("production"), Some("info".to_owned()));
+            let what = "variables.LOG_LEVEL".to_owned();
+            let changed = Difference { environment, what, before, after: Some("debug".to_owned()) };
+            let new = Difference { environment: None, before: None, ..changed.clone() };
+            let gone = Difference { after: None, ..new.clone() };
+            let diff = ReleaseDiff { from: digest, to: digest, differences: vec![changed, new, gone] };
+            vec![value(&Comparison { diff, files_compared: true })]
+        }
+        "ReleaseNotes" => vec![value(&notes()?)],
+        "RunBook" => vec![value(&RunBook {
+            environment: name("production")?,
+            markdown: "# Releasing shop to production\n…".to_owned(),
+        })],
+        "ReleaseMetrics" => {
+            let measured = Measured::of(name("production")?, &[], 30, AT);
+            let some = Some(60_000);
+            let figures = Figures {
+                lead_time_millis: some,
+                change_failure_percent: Some(12.5),
+                time_to_restore_millis: some,
+                ..measured.figures.clone()
+            };
+            vec![value(&[Measured { figures, ..measured.clone() }, measured])]
+        }
         "LedgerHad" => vec![value(&LedgerHad { position: 40 })],
         _ => return None,
     })
+}
+
+fn notes() -> Option<ReleaseNotes> {
+    let source = SourceOfRelease {
+        commit: Some("3f2a…".to_owned()),
+        branch: None,
+        dirty: true,
+        committed_at: None,
+        trust: None,
+    };
+    let side = |version: &str| Some(Side::of(&name("shop")?, &version.parse().ok()?, &source));
+    let commit = |subject: &str| Commit {
+        id: "3f2a".to_owned(),
+        author: "ann".to_owned(),
+        subject: subject.to_owned(),
+        body: "See #12.".to_owned(),
+    };
+    let found = Found { new: vec![commit("feat(cart): sizes"), commit("a word")], more: false, gone: 1 };
+    Some(ReleaseNotes::of(&side("1.3.0")?, &side("1.4.0")?, found))
 }
 
 fn release(digest: Digest) -> Option<ReleaseSeen> {

@@ -12,6 +12,7 @@ const VERSIONS: &[&str] = &[
     include_str!("../../../migrations/0003-releases.sql"),
     include_str!("../../../migrations/0004-steps.sql"),
     include_str!("../../../migrations/0005-targets.sql"),
+    include_str!("../../../migrations/0006-frozen-releases.sql"),
 ];
 
 pub(super) fn to_this_version(connection: &mut Connection) -> Result<(), StoreError> {

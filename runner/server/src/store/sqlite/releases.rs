@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use staith_model::{
-    Digest, Name, Plan, RunId,
+    Digest, FleetRelease, Name, Plan, RunId,
     service::{
         EnvironmentRules, LedgerEntry, LedgerHad, OpenOrder, Order, OrderAnswer, OrderSeen, ReleaseMaterial,
         ReleaseSeen, ReleaseStanding, Trust,
@@ -45,6 +45,11 @@ impl Releases for Sqlite {
     async fn releases(&self, project: &Name) -> Result<Vec<KeptRelease>, StoreError> {
         let project = project.clone();
         self.read(move |connection| all(connection, &project)).await
+    }
+
+    async fn frozen(&self, project: &Name, number: u64) -> Result<Option<FleetRelease>, StoreError> {
+        let project = project.clone();
+        self.read(move |connection| frozen(connection, &project, number)).await
     }
 
     async fn rules(
@@ -162,6 +167,15 @@ fn all(connection: &Connection, project: &Name) -> Result<Vec<KeptRelease>, Stor
         .prepare_cached(&format!("SELECT {COLUMNS} FROM releases WHERE project = ?1 ORDER BY number DESC"))?;
     let rows = select.query_map([project.as_str()], raw)?.collect::<Result<Vec<_>, _>>()?;
     rows.into_iter().map(|row| understood(project, row)).collect()
+}
+
+fn frozen(connection: &Connection, project: &Name, number: u64) -> Result<Option<FleetRelease>, StoreError> {
+    let text: Option<String> = connection
+        .prepare_cached("SELECT frozen_json FROM releases WHERE project = ?1 AND number = ?2")?
+        .query_row(params![project.as_str(), number], |row| row.get(0))
+        .optional()?
+        .flatten();
+    text.map(|text| parsed("releases", &format!("{project}/{number}"), &text)).transpose()
 }
 
 struct Raw {

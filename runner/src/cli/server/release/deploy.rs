@@ -35,7 +35,18 @@ pub(super) struct Arguments {
     #[arg(long)]
     repair: bool,
     #[command(flatten)]
+    floor: BelowFloor,
+    #[command(flatten)]
     waiting: Waiting,
+}
+
+/// Whether somebody goes below the rollback floor.
+#[derive(Debug, Args)]
+pub(super) struct BelowFloor {
+    /// Although it leads below the rollback floor, or contracts the schema too early; for this reason, which is recorded. Administrators
+    /// may
+    #[arg(long, value_name = "REASON")]
+    pub(super) override_floor: Option<String>,
 }
 
 /// How long somebody waits.
@@ -48,10 +59,10 @@ pub(super) struct Waiting {
 
 impl Arguments {
     pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
-        let Self { release, plan, reason, repair, .. } = self;
-        let asked = DeployAsked { release, plan, reason, repair };
-        let answer = there.order(&self.to, "deployments", &asked).await?;
-        watched(there, &self.to, &answer, self.waiting, mode).await
+        let Self { release, to, reason, plan, repair, floor, waiting } = self;
+        let asked = DeployAsked { release, plan, reason, repair, override_floor: floor.override_floor };
+        let answer = there.order(&to, "deployments", &asked).await?;
+        watched(there, &to, &answer, waiting, mode).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! `staith server release override`.
 
 use clap::Args;
-use staith_model::{Digest, Exit, Name, service::OverrideAsked};
+use staith_model::{DeploymentState, Digest, Exit, Name, service::OverrideAsked};
 
 use super::{There, vote::waiting};
 use crate::output::{self, OutputMode, Problem};
@@ -18,8 +18,11 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT")]
     reason: String,
     /// Only a freeze is overridden; all else still has to hold
-    #[arg(long)]
+    #[arg(long, conflicts_with = "floor")]
     freeze: bool,
+    /// The deployment that stopped above the rollback floor goes back nevertheless; what protects the environment is not overridden
+    #[arg(long)]
+    floor: bool,
     /// Only if the plan is this one
     #[arg(long, value_name = "DIGEST")]
     plan: Option<Digest>,
@@ -32,11 +35,25 @@ impl Arguments {
         }
         let plan = match self.plan {
             Some(plan) => plan,
+            None if self.floor => stopped(there, &self.environment).await?,
             None => waiting(there, &self.environment).await?,
         };
-        let asked = OverrideAsked { plan, reason: self.reason, freeze_only: self.freeze };
-        let answer = there.order(&self.environment, "overrides", &asked).await?;
+        let Self { environment, reason, freeze: freeze_only, floor, .. } = self;
+        let asked = OverrideAsked { plan, reason, freeze_only, floor };
+        let answer = there.order(&environment, "overrides", &asked).await?;
         output::server_order(&answer, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
+}
+
+/// The plan of the deployment that stopped and waits for a decision.
+async fn stopped(there: &There, environment: &Name) -> Result<Digest, Problem> {
+    let view = there.environment(environment).await?;
+    let found = view.deployments.into_iter().find(|one| one.state == DeploymentState::NeedsDecision);
+    found.map(|one| one.plan).ok_or_else(|| {
+        let what = format!("no deployment to `{environment}` stopped above the rollback floor");
+        Problem::new(Exit::Usage, what).with_remedy(
+            "for a plan that the floor refuses, give `--override-floor REASON` with the command that asks for it",
+        )
+    })
 }

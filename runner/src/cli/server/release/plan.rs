@@ -22,8 +22,13 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
-        let asked =
-            DeployAsked { release: self.release, plan: None, reason: String::new(), repair: self.repair };
+        let asked = DeployAsked {
+            release: self.release,
+            plan: None,
+            reason: String::new(),
+            repair: self.repair,
+            override_floor: None,
+        };
         let answer = there.order(&self.to, "plans", &asked).await?;
         output::server_order(&answer, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)

@@ -5,7 +5,7 @@ use staith_model::{Digest, Exit, Name, service::DeployAsked};
 
 use super::{
     There,
-    deploy::{Waiting, watched},
+    deploy::{BelowFloor, Waiting, watched},
 };
 use crate::output::{OutputMode, Problem};
 
@@ -27,6 +27,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIGEST")]
     plan: Option<Digest>,
     #[command(flatten)]
+    floor: BelowFloor,
+    #[command(flatten)]
     waiting: Waiting,
 }
 
@@ -36,9 +38,10 @@ impl Arguments {
             Problem::new(Exit::Usage, format!("no release serves in `{}`", self.from))
                 .with_remedy(format!("`staith server release deploy --to {}` brings one there", self.from))
         })?;
-        let asked =
-            DeployAsked { release: serving.to_string(), plan: self.plan, reason: self.reason, repair: false };
-        let answer = there.order(&self.to, "deployments", &asked).await?;
-        watched(there, &self.to, &answer, self.waiting, mode).await
+        let Self { to, reason, plan, floor, waiting, .. } = self;
+        let (release, override_floor) = (serving.to_string(), floor.override_floor);
+        let asked = DeployAsked { release, plan, reason, repair: false, override_floor };
+        let answer = there.order(&to, "deployments", &asked).await?;
+        watched(there, &to, &answer, waiting, mode).await
     }
 }

@@ -5,7 +5,7 @@ use staith_model::{Exit, Name, service::RollbackAsked};
 
 use super::{
     There,
-    deploy::{Waiting, watched},
+    deploy::{BelowFloor, Waiting, watched},
 };
 use crate::output::{OutputMode, Problem};
 
@@ -26,13 +26,16 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
     #[command(flatten)]
+    floor: BelowFloor,
+    #[command(flatten)]
     waiting: Waiting,
 }
 
 impl Arguments {
     pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
-        let asked = RollbackAsked { to: self.to, force: self.force, reason: self.reason };
-        let answer = there.order(&self.environment, "rollbacks", &asked).await?;
-        watched(there, &self.environment, &answer, self.waiting, mode).await
+        let Self { environment, to, force, reason, floor, waiting } = self;
+        let asked = RollbackAsked { to, force, reason, override_floor: floor.override_floor };
+        let answer = there.order(&environment, "rollbacks", &asked).await?;
+        watched(there, &environment, &answer, waiting, mode).await
     }
 }

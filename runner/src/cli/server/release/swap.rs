@@ -5,7 +5,7 @@ use staith_model::{Exit, Name, service::SwapAsked};
 
 use super::{
     There,
-    deploy::{Waiting, watched},
+    deploy::{BelowFloor, Waiting, watched},
 };
 use crate::output::{OutputMode, Problem};
 
@@ -21,12 +21,16 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
     #[command(flatten)]
+    floor: BelowFloor,
+    #[command(flatten)]
     waiting: Waiting,
 }
 
 impl Arguments {
     pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
-        let answer = there.order(&self.environment, "swaps", &SwapAsked { reason: self.reason }).await?;
-        watched(there, &self.environment, &answer, self.waiting, mode).await
+        let Self { environment, reason, floor, waiting } = self;
+        let asked = SwapAsked { reason, override_floor: floor.override_floor };
+        let answer = there.order(&environment, "swaps", &asked).await?;
+        watched(there, &environment, &answer, waiting, mode).await
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn answer(
     }
     connection
         .prepare_cached("UPDATE orders SET answer_json = ?2, answered = ?3 WHERE seq = ?1")?
-        .execute(params![order, json(answer)?, now])?;
+        .execute(params![order, json(&without_release(answer))?, now])?;
     let what: Order = parsed("orders", &row, &what)?;
     if let Order::Make { material } = &what {
         made(connection, &project, material.number, answer)?;
@@ -132,26 +132,42 @@ pub(super) fn answer(
 /// What became of a release that was to be made.
 fn made(connection: &Connection, project: &str, number: u64, answer: &OrderAnswer) -> Result<(), StoreError> {
     let mut update = connection.prepare_cached(
-        "UPDATE releases SET state = ?3, digest = ?4, environments_json = ?5, why = ?6 WHERE project = ?1 AND number = ?2",
+        "UPDATE releases SET state = ?3, digest = ?4, environments_json = ?5, why = ?6, frozen_json = ?7
+         WHERE project = ?1 AND number = ?2",
     )?;
     match answer {
-        OrderAnswer::Made { release, environments } => {
+        OrderAnswer::Made { release, environments, frozen } => {
             let (digest, environments) = (release.to_string(), json(environments)?);
-            update.execute(params![project, number, "made", digest, environments, None::<String>])?;
+            // Nothing is shown for a release that is not it.
+            let frozen = frozen.as_ref().filter(|frozen| frozen.digest() == *release);
+            let frozen = frozen.map(json).transpose()?;
+            let none = None::<String>;
+            update.execute(params![project, number, "made", digest, environments, none, frozen])?;
         }
         OrderAnswer::Refused { what, why, .. } => {
             let why =
                 [Some(what.as_str()), why.as_deref()].into_iter().flatten().collect::<Vec<_>>().join(": ");
-            update.execute(params![project, number, "refused", None::<String>, "[]", why])?;
+            let none = None::<String>;
+            update.execute(params![project, number, "refused", none, "[]", why, none])?;
         }
         OrderAnswer::Done | OrderAnswer::Planned { .. } => {}
     }
     Ok(())
 }
 
-/// An answer without the whole of a plan.
+/// An answer without the release, which is kept with the releases.
+fn without_release(answer: &OrderAnswer) -> OrderAnswer {
+    match answer {
+        OrderAnswer::Made { release, environments, .. } => {
+            OrderAnswer::Made { release: *release, environments: environments.clone(), frozen: None }
+        }
+        other => other.clone(),
+    }
+}
+
+/// An answer without the whole of a plan or a release.
 fn summary(answer: &OrderAnswer) -> serde_json::Value {
-    let mut value = serde_json::to_value(answer).unwrap_or_default();
+    let mut value = serde_json::to_value(without_release(answer)).unwrap_or_default();
     if let Some(fields) = value.as_object_mut() {
         fields.remove("plan");
     }

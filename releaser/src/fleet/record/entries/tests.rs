@@ -2,9 +2,11 @@ use staith_model::{
     Access, DeploymentChange, Pace, PaceKind, Package, Reason, ReleaseSetting, Service, SourceOfRelease,
     Target, TargetPlan,
 };
-use staith_releaser::fleet::record::whereabouts::{serving_commit, trace};
 
-use super::*;
+use super::{
+    super::whereabouts::{serving_commit, trace},
+    *,
+};
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
@@ -52,9 +54,7 @@ fn commit(number: u8) -> String {
 }
 
 fn known() -> BTreeMap<Digest, KnownRelease> {
-    [1, 2]
-        .map(|number| (release(number).digest(), KnownRelease { release: release(number), run: None }))
-        .into()
+    [1, 2].map(|number| (release(number).digest(), KnownRelease::of(&release(number), None))).into()
 }
 
 fn target(machine: &str, before: Option<u8>, action: TargetAction) -> TargetPlan {
@@ -98,12 +98,12 @@ fn plan(number: u8, targets: Vec<TargetPlan>) -> Box<staith_model::FleetPlan> {
 
 /// A ledger that is written by the test.
 #[derive(Default)]
-struct Ledger(Vec<Stamped>);
+struct Ledger(Vec<(u64, FleetEvent)>);
 
 impl Ledger {
     fn write(&mut self, event: FleetEvent) {
         let position = u64::try_from(self.0.len()).unwrap();
-        self.0.push(Stamped { position, at: 1000 + position, event });
+        self.0.push((1000 + position, event));
     }
 
     /// Asks for a deployment and takes it to where machines are switched.
@@ -156,8 +156,12 @@ impl Ledger {
         }
     }
 
+    fn entries(&self) -> impl Iterator<Item = (u64, &FleetEvent)> {
+        self.0.iter().map(|(at, event)| (*at, event))
+    }
+
     fn facts(&self) -> Vec<DeploymentFact> {
-        facts(&self.0, &known()).unwrap()
+        facts(self.entries(), &known()).unwrap()
     }
 }
 
@@ -240,6 +244,6 @@ fn a_machine_that_did_not_answer_is_not_said_to_run_nothing() {
 
 #[test]
 fn a_release_that_is_gone_is_told_of() {
-    let missing = facts(&first().0, &BTreeMap::new());
+    let missing = facts(first().entries(), &BTreeMap::new());
     assert_eq!(missing, Err(release(1).digest()));
 }
