@@ -89,12 +89,13 @@ pub fn plan(situation: &Situation<'_>) -> Result<FleetPlan, FleetPlanError> {
         return Err(FleetPlanError::AllOut { environment: situation.environment.name.clone() });
     }
     let floor = floor::floor(situation, &kind, &targets);
+    let previous = previous(situation, &kind, &targets);
     let pace = pace(situation, kind, members.len());
     let full_weight = situation.traffic.map_or(1, |seen| seen.granularity.clamp(1, 256));
     let mut plan = FleetPlan {
         environment: situation.environment.name.clone(),
         release: situation.release,
-        previous: previous(situation, &targets),
+        previous,
         direction: situation.direction,
         setting: situation.setting.clone(),
         analysis: analysis(situation),
@@ -109,7 +110,7 @@ pub fn plan(situation: &Situation<'_>) -> Result<FleetPlan, FleetPlanError> {
         targets,
         warnings: Vec::new(),
     };
-    plan.warnings = lines::warnings(&plan);
+    plan.warnings = lines::warnings(&plan, situation.machines);
     Ok(plan)
 }
 
@@ -170,10 +171,16 @@ fn target_plan(situation: &Situation<'_>, target: &Target, pool: Option<&Name>) 
     }
 }
 
-/// What most machines run that are not in line with the release; where there are as many of two, the newer one.
-fn previous(situation: &Situation<'_>, targets: &[TargetPlan]) -> Option<Digest> {
+/// What most machines run that are not in line with the release; where there are as many of two, the newer one. Of two pools, only the
+/// one that gets requests counts: what the other one has is what it was left with.
+fn previous(situation: &Situation<'_>, kind: &PaceKind, targets: &[TargetPlan]) -> Option<Digest> {
+    let gets = situation.traffic.filter(|_| *kind != PaceKind::InPlace).map(|seen| seen.state.serving());
+    let counts = |one: &&TargetPlan| match &gets {
+        Some(gets) if !gets.is_empty() => gets.contains(&one.target.name),
+        _ => one.action != TargetAction::Quarantined,
+    };
+    let others = targets.iter().filter(counts);
     let mut counts: BTreeMap<Digest, usize> = BTreeMap::new();
-    let others = targets.iter().filter(|one| one.action != TargetAction::Quarantined);
     for before in others.filter_map(|one| one.before).filter(|before| *before != situation.release) {
         *counts.entry(before).or_default() += 1;
     }

@@ -15,7 +15,7 @@ use super::{
         machine::{MachineError, Order},
     },
     deployer::Deployer,
-    error::FleetDriveError,
+    error::{FleetDriveError, NO_ANSWER},
     lingering,
 };
 use crate::drive::{
@@ -109,7 +109,7 @@ impl Deployer {
         match tokio::time::timeout(LOOK, balancer.observe()).await {
             Ok(Ok(state)) => Ok(state),
             Ok(Err(error)) => Err(FleetDriveError::TrafficUnseen { why: error.to_string() }),
-            Err(_) => Err(FleetDriveError::TrafficUnseen { why: "no answer".into() }),
+            Err(_) => Err(FleetDriveError::TrafficUnseen { why: NO_ANSWER.into() }),
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
         machine::{Inspection, MachineState},
         plan::{Situation, TrafficSeen, plan},
     },
-    error::FleetDriveError,
+    error::{FleetDriveError, NO_ANSWER},
     lingering,
     seams::Fleet,
     session::{Session, Stopped, Watcher},
@@ -23,8 +23,6 @@ use crate::{drive::lock::Lock, host::Files};
 
 /// How long a machine may take to be looked at before planning.
 const LOOK: Duration = Duration::from_secs(30);
-/// Of so many machines that were not reached, a plan tells why.
-const MOST_REASONS: usize = 3;
 
 /// Deploys to one environment.
 #[derive(Clone)]
@@ -165,8 +163,6 @@ impl Deployer {
             floors: &state.floors,
             versions: &versions.collect(),
         })?;
-        let unreached = unreached(&planned, seen);
-        planned.warnings.extend(unreached);
         planned.warnings.extend(seen.unread.iter().cloned());
         planned.warnings.extend(balancer.iter().flat_map(|(balancer, _)| balancer.cautions()));
         let now = self.fleet.clock.now();
@@ -200,7 +196,7 @@ impl Deployer {
             Some(balancer) => match tokio::time::timeout(LOOK, balancer.observe()).await {
                 Ok(Ok(state)) => Some(state),
                 Ok(Err(error)) => return Err(FleetDriveError::TrafficUnseen { why: error.to_string() }),
-                Err(_) => return Err(FleetDriveError::TrafficUnseen { why: "no answer".into() }),
+                Err(_) => return Err(FleetDriveError::TrafficUnseen { why: NO_ANSWER.into() }),
             },
         };
         Ok(Seen { machines, balancer, damaged: BTreeMap::new(), unread: Vec::new() })
@@ -513,11 +509,4 @@ fn check_everywhere(plan: &FleetPlan, seen: &Seen) -> Result<(), FleetDriveError
         false => everywhere.iter().map(Digest::short).collect::<Vec<_>>().join(", "),
     };
     Err(FleetDriveError::BeyondRetention { release: plan.release.short(), missing, everywhere })
-}
-
-/// Why machines of a plan were not reached, in the words of who tried. A few are enough: the others have the same reason, as a rule.
-fn unreached(planned: &FleetPlan, seen: &Seen) -> Vec<String> {
-    let unreached = planned.targets.iter().filter(|one| one.action == TargetAction::Unreachable);
-    let why = unreached.filter_map(|one| seen.machines.get(&one.target.name)?.as_ref().err().cloned());
-    why.take(MOST_REASONS).collect()
 }

@@ -24,7 +24,9 @@ pub enum FleetDriveError {
         why: String,
     },
     /// Who gets requests can't be told, so nothing can be planned.
-    #[error("it can't be told who gets requests: {why}; see to the traffic provider, then try again")]
+    #[error(
+        "{why}; see that it runs and can be asked from here (`traffic` of the environment says where), then try again"
+    )]
     TrafficUnseen {
         /// Why not.
         why: String,
@@ -48,10 +50,10 @@ pub enum FleetDriveError {
         remedy: &'static str,
     },
     /// There is no release to go back to.
-    #[error("no other release has served here, so there is none to go back to")]
+    #[error("no other release has served here, so there is none to go back to; deploy one")]
     NothingToGoBackTo,
     /// The release never came to serve here.
-    #[error("release {release} never served here, so there is no way back to it: deploying it asks whoever guards the environment, and going back asks nobody; {known}", known = served(.known))]
+    #[error("release {release} never served here, so there is no way back to it: deploying it asks whoever guards the environment, and going back asks nobody; deploy it{known}", known = served(.known))]
     NeverServed {
         /// Its short digest.
         release: String,
@@ -117,5 +119,12 @@ impl FleetDriveError {
 }
 
 fn served(known: &[String]) -> String {
-    if known.is_empty() { "no release ever did".to_owned() } else { format!("{} did", known.join(", ")) }
+    if known.is_empty() {
+        String::new()
+    } else {
+        format!(", or go back to one that did: {}", known.join(", "))
+    }
 }
+
+/// Why it is not known who gets requests, where nobody answers.
+pub(super) const NO_ANSWER: &str = "whoever sends requests did not answer when it was to tell who gets them";

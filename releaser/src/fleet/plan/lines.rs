@@ -1,9 +1,16 @@
 //! A plan in lines that people read.
 
+use std::collections::BTreeMap;
+
 use staith_model::{
     Access, Direction, FleetPlan, HookPoint, Name, PaceKind, SchemaChange, Service, TargetAction, TargetPlan,
     WindowsWay,
 };
+
+use crate::fleet::machine::MachineState;
+
+/// Of so many machines that were not reached, a plan tells why: the others have the same reason, as a rule.
+const MOST_REASONS: usize = 3;
 
 /// The plan, line by line, the most important first.
 pub fn lines(plan: &FleetPlan) -> Vec<String> {
@@ -142,7 +149,10 @@ pub fn in_ten_thousand(share: u32) -> String {
 }
 
 /// What a person should know before saying yes.
-pub(super) fn warnings(plan: &FleetPlan) -> Vec<String> {
+pub(super) fn warnings(
+    plan: &FleetPlan,
+    machines: &BTreeMap<Name, Result<MachineState, String>>,
+) -> Vec<String> {
     let mut warnings = Vec::new();
     let changes = plan.members().any(|one| one.action != TargetAction::Unchanged);
     if changes && plan.traffic.is_some() && plan.pace.kind == PaceKind::InPlace && !plan.pace.drains {
@@ -159,19 +169,31 @@ pub(super) fn warnings(plan: &FleetPlan) -> Vec<String> {
         ));
     }
     warnings.extend(windows_warnings(plan));
-    let unreachable: Vec<Name> = plan
-        .targets
-        .iter()
-        .filter(|one| one.action == TargetAction::Unreachable)
-        .map(|one| one.target.name.clone())
-        .collect();
-    if !unreachable.is_empty() {
-        warnings.push(format!(
-            "{} can't be reached; unless that changes, the deployment ends before anything shows: quarantine or skip what is to be left out",
-            names(&unreachable)
-        ));
-    }
+    warnings.extend(unreached(plan, machines));
     warnings
+}
+
+/// Which machines were not reached, why in the words of who tried, and what comes of it.
+fn unreached(plan: &FleetPlan, machines: &BTreeMap<Name, Result<MachineState, String>>) -> Option<String> {
+    let unreached = plan.targets.iter().filter(|one| one.action == TargetAction::Unreachable);
+    let unreached: Vec<Name> = unreached.map(|one| one.target.name.clone()).collect();
+    let why = |name: &Name| {
+        let why = machines.get(name)?.as_ref().err()?;
+        Some(why.strip_prefix(&format!("{name} can't be reached: ")).unwrap_or(why).to_owned())
+    };
+    let why = match unreached.as_slice() {
+        [] => return None,
+        [one] => why(one).map(|why| format!(": {why}")).unwrap_or_default(),
+        several => {
+            let each = several.iter().filter_map(|name| Some(format!("{name}: {}", why(name)?)));
+            let each: Vec<String> = each.take(MOST_REASONS).collect();
+            if each.is_empty() { String::new() } else { format!(" ({})", each.join("; ")) }
+        }
+    };
+    Some(format!(
+        "{} can't be reached{why}; unless that changes, the deployment ends before anything shows: quarantine or skip what is to be left out",
+        names(&unreached)
+    ))
 }
 
 fn windows_warnings(plan: &FleetPlan) -> Vec<String> {
