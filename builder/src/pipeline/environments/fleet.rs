@@ -198,13 +198,16 @@ pub(super) fn environment(
     // Any machine may have any role where others name the machines.
     let roles = targets.as_ref().filter(|_| !others_name).map(|targets| targets::roles(targets));
     let setting = setting(table, project, roles.as_deref());
-    let mut say_their_ports = false;
     if let (Some(setting), Some(targets)) = (&setting, &targets) {
         refuse_shared_ports(table, setting, targets);
-        say_their_ports =
-            !others_name && targets.iter().all(|target| setting.port_on(&target.value).is_some());
     }
-    if !say_their_ports {
+    // Where something else can't be read, targets that say where they serve are believed to say their ports.
+    let is_portless = |target: &Target| match &setting {
+        Some(setting) => setting.port_on(target).is_none(),
+        None => target.serves_at.is_none(),
+    };
+    let is_any = |targets: &Vec<_>| targets.iter().any(|target: &Placed<Target>| is_portless(&target.value));
+    if others_name || targets.as_ref().is_none_or(is_any) {
         refuse_portless_health(table);
     }
     let targets = targets?.into_iter().map(|target| target.value).collect();
