@@ -153,12 +153,35 @@ async fn the_host_that_was_registered_last_is_the_machine() {
     assert!(listed.to_string().contains(&second_id));
 }
 
+/// A tunnel that both ends have, with the deployer's token.
+async fn opened(house: &House, token: &str, turn: u64) -> (String, String) {
+    let deployer = house.site.deployer.let_in().unwrap();
+    let tunnel = TunnelId::new(house.now(), chance()).to_string();
+    let at_deployer = format!("/api/v1/deployer/tunnels/{tunnel}");
+    let wanted = json!({ "target": WEB, "folder": "/srv/shop" });
+    let asked = json!({ "turn": turn, "has": [] });
+    let (opened, told) =
+        tokio::join!(house.ask("PUT", &at_deployer, Some(&deployer), Some(&wanted)), async {
+            let told = house.ask("POST", "/api/v1/target/tunnels", Some(token), Some(&asked)).await.is(200);
+            let hears = format!("/api/v1/target/tunnels/{tunnel}/down?offset=0&turn={turn}");
+            house.ask("GET", &hears, Some(token), None).await.is(204);
+            told
+        },);
+    opened.is(204);
+    assert_eq!(told["tunnels"][0], json!({ "tunnel": tunnel, "folder": "/srv/shop" }));
+    (tunnel, deployer)
+}
+
 #[tokio::test]
 async fn a_project_of_the_same_name_does_not_get_the_machines_of_the_one_before() {
     let house = house().await;
     let (_, token) = machine(&house, WEB).await;
     let unused = code(&house, "shop/production/web-2").await;
+    let turn = turn(&house, &token).await;
+    let (tunnel, deployer) = opened(&house, &token, turn).await;
     house.ask("DELETE", "/api/v1/projects/shop", Some(&house.admin), None).await.is(204);
+    let up = format!("/api/v1/deployer/tunnels/{tunnel}/up?offset=0&wait=false");
+    house.ask("GET", &up, Some(&deployer), None).await.problem(410, "tunnel-ended");
     house.ask("POST", "/api/v1/target/turn", Some(&token), Some(&json!({}))).await.problem(401, "sign-in");
     let late = application(&unused, &Key::new());
     house.ask("POST", "/api/v1/runners", None, Some(&late)).await.problem(403, "code-unknown");
@@ -169,21 +192,9 @@ async fn a_tunnel_begins_when_the_machine_takes_it_and_ends_for_both() {
     let house = house().await;
     let (runner, token) = machine(&house, WEB).await;
     let turn = turn(&house, &token).await;
-    let deployer = house.site.deployer.let_in().unwrap();
-    let tunnel = TunnelId::new(house.now(), chance()).to_string();
+    let (tunnel, deployer) = opened(&house, &token, turn).await;
     let (at_deployer, at_machine) =
         (format!("/api/v1/deployer/tunnels/{tunnel}"), format!("/api/v1/target/tunnels/{tunnel}"));
-    let wanted = json!({ "target": WEB, "folder": "/srv/shop" });
-    let asked = json!({ "turn": turn, "has": [] });
-    let (opened, told) =
-        tokio::join!(house.ask("PUT", &at_deployer, Some(&deployer), Some(&wanted)), async {
-            let told = house.ask("POST", "/api/v1/target/tunnels", Some(&token), Some(&asked)).await.is(200);
-            let hears = format!("{at_machine}/down?offset=0&turn={turn}");
-            house.ask("GET", &hears, Some(&token), None).await.is(204);
-            told
-        },);
-    opened.is(204);
-    assert_eq!(told["tunnels"][0], json!({ "tunnel": tunnel, "folder": "/srv/shop" }));
     // Said twice, heard once; JSON will do for bytes.
     let said = json!({ "hello": "machine" });
     for _ in 0..2 {

@@ -253,8 +253,10 @@ async fn wish(
     let record = state.addressed().ok_or_else(|| {
         Problem::new(409, "nothing-under-way", format!("no deployment to `{environment}` is under way"))
     })?;
-    if let Ask::Skip { target } = &asked.ask {
-        is_there(record, target)?;
+    match &asked.ask {
+        Ask::Skip { target } => is_there(record, target)?,
+        Ask::Abort { reason } => bounded(reason)?,
+        Ask::Pause | Ask::Resume | Ask::Retry | Ask::Accept | Ask::RollBack => {}
     }
     let deployment = record.deployment.clone();
     let order = Order::Wish { environment, deployment, ask: asked.ask };

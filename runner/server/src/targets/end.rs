@@ -111,8 +111,31 @@ pub(super) async fn hear(
     }
 }
 
+/// The most that a machine may say of why it is over, in characters: it is told to people, and kept in the environment's ledger.
+const LONGEST: usize = 500;
+
+/// How it ended, in the words of a machine.
+pub(super) fn in_words(why: String) -> End {
+    if why.chars().nth(LONGEST).is_none() {
+        return End::Broken(why);
+    }
+    End::Broken(why.chars().take(LONGEST).chain("…".chars()).collect())
+}
+
 /// It is over, for this side.
 pub(super) fn over(site: &Site, tunnel: &TunnelId, at: At<'_>, how: End) -> Result<StatusCode, Problem> {
     site.relay.step(tunnel, at, Event::End(how), site.clock.steady())?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_machine_says_of_its_end_is_no_book() {
+        assert_eq!(in_words("no such folder".to_owned()), End::Broken("no such folder".to_owned()));
+        let End::Broken(short) = in_words("ä".repeat(1 << 20)) else { panic!() };
+        assert_eq!((short.chars().count(), short.ends_with("ä…")), (LONGEST + 1, true));
+    }
 }

@@ -96,6 +96,6 @@ async fn end(
     Body(TunnelEnd { why }): Body<TunnelEnd>,
 ) -> Result<StatusCode, Problem> {
     let (_, target) = caller.target()?;
-    let how = why.map_or(End::Finished, End::Broken);
+    let how = why.map_or(End::Finished, end::in_words);
     end::over(&site, &id(&tunnel)?, At::Machine(target, place.turn), how)
 }

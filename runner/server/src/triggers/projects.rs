@@ -9,7 +9,7 @@ use axum::{
 use serde_json::Value;
 use staith_model::{
     Name,
-    service::{Project, ProjectAsked},
+    service::{Project, ProjectAsked, RunnerSeen},
 };
 
 use super::{planner::Unplanned, settings};
@@ -123,6 +123,12 @@ async fn remove(
 ) -> Result<StatusCode, Problem> {
     let name = named(&project)?;
     caller.must(Permission::Administer, Scope::Server)?;
+    let runners = site.store.runners().await?;
     site.store.remove_project(&name, &caller.actor(), site.clock.unix_millis()).await?;
+    // Its machines' keys count for nothing now, and what they are at is over.
+    let is_its = |one: &&RunnerSeen| one.target.as_ref().is_some_and(|target| target.project == name);
+    for runner in runners.iter().filter(is_its) {
+        site.relay.revoked(&runner.id, site.clock.steady());
+    }
     Ok(StatusCode::NO_CONTENT)
 }
