@@ -180,7 +180,7 @@ fn inventories(
     origin: &str,
 ) -> Result<BTreeMap<String, String>, Unplanned> {
     let text = workshop.pipeline_text(source, origin).map_err(refused)?;
-    let pipeline = crate::workshop::understood(&text).map_err(refused)?;
+    let pipeline = crate::workshop::understood_from_afar(&text).map_err(refused)?;
     let fleets = pipeline.environments().filter_map(|one| one.fleet());
     let mut found = BTreeMap::new();
     for fleet in fleets {

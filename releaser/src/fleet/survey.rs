@@ -73,7 +73,7 @@ impl Survey {
 }
 
 /// Why a machine that has no way to it can't be looked at.
-const NOBODY: &str = "nobody said how it is reached";
+const NOBODY: &str = "it can't be asked from here: a machine that pulls speaks to its server alone";
 
 async fn within<T>(
     patience: Duration,
@@ -98,9 +98,7 @@ pub async fn call(machines: &BTreeMap<Name, Option<Arc<dyn Machine>>>, patience:
             remedy: remedy.to_owned(),
         };
         let said = match machine {
-            None => {
-                Err(unreachable(NOBODY.to_owned(), "reach it by ssh, or leave it out of the environment"))
-            }
+            None => Err(unreachable(NOBODY.to_owned(), "ask the server: `staith server release status`")),
             Some(machine) => tokio::time::timeout(patience, machine.reach()).await.unwrap_or_else(|_| {
                 Err(unreachable(no_answer(patience), "see whether the machine and the network to it are up"))
             }),

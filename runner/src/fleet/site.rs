@@ -489,9 +489,10 @@ pub(crate) fn release_among(shelf: &FleetShelf, text: &str) -> Result<FleetRelea
         "latest" => newest(shelf, &all).into_iter().collect(),
         _ => {
             let is_meant = |release: &FleetRelease| {
+                let (name, version) = (&release.package.name, release.package.version.as_str());
                 release.digest().hex().starts_with(wanted)
-                    || release.package.version.as_str() == text
-                    || format!("{}@{}", release.package.name, release.package.version) == text
+                    || is_called(version, text)
+                    || is_called(&format!("{name}@{version}"), text)
             };
             all.iter().filter(|release| is_meant(release)).cloned().collect()
         }
@@ -511,9 +512,19 @@ pub(crate) fn release_among(shelf: &FleetShelf, text: &str) -> Result<FleetRelea
                 true => "there is none yet; `staith release create` makes one".to_owned(),
                 false => format!("there are {}", known.join(", ")),
             };
-            Err(Problem::new(Exit::Usage, what).with_why(why))
+            let problem = Problem::new(Exit::Usage, what).with_why(why);
+            Err(if all.is_empty() {
+                problem
+            } else {
+                problem.with_remedy("name one by the beginning of its digest")
+            })
         }
     }
+}
+
+/// Whether a version is called so. What tells builds of one version apart may be left out: where it is needed, several are called so.
+fn is_called(version: &str, text: &str) -> bool {
+    version.strip_prefix(text).is_some_and(|rest| rest.is_empty() || rest.starts_with('+'))
 }
 
 /// The release that was made last.
@@ -557,4 +568,19 @@ pub(crate) fn setting_for(release: &FleetRelease, environment: &Name) -> Result<
         )
         .with_remedy("make one that does: `staith release create`")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn builds_of_one_version_are_called_as_it() {
+        for name in ["1.0.0", "1.0.0+c.3cdf5d8ec742"] {
+            assert!(is_called("1.0.0+c.3cdf5d8ec742", name), "{name}");
+        }
+        for name in ["1.0", "1.0.0+c", "1.0.0+", "c.3cdf5d8ec742", "1.0.0-rc"] {
+            assert!(!is_called("1.0.0+c.3cdf5d8ec742", name), "{name}");
+        }
+    }
 }

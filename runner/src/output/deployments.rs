@@ -1,10 +1,10 @@
 //! Releases and environments of a server.
 
-use std::io;
+use std::{io, time::Duration};
 
 use serde_json::{Value, json};
 use staith_model::{
-    Name,
+    Direction, Name,
     service::{DeploymentView, EnvironmentRules, EnvironmentView, OrderAnswer, ReleaseSeen},
 };
 
@@ -12,9 +12,11 @@ use super::{
     OutputMode,
     clean::clean_word,
     fleet::{fleet_plan, state_in_words},
+    human,
     sink::Sink,
     table,
 };
+use crate::clock;
 
 fn say(mode: OutputMode, values: &[Value], lines: &[String]) -> io::Result<()> {
     let mut out = Sink::new(io::stdout());
@@ -49,7 +51,14 @@ pub(crate) fn server_releases(releases: &[ReleaseSeen], mode: OutputMode) -> io:
         ]
     };
     let values: Vec<Value> = releases.iter().map(|one| json!(one)).collect();
-    say(mode, &values, &table::lines(&releases.iter().map(row).collect::<Vec<_>>()))
+    let lines = match releases {
+        [] => vec![
+            "no releases yet: `staith server release create PROJECT#RUN` makes one of a run that passed"
+                .to_owned(),
+        ],
+        releases => table::lines(&releases.iter().map(row).collect::<Vec<_>>()),
+    };
+    say(mode, &values, &lines)
 }
 
 /// Says what the deployer made of what was asked.
@@ -73,10 +82,13 @@ pub(crate) fn server_deployment(deployment: &DeploymentView, mode: OutputMode) -
 }
 
 fn lines_of(one: &DeploymentView) -> Vec<String> {
-    let by = if one.by.is_empty() { String::new() } else { format!(", asked by {}", shown(&one.by)) };
+    let by = if one.by.is_empty() { String::new() } else { format!(" by {}", shown(&one.by)) };
     let why = if one.reason.is_empty() { String::new() } else { format!(": {}", shown(&one.reason)) };
-    let state = state_in_words(one.state);
-    let mut lines = vec![format!("{}  release {}  {state}{by}{why}", one.deployment, one.release.short())];
+    let (to, state) = (direction(one.direction), state_in_words(one.state));
+    let ago = human::millis(clock::unix_millis().saturating_sub(one.requested));
+    let release = one.release.short();
+    let mut lines =
+        vec![format!("{}  {to} release {release}  {state}, asked{by} {ago} ago{why}", one.deployment)];
     if !one.over {
         lines.push(format!("  plan {}", one.plan));
         lines.extend(one.gates.iter().map(|gate| format!("  waits: {}", shown(gate))));
@@ -94,13 +106,38 @@ fn lines_of(one: &DeploymentView) -> Vec<String> {
     lines
 }
 
+const fn direction(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Forward => "to",
+        Direction::Back => "back to",
+    }
+}
+
+/// Says which deployments there were.
+///
+/// # Errors
+/// As [`server_releases`].
+pub(crate) fn server_history(view: &EnvironmentView, mode: OutputMode) -> io::Result<()> {
+    let values: Vec<Value> = view.deployments.iter().map(|one| json!(one)).collect();
+    let lines = match view.deployments.as_slice() {
+        [] => vec![format!("nothing was ever deployed to {}", view.environment)],
+        deployments => deployments.iter().flat_map(lines_of).collect(),
+    };
+    say(mode, &values, &lines)
+}
+
 /// Says how environments stand, and what protects them.
 ///
 /// # Errors
 /// As [`server_releases`].
 pub(crate) fn server_environments(all: &[EnvironmentView], mode: OutputMode) -> io::Result<()> {
     let values: Vec<Value> = all.iter().map(|one| json!(one)).collect();
-    let lines: Vec<String> = all.iter().flat_map(of_environment).collect();
+    let lines = match all {
+        [] => vec![
+            "no environments yet: what was deployed somewhere, or is protected, is shown here".to_owned(),
+        ],
+        all => all.iter().flat_map(of_environment).collect(),
+    };
     say(mode, &values, &lines)
 }
 
@@ -120,10 +157,9 @@ fn in_words(rules: &EnvironmentRules) -> Vec<String> {
     let mut lines = vec![format!("takes {} code", rules.trust.as_str())];
     if rules.needed > 0 {
         let requester = if rules.requester_may { "" } else { ", not of who asks" };
-        lines.push(format!(
-            "needs {} approval(s){requester}, within {} s",
-            rules.needed, rules.deadline_seconds
-        ));
+        let approvals = human::count(usize::try_from(rules.needed).unwrap_or(usize::MAX), "approval");
+        let within = human::duration(Duration::from_secs(rules.deadline_seconds));
+        lines.push(format!("needs {approvals}{requester}, within {within}"));
     }
     if rules.automatic {
         lines.push("is released to by itself".to_owned());
@@ -140,7 +176,11 @@ fn in_words(rules: &EnvironmentRules) -> Vec<String> {
     };
     lines.extend(rules.freezes.iter().map(freeze));
     if !rules.hours.is_empty() || !rules.checks.is_empty() {
-        lines.push(format!("{} span(s) of hours, {} check(s)", rules.hours.len(), rules.checks.len()));
+        lines.push(format!(
+            "{} of hours, {}",
+            human::count(rules.hours.len(), "span"),
+            human::count(rules.checks.len(), "check")
+        ));
     }
     lines
 }

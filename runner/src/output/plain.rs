@@ -166,7 +166,9 @@ impl<W: Write> Plain<W> {
         let how = if cached { "cached".to_owned() } else { format!("made in {}", human::millis(millis)) };
         let text = format!("{how}: {}", words::package(package).join(", "));
         self.say("package", Tone::Good, &text);
-        self.say("package", Tone::Plain, &format!("file {}", clean_word(path)));
+        if !path.is_empty() {
+            self.say("package", Tone::Plain, &format!("file {}", clean_word(path)));
+        }
     }
 
     fn run_finished(&mut self, outcome: RunOutcome, millis: u64, state: &RunState) {

@@ -57,10 +57,11 @@ fn settings(settings: &ProjectSettings) -> Vec<(String, String)> {
     let row = |key: &str, value: String| (key.to_owned(), value);
     let word = |value: serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let listed = |names: &[String]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    let poll = settings.poll_seconds.map_or_else(
-        || "no, only when the server starts".to_owned(),
-        |seconds| format!("{seconds}, every so many seconds"),
-    );
+    let poll = match settings.poll_seconds {
+        None => "as usual: every 5 minutes, or 30 where the forge sends webhooks".to_owned(),
+        Some(0) => "0, only when the server starts".to_owned(),
+        Some(seconds) => format!("{seconds}, every so many seconds"),
+    };
     let mut rows = vec![
         row("protected_branches", listed(&settings.protected_branches)),
         row("protected_tags", listed(&settings.protected_tags)),

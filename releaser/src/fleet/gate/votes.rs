@@ -82,12 +82,11 @@ pub(super) fn judge(approvals: &Approvals, last_closing: Option<u64>, at: &Momen
         return GateState::Green { because: format!("approved by {}", names(&people)) };
     }
     let left: Vec<&str> = others.into_iter().filter(|person| !yes.contains(person)).collect();
-    let what = format!(
-        "{} of {needed} approvals of plan {}, from among {}",
-        needed - yes.len(),
-        at.facts.plan.short(),
-        names(&left)
-    );
+    let lacking = needed - yes.len();
+    let more = if yes.is_empty() { "" } else { " more" };
+    let plural = if lacking == 1 { "" } else { "s" };
+    let plan = at.facts.plan.short();
+    let what = format!("{lacking}{more} approval{plural} of plan {plan}, from among {}", names(&left));
     at.waiting(what, None)
 }
 

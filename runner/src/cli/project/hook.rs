@@ -49,7 +49,7 @@ config="${GIT_DIR:-.}/staith-curl"
 delivery="$(date +%s)-$$-$(od -An -N8 -tx1 /dev/urandom | tr -d ' \n')"
 
 if [ ! -r "$config" ]; then
-    echo "staith: the server was not told of this push: $config can't be read" >&2
+    echo "staith: the server was not told of this push: $config can't be read; $0 says in its first lines what belongs there" >&2
     exit 0
 fi
 if ! curl --silent --show-error --fail --max-time 20 --retry 3 --config "$config" \

@@ -15,6 +15,8 @@ use super::{
 };
 use crate::output::{self, OutputMode, Problem};
 
+const NOT_RESTORED: &str = "nothing was restored";
+
 /// Copy all that the server knows, while it runs
 ///
 /// The database of one moment, the streams as they were then, and the packages, with the digest of each file. Keys are not in it: keep
@@ -58,7 +60,7 @@ impl Restore {
         let data = self.place.find()?;
         let now = Clock::of_this_machine().unix_millis();
         let restored = upkeep::restore(&self.directory, &data, operator(), now).await;
-        let manifest = restored.map_err(|error| refused(&error, "nothing was restored"))?;
+        let manifest = restored.map_err(|error| refused(&error, NOT_RESTORED))?;
         output::server_backup(&manifest, "restored to", &data, mode)
             .map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
@@ -68,6 +70,9 @@ impl Restore {
 pub(super) fn refused(error: &UpkeepError, what: &str) -> Problem {
     let problem = Problem::new(Exit::Environment, what).with_why(error.to_string());
     match error {
+        UpkeepError::NotEmpty(_) if what == NOT_RESTORED => {
+            problem.with_remedy("name one that is empty or not there: `--data DIRECTORY`")
+        }
         UpkeepError::NotEmpty(_) => problem.with_remedy("say a directory that is empty or not there"),
         UpkeepError::NotWhole { .. } => problem.with_remedy(
             "`staith server check` tells all that is wrong with a server; of a backup, take another",

@@ -128,7 +128,7 @@ fn labelled(label: &str, text: &str, view: View) -> Vec<String> {
 }
 
 fn last_word(scene: Option<&Scene>, summary: &Summary, view: View) -> Vec<String> {
-    let packages = scene.iter().flat_map(|scene| &scene.packages);
+    let packages = scene.iter().flat_map(|scene| &scene.packages).filter(|package| !package.path.is_empty());
     let packages = packages.map(|package| ("package", Tone::Plain, Some(package.path.as_str())));
     let facts =
         [("serving", Tone::Strong, summary.url.as_deref()), ("log", Tone::Plain, summary.log.as_deref())];

@@ -2,19 +2,14 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use async_trait::async_trait;
 use machine_support::{Here, Tree, contract::contract, order, release_of, stage};
-use staith_model::{
-    Digest, Hook,
-    service::{EnrolmentAsked, RunnerChange},
-};
+use staith_model::service::{EnrolmentAsked, RunnerChange};
 use staith_releaser::{
     fleet::{
-        machine::{Facts, HookOutcome, Load, Machine, MachineError, MachineState, Order, Question},
+        machine::{Machine as _, MachineError},
         remote::RemoteMachine,
     },
-    health::Health,
-    host::{Done, PackageFiles, Patience as HowLong, Progress, Staged},
+    host::{Done, Staged},
 };
 use staith_server::{
     clock::Clock,
@@ -145,51 +140,12 @@ impl Drop for Host {
     }
 }
 
-/// A machine with all that is to live as long.
-struct Kept(RemoteMachine, #[allow(dead_code)] (Here, Host));
-
-#[async_trait]
-impl Machine for Kept {
-    async fn reach(&self) -> Result<Facts, MachineError> {
-        self.0.reach().await
-    }
-    async fn observe(&self) -> Result<MachineState, MachineError> {
-        self.0.observe().await
-    }
-    async fn stage(
-        &self,
-        order: &Order,
-        load: &Load,
-        files: Arc<dyn PackageFiles>,
-        progress: Progress,
-        cancel: CancellationToken,
-    ) -> Result<Staged, MachineError> {
-        self.0.stage(order, load, files, progress, cancel).await
-    }
-    async fn switch(&self, order: &Order, to: Option<&Digest>) -> Result<Done, MachineError> {
-        self.0.switch(order, to).await
-    }
-    async fn hook(&self, order: &Order, release: &Digest, hook: &Hook) -> Result<HookOutcome, MachineError> {
-        self.0.hook(order, release, hook).await
-    }
-    async fn probe(&self, question: &Question, patience: HowLong) -> Result<Health, MachineError> {
-        self.0.probe(question, patience).await
-    }
-    async fn retain(
-        &self,
-        order: &Order,
-        keep: &std::collections::BTreeSet<Digest>,
-    ) -> Result<std::collections::BTreeSet<Digest>, MachineError> {
-        self.0.retain(order, keep).await
-    }
-}
-
-/// A machine that holds nothing yet; both ends ask at this address.
-async fn machine(house: &House, name: &str, at: SocketAddr) -> Kept {
-    let (here, mut host) = (Here::new(), house.host(name, at).await);
+/// A machine that holds nothing yet, with all that is to live as long; both ends ask at this address.
+async fn machine(house: &House, name: String, at: SocketAddr) -> (RemoteMachine, (Here, Host)) {
+    let (here, mut host) = (Here::new(), house.host(&name, at).await);
     host.starts(here.child.clone());
-    let machine = house.machine(name, here.folder().to_str().unwrap(), at);
-    Kept(machine, (here, host))
+    let machine = house.machine(&name, here.folder().to_str().unwrap(), at);
+    (machine, (here, host))
 }
 
 fn counted() -> impl Fn() -> String {
@@ -203,18 +159,14 @@ fn counted() -> impl Fn() -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_that_pulls_is_a_machine() {
     let (house, name) = (House::new().await, counted());
-    contract(|| machine_named(&house, name(), house.address)).await;
+    contract(|| machine(&house, name(), house.address)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_break_all_the_time_change_nothing() {
     let (house, name) = (House::new().await, counted());
     let at = breaking(house.address).await;
-    contract(|| machine_named(&house, name(), at)).await;
-}
-
-async fn machine_named(house: &House, name: String, at: SocketAddr) -> Kept {
-    machine(house, &name, at).await
+    contract(|| machine(&house, name(), at)).await;
 }
 
 /// Passes connections on, and breaks each after some answers' bytes: some before the answer to a question has come whole.

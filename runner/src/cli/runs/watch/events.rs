@@ -109,8 +109,11 @@ impl Fold {
     /// Whether the event is one that can follow.
     fn event(&mut self, line: &[u8], watch: &mut dyn Watch) -> bool {
         let Ok(mut event) = serde_json::from_slice::<Event>(line) else { return false };
-        if let (EventKind::RunStarted { plan_digest, .. }, Some(whole)) = (&mut event.what, self.plan) {
-            *plan_digest = whole;
+        match (&mut event.what, self.plan) {
+            (EventKind::RunStarted { plan_digest, .. }, Some(whole)) => *plan_digest = whole,
+            // A path on the runner is nothing that somebody who looks from elsewhere can use.
+            (EventKind::PackageMade { path, .. }, Some(_)) => path.clear(),
+            _ => {}
         }
         let fits = match &mut self.state {
             Some(state) => state.apply(&event).is_ok(),

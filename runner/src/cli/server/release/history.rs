@@ -6,7 +6,7 @@ use staith_model::{Exit, Name};
 use super::There;
 use crate::output::{self, OutputMode, Problem};
 
-/// Show all deployments of an environment, the newest first
+/// Show the deployments of an environment, the newest first and 50 at most
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The environment
@@ -16,9 +16,7 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
         let view = there.environment(&self.environment).await?;
-        for one in &view.deployments {
-            output::server_deployment(one, mode).map_err(|lost| Problem::unwritable(&lost))?;
-        }
+        output::server_history(&view, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
 }
