@@ -9,66 +9,15 @@ use std::{
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
     path::Path,
     process::Command,
-    sync::Arc,
 };
 
-use async_trait::async_trait;
 use machine_support::{Here, contract::contract};
-use staith_model::{Digest, Hook};
-use staith_releaser::{
-    fleet::{
-        machine::{Facts, HookOutcome, Load, Machine, MachineError, MachineState, Order, Question},
-        remote::RemoteMachine,
-    },
-    health::Health,
-    host::{Done, PackageFiles, Patience, Progress, Staged},
-};
-use tokio_util::sync::CancellationToken;
-
-/// A machine with the folder that it lives in.
-struct Kept(RemoteMachine, #[allow(dead_code, reason = "removes the folder when it is dropped")] Here);
-
-#[async_trait]
-impl Machine for Kept {
-    async fn reach(&self) -> Result<Facts, MachineError> {
-        self.0.reach().await
-    }
-    async fn observe(&self) -> Result<MachineState, MachineError> {
-        self.0.observe().await
-    }
-    async fn stage(
-        &self,
-        order: &Order,
-        load: &Load,
-        files: Arc<dyn PackageFiles>,
-        progress: Progress,
-        cancel: CancellationToken,
-    ) -> Result<Staged, MachineError> {
-        self.0.stage(order, load, files, progress, cancel).await
-    }
-    async fn switch(&self, order: &Order, to: Option<&Digest>) -> Result<Done, MachineError> {
-        self.0.switch(order, to).await
-    }
-    async fn hook(&self, order: &Order, release: &Digest, hook: &Hook) -> Result<HookOutcome, MachineError> {
-        self.0.hook(order, release, hook).await
-    }
-    async fn probe(&self, question: &Question, patience: Patience) -> Result<Health, MachineError> {
-        self.0.probe(question, patience).await
-    }
-    async fn retain(
-        &self,
-        order: &Order,
-        keep: &std::collections::BTreeSet<Digest>,
-    ) -> Result<std::collections::BTreeSet<Digest>, MachineError> {
-        self.0.retain(order, keep).await
-    }
-}
 
 #[tokio::test]
 async fn a_child_process_is_a_machine() {
     contract(|| async {
         let here = Here::new();
-        Kept(here.machine(), here)
+        (here.machine(), here)
     })
     .await;
 }

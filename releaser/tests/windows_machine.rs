@@ -50,13 +50,13 @@ fn question(port: u16) -> Question {
 
 #[tokio::test]
 async fn a_site_is_a_machine() {
-    contract(|| async { machine(Fake::new(), site()) }).await;
+    contract(|| async { (machine(Fake::new(), site()), ()) }).await;
 }
 
 #[tokio::test]
 async fn a_machine_that_folds_lines_and_prints_banners_is_as_good() {
     for fold in [Some(79), Some(3), None] {
-        contract(|| async { machine(Fake::new().behind(Between { fold, noise: true }), site()) }).await;
+        contract(|| async { (machine(Fake::new().behind(Between { fold, noise: true }), site()), ()) }).await;
     }
 }
 

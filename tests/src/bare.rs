@@ -18,15 +18,23 @@ pub struct Bare {
 }
 
 impl Bare {
+    /// A repository without a commit.
+    ///
+    /// # Panics
+    /// git is not there.
+    pub fn empty(world: &World) -> Self {
+        let place = world.scratch();
+        git(place, &["init", "--quiet", "--bare", "shop.git"]);
+        git(place, &["clone", "--quiet", "shop.git", "clone"]);
+        Self { path: place.join("shop.git").display().to_string(), clone: place.join("clone") }
+    }
+
     /// A repository whose first commit has this pipeline.
     ///
     /// # Panics
     /// git is not there.
     pub fn with(world: &World, pipeline: &str) -> Self {
-        let place = world.scratch();
-        git(place, &["init", "--quiet", "--bare", "shop.git"]);
-        git(place, &["clone", "--quiet", "shop.git", "clone"]);
-        let made = Self { path: place.join("shop.git").display().to_string(), clone: place.join("clone") };
+        let made = Self::empty(world);
         fs::create_dir(made.clone.join("src")).unwrap();
         fs::write(made.clone.join("runner.toml"), pipeline).unwrap();
         made.push("one");
@@ -39,9 +47,17 @@ impl Bare {
     /// git refuses.
     pub fn push(&self, text: &str) -> String {
         fs::write(self.clone.join("src/page.txt"), text).unwrap();
+        self.push_all("main", text)
+    }
+
+    /// Pushes a commit of all that is in the clone to a branch, or to another reference; its id.
+    ///
+    /// # Panics
+    /// git refuses.
+    pub fn push_all(&self, reference: &str, message: &str) -> String {
         git(&self.clone, &["add", "--all"]);
-        git(&self.clone, &["commit", "--quiet", "--message", text]);
-        git(&self.clone, &["push", "--quiet", "origin", "HEAD:main"]);
+        git(&self.clone, &["commit", "--quiet", "--allow-empty", "--message", message]);
+        git(&self.clone, &["push", "--quiet", "origin", &format!("HEAD:{reference}")]);
         git(&self.clone, &["rev-parse", "HEAD"]).out.trim().to_owned()
     }
 }

@@ -25,6 +25,22 @@ health = { path = "/healthz", header = "x-staith-release", deadline = "60s", suc
 strategy = { blue-green = { pools = ["blue", "green"] } }
 "#;
 
+/// What such a project runs: says which release it is, and its word, to this machine only. One whose word is `slow` takes its time before
+/// it is healthy.
+pub const SERVE: &str = r#"#!/usr/bin/env python3
+import http.server, os, time
+if "slow" in open("word.txt").read():
+    time.sleep(4)
+class App(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def do_GET(self):
+        body = open("word.txt", "rb").read()
+        head = "HTTP/1.1 200 OK\r\nx-staith-release: %s\r\ncontent-length: %d\r\n\r\n" % (os.environ["STAITH_RELEASE"], len(body))
+        self.wfile.write(head.encode() + body)
+    def log_message(self, *_): pass
+http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).serve_forever()
+"#;
+
 /// What a scenario chooses of such a project.
 #[derive(Debug, Clone, Copy)]
 pub struct Pools<'a> {

@@ -146,6 +146,16 @@ impl Served {
         Ok(Self { process, says, address, data: data.to_owned(), admin })
     }
 
+    /// A command that asks this server, by its first administrator.
+    ///
+    /// # Panics
+    /// The directory's name is no text.
+    pub fn staith(&self, world: &World, words: &[&str]) -> Said {
+        let (url, token) = (format!("http://{}", self.address), self.data.join("admin.token"));
+        let token = token.to_str().unwrap();
+        world.staith(&[words, &["--server", &url, "--token-file", token]].concat())
+    }
+
     fn seen_by(process: u32, path: &Path) -> PathBuf {
         PathBuf::from(format!("/proc/{process}/root{}", path.display()))
     }

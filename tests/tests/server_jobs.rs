@@ -4,12 +4,13 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::PathBuf,
+    process::{Child, Stdio},
 };
 
 use serde_json::Value;
 use staith_tests::{
+    bare::Bare,
     served::Served,
     wait,
     world::{Said, World},
@@ -41,13 +42,6 @@ run = "mkdir -p dist; cp src/page.txt dist/page; echo built it"
 outputs = ["dist"]
 "#;
 
-fn git(place: &Path, words: &[&str]) -> String {
-    let who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "init.defaultBranch=main"];
-    let mut git = Command::new("git");
-    git.current_dir(place).args(who).args(words).env("GIT_CONFIG_GLOBAL", "/dev/null");
-    Said::of(&git.output().expect("git is needed: apt-get install git")).exits(0).out.trim().to_owned()
-}
-
 /// A runner that runs. When dropped, it is killed.
 struct Runner {
     process: Child,
@@ -65,37 +59,20 @@ impl Drop for Runner {
 struct Farm {
     world: World,
     server: Served,
-    clone: PathBuf,
+    repository: Bare,
 }
 
 impl Farm {
     fn new(pipeline: &str) -> Self {
         let world = World::new();
-        let place = world.scratch().to_owned();
-        git(&place, &["init", "--quiet", "--bare", "shop.git"]);
-        git(&place, &["clone", "--quiet", "shop.git", "clone"]);
-        let clone = place.join("clone");
-        fs::create_dir(clone.join("src")).unwrap();
-        fs::write(clone.join("runner.toml"), pipeline).unwrap();
-        let server = Served::of(&world);
-        let farm = Self { world, server, clone };
-        farm.commit("one");
-        git(&farm.clone, &["push", "--quiet", "origin", "HEAD:main"]);
-        let bare = place.join("shop.git").display().to_string();
-        farm.staith(&["project", "add", "shop", &bare]).exits(0);
+        let repository = Bare::with(&world, pipeline);
+        let farm = Self { server: Served::of(&world), world, repository };
+        farm.staith(&["project", "add", "shop", &farm.repository.path]).exits(0);
         farm
     }
 
-    fn commit(&self, text: &str) -> String {
-        fs::write(self.clone.join("src/page.txt"), text).unwrap();
-        git(&self.clone, &["add", "--all"]);
-        git(&self.clone, &["commit", "--quiet", "--allow-empty", "--message", text]);
-        git(&self.clone, &["rev-parse", "HEAD"])
-    }
-
     fn staith(&self, words: &[&str]) -> Said {
-        let (url, token) = (format!("http://{}", self.server.address), self.server.data.join("admin.token"));
-        self.world.staith(&[words, &["--server", &url, "--token-file", token.to_str().unwrap()]].concat())
+        self.server.staith(&self.world, words)
     }
 
     fn runner(&self, name: &str, labels: &[&str]) -> Runner {
@@ -225,8 +202,7 @@ fn what_a_fork_made_is_not_used_by_a_branch_and_the_reverse_is() {
     let _runner = farm.runner("one", &[]);
     // A commit on no branch and no tag is a stranger's; it has the files of `main`. Nothing is pushed to `main` itself: the server may
     // look at any time whether something was.
-    let fork = farm.commit("one");
-    git(&farm.clone, &["push", "--quiet", "origin", "HEAD:refs/requests/1"]);
+    let fork = farm.repository.push_all("refs/requests/1", "one");
     farm.run(&fork);
     let strangers = farm.ended(1);
     assert_eq!((&strangers["trust"], &strangers["state"]), (&"fork".into(), &"passed".into()), "{strangers}");
@@ -240,8 +216,7 @@ fn what_a_fork_made_is_not_used_by_a_branch_and_the_reverse_is() {
     // On a host that knows nothing, a fork takes what the protected branch made.
     drop(_runner);
     let _other = farm.runner("two", &[]);
-    let fork = farm.commit("one");
-    git(&farm.clone, &["push", "--quiet", "origin", "HEAD:refs/requests/2"]);
+    let fork = farm.repository.push_all("refs/requests/2", "one");
     farm.run(&fork);
     let strangers = farm.ended(3);
     assert_eq!((&strangers["trust"], &strangers["state"]), (&"fork".into(), &"passed".into()), "{strangers}");

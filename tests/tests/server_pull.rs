@@ -4,11 +4,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, process::Command};
 
 use serde_json::Value;
 use staith_tests::{
+    bare::Bare,
     build_host::BuildHost,
+    pools,
     served::Served,
     wait,
     wires::{Fault, SERVER, Yard, are_permitted},
@@ -37,22 +39,6 @@ health = { path = "/healthz", header = "x-staith-release", deadline = "60s", suc
 secrets = { API_KEY = "shop/api-key" }
 "#;
 
-/// Says which release it is, on the machine itself only. One whose word is `slow` takes its time before it is healthy.
-const SERVE: &str = r#"#!/usr/bin/env python3
-import http.server, os, time
-assert len(os.environ["API_KEY"]) == 14
-if "slow" in open("word.txt").read():
-    time.sleep(4)
-class App(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        body = open("word.txt", "rb").read()
-        head = "HTTP/1.1 200 OK\r\nx-staith-release: %s\r\ncontent-length: %d\r\n\r\n" % (os.environ["STAITH_RELEASE"], len(body))
-        self.wfile.write(head.encode() + body)
-    def log_message(self, *_): pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).serve_forever()
-"#;
-
 /// What asks it, where it runs.
 const ASK: &str = "import urllib.request\n\
                    a = urllib.request.urlopen('http://127.0.0.1:8080/', timeout=5)\n\
@@ -65,7 +51,7 @@ struct Coast {
     server: Option<Served>,
     _yard: Yard,
     place: TempDir,
-    clone: PathBuf,
+    repository: Bare,
     admin: String,
     world: World,
 }
@@ -74,17 +60,20 @@ impl Coast {
     fn new() -> Self {
         let (world, mut yard) = (World::new(), Yard::enter());
         let place = tempfile::tempdir_in("/var/tmp").unwrap();
-        git(world.scratch(), &["init", "--quiet", "--bare", "shop.git"]);
-        git(world.scratch(), &["clone", "--quiet", "shop.git", "clone"]);
-        let clone = world.scratch().join("clone");
+        let repository = Bare::empty(&world);
         let pipeline = PIPELINE.replace("PLACE", &place.path().display().to_string());
-        fs::write(clone.join("runner.toml"), pipeline).unwrap();
-        fs::write(clone.join("serve"), SERVE).unwrap();
+        fs::write(repository.clone.join("runner.toml"), pipeline).unwrap();
+        // Beside what it is in other scenarios, it needs its secret.
+        let serve = format!(
+            "#!/usr/bin/env python3\nimport os\nassert len(os.environ[\"API_KEY\"]) == 14\n{}",
+            pools::SERVE
+        );
+        fs::write(repository.clone.join("serve"), serve).unwrap();
         let server = served(&world);
         let mut builder = BuildHost::registered(&world, &server, "builder", "default", None);
         builder.starts(1);
-        let bare = world.scratch().join("shop.git").display().to_string();
-        server.ask("POST", "/api/v1/projects", &format!(r#"{{"name":"shop","origin":"{bare}"}}"#)).is(201);
+        let project = serde_json::json!({ "name": "shop", "origin": repository.path }).to_string();
+        server.ask("POST", "/api/v1/projects", &project).is(201);
         let wire = yard.wire();
         // Connections begin on the machine only.
         for words in [
@@ -105,7 +94,7 @@ impl Coast {
             server: Some(server),
             _yard: yard,
             place,
-            clone,
+            repository,
             admin,
             world,
         };
@@ -130,10 +119,8 @@ impl Coast {
     }
 
     fn pushes(&self, word: &str) {
-        fs::write(self.clone.join("word.txt"), word).unwrap();
-        git(&self.clone, &["add", "--all"]);
-        git(&self.clone, &["commit", "--quiet", "--message", word]);
-        git(&self.clone, &["push", "--quiet", "origin", "HEAD:main"]);
+        fs::write(self.repository.clone.join("word.txt"), word).unwrap();
+        self.repository.push_all("main", word);
     }
 
     fn command(&self, words: &[&str]) -> Command {
@@ -235,13 +222,6 @@ fn served(world: &World) -> Served {
     Served::at(&format!("{SERVER}:8765"), &[], world, &world.scratch().join("server")).expect("it starts")
 }
 
-fn git(place: &std::path::Path, words: &[&str]) {
-    let who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "init.defaultBranch=main"];
-    let mut git = Command::new("git");
-    git.current_dir(place).args(who).args(words).env("GIT_CONFIG_GLOBAL", "/dev/null");
-    Said::of(&git.output().expect("git is needed: apt-get install git")).exits(0);
-}
-
 #[test]
 fn a_machine_that_nobody_reaches_pulls_its_deployments_through_all_kills() {
     if !are_permitted() {
@@ -257,7 +237,7 @@ fn a_machine_that_nobody_reaches_pulls_its_deployments_through_all_kills() {
     assert!(told.contains("last heard of") && told.contains("staith runner start"), "{away:?}");
     // Nor does anybody deploy to it without the server.
     let mut here = coast.world.command(&["release", "rollback", "production", "--project-dir"]);
-    let here = Said::of(&here.arg(&coast.clone).output().unwrap()).exits(20);
+    let here = Said::of(&here.arg(&coast.repository.clone).output().unwrap()).exits(20);
     assert!(here.err.contains("deploy through the server"), "{here:?}");
 
     coast.machine.starts(1);

@@ -40,9 +40,7 @@ fn a_push_becomes_a_run_with_its_log_and_a_package() {
     let world = World::new();
     let repository = Bare::with(&world, PIPELINE);
     let server = Served::with_a_runner(&world);
-    let (url, token) = (format!("http://{}", server.address), server.data.join("admin.token"));
-    let by = ["--server", &url, "--token-file", token.to_str().unwrap()];
-    let staith = |words: &[&str]| world.staith(&[words, &by[..]].concat());
+    let staith = |words: &[&str]| server.staith(&world, words);
     staith(&["project", "add", "shop", &repository.path]).exits(0);
 
     let hook = Path::new(&repository.path).join("hooks/post-receive");
@@ -86,10 +84,8 @@ fn a_push_that_nobody_tells_is_found_while_the_server_runs() {
     let world = World::new();
     let repository = Bare::with(&world, PIPELINE);
     let server = Served::of(&world);
-    let (url, token) = (format!("http://{}", server.address), server.data.join("admin.token"));
-    let by = ["--server", &url, "--token-file", token.to_str().unwrap()];
-    world.staith(&[&["project", "add", "shop", &repository.path][..], &by].concat()).exits(0);
-    world.staith(&[&["project", "set", "shop", "poll_seconds=5"][..], &by].concat()).exits(0);
+    server.staith(&world, &["project", "add", "shop", &repository.path]).exits(0);
+    server.staith(&world, &["project", "set", "shop", "poll_seconds=5"]).exits(0);
     // Found one after the other: it is looked again and again, and not at the start only.
     for (number, word) in [(1, "two"), (2, "three")] {
         let commit = repository.push(word);
@@ -107,9 +103,7 @@ fn a_push_that_the_server_did_not_hear_of_is_found_when_it_starts() {
     let world = World::new();
     let repository = Bare::with(&world, PIPELINE);
     let server = Served::of(&world);
-    let (url, token) = (format!("http://{}", server.address), server.data.join("admin.token"));
-    let by = ["--server", &url, "--token-file", token.to_str().unwrap()];
-    world.staith(&[&["project", "add", "shop", &repository.path][..], &by].concat()).exits(0);
+    server.staith(&world, &["project", "add", "shop", &repository.path]).exits(0);
     let data = server.data.clone();
     // What it has when it is added starts nothing.
     server.terminate().exits(0);

@@ -8,16 +8,16 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
     process::Command,
 };
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use staith_tests::{
+    bare::Bare,
     invariants::serve_one_release,
     pair::free,
-    pools::Pools,
+    pools::{Pools, SERVE},
     served::Served,
     station::{BACKEND, StationNode},
     wait,
@@ -33,28 +33,13 @@ folder = "PLACE/qa"
 service = "files"
 "#;
 
-/// Says which release it is. One whose word is `slow` takes its time before it is healthy.
-const SERVE: &str = r#"#!/usr/bin/env python3
-import http.server, os, time
-if "slow" in open("word.txt").read():
-    time.sleep(4)
-class App(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    def do_GET(self):
-        body = open("word.txt", "rb").read()
-        head = "HTTP/1.1 200 OK\r\nx-staith-release: %s\r\ncontent-length: %d\r\n\r\n" % (os.environ["STAITH_RELEASE"], len(body))
-        self.wfile.write(head.encode() + body)
-    def log_message(self, *_): pass
-http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).serve_forever()
-"#;
-
 /// A repository, a server with its own runner and deployer, and a proxy in front of two pools on this machine.
 struct Town {
     world: World,
     server: Served,
     place: TempDir,
     node: StationNode,
-    clone: PathBuf,
+    repository: Bare,
 }
 
 impl Town {
@@ -63,9 +48,7 @@ impl Town {
         let node = StationNode::start(&[("blue", blue), ("green", green)]);
         let place = tempfile::tempdir_in("/var/tmp").unwrap();
         let world = World::new();
-        git(world.scratch(), &["init", "--quiet", "--bare", "shop.git"]);
-        git(world.scratch(), &["clone", "--quiet", "shop.git", "clone"]);
-        let clone = world.scratch().join("clone");
+        let repository = Bare::empty(&world);
         let more = format!(
             "traffic = {{ built-in = {{ nodes = [\"unix:{}\"], backend = \"{BACKEND}\" }} }}\ndrain = \"1s\"\n{}",
             node.control().display(),
@@ -73,21 +56,18 @@ impl Town {
         );
         let (at, place_of) = ([blue, green], place.path());
         let pools = Pools { name: "shop", at, place: place_of, successes: 1, more: &more };
-        fs::write(clone.join("runner.toml"), pools.pipeline()).unwrap();
-        fs::write(clone.join("serve"), SERVE).unwrap();
+        fs::write(repository.clone.join("runner.toml"), pools.pipeline()).unwrap();
+        fs::write(repository.clone.join("serve"), SERVE).unwrap();
         let server = Served::with_a_runner(&world);
-        let town = Self { world, server, place, node, clone };
+        let town = Self { world, server, place, node, repository };
         town.pushes("main", "one");
-        let bare = town.world.scratch().join("shop.git").display().to_string();
-        town.staith(&town.server.admin, &["project", "add", "shop", &bare]).exits(0);
+        town.staith(&town.server.admin, &["project", "add", "shop", &town.repository.path]).exits(0);
         town
     }
 
     fn pushes(&self, branch: &str, word: &str) {
-        fs::write(self.clone.join("word.txt"), word).unwrap();
-        git(&self.clone, &["add", "--all"]);
-        git(&self.clone, &["commit", "--quiet", "--message", word]);
-        git(&self.clone, &["push", "--quiet", "origin", &format!("HEAD:{branch}")]);
+        fs::write(self.repository.clone.join("word.txt"), word).unwrap();
+        self.repository.push_all(branch, word);
     }
 
     /// A command of somebody's.
@@ -218,13 +198,6 @@ impl Drop for Town {
     }
 }
 
-fn git(place: &std::path::Path, words: &[&str]) {
-    let who = ["-c", "user.name=Ann", "-c", "user.email=ann@example.org", "-c", "init.defaultBranch=main"];
-    let mut git = Command::new("git");
-    git.current_dir(place).args(who).args(words).env("GIT_CONFIG_GLOBAL", "/dev/null");
-    Said::of(&git.output().expect("git is needed: apt-get install git")).exits(0);
-}
-
 #[test]
 fn a_release_is_agreed_to_deployed_through_the_death_of_its_deployer_and_taken_back() {
     let town = Town::new();
@@ -288,9 +261,9 @@ fn what_a_branch_says_of_itself_weakens_nothing() {
     let protect = ["project", "protect", "shop", "production", "--needed", "1"];
     town.staith(&town.server.admin, &protect).exits(0);
     // The branch says that nobody has to agree: no such thing can be said there.
-    let pipeline = fs::read_to_string(town.clone.join("runner.toml")).unwrap();
+    let pipeline = fs::read_to_string(town.repository.clone.join("runner.toml")).unwrap();
     fs::write(
-        town.clone.join("runner.toml"),
+        town.repository.clone.join("runner.toml"),
         format!("{pipeline}approvals = {{ people = [], needed = 0 }}\n"),
     )
     .unwrap();
@@ -298,7 +271,8 @@ fn what_a_branch_says_of_itself_weakens_nothing() {
     let asked = town.staith(&town.server.admin, &["project", "run", "shop", "--ref", "feature"]);
     assert!(asked.code != Some(0) && asked.err.contains("approvals"), "{asked:?}");
     // It names another folder and other machines; that much can be said. Its code is not trusted there.
-    fs::write(town.clone.join("runner.toml"), pipeline.replace("/production\"", "/elsewhere\"")).unwrap();
+    fs::write(town.repository.clone.join("runner.toml"), pipeline.replace("/production\"", "/elsewhere\""))
+        .unwrap();
     town.pushes("feature", "elsewhere");
     town.releases(&ann, "feature");
     let refused = town.release(&ann, &["deploy", "--to", "production", "--no-wait"]);
@@ -375,7 +349,7 @@ fn a_step_reaches_nothing_of_the_deployer() {
     let steps = format!(
         "name = \"shop\"\nversion = \"1.0.0\"\n[steps.build]\nrun = '''{look}'''\noutputs = [\"dist\"]\n[package]\nroot = \"dist\"\n"
     );
-    fs::write(town.clone.join("runner.toml"), steps).unwrap();
+    fs::write(town.repository.clone.join("runner.toml"), steps).unwrap();
     town.pushes("main", "look");
     town.runs("main");
 }
@@ -514,26 +488,34 @@ fn tells_of_what_was_released(town: &Town, who: &str, (first, second): (&str, &s
 fn machines_are_named_by_a_file_of_the_commit_and_by_no_program() {
     let town = Town::new();
     let ann = town.token("ann", "releaser");
-    let pipeline = fs::read_to_string(town.clone.join("runner.toml")).unwrap();
+    let pipeline = fs::read_to_string(town.repository.clone.join("runner.toml")).unwrap();
     let named = |inventory: &str| {
         format!(
             "{pipeline}\n[environments.fleet]\ninventory = {inventory}\nservice = \"files\"\nfolder = \"/srv/shop\"\n"
         )
     };
-    fs::write(town.clone.join("hosts.json"), r#"[{"host": "deploy@127.0.0.1:1", "name": "web1"}]"#).unwrap();
-    fs::write(town.clone.join("runner.toml"), named(r#"{ file = "hosts.json" }"#)).unwrap();
+    fs::write(
+        town.repository.clone.join("hosts.json"),
+        r#"[{"host": "deploy@127.0.0.1:1", "name": "web1"}]"#,
+    )
+    .unwrap();
+    fs::write(town.repository.clone.join("runner.toml"), named(r#"{ file = "hosts.json" }"#)).unwrap();
     town.pushes("main", "by a file");
     let release = town.releases(&ann, "main");
     // What the branch says later is another release's.
-    fs::write(town.clone.join("hosts.json"), r#"[{"host": "deploy@127.0.0.1:1", "name": "web2"}]"#).unwrap();
+    fs::write(
+        town.repository.clone.join("hosts.json"),
+        r#"[{"host": "deploy@127.0.0.1:1", "name": "web2"}]"#,
+    )
+    .unwrap();
     town.pushes("main", "elsewhere");
     let planned = town.release(&ann, &["plan", &release, "--to", "fleet"]);
     let said = format!("{}{}", planned.out, planned.err);
     assert!(said.contains("web1") && !said.contains("web2"), "{planned:?}");
 
-    fs::write(town.clone.join("runner.toml"), named(r#"{ command = ["./hosts"] }"#)).unwrap();
+    fs::write(town.repository.clone.join("runner.toml"), named(r#"{ command = ["./hosts"] }"#)).unwrap();
     let ran = town.world.scratch().join("the-program-ran");
-    fs::write(town.clone.join("hosts"), format!("#!/bin/sh\ntouch {}\necho '[]'\n", ran.display())).unwrap();
+    fs::write(town.repository.clone.join("hosts"), format!("#!/bin/sh\ntouch {}\necho '[]'\n", ran.display())).unwrap();
     town.pushes("main", "by a program");
     town.releases(&ann, "main");
     let refused = town.release(&ann, &["plan", "--to", "fleet"]);
@@ -545,7 +527,8 @@ fn machines_are_named_by_a_file_of_the_commit_and_by_no_program() {
 fn a_command_line_deploys_only_packages_whose_label_is_high_enough() {
     let town = Town::new();
     let (world, mine) = (&town.world, town.world.scratch().join("mine"));
-    let (at, folder) = (format!("http://{}", town.server.address), town.clone.display().to_string());
+    let (at, folder) =
+        (format!("http://{}", town.server.address), town.repository.clone.display().to_string());
     let in_home = |home: &std::path::Path, words: &[&str]| {
         let mut command = world.command(words);
         command.env("STAITH_TOKEN", &town.server.admin).env("STAITH_HOME", home);

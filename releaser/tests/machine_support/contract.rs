@@ -14,19 +14,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Tree, order, quiet, release_of, stage};
 
-/// Runs every test of the contract, each against a machine of its own that holds nothing yet.
-pub async fn contract<M: Machine, F: Future<Output = M>>(make: impl Fn() -> F) {
-    a_machine_that_holds_nothing_says_so(&make().await).await;
-    staging_is_ensured_and_asks_only_for_what_is_lacking(&make().await).await;
-    what_is_staged_is_not_visible_before_the_switch(&make().await).await;
-    a_switch_is_ensured_and_remembers_the_one_before(&make().await).await;
-    what_was_not_staged_is_not_switched_to(&make().await).await;
-    a_lower_epoch_is_refused_by_everything_that_changes(&make().await).await;
-    a_package_that_lies_or_leaves_its_folder_is_refused_whole(&make().await).await;
-    a_cancelled_staging_leaves_nothing(&make().await).await;
-    a_hook_runs_once_for_each_operation(&make().await).await;
-    what_is_kept_is_kept_and_the_rest_goes(&make().await).await;
-    a_supervised_service_runs_what_current_points_to(&make().await).await;
+/// Runs every test of the contract, each against a machine of its own that holds nothing yet. What is made with it lives as long as it.
+pub async fn contract<M: Machine, K, F: Future<Output = (M, K)>>(make: impl Fn() -> F) {
+    a_machine_that_holds_nothing_says_so(&make().await.0).await;
+    staging_is_ensured_and_asks_only_for_what_is_lacking(&make().await.0).await;
+    what_is_staged_is_not_visible_before_the_switch(&make().await.0).await;
+    a_switch_is_ensured_and_remembers_the_one_before(&make().await.0).await;
+    what_was_not_staged_is_not_switched_to(&make().await.0).await;
+    a_lower_epoch_is_refused_by_everything_that_changes(&make().await.0).await;
+    a_package_that_lies_or_leaves_its_folder_is_refused_whole(&make().await.0).await;
+    a_cancelled_staging_leaves_nothing(&make().await.0).await;
+    a_hook_runs_once_for_each_operation(&make().await.0).await;
+    what_is_kept_is_kept_and_the_rest_goes(&make().await.0).await;
+    a_supervised_service_runs_what_current_points_to(&make().await.0).await;
 }
 
 fn ab() -> (Tree, Tree) {
