@@ -515,7 +515,11 @@ fn machines_are_named_by_a_file_of_the_commit_and_by_no_program() {
 
     fs::write(town.repository.clone.join("runner.toml"), named(r#"{ command = ["./hosts"] }"#)).unwrap();
     let ran = town.world.scratch().join("the-program-ran");
-    fs::write(town.repository.clone.join("hosts"), format!("#!/bin/sh\ntouch {}\necho '[]'\n", ran.display())).unwrap();
+    fs::write(
+        town.repository.clone.join("hosts"),
+        format!("#!/bin/sh\ntouch {}\necho '[]'\n", ran.display()),
+    )
+    .unwrap();
     town.pushes("main", "by a program");
     town.releases(&ann, "main");
     let refused = town.release(&ann, &["plan", "--to", "fleet"]);
