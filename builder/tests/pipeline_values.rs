@@ -71,7 +71,7 @@ env = { LOG = "info" }
 drain = "0s"
 stop = "5s"
 keep = 0
-health = { path = "/healthz?full=1", header = "x-staith-release", deadline = "1m", successes = 3 }
+health = { path = "/healthz?full=1", header = "x-staith-release", file = "/release.txt", deadline = "1m", successes = 3 }
 
 [environments.other]
 listen = "[::1]:8081"
@@ -159,6 +159,7 @@ fn every_key_of_package_and_environments_arrives() {
         ("/healthz?full=1", 60, 3)
     );
     assert_eq!(local.health.release_header.as_deref(), Some("x-staith-release"));
+    assert_eq!(local.health.release_file.as_deref(), Some("/release.txt"));
 
     let other = pipeline.environment("other").unwrap().local().unwrap();
     assert_eq!(other.process.command, ["./guestbook", "--quiet"]);
@@ -296,7 +297,7 @@ inventory = { command = ["./hosts"] }
 folder = "/opt/shop"
 service = { unit = "shop-web", run = ["./server", "-v"], user = "shop", env = { A = "#{LOG_LEVEL}#" }, stop = "7s" }
 port = 8080
-health = { path = "/health", header = "x-release", deadline = "40s", successes = 3, for = "5s" }
+health = { path = "/health", file = "/release.json?x=1", deadline = "40s", successes = 3, for = "5s" }
 drain = "9s"
 keep = 7
 variables = { LOG_LEVEL = "info", "Service Url" = "x" }
@@ -382,6 +383,7 @@ fn every_key_of_an_environment_of_machines_arrives() {
     assert_eq!(setting.service, service);
     let health = setting.health.as_ref().unwrap();
     assert_eq!((health.path.as_str(), health.deadline_seconds, health.successes), ("/health", 40, 3));
+    assert_eq!((health.release_header.as_ref(), health.release_file.as_deref()), (None, Some("/release.json?x=1")));
     assert_eq!(setting.variables["Service Url"], "x");
     assert_eq!(setting.role_variables["web"]["THREADS"], "4");
     assert_eq!(

@@ -6,7 +6,7 @@
 //!    runner does which part of it.
 //! 4. [`StepState`], [`StepOutcome`], [`Blame`]: the life of a step. `course` says which ends let others go on.
 //! 5. [`TestReport`] and [`Passed`]: what was found, and the proof that it is enough.
-//! 6. [`Package`]: what travels. [`Release`]: what is deployed. [`LocalEnvironment`]: where to.
+//! 6. [`Package`]: what travels. [`Release`]: what is deployed, and by what [`Testimony`] it is told. [`LocalEnvironment`]: where to.
 //! 7. [`FleetEnvironment`], [`FleetRelease`]: the same for machines. [`Protection`]: what guards an environment.
 //! 8. [`DeploymentState`]: the life of a deployment.
 //! 9. [`FleetPlan`], [`FleetEvent`], [`FleetState`]: a deployment to machines, what is written down of it, and the fold over that.
@@ -38,6 +38,7 @@ mod run;
 mod secret;
 pub mod service;
 mod step;
+mod testimony;
 
 pub use bar::{CoverageBar, FindingsBar, Shortfall};
 pub use causes::causes;
@@ -76,3 +77,4 @@ pub use report::{
 pub use run::{ImpossibleEvent, RunState};
 pub use secret::Secret;
 pub use step::{Blame, ImpossibleStepChange, StepChange, StepOutcome, StepState};
+pub use testimony::{Doubt, FileAnswer, LONGEST_FILE, Testimony};

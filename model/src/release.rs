@@ -45,6 +45,9 @@ pub struct HealthCheck {
     /// Response header that must hold the release's digest, where the application sends one. Without it, the proof is
     /// that the process which listens is the one that was started from the release's folder.
     pub release_header: Option<String>,
+    /// Path whose answer must name the release's digest and no other, where the application's files do that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release_file: Option<String>,
     /// Seconds within which it must answer for the first time.
     pub deadline_seconds: u64,
     /// Consecutive good answers that count as healthy.

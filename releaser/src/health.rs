@@ -1,10 +1,12 @@
 //! A verdict that cites its observations. No data is not success.
 //!
 //! A good answer alone proves little: the port may belong to another program, or to another release of the same one.
-//! So the proof says **which release answered**: by its header where the application sends one, and always by the
-//! process that listens.
+//! So the proof says **which release answered**: by its header where the application sends one, by a file of it that names it, and always
+//! by the process that listens.
 
 use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use staith_model::Doubt;
 
 mod ask;
 mod explain;
@@ -44,6 +46,13 @@ pub enum Answer {
         /// Its value; `None` if the answer has no such header.
         found: Option<String>,
     },
+    /// The file does not name the release, or not it alone.
+    OtherFile {
+        /// Its path.
+        path: String,
+        /// What came instead, in words.
+        found: String,
+    },
     /// The process that listens on the port is not the one that was started.
     OtherProcess(String),
     /// Who listens can't be told.
@@ -74,6 +83,15 @@ pub enum Answer {
     GivenUp(String),
 }
 
+impl From<Doubt> for Answer {
+    fn from(doubt: Doubt) -> Self {
+        match doubt {
+            Doubt::Header { header, found } => Self::OtherRelease { header, found },
+            Doubt::File { path, found } => Self::OtherFile { path, found },
+        }
+    }
+}
+
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -85,6 +103,12 @@ impl fmt::Display for Answer {
             }
             Self::OtherRelease { header, found: None } => {
                 write!(f, "an answer without the header `{header}`, which must hold the release")
+            }
+            Self::OtherFile { path, found } => {
+                write!(
+                    f,
+                    "a good answer, but `{path}` is not a file that names the release and no other: {found}"
+                )
             }
             Self::OtherProcess(who) => write!(f, "an answer from another program: {who}"),
             Self::Unproven(why) => write!(f, "an answer, but whose it is can't be told: {why}"),

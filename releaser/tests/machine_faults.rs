@@ -255,6 +255,7 @@ http.server.ThreadingHTTPServer(("127.0.0.1", int(os.environ["PORT"])), App).ser
         check: Some(HealthCheck {
             path: "/".into(),
             release_header: header.map(str::to_owned),
+            release_file: None,
             deadline_seconds: 60,
             successes: 2,
         }),

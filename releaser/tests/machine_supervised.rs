@@ -98,7 +98,13 @@ fn is_there(pid: Pid) -> bool {
 }
 
 fn question(name: &str, deadline_seconds: u64) -> Question {
-    let check = HealthCheck { path: "/".into(), release_header: None, deadline_seconds, successes: 1 };
+    let check = HealthCheck {
+        path: "/".into(),
+        release_header: None,
+        release_file: None,
+        deadline_seconds,
+        successes: 1,
+    };
     // A moment between two starts does not count.
     Question { release: release_of(name), port: None, check: Some(check), min_healthy_seconds: 5 }
 }

@@ -43,8 +43,13 @@ fn by_msdeploy() -> WindowsRelease {
 }
 
 fn question(port: u16) -> Question {
-    let check =
-        HealthCheck { path: "/health".into(), release_header: None, deadline_seconds: 30, successes: 1 };
+    let check = HealthCheck {
+        path: "/health".into(),
+        release_header: None,
+        release_file: None,
+        deadline_seconds: 30,
+        successes: 1,
+    };
     Question { release: release_of("a"), port: Some(port), check: Some(check), min_healthy_seconds: 0 }
 }
 

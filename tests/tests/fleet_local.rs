@@ -1,6 +1,11 @@
 //! Releases to a machine that is this one: plan, deploy, again, forward, back, refused, aborted, and what protects it.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpListener,
+    path::Path,
+};
 
 use staith_tests::world::World;
 use tempfile::TempDir;
@@ -184,6 +189,68 @@ fn another_release_than_the_one_that_was_looked_at_is_not_deployed() {
     world.staith(&["release", "deploy", "--to", "nowhere"]).exits(20).says("nowhere");
     world.staith(&["release", "rollback", "qa"]).exits(20);
     world.staith(&["release", "abort", "qa"]).exits(64).says("no deployment");
+}
+
+/// Serves the files of whatever `current` points to, as a web server does that knows nothing of releases; but `/release.txt` from another
+/// folder, where that holds one.
+fn serve(current: std::path::PathBuf, other: std::path::PathBuf) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut line = String::new();
+            let _ = BufReader::new(&stream).read_line(&mut line);
+            let path = line.split(' ').nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
+            let folder = if path == "release.txt" && other.join(&path).exists() { &other } else { &current };
+            let answer = match fs::read_to_string(folder.join(path)) {
+                Ok(body) => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()),
+                Err(_) => "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n".to_owned(),
+            };
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    port
+}
+
+#[test]
+fn a_file_proves_which_release_answers_where_somebody_else_serves_it() {
+    let site = Site::new();
+    let (world, other) = (&site.world, tempfile::tempdir().unwrap());
+    let port = serve(site.at("web").join("current"), other.path().to_owned());
+    let web = format!(
+        "\n[environments.web]\ntargets = [{{ local = true, name = \"here\" }}]\nfolder = {:?}\nservice = \"files\"\n\
+         port = {port}\nrender = [\"*.txt\"]\nvariables = {{ GREETING = \"hello web\" }}\n\
+         health = {{ path = \"/word.txt\", file = \"/release.txt\", deadline = \"2s\" }}\n",
+        site.at("web")
+    );
+    world.edit("runner.toml", |text| {
+        text.replace("word.txt dist/", "*.txt dist/").replace("\"word.txt\"]\noutputs", "\"*.txt\"]\noutputs")
+            + &web
+    });
+    world.write("release.txt", "#{STAITH_RELEASE}#\n");
+    let first = site.says("one");
+    world.staith(&["release", "deploy", "--to", "web"]).exits(0).says("serves in web");
+    assert_eq!(fs::read_to_string(site.at("web").join("current/release.txt")).unwrap(), format!("{first}\n"));
+    world.staith(&["env", "status", "web", "--check"]).exits(0);
+    // One that names another release, or none, is taken back, however well it answers.
+    let another = format!("sha256:{}\n", "0".repeat(64));
+    for (word, file, said) in
+        [("two", &another[..], "sha256:0000"), ("three", "1.0.0", "no release's digest")]
+    {
+        world.write("release.txt", file);
+        site.says(word);
+        world.staith(&["release", "deploy", "--to", "web"]).exits(40).says("/release.txt").says(said);
+        assert_eq!(site.serves("web"), "one hello web\n");
+    }
+    // Drift: what answers is not what is in place any more.
+    fs::write(other.path().join("release.txt"), another).unwrap();
+    world.staith(&["env", "status", "web", "--check"]).exits(41).says("/release.txt");
+    // With a proof that is right again, the next one is let in.
+    fs::remove_file(other.path().join("release.txt")).unwrap();
+    world.write("release.txt", "{\"release\": \"#{STAITH_RELEASE}#\"}");
+    site.says("four");
+    world.staith(&["release", "deploy", "--to", "web"]).exits(0);
+    assert_eq!(site.serves("web"), "four hello web\n");
 }
 
 fn whoami() -> String {

@@ -1,5 +1,6 @@
 //! Asks a release how it is, on the machine itself.
 
+mod body;
 mod http;
 mod prove;
 
@@ -8,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use staith_model::{HealthCheck, Service};
+use staith_model::{Doubt, HealthCheck, Service, Testimony};
 
 use crate::{
     layout::Layout,
@@ -145,16 +146,33 @@ fn ask(layout: &Layout, question: &Question, patience: Duration, session: &Sessi
     };
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let stop = || session.flags().stop();
-    let head = match &question.check {
-        Some(check) => {
-            http::get(address, &check.path, check.release_header.as_deref(), patience, &stop).map(Some)
-        }
+    let heard = match &question.check {
+        Some(check) => hear(address, check, patience, &stop).map(Some),
         None => http::connect(address, patience).map(|_| None),
     };
-    match head {
+    match heard {
         Err(answer) => (answer, None),
-        Ok(head) => judge(layout, question, &spec.service, address, head),
+        Ok(heard) => judge(layout, question, &spec.service, address, heard),
     }
+}
+
+/// The status of the answer, and what the application says about which release it is. A file is asked for by itself, within the same time.
+fn hear(
+    address: SocketAddr,
+    check: &HealthCheck,
+    patience: Duration,
+    stop: &dyn Fn() -> bool,
+) -> Result<(u16, Testimony), Answer> {
+    let until = Instant::now() + patience;
+    let head = http::get(address, &check.path, check.release_header.as_deref(), patience, stop)?;
+    let file = match &check.release_file {
+        Some(path) => {
+            let left = until.saturating_duration_since(Instant::now()).max(SHORTEST_PROOF);
+            Some(http::file(address, path, left, stop)?)
+        }
+        None => None,
+    };
+    Ok((head.status, Testimony { header: head.release, file }))
 }
 
 fn judge(
@@ -162,11 +180,12 @@ fn judge(
     question: &Question,
     service: &Service,
     address: SocketAddr,
-    head: Option<http::Head>,
+    heard: Option<(u16, Testimony)>,
 ) -> (Answer, Option<u32>) {
-    let header = question.check.as_ref().and_then(|check: &HealthCheck| check.release_header.as_ref());
-    let found = head.as_ref().and_then(|head| head.release.clone());
-    let named = header.is_some() && found.as_deref() == Some(question.release.to_string().as_str());
+    let asked = question.check.as_ref().zip(heard.as_ref());
+    let doubt = asked.and_then(|(check, (_, said))| check.doubt(&question.release, said));
+    let says_so = asked.is_some_and(|(check, _)| check.wants_testimony());
+    let named = says_so && doubt.is_none();
     // Who answers comes before what: a status of somebody else's means nothing.
     let pid = match prove::listener(layout, address, &question.release) {
         Ok(pid) => Some(pid),
@@ -177,20 +196,22 @@ fn judge(
             return (Answer::OtherProcess(who), None);
         }
         // What answers is none of the release's own processes, so its word is the only proof.
-        Err(prove::Unproven::Other(who)) if header.is_none() => {
-            let why = format!("{who}; send the release in a header and name it as `release_header`");
+        Err(prove::Unproven::Other(who)) if !says_so => {
+            let why = format!("{who}; name a `header` or a `file` in `health` that says which release it is");
             return (Answer::Unproven(why), None);
         }
         Err(prove::Unproven::Other(_)) => None,
     };
-    let Some(head) = head else { return (Answer::Runs, pid) };
-    if !(200..300).contains(&head.status) {
-        return (Answer::BadStatus(head.status), pid);
+    let Some((status, _)) = heard else { return (Answer::Runs, pid) };
+    if !(200..300).contains(&status) {
+        return (Answer::BadStatus(status), pid);
     }
-    match header {
-        Some(header) if !named => (Answer::OtherRelease { header: header.clone(), found }, pid),
-        _ => (Answer::Good(head.status), pid),
-    }
+    let answer = match doubt {
+        Some(Doubt::Header { header, found }) => Answer::OtherRelease { header, found },
+        Some(Doubt::File { path, found }) => Answer::OtherFile { path, found },
+        None => Answer::Good(status),
+    };
+    (answer, pid)
 }
 
 /// Whether the service runs the release, where nothing more can be asked.

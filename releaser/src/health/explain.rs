@@ -50,6 +50,9 @@ impl Health {
             Some(Answer::OtherRelease { header, .. }) => format!(
                 "send the value of the environment variable STAITH_RELEASE in the header `{header}`, or leave `header` out of `health` in runner.toml"
             ),
+            Some(Answer::OtherFile { path, .. }) => format!(
+                "let the application answer at `{path}` with the release's digest: with the value of the environment variable STAITH_RELEASE, or, to machines, with a file that is named in `render` and holds `#{{STAITH_RELEASE}}#`; or leave `file` out of `health` in runner.toml"
+            ),
             Some(Answer::OtherProcess(_)) => {
                 "listen on the port in the environment variable PORT at 127.0.0.1, and on no other".into()
             }
@@ -140,5 +143,12 @@ mod tests {
     fn remedies_name_keys_as_runner_toml_has_them() {
         let health = observed(vec![Answer::OtherRelease { header: "x".into(), found: None }]);
         assert!(health.remedy().contains("`header` out of `health`"), "{}", health.remedy());
+        let health = observed(vec![Answer::OtherFile { path: "/r".into(), found: "status 404".into() }]);
+        assert!(health.remedy().contains("`#{STAITH_RELEASE}#`"), "{}", health.remedy());
+        assert!(
+            explain(&health).ends_with("names the release and no other: status 404"),
+            "{}",
+            explain(&health)
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use staith_model::{Digest, HealthCheck};
+use staith_model::{Digest, HealthCheck, Testimony};
 
 use super::{Answer, Health, Observation, Verdict, ask::ask, proof, url};
 
@@ -131,16 +131,14 @@ async fn once(
     };
     let check = question.check;
     *asked = Some(url(place.address, &check.path));
-    let header = check.release_header.as_deref();
     let patience = LONGEST_ANSWER.min(until.saturating_duration_since(Instant::now()));
-    let head = match ask(place.address, &check.path, header, patience).await {
-        Ok(head) => head,
-        Err(answer) => return (answer, place.pid),
-    };
-    (judge(question, &place, head.status, head.release).await, place.pid)
+    match ask(place.address, check, patience).await {
+        Ok((status, said)) => (judge(question, &place, status, &said).await, place.pid),
+        Err(answer) => (answer, place.pid),
+    }
 }
 
-async fn judge(question: &Question<'_>, place: &Whereabouts, status: u16, found: Option<String>) -> Answer {
+async fn judge(question: &Question<'_>, place: &Whereabouts, status: u16, said: &Testimony) -> Answer {
     // Who answers comes before what: a status of somebody else's means nothing.
     if question.prove_process {
         let (address, pid, folder) = (place.address, place.pid, place.folder.clone());
@@ -155,12 +153,7 @@ async fn judge(question: &Question<'_>, place: &Whereabouts, status: u16, found:
     if !(200..300).contains(&status) {
         return Answer::BadStatus(status);
     }
-    match &question.check.release_header {
-        Some(header) if found.as_deref() != Some(question.release.to_string().as_str()) => {
-            Answer::OtherRelease { header: header.clone(), found }
-        }
-        _ => Answer::Good { status },
-    }
+    question.check.doubt(&question.release, said).map_or(Answer::Good { status }, Answer::from)
 }
 
 /// What came back so far.
@@ -246,6 +239,7 @@ mod tests {
         HealthCheck {
             path: "/health".into(),
             release_header: header.map(str::to_owned),
+            release_file: None,
             deadline_seconds: 30,
             successes,
         }
@@ -315,6 +309,34 @@ mod tests {
         let at = At(server(vec![status(204, &right)]).await, None);
         let check = check(Some("x-release"), 2);
         assert!(watch(&at, &question(&check, false, LONG)).await.is_healthy());
+    }
+
+    #[tokio::test]
+    async fn a_file_has_to_name_the_release_wherever_it_is_asked() {
+        let this = Digest::of(b"r");
+        let file = |code: u16, body: &str, more: &str| {
+            format!("HTTP/1.1 {code} X\r\nContent-Length: {}\r\n{more}\r\n{body}", body.len())
+        };
+        let chunked =
+            format!("HTTP/1.1 200 X\r\nTransfer-Encoding: chunked\r\n\r\n47\r\n{this}\r\n0\r\n\r\n");
+        let check = HealthCheck { release_file: Some("/release.txt".into()), ..check(None, 1) };
+        let long = format!("{this}{}", " ".repeat(5000));
+        for (answer, found) in [
+            (file(200, &format!("{this}\n"), ""), None),
+            (chunked, None),
+            (file(200, "sha256:", ""), Some("no release's digest")),
+            (file(200, &long, ""), Some("more than 4096 bytes")),
+            (file(301, &this.to_string(), "Location: /release.txt\r\n"), Some("status 301")),
+        ] {
+            // The first question is that for the path, which is well.
+            let answers = std::iter::repeat_n([status(200, ""), answer.clone()], 9).flatten();
+            let at = At(server(answers.collect()).await, None);
+            let health = watch(&at, &question(&check, false, SHORT)).await;
+            let wrong = |found: &str| Answer::OtherFile { path: "/release.txt".into(), found: found.into() };
+            let good = Answer::Good { status: 200 };
+            assert_eq!(health.observations[0].answer, found.map_or(good, wrong), "{answer}");
+            assert_eq!(health.is_healthy(), found.is_none());
+        }
     }
 
     #[tokio::test]

@@ -20,6 +20,7 @@ pub(crate) fn environment() -> LocalEnvironment {
         health: HealthCheck {
             path: "/health".into(),
             release_header: None,
+            release_file: None,
             deadline_seconds: 10,
             successes: 2,
         },

@@ -73,6 +73,7 @@ pub fn environment(command: &[&str]) -> LocalEnvironment {
         health: HealthCheck {
             path: "/health".into(),
             release_header: None,
+            release_file: None,
             deadline_seconds: 60,
             successes: 2,
         },

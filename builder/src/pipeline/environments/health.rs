@@ -23,6 +23,12 @@ const HEADER_KEY: Key = key(
     "none",
     "Response header in which the program says the release's digest, which it finds in `STAITH_RELEASE`.",
 );
+const FILE: Key = key(
+    "file",
+    Shape::Text(&URL_PATH),
+    "none",
+    "Path that answers with the release's digest and no other, in 4 KiB at most: by the program, or, on machines, by a file that `render` names and that holds `#{STAITH_RELEASE}#`.",
+);
 const DEADLINE: Key = key(
     "deadline",
     Shape::Text(&DURATION),
@@ -35,17 +41,23 @@ const SUCCESSES: Key = key(
     "`2`",
     "Good answers in a row that count as healthy, 1 to 100.",
 );
-const ELSEWHERE: &[(&str, &str)] =
-    &[("url", "path"), ("timeout", "deadline"), ("retries", "successes"), ("threshold", "successes")];
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("url", "path"),
+    ("timeout", "deadline"),
+    ("retries", "successes"),
+    ("threshold", "successes"),
+    ("proof", "file"),
+];
 
 pub(in crate::pipeline) const KEYS: Keys =
-    Keys { known: &[PATH, HEADER_KEY, DEADLINE, SUCCESSES], elsewhere: ELSEWHERE };
+    Keys { known: &[PATH, HEADER_KEY, FILE, DEADLINE, SUCCESSES], elsewhere: ELSEWHERE };
 
 /// Of machines.
 pub(in crate::pipeline) const FLEET_KEYS: Keys = Keys {
     known: &[
         PATH,
         HEADER_KEY,
+        FILE,
         DEADLINE,
         SUCCESSES,
         key(
@@ -64,6 +76,7 @@ pub(super) fn local(table: &Table<'_>) -> Option<HealthCheck> {
         return Some(HealthCheck {
             path: DEFAULT_PATH.to_owned(),
             release_header: None,
+            release_file: None,
             deadline_seconds: DEFAULT_DEADLINE_SECONDS,
             successes: DEFAULT_SUCCESSES,
         });
@@ -95,11 +108,13 @@ fn below<'t>(table: &Table<'t>, keys: &'static Keys) -> Option<Table<'t>> {
 fn check(health: &Table<'_>) -> Option<HealthCheck> {
     let path = health.required("path", "path = \"/healthz\"", web::url_path);
     let header = health.text("header", web::header);
+    let file = health.text("file", web::url_path);
     let deadline_seconds = seconds(health, "deadline", 1, DEFAULT_DEADLINE_SECONDS);
     let successes = count(health, "successes", 1, 100, DEFAULT_SUCCESSES);
     Some(HealthCheck {
         path: path?.value,
         release_header: header.map(|header| header.value),
+        release_file: file.map(|file| file.value),
         deadline_seconds,
         successes,
     })

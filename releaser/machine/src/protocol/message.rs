@@ -342,6 +342,13 @@ pub enum Answer {
         /// What it holds.
         found: Option<String>,
     },
+    /// The file does not name the release.
+    OtherFile {
+        /// Its path.
+        path: String,
+        /// What came instead, in words.
+        found: String,
+    },
     /// Somebody else listens.
     OtherProcess(String),
     /// Whose answer it is can't be told.

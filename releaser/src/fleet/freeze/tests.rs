@@ -28,7 +28,13 @@ fn package(manifest: &Manifest) -> Package {
 
 fn environment(name: &str) -> FleetEnvironment {
     let texts = |list: &[(&str, &str)]| list.iter().map(|(a, b)| ((*a).into(), (*b).into())).collect();
-    let health = HealthCheck { path: "/".into(), release_header: None, deadline_seconds: 30, successes: 2 };
+    let health = HealthCheck {
+        path: "/".into(),
+        release_header: None,
+        release_file: None,
+        deadline_seconds: 30,
+        successes: 2,
+    };
     let hook = Hook {
         name: "migrate".parse().unwrap(),
         at: HookPoint::BeforeSwitch,

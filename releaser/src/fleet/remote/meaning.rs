@@ -153,6 +153,7 @@ fn answer(answer: protocol::Answer) -> Answer {
         Told::Runs => Answer::Runs,
         Told::BadStatus(status) => Answer::BadStatus(status),
         Told::OtherRelease { header, found } => Answer::OtherRelease { header, found },
+        Told::OtherFile { path, found } => Answer::OtherFile { path, found },
         Told::OtherProcess(who) => Answer::OtherProcess(who),
         Told::Unproven(why) => Answer::Unproven(why),
         Told::Refused => Answer::Refused,

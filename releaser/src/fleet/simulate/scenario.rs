@@ -179,6 +179,7 @@ impl Scenario {
             health: Some(HealthCheck {
                 path: "/".into(),
                 release_header: None,
+                release_file: None,
                 deadline_seconds: 5,
                 successes: 1,
             }),

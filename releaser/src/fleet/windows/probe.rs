@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::words::{Request, Seen, Told, Trouble, Up};
+use staith_model::{FileAnswer, HealthCheck, Testimony};
+
+use super::words::{Request, Seen, Told, ToldFile, Trouble, Up};
 use crate::{
     fleet::machine::Question,
     health::{Answer, Health, Observation, Verdict},
@@ -76,6 +78,7 @@ impl<'a> Asking<'a> {
             port: self.question.port,
             path: self.question.check.as_ref().map_or("/", |check| &check.path),
             header: self.question.check.as_ref().and_then(|check| check.release_header.as_deref()),
+            file: self.question.check.as_ref().and_then(|check| check.release_file.as_deref()),
             milliseconds: u64::try_from(self.patience.as_millis()).unwrap_or(u64::MAX),
         }
     }
@@ -149,8 +152,11 @@ pub(super) fn judge(question: &Question, patience: Duration, seen: &Seen) -> Ans
             "the site's binding on port {port} is one of TLS; name a port without it for health"
         ));
     }
-    let (status, found) = match &seen.answer {
-        Some(Told::Status { status, header }) => (*status, header.clone()),
+    let (status, said) = match &seen.answer {
+        Some(Told::Status { status, header, file }) => {
+            let body = |told: &ToldFile| FileAnswer { status: told.status, body: told.text.clone().into() };
+            (*status, Testimony { header: header.clone(), file: file.as_ref().map(body) })
+        }
         Some(Told::Trouble { trouble: Trouble::Refused, .. }) => return Answer::Refused,
         Some(Told::Trouble { trouble: Trouble::NoAnswer, .. }) => {
             return Answer::NoAnswer { within: patience };
@@ -158,14 +164,15 @@ pub(super) fn judge(question: &Question, patience: Duration, seen: &Seen) -> Ans
         Some(Told::Trouble { trouble: Trouble::Broken, text }) => return Answer::Broken(text.clone()),
         None => return Answer::Broken("nothing was asked".into()),
     };
-    let header = question.check.as_ref().and_then(|check| check.release_header.as_ref());
-    let named = header.is_some() && found.as_deref() == Some(question.release.to_string().as_str());
+    let doubt = question.check.as_ref().and_then(|check| check.doubt(&question.release, &said));
+    let says_so = question.check.as_ref().is_some_and(HealthCheck::wants_testimony);
+    let named = says_so && doubt.is_none();
     let own = seen.service.is_some_and(|pid| pid != 0 && seen.owner == Some(pid));
-    if !named && !own && !seen.bound && header.is_none() {
+    if !named && !own && !seen.bound && !says_so {
         return match seen.owner {
             Some(process) => Answer::OtherProcess(format!("process {process} listens on port {port}")),
             None => Answer::Unproven(format!(
-                "the site has no binding on port {port}; send the release in a header and name it as `release_header`"
+                "the site has no binding on port {port}; name a `header` or a `file` in `health` that says which release it is"
             )),
         };
     }
@@ -175,17 +182,14 @@ pub(super) fn judge(question: &Question, patience: Duration, seen: &Seen) -> Ans
     if !(200..300).contains(&status) {
         return Answer::BadStatus(status);
     }
-    match header {
-        Some(header) if !named => Answer::OtherRelease { header: header.clone(), found },
-        _ => Answer::Good { status },
-    }
+    doubt.map_or(Answer::Good { status }, Answer::from)
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::words::Hex;
     use super::*;
-    use staith_model::{Digest, HealthCheck};
+    use staith_model::Digest;
 
     fn release() -> Digest {
         Digest::of(b"a")
@@ -195,6 +199,7 @@ mod tests {
         let check = HealthCheck {
             path: "/health".into(),
             release_header: header.map(Into::into),
+            release_file: None,
             deadline_seconds: 30,
             successes,
         };
@@ -210,7 +215,7 @@ mod tests {
             tls: false,
             owner: None,
             service: None,
-            answer: Some(Told::Status { status: 200, header: None }),
+            answer: Some(Told::Status { status: 200, header: None, file: None }),
         }
     }
 
@@ -227,8 +232,20 @@ mod tests {
         assert!(matches!(judged(&plain, &other), Answer::OtherProcess(_)));
         let named = question(Some("x-release"), 1, 0);
         assert!(matches!(judged(&named, &seen()), Answer::OtherRelease { found: None, .. }));
-        let header = Some(Told::Status { status: 200, header: Some(release().to_string()) });
-        assert_eq!(judged(&named, &Seen { answer: header, ..unbound }), Answer::Good { status: 200 });
+        let header = Some(Told::Status { status: 200, header: Some(release().to_string()), file: None });
+        assert_eq!(judged(&named, &Seen { answer: header, ..unbound.clone() }), Answer::Good { status: 200 });
+        let mut filed = question(None, 1, 0);
+        filed.check.as_mut().unwrap().release_file = Some("/release.txt".into());
+        let answers = |text: String| {
+            let file = Some(ToldFile { status: 200, text });
+            judged(
+                &filed,
+                &Seen { answer: Some(Told::Status { status: 200, header: None, file }), ..unbound.clone() },
+            )
+        };
+        assert_eq!(answers(release().to_string()), Answer::Good { status: 200 });
+        assert!(matches!(answers(Digest::of(b"b").to_string()), Answer::OtherFile { .. }));
+        assert!(matches!(judged(&filed, &seen()), Answer::OtherFile { .. }));
         assert_eq!(
             judged(&plain, &Seen { serving: Up::Down, ..seen() }),
             Answer::NotRunning("the site or the service is stopped".into())
@@ -238,7 +255,7 @@ mod tests {
             Answer::GivenUp(_)
         ));
         assert!(matches!(judged(&plain, &Seen { tls: true, answer: None, ..seen() }), Answer::Unproven(_)));
-        let bad = Some(Told::Status { status: 503, header: None });
+        let bad = Some(Told::Status { status: 503, header: None, file: None });
         assert_eq!(judged(&plain, &Seen { answer: bad, ..seen() }), Answer::BadStatus(503));
         let portless = Question { port: None, ..plain };
         assert_eq!(judged(&portless, &seen()), Answer::Runs);

@@ -46,6 +46,8 @@ pub(super) enum Request<'a> {
         port: Option<u16>,
         path: &'a str,
         header: Option<&'a str>,
+        /// The path of a file that names the release.
+        file: Option<&'a str>,
         milliseconds: u64,
     },
     Retain {
@@ -180,8 +182,23 @@ pub(super) struct Seen {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(untagged)]
 pub(super) enum Told {
-    Status { status: u16, header: Option<String> },
-    Trouble { trouble: Trouble, text: String },
+    Status {
+        status: u16,
+        header: Option<String>,
+        #[serde(default)]
+        file: Option<ToldFile>,
+    },
+    Trouble {
+        trouble: Trouble,
+        text: String,
+    },
+}
+
+/// What answered at the path of a file. Each byte that is none of ASCII is a question mark.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct ToldFile {
+    pub(super) status: u16,
+    pub(super) text: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

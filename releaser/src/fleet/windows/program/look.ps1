@@ -37,9 +37,9 @@ function Get-Binding($port) {
     return $null
 }
 
-# One request, as it is answered on the machine itself.
-function Invoke-Question($request, $binding) {
-    $ask = [Net.WebRequest]::Create("http://127.0.0.1:$($request.port)$($request.path)")
+# One request, as it is answered on the machine itself; with so many bytes of the body.
+function Invoke-Question($request, $path, $most, $binding) {
+    $ask = [Net.WebRequest]::Create("http://127.0.0.1:$($request.port)$path")
     $ask.Timeout = [int]$request.milliseconds
     $ask.AllowAutoRedirect = $false
     $ask.KeepAlive = $false
@@ -61,8 +61,41 @@ function Invoke-Question($request, $binding) {
     }
     try {
         $header = if ($request.header) { $answer.Headers[[string]$request.header] } else { $null }
-        return @{ status = [int]$answer.StatusCode; header = $header }
+        return @{ status = [int]$answer.StatusCode; header = $header; text = Read-Text $answer $most $request.milliseconds }
+    } catch {
+        return @{ trouble = 'broken'; text = [string]$_.Exception.Message }
     } finally { $answer.Close() }
+}
+
+# The beginning of the body, as ASCII, within so many milliseconds.
+function Read-Text($answer, $most, $milliseconds) {
+    $bytes = New-Object byte[] ([int]$most)
+    $length = 0
+    if ($most -gt 0) {
+        $stream = $answer.GetResponseStream()
+        $clock = [Diagnostics.Stopwatch]::StartNew()
+        if ($stream.CanTimeout) { $stream.ReadTimeout = [int]$milliseconds }
+        while ($length -lt $most) {
+            $read = $stream.Read($bytes, $length, $most - $length)
+            if ($read -le 0) { break }
+            $length += $read
+            if ($clock.ElapsedMilliseconds -gt $milliseconds) { throw 'the body of the answer did not end in time' }
+        }
+    }
+    return [Text.Encoding]::ASCII.GetString($bytes, 0, $length)
+}
+
+# What answers at the release's path, and at that of the file that names the release, where it has one.
+function Get-Words($request, $binding) {
+    $words = Invoke-Question $request $request.path 0 $binding
+    if ($request.file -and -not $words.trouble) {
+        # One byte more than the longest such file.
+        $file = Invoke-Question $request $request.file 4097 $binding
+        if ($file.trouble) { return $file }
+        $words.file = @{ status = $file.status; text = $file.text }
+    }
+    if (-not $words.trouble) { $words.Remove('text') }
+    return $words
 }
 
 function Get-Answer($request) {
@@ -79,7 +112,7 @@ function Get-Answer($request) {
             $listener = Get-NetTCPConnection -State Listen -LocalPort $request.port -ErrorAction SilentlyContinue | Select-Object -First 1
             if ($listener) { $seen.owner = [int]$listener.OwningProcess }
         }
-        if (-not $seen.tls) { $seen.answer = Invoke-Question $request $binding }
+        if (-not $seen.tls) { $seen.answer = Get-Words $request $binding }
     }
     Send-Reply $seen
 }
