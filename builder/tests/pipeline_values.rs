@@ -383,7 +383,10 @@ fn every_key_of_an_environment_of_machines_arrives() {
     assert_eq!(setting.service, service);
     let health = setting.health.as_ref().unwrap();
     assert_eq!((health.path.as_str(), health.deadline_seconds, health.successes), ("/health", 40, 3));
-    assert_eq!((health.release_header.as_ref(), health.release_file.as_deref()), (None, Some("/release.json?x=1")));
+    assert_eq!(
+        (health.release_header.as_ref(), health.release_file.as_deref()),
+        (None, Some("/release.json?x=1"))
+    );
     assert_eq!(setting.variables["Service Url"], "x");
     assert_eq!(setting.role_variables["web"]["THREADS"], "4");
     assert_eq!(

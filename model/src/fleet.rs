@@ -27,7 +27,7 @@ mod windows;
 pub use address::NotAnAddress;
 pub use event::{Ask, FleetEvent, TargetStep, Work, WorkResult};
 pub use plan::{Direction, FleetPlan, HookPlan, Pace, PaceKind, TargetAction, TargetPlan, TrafficPlan, Wave};
-pub use protection::{Approvals, Check, FreezeWindow, HoursOfWeek, Protection, Queue};
+pub use protection::{Approvals, AtDeadline, Check, FreezeWindow, HoursOfWeek, Protection, Queue};
 pub use provision::{
     Begun, CloudInit, Provision, ProvisionEvent, ProvisionPlan, ProvisionState, ProvisionTool, ProvisionVote,
     Provisioning, Standing, Waiting,

@@ -50,12 +50,12 @@ pub use environment::LocalEnvironment;
 pub use event::{EVENT_VERSION, Event, EventKind, Reason, RunOutcome, Stream};
 pub use exit::Exit;
 pub use fleet::{
-    Access, Amount, Analysis, Approvals, Ask, AzureSignIn, Begun, CanaryStep, Check, CloudInit, Comparison,
-    DeploymentRecord, Direction, Failure, FleetEnvironment, FleetEvent, FleetPlan, FleetRelease, FleetState,
-    Floor, FreezeWindow, HaproxyNode, Hook, HookPlan, HookPoint, HoursOfWeek, Inventory, Lost, Metric,
-    NotAnAddress, Pace, PaceKind, Protection, Provision, ProvisionEvent, ProvisionPlan, ProvisionState,
-    ProvisionTool, ProvisionVote, Provisioning, Queue, ReleaseSetting, Rollout, Samples, Schema,
-    SchemaChange, SecretVersion, ServeRecord, Service, SourceOfRelease, Standing, StateFile, Target,
+    Access, Amount, Analysis, Approvals, Ask, AtDeadline, AzureSignIn, Begun, CanaryStep, Check, CloudInit,
+    Comparison, DeploymentRecord, Direction, Failure, FleetEnvironment, FleetEvent, FleetPlan, FleetRelease,
+    FleetState, Floor, FreezeWindow, HaproxyNode, Hook, HookPlan, HookPoint, HoursOfWeek, Inventory, Lost,
+    Metric, NotAnAddress, Pace, PaceKind, Protection, Provision, ProvisionEvent, ProvisionPlan,
+    ProvisionState, ProvisionTool, ProvisionVote, Provisioning, Queue, ReleaseSetting, Rollout, Samples,
+    Schema, SchemaChange, SecretVersion, ServeRecord, Service, SourceOfRelease, Standing, StateFile, Target,
     TargetAction, TargetPlan, TargetRecord, TargetStep, TrafficPlan, TrafficSpec, Waiting, WarmPool,
     WarmTarget, Wave, WindowsRelease, WindowsWay, Work, WorkResult,
 };

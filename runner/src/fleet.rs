@@ -21,6 +21,7 @@ mod traffic;
 mod warm;
 
 pub(crate) use facts::{contacts, facts_of_all, with_commit_times};
+pub(crate) use gatekeeper::Heard;
 pub(crate) use origin::{as_told, source_of, when_committed};
 pub(crate) use provisioning::{Asked, Done, Wish, cloud_init, made_ready, provision, swept};
 pub(crate) use site::{

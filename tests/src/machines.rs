@@ -74,7 +74,8 @@ impl Machines {
         fs::write(self.path(&format!("{name}-sshd")), sshd).unwrap();
         let user = String::from_utf8(Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
         let client = format!(
-            "Host {name}\nHostName 127.0.0.1\nPort {port}\nUser {}\nIdentityFile {here}/user\nIdentitiesOnly yes\nIdentityAgent none\n\
+            // What OpenSSH keeps its own connections by is passed over: that folder is not there.
+            "Host {name}\nControlMaster auto\nControlPath {here}/none/%C\nControlPersist 10m\nHostName 127.0.0.1\nPort {port}\nUser {}\nIdentityFile {here}/user\nIdentitiesOnly yes\nIdentityAgent none\n\
              UserKnownHostsFile {here}/known\nGlobalKnownHostsFile none\n",
             user.trim()
         );

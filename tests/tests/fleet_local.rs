@@ -5,6 +5,7 @@ use std::{
     io::{BufRead as _, BufReader, Write as _},
     net::TcpListener,
     path::Path,
+    process::Command,
 };
 
 use staith_tests::world::World;
@@ -253,8 +254,42 @@ fn a_file_proves_which_release_answers_where_somebody_else_serves_it() {
     assert_eq!(site.serves("web"), "four hello web\n");
 }
 
+#[test]
+fn silence_is_a_yes_where_the_protection_says_so_and_outvotes_nobody() {
+    let site = Site::new();
+    let world = &site.world;
+    fs::create_dir_all(world.home()).unwrap();
+    let protect = |seconds: u32, more: &str| {
+        let text = format!(
+            "[environments.\"bell/qa\"]\n{more}\napprovals = {{ people = [\"another\", {:?}], needed = 1, \
+             deadline-seconds = {seconds}, at-deadline = \"deploy\" }}\n",
+            whoami()
+        );
+        fs::write(world.home().join("config.toml"), text).unwrap();
+    };
+    // A no ends it, before and after the deadline.
+    protect(1, "");
+    world.staith(&["release", "deploy", "--to", "qa", "--no-wait"]).exits(41).says("nobody says no");
+    world.staith(&["release", "reject", "qa", "--comment", "not on a Friday"]).exits(0);
+    world.staith(&["release", "resume", "qa"]).exits(40).says("not on a Friday");
+    // Nobody says anything; what else does not hold is waited for.
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let thaw = now() + 4;
+    let date = Command::new("date").args(["-u", "-d", &format!("@{thaw}"), "+%Y-%m-%dT%H:%M:%SZ"]).output();
+    let until = String::from_utf8(date.unwrap().stdout).unwrap();
+    let frozen = format!("from = \"2020-01-01[UTC]\", until = {:?}, why = \"the sale\"", until.trim());
+    protect(1, &format!("freezes = [{{ {frozen} }}]"));
+    world.staith(&["release", "deploy", "--to", "qa"]).exits(0).says("the sale").says("goes on by default");
+    assert!(now() >= thaw, "the freeze was not waited for");
+    assert_eq!(site.serves("qa"), "one hello qa\n");
+    let told = world.staith(&["audit", "show", "--environment", "qa"]).exits(0);
+    let told = told.says("by_default_at_the_deadline").says("1 of 1 approvals");
+    assert_eq!(told.out.matches("\"event\":\"voted\"").count(), 1, "only the no: {}", told.out);
+    world.staith(&["audit", "verify"]).exits(0);
+}
+
 fn whoami() -> String {
-    let id = std::process::Command::new("id").arg("-un").output().unwrap();
+    let id = Command::new("id").arg("-un").output().unwrap();
     String::from_utf8(id.stdout).unwrap().trim().to_owned()
 }
 

@@ -245,6 +245,33 @@ fn a_release_is_agreed_to_deployed_through_the_death_of_its_deployer_and_taken_b
     town.release(&ann, &["status", "production"]).exits(0).says("held");
     town.release(&ann, &["lift", "production"]).exits(0);
 
+    // Where the protection says so, silence is a yes, and nobody's approval; but a no is a no.
+    let silence = [
+        "project",
+        "protect",
+        "shop",
+        "production",
+        "--needed",
+        "1",
+        "--deadline",
+        "3",
+        "--at-deadline",
+        "deploy",
+    ];
+    town.staith(&town.server.admin, &silence).exits(0).says("if nobody says no");
+    town.release(&ann, &["deploy", &second, "--to", "production", "--no-wait"]).exits(41);
+    town.release(&ben, &["reject", "production", "--comment", "not today"]).exits(0);
+    town.waits_until("rejected");
+    town.release(&ann, &["deploy", &second, "--to", "production", "--no-wait"]).exits(41);
+    town.waits_until("succeeded");
+    town.serves(&second);
+    let newest = town.deployments().into_iter().next().unwrap();
+    assert!(
+        newest["by_default"].is_string() && newest["approved_by"].as_array().unwrap().is_empty(),
+        "{newest}"
+    );
+    town.release(&ann, &["history", "production"]).exits(0).says("by default at the deadline");
+
     let data = town.server.data.display().to_string();
     town.world.staith(&["server", "audit", "verify", "--data", &data]).exits(0);
     let audit = town.server.ask("GET", "/api/v1/audit?limit=1000", "").is(200).to_string();

@@ -46,6 +46,9 @@ pub enum FleetEvent {
         /// Whether somebody, or something, said no: then nothing is waited for.
         #[serde(default, skip_serializing_if = "core::ops::Not::not")]
         refused: bool,
+        /// That nobody decided in time, and the protection lets it through then: who was waited for. Nobody's approval.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by_default_at_the_deadline: Option<String>,
     },
     /// A process drives the deployment from here on. All others have to stop.
     Lease {

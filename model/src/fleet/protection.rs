@@ -1,7 +1,7 @@
 //! What protects an environment. Kept by the server or in the home of who deploys, never in a pipeline: what a pull request edits
 //! must not weaken it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -44,9 +44,44 @@ pub struct Approvals {
     pub requester_may: bool,
     /// Seconds after which it is decided without them.
     pub deadline_seconds: u64,
+    /// How it is decided then.
+    #[serde(default)]
+    pub at_deadline: AtDeadline,
     /// What people should look at before they say yes.
     #[serde(default)]
     pub instructions: String,
+}
+
+/// What silence means: too few said yes in time, and nobody said no.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AtDeadline {
+    /// A no: the deployment expires.
+    #[default]
+    Expire,
+    /// A yes: it is deployed where all else holds, which has a day from then on.
+    Deploy,
+}
+
+impl AtDeadline {
+    /// As it is written.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expire => "expire",
+            Self::Deploy => "deploy",
+        }
+    }
+}
+
+impl FromStr for AtDeadline {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        [Self::Expire, Self::Deploy]
+            .into_iter()
+            .find(|one| one.as_str() == text)
+            .ok_or_else(|| format!("`{text}` is neither `expire` nor `deploy`"))
+    }
 }
 
 /// What else has to hold. What can't be told does not hold.

@@ -58,6 +58,8 @@ pub struct DeploymentRecord {
     pub trouble: Option<Reason>,
     /// What its gates waited for when they were judged last.
     pub gates: Vec<String>,
+    /// Who was waited for in vain, where it was let through by default when the time for approvals was up.
+    pub by_default: Option<String>,
     /// Whether what is there is not what the plan was made for.
     pub outdated: bool,
     /// How often it was planned anew.
@@ -206,6 +208,7 @@ impl DeploymentRecord {
             ask: None,
             trouble: None,
             gates: Vec::new(),
+            by_default: None,
             outdated: false,
             replans: 0,
         }
@@ -234,6 +237,7 @@ impl DeploymentRecord {
         self.floor_override = None;
         self.replans = self.replans.saturating_add(1);
         self.gates.clear();
+        self.by_default = None;
     }
 
     /// Goes on, if the table knows the change. Returns whether it does.

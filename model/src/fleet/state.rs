@@ -66,13 +66,16 @@ impl FleetState {
                 }
                 may
             }),
-            FleetEvent::Gates { deployment, what, plan, .. } => self.edit(deployment, |record| {
-                let is_of_plan = record.plan.digest() == *plan;
-                if is_of_plan {
-                    record.gates.clone_from(what);
-                }
-                is_of_plan
-            }),
+            FleetEvent::Gates { deployment, what, plan, by_default_at_the_deadline, .. } => {
+                self.edit(deployment, |record| {
+                    let is_of_plan = record.plan.digest() == *plan;
+                    if is_of_plan {
+                        record.gates.clone_from(what);
+                        record.by_default.clone_from(by_default_at_the_deadline);
+                    }
+                    is_of_plan
+                })
+            }
             FleetEvent::Lease { deployment, epoch, .. } => {
                 let newer = *epoch > self.epoch;
                 newer && {

@@ -7,7 +7,8 @@
 //! 5. [`analysis`]: whether a canary's step held.
 //! 6. [`configured`]: which environment is protected by what, from the home's `config.toml`.
 //!
-//! Two rules hold everywhere: what can't be told does not hold, and what waits has a deadline, after which it expires.
+//! Two rules hold everywhere: what can't be told does not hold, and what waits has a deadline, after which it expires. Only of approvals may
+//! a protection say that silence is a yes.
 
 pub mod analysis;
 pub mod ask;
@@ -24,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use globset::GlobBuilder;
 use serde::{Deserialize, Serialize};
-use staith_model::{Digest, Name, Protection, service::Trust};
+use staith_model::{AtDeadline, Digest, Name, Protection, service::Trust};
 
 pub use checks::{Answer, Sample};
 pub use votes::{Say, Vote};
@@ -43,6 +44,10 @@ pub struct Facts {
     pub requested_at: u64,
     /// The plan as it is now.
     pub plan: Digest,
+    /// Since when that is the plan: nobody is silent about a plan that they could not see.
+    pub planned_at: u64,
+    /// Until when all is known that people said. What they said after it may be on its way.
+    pub heard_until: u64,
     /// The release's branch, where it is known.
     pub branch: Option<String>,
     /// Whether the release was made from a tree with changes that no commit has.
@@ -132,6 +137,11 @@ pub enum GateState {
         /// Why not.
         why: String,
     },
+    /// Nobody decided in time, and the protection says that this is a yes.
+    ByDefault {
+        /// Who was waited for.
+        missing: String,
+    },
     /// It does not hold, and somebody took that upon themselves.
     Overridden {
         /// Who.
@@ -146,7 +156,7 @@ pub enum GateState {
 impl GateState {
     /// Whether it is in nobody's way.
     pub const fn lets_through(&self) -> bool {
-        matches!(self, Self::Green { .. } | Self::Overridden { .. })
+        matches!(self, Self::Green { .. } | Self::ByDefault { .. } | Self::Overridden { .. })
     }
 }
 
@@ -232,9 +242,16 @@ pub fn judge(protection: &Protection, facts: &Facts, now: u64) -> GateVerdict {
     GateVerdict { ruling, gates, deadline }
 }
 
+/// When it is over with waiting. Where silence is a yes, all else has a day after it.
 fn deadline(protection: &Protection, facts: &Facts) -> u64 {
-    let of_approvals = protection.approvals.as_ref().map(|it| it.deadline_seconds.saturating_mul(1000));
-    facts.requested_at.saturating_add(of_approvals.unwrap_or(PATIENCE_MILLIS))
+    let patience = match &protection.approvals {
+        None => PATIENCE_MILLIS,
+        Some(approvals) => match approvals.at_deadline {
+            AtDeadline::Expire => votes::time_for(approvals),
+            AtDeadline::Deploy => votes::time_for(approvals).saturating_add(PATIENCE_MILLIS),
+        },
+    };
+    facts.requested_at.saturating_add(patience)
 }
 
 fn broken(state: &GateState, glass: &Override) -> GateState {

@@ -11,7 +11,10 @@ use staith_model::{
     Name,
     service::{OpenOrder, Order},
 };
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::{
+    sync::{Mutex, Notify, mpsc},
+    task::JoinHandle,
+};
 
 use super::{office::Office, orders::answered};
 
@@ -43,8 +46,8 @@ impl Lane {
         lane
     }
 
-    /// Takes an order.
-    pub(super) fn give(self: &Arc<Self>, order: OpenOrder) {
+    /// Takes an order. One that is only to be written down is under way then.
+    pub(super) fn give(self: &Arc<Self>, order: OpenOrder) -> Option<JoinHandle<()>> {
         let looks = matches!(
             order.what,
             Order::Plan { .. } | Order::Deploy { .. } | Order::Rollback { .. } | Order::Swap { .. }
@@ -52,10 +55,10 @@ impl Lane {
         if looks {
             // Whoever takes them lives as long as the process.
             let _ = self.turns.send(order);
-            return;
+            return None;
         }
         let lane = Arc::clone(self);
-        tokio::spawn(async move { lane.carry_out(order).await });
+        Some(tokio::spawn(async move { lane.carry_out(order).await }))
     }
 
     async fn in_turn(self: Arc<Self>, mut waiting: mpsc::UnboundedReceiver<OpenOrder>) {

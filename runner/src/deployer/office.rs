@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::{desk::Desk, lane::Lane, recipe::Recipe};
 use crate::{
-    fleet::{Site, log_of},
+    fleet::{Heard, Site, log_of},
     home::Home,
     output::Problem,
     workshop::{PIPELINE_FILE, understood_from_afar},
@@ -32,12 +32,20 @@ pub(super) struct Office {
     home: Home,
     pub(super) desk: Desk,
     guards: watch::Sender<Guards>,
+    /// Until when all that people said stands in the ledgers.
+    pub(super) heard: Heard,
     lanes: Mutex<BTreeMap<Key, Arc<Lane>>>,
 }
 
 impl Office {
     pub(super) fn open(home: Home, desk: Desk) -> Arc<Self> {
-        Arc::new(Self { home, desk, guards: watch::Sender::new(None), lanes: Mutex::default() })
+        Arc::new(Self {
+            home,
+            desk,
+            guards: watch::Sender::new(None),
+            heard: Heard::default(),
+            lanes: Mutex::default(),
+        })
     }
 
     /// The home of a project: what one project has set there, no other gets.
@@ -112,8 +120,11 @@ impl Office {
         refuse_what_is_beside(&fleet, makes)?;
         // Nothing of the project's directory is here, but for files that name machines.
         let folder = recipe.folder(&home)?;
-        let site =
-            Site::of(&home, &folder, pipeline, fleet)?.protected_by(guard.protection, guard.overriders);
+        let site = Site::of(&home, &folder, pipeline, fleet)?.protected_by(
+            guard.protection,
+            guard.overriders,
+            self.heard.clone(),
+        );
         Ok(site.pulled(self.desk.through(project, environment)))
     }
 

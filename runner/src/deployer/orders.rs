@@ -7,8 +7,10 @@ use staith_model::{
     service::{OpenOrder, Order, OrderAnswer},
 };
 
+use tokio::task::JoinHandle;
+
 use super::{making, office::Office};
-use crate::{client::Patience, output::Problem};
+use crate::{client::Patience, clock, output::Problem};
 
 /// How often at most it asks, though it is told at once that there is nothing.
 const LEAST: Duration = Duration::from_millis(50);
@@ -21,7 +23,9 @@ const LEAST: Duration = Duration::from_millis(50);
 pub(super) async fn take(office: Arc<Office>) -> Result<Exit, Problem> {
     office.take_up();
     let (mut taken, mut patience, mut wait) = (0, Patience::default(), false);
+    let mut under_way: Vec<JoinHandle<()>> = Vec::new();
     loop {
+        let asked = clock::unix_millis();
         match office.desk.orders(taken, wait).await {
             Ok(told) => {
                 patience = Patience::default();
@@ -29,7 +33,11 @@ pub(super) async fn take(office: Arc<Office>) -> Result<Exit, Problem> {
                 office.take(told.guarded);
                 for order in told.orders {
                     taken = taken.max(order.order);
-                    give(&office, order);
+                    under_way.extend(give(&office, order));
+                }
+                under_way.retain(|writing| !writing.is_finished());
+                if under_way.is_empty() {
+                    office.heard.all_until(asked);
                 }
                 tokio::time::sleep(LEAST).await;
             }
@@ -42,11 +50,11 @@ pub(super) async fn take(office: Arc<Office>) -> Result<Exit, Problem> {
     }
 }
 
-fn give(office: &Arc<Office>, order: OpenOrder) {
+/// Has it carried out. What is written down at once is told, so that it can be known when it is.
+fn give(office: &Arc<Office>, order: OpenOrder) -> Option<JoinHandle<()>> {
     if let Some(environment) = order.what.environment() {
         let lane = office.lane(&order.project, environment);
-        lane.give(order);
-        return;
+        return lane.give(order);
     }
     let office = Arc::clone(office);
     tokio::spawn(async move {
@@ -56,6 +64,7 @@ fn give(office: &Arc<Office>, order: OpenOrder) {
         };
         office.desk.answer(order.order, &answered(answer)).await;
     });
+    None
 }
 
 /// What is said to an order.

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
@@ -32,8 +35,26 @@ pub(crate) struct Gatekeeper {
     asker: Asker,
     /// Who may go past gates; anybody if that is not known.
     overriders: Option<BTreeSet<String>>,
+    /// Until when people are heard, where what they say comes from afar.
+    heard: Option<Heard>,
     /// What was measured of waves, as long as this process watches them.
     samples: Mutex<BTreeMap<(DeploymentId, u32), Watched>>,
+}
+
+/// Until when all that people said from afar stands in the ledgers.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Heard(Arc<AtomicU64>);
+
+impl Heard {
+    /// In milliseconds since 1970.
+    fn until(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// All that was said until then is written down.
+    pub(crate) fn all_until(&self, millis: u64) {
+        self.0.fetch_max(millis, Ordering::AcqRel);
+    }
 }
 
 #[derive(Default)]
@@ -50,13 +71,27 @@ impl Gatekeeper {
         shelf: FleetShelf,
         asker: Asker,
     ) -> Self {
-        Self { protection, log, others, shelf, asker, overriders: None, samples: Mutex::default() }
+        Self {
+            protection,
+            log,
+            others,
+            shelf,
+            asker,
+            overriders: None,
+            heard: None,
+            samples: Mutex::default(),
+        }
     }
 
     /// The same, where only what these people say goes past gates. A word of somebody who was one of them and no longer is counts for
     /// nothing, as an approval does.
     pub(super) fn overridden_by(self, overriders: Option<BTreeSet<String>>) -> Self {
         Self { overriders, ..self }
+    }
+
+    /// The same, where what people say gets into the ledger by way of a server.
+    pub(super) fn hearing(self, heard: Option<Heard>) -> Self {
+        Self { heard, ..self }
     }
 
     fn may_override(&self, person: &str) -> bool {
@@ -81,11 +116,15 @@ impl Gatekeeper {
             }
         }
         let source = self.shelf.get(&release).ok().flatten().map(|release| release.source);
+        // Taken before the ledger is read: what is heard is in it.
+        let heard_until = self.heard.as_ref().map_or_else(clock::unix_millis, Heard::until);
         let said = self.said(&record.deployment);
         let facts = Facts {
             requester: record.by.clone(),
             requested_at: record.requested_at,
             plan,
+            planned_at: said.planned_at.unwrap_or(record.requested_at),
+            heard_until,
             branch: source.as_ref().and_then(|source| source.branch.clone()),
             trust: source.as_ref().and_then(|source| source.trust),
             dirty: source.as_ref().is_none_or(|source| source.dirty),
@@ -106,6 +145,9 @@ impl Gatekeeper {
                 FleetEvent::Voted { deployment: of, plan, by, approves, comment } if of == *deployment => {
                     let says = if approves { Say::Approve } else { Say::Reject };
                     said.votes.push(Vote { person: by, plan, at: entry.at, says, comment });
+                }
+                FleetEvent::Replanned { deployment: of, .. } if of == *deployment => {
+                    said.planned_at = Some(entry.at);
                 }
                 FleetEvent::Overridden { deployment: of, plan, by, reason, freeze_only, floor: false }
                     if of == *deployment && self.may_override(&by) =>
@@ -154,6 +196,7 @@ impl Gatekeeper {
 #[derive(Default)]
 struct Said {
     votes: Vec<Vote>,
+    planned_at: Option<u64>,
     freeze_override: Option<Override>,
     break_glass: Option<Override>,
 }
@@ -171,15 +214,19 @@ impl Judge for Gatekeeper {
         let told = |state: &GateState| match state {
             GateState::Waiting { what, .. } => Some(what.clone()),
             GateState::Refused { why } => Some(why.clone()),
-            GateState::Green { .. } | GateState::Overridden { .. } => None,
+            GateState::Green { .. } | GateState::ByDefault { .. } | GateState::Overridden { .. } => None,
         };
+        let missing = verdict.gates.iter().find_map(|gate| match &gate.state {
+            GateState::ByDefault { missing } => Some(missing.clone()),
+            _ => None,
+        });
         let what: Vec<String> = verdict
             .gates
             .iter()
             .filter_map(|gate| Some(format!("{}: {}", gate.name, told(&gate.state)?)))
             .collect();
         match verdict.ruling {
-            Ruling::Go => Gates::Open,
+            Ruling::Go => missing.map_or(Gates::Open, |missing| Gates::OpenByDefault { missing }),
             Ruling::Wait => Gates::Waiting { what, until: verdict.deadline },
             Ruling::Rejected { by, comment } => {
                 Gates::Refused { why: format!("{by} rejected it: {comment}") }

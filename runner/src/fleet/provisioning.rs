@@ -281,7 +281,7 @@ fn waited_for(verdict: &GateVerdict) -> Vec<String> {
     let told = |state: &GateState| match state {
         GateState::Waiting { what, .. } => Some(what.clone()),
         GateState::Refused { why } => Some(why.clone()),
-        GateState::Green { .. } | GateState::Overridden { .. } => None,
+        GateState::Green { .. } | GateState::ByDefault { .. } | GateState::Overridden { .. } => None,
     };
     verdict.gates.iter().filter_map(|gate| Some(format!("{}: {}", gate.name, told(&gate.state)?))).collect()
 }

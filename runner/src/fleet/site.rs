@@ -30,7 +30,7 @@ use staith_releaser::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    gatekeeper::Gatekeeper,
+    gatekeeper::{Gatekeeper, Heard},
     hold::{Hold, Stock},
     reach, traffic,
 };
@@ -60,6 +60,8 @@ pub(crate) struct Site {
     /// What protects it, where somebody else than the home's configuration says so.
     said: Option<Protection>,
     overriders: Option<BTreeSet<String>>,
+    /// Until when people are heard, where they speak by way of a server.
+    heard: Option<Heard>,
     /// The way to machines that pull: through the server that deploys.
     pub(super) pulls: Option<Through>,
 }
@@ -127,14 +129,20 @@ impl Site {
             home: home.clone(),
             said: None,
             overriders: None,
+            heard: None,
             pulls: None,
         })
     }
 
-    /// The same environment, protected by this and not by what the home's configuration says: a server's. Only what `overriders` said
-    /// goes past it, if that is known.
-    pub(crate) fn protected_by(self, protection: Protection, overriders: Option<BTreeSet<String>>) -> Self {
-        Self { said: Some(protection), overriders, ..self }
+    /// The same environment, protected by this and not by what the home's configuration says: a server's, where people
+    /// are `heard`. Only what `overriders` said goes past it, if that is known.
+    pub(crate) fn protected_by(
+        self,
+        protection: Protection,
+        overriders: Option<BTreeSet<String>>,
+        heard: Heard,
+    ) -> Self {
+        Self { said: Some(protection), overriders, heard: Some(heard), ..self }
     }
 
     /// The same environment, with its machines that pull reached through a server.
@@ -151,8 +159,8 @@ impl Site {
         let found = self.pipeline.environment(name.as_str()).and_then(|found| found.fleet().cloned());
         let environment = found.ok_or_else(|| no_such(&self.pipeline, name))?;
         let again = Self::of(&self.home, &self.folder, self.pipeline.clone(), environment)?;
-        let (said, overriders) = (self.said.clone(), self.overriders.clone());
-        Ok(Self { said, overriders, pulls: self.pulls.clone(), ..again })
+        let (said, overriders, heard) = (self.said.clone(), self.overriders.clone(), self.heard.clone());
+        Ok(Self { said, overriders, heard, pulls: self.pulls.clone(), ..again })
     }
 
     /// The environments of machines that take a package.
@@ -311,7 +319,7 @@ impl Site {
         let logs = others.map(|name| (log_of(&self.home, self.project(), &name), name)).collect();
         let asker = Asker::new().map_err(|no| Problem::new(Exit::Environment, no.to_string()))?;
         let keeper = Gatekeeper::new(protection, self.log(), logs, self.shelf(), asker);
-        Ok(keeper.overridden_by(self.overriders.clone()))
+        Ok(keeper.overridden_by(self.overriders.clone()).hearing(self.heard.clone()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use serde_json::{Value, json};
 use staith_model::{
-    Direction, Name,
+    AtDeadline, Direction, Name,
     service::{DeploymentView, EnvironmentRules, EnvironmentView, OrderAnswer, ReleaseSeen},
 };
 
@@ -101,6 +101,7 @@ fn lines_of(one: &DeploymentView) -> Vec<String> {
         let what = if one.freeze_only { "the freeze" } else { "the gates" };
         format!("  {} went past {what}: {}", shown(&one.by), shown(&one.reason))
     };
+    lines.extend(one.by_default.iter().map(|why| format!("  by default at the deadline: {}", shown(why))));
     lines.extend(one.overridden.iter().map(past));
     lines.extend(one.trouble.iter().map(|trouble| format!("  trouble: {}", shown(trouble))));
     lines
@@ -159,7 +160,11 @@ fn in_words(rules: &EnvironmentRules) -> Vec<String> {
         let requester = if rules.requester_may { "" } else { ", not of who asks" };
         let approvals = human::count(usize::try_from(rules.needed).unwrap_or(usize::MAX), "approval");
         let within = human::duration(Duration::from_secs(rules.deadline_seconds));
-        lines.push(format!("needs {approvals}{requester}, within {within}"));
+        let then = match rules.at_deadline {
+            AtDeadline::Expire => "",
+            AtDeadline::Deploy => ", and is deployed to if nobody says no until then",
+        };
+        lines.push(format!("needs {approvals}{requester}, within {within}{then}"));
     }
     if rules.automatic {
         lines.push("is released to by itself".to_owned());

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::super::Trust;
 use crate::{
-    Approvals, Check, DeploymentId, DeploymentRecord, DeploymentState, Digest, Direction, FreezeWindow,
-    HoursOfWeek, Name, Protection, Queue,
+    Approvals, AtDeadline, Check, DeploymentId, DeploymentRecord, DeploymentState, Digest, Direction,
+    FreezeWindow, HoursOfWeek, Name, Protection, Queue,
 };
 
 /// How long approvals are waited for where nobody says, in seconds.
@@ -23,6 +23,8 @@ pub struct EnvironmentRules {
     pub requester_may: bool,
     /// How long they are waited for, in seconds.
     pub deadline_seconds: u64,
+    /// How it is decided without them then.
+    pub at_deadline: AtDeadline,
     /// What people should look at before they say yes.
     pub instructions: String,
     /// Whose code may be deployed there, at least. What is not protected says itself to which machines it goes.
@@ -50,6 +52,7 @@ impl Default for EnvironmentRules {
             needed: 0,
             requester_may: false,
             deadline_seconds: A_DAY,
+            at_deadline: AtDeadline::default(),
             instructions: String::new(),
             trust: Trust::Protected,
             automatic: false,
@@ -71,6 +74,7 @@ impl EnvironmentRules {
             needed: self.needed,
             requester_may: self.requester_may,
             deadline_seconds: self.deadline_seconds,
+            at_deadline: self.at_deadline,
             instructions: self.instructions.clone(),
         });
         Protection {
@@ -141,6 +145,9 @@ pub struct DeploymentView {
     /// Who went past gates for this plan.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub overridden: Vec<PastGates>,
+    /// Who was waited for in vain, where the protection let it through by default when the time for approvals was up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_default: Option<String>,
 }
 
 /// Somebody took it upon themselves to deploy in spite of what protects the environment.
@@ -177,6 +184,7 @@ impl DeploymentView {
             trouble: record.trouble.as_ref().map(|trouble| trouble.what.clone()),
             approved_by: approved.unwrap_or_default(),
             overridden: Vec::new(),
+            by_default: record.by_default.clone(),
         }
     }
 }

@@ -117,7 +117,7 @@ fn gates(view: &View<'_>) -> Decision {
         );
     }
     match view.gates {
-        Gates::Open => Decision::Change(Change::GatesPassed, None),
+        Gates::Open | Gates::OpenByDefault { .. } => Decision::Change(Change::GatesPassed, None),
         Gates::Refused { why } => Decision::Change(Change::Rejected, refused(why.clone())),
         Gates::Superseded { by } => {
             Decision::Change(Change::Superseded, refused(format!("{by} took its place")))

@@ -210,17 +210,24 @@ impl<'a> Session<'a> {
             }
         };
         let what = match &gates {
-            Gates::Open => Vec::new(),
+            Gates::Open | Gates::OpenByDefault { .. } => Vec::new(),
             Gates::Waiting { what, .. } => what.clone(),
             Gates::Refused { why } => vec![why.clone()],
             Gates::Superseded { by } => vec![format!("{by} took its place")],
         };
-        let open = gates == Gates::Open;
+        let by_default_at_the_deadline = match &gates {
+            Gates::OpenByDefault { missing } => Some(missing.clone()),
+            _ => None,
+        };
+        let open = matches!(gates, Gates::Open | Gates::OpenByDefault { .. });
         let refused = matches!(gates, Gates::Refused { .. } | Gates::Superseded { .. });
         self.gates = gates;
-        if self.record()?.gates != what {
+        let before = self.record()?;
+        if before.gates != what || before.by_default != by_default_at_the_deadline {
             let (deployment, plan) = (self.id.clone(), record.plan.digest());
-            self.append(FleetEvent::Gates { deployment, plan, open, what, refused }).await?;
+            let judged =
+                FleetEvent::Gates { deployment, plan, open, what, refused, by_default_at_the_deadline };
+            self.append(judged).await?;
         }
         Ok(())
     }

@@ -37,6 +37,11 @@ pub struct View<'a> {
 pub enum Gates {
     /// All that has to hold holds now.
     Open,
+    /// All holds but that nobody decided in time, which the protection takes for a yes.
+    OpenByDefault {
+        /// Who was waited for.
+        missing: String,
+    },
     /// Something does not hold yet.
     Waiting {
         /// What is waited for, one line each.

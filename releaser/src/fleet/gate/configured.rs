@@ -130,7 +130,7 @@ mod tests {
         branches = ["main", "release/*"]
         after = ["qa"]
         queue = "in-order"
-        approvals = { people = ["anna", "ben"], needed = 1, deadline-seconds = 3600 }
+        approvals = { people = ["anna", "ben"], needed = 1, deadline-seconds = 3600, at-deadline = "deploy" }
         hours = [{ days = ["mon", "tue"], from = "09:00", until = "16:00", zone = "Europe/Berlin" }]
         freezes = [{ from = "2026-12-20[Europe/Berlin]", until = "2027-01-02T00:00:00Z", why = "the sale" }]
         [[environments."shop/production".checks]]

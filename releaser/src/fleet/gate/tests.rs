@@ -20,6 +20,8 @@ fn facts(at: u64) -> Facts {
         requester: "rosa".into(),
         requested_at: at,
         plan: plan("p"),
+        planned_at: at,
+        heard_until: u64::MAX,
         branch: Some("main".into()),
         dirty: false,
         trust: None,
@@ -37,6 +39,7 @@ fn approvals(needed: u32) -> Approvals {
         needed,
         requester_may: false,
         deadline_seconds: 3600,
+        at_deadline: AtDeadline::Expire,
         instructions: String::new(),
     }
 }
@@ -113,6 +116,81 @@ fn what_waits_expires() {
     let after = Protection { after: ["qa".parse().unwrap()].into(), ..Protection::default() };
     assert_eq!(ruling(&after, &it, PATIENCE_MILLIS - 1), Ruling::Wait);
     assert_eq!(ruling(&after, &it, PATIENCE_MILLIS), Ruling::Expired);
+}
+
+/// Of which nobody's silence is a no.
+fn lenient() -> Protection {
+    let mut protection = guarded(1);
+    protection.approvals.as_mut().unwrap().at_deadline = AtDeadline::Deploy;
+    protection
+}
+
+#[test]
+fn silence_is_a_yes_only_where_that_is_said_and_from_the_deadline_on() {
+    let it = facts(0);
+    assert_eq!(ruling(&guarded(1), &it, HOUR), Ruling::Expired);
+    let before = judge(&lenient(), &it, HOUR - 1);
+    assert_eq!(before.ruling, Ruling::Wait);
+    assert!(matches!(before.gates[0].state, GateState::Waiting { until: Some(HOUR), .. }), "{before:?}");
+    let after = judge(&lenient(), &it, HOUR);
+    assert_eq!(after.ruling, Ruling::Go);
+    // Nobody is said to have approved it.
+    let GateState::ByDefault { missing } = &after.gates[0].state else { panic!("{after:?}") };
+    assert!(missing.starts_with("1 of 1 approvals of plan"), "{missing}");
+    let approved = judge(&lenient(), &Facts { votes: vec![yes("anna", HOUR + 1)], ..it.clone() }, HOUR + 2);
+    assert!(matches!(approved.gates[0].state, GateState::Green { .. }), "{approved:?}");
+    // It has an end, too.
+    assert_eq!(ruling(&lenient(), &it, HOUR + PATIENCE_MILLIS), Ruling::Expired);
+}
+
+#[test]
+fn silence_outweighs_nothing() {
+    let now = HOUR + 5;
+    let no = |by: &str, at| Facts { votes: vec![vote(by, "an earlier plan", at, Say::Reject)], ..facts(0) };
+    for at in [1, HOUR, now] {
+        assert!(matches!(ruling(&lenient(), &no("ben", at), now), Ruling::Rejected { .. }), "{at}");
+        assert!(matches!(ruling(&lenient(), &no("rosa", at), now), Ruling::Rejected { .. }), "who asked");
+    }
+    // What was said may be on its way.
+    let deaf = Facts { heard_until: HOUR - 1, ..facts(0) };
+    assert_eq!(ruling(&lenient(), &deaf, now), Ruling::Wait);
+    // Nobody was silent about a plan that they did not have an hour for.
+    let fresh = Facts { planned_at: MINUTE, ..facts(0) };
+    assert_eq!(ruling(&lenient(), &fresh, now), Ruling::Wait);
+    assert_eq!(ruling(&lenient(), &fresh, HOUR + MINUTE), Ruling::Go);
+    // Where nobody could have said anything, it is no silence.
+    let mut nobody = lenient();
+    nobody.approvals.as_mut().unwrap().people = ["rosa".to_owned()].into();
+    assert_eq!(ruling(&nobody, &facts(0), now), Ruling::Refused);
+}
+
+#[test]
+fn what_goes_by_default_needs_all_else_at_the_same_time() {
+    let now = HOUR + 5;
+    let closed = Protection { branches: vec!["release/*".into()], ..lenient() };
+    assert_eq!(ruling(&closed, &facts(0), now), Ruling::Refused);
+    let after = Protection { after: ["qa".parse().unwrap()].into(), ..lenient() };
+    assert_eq!(ruling(&after, &facts(0), now), Ruling::Wait);
+    let checked = Protection { checks: vec![Check::Health], ..lenient() };
+    let seen = |at| Facts { checks: [(0, Sample { at, answer: Answer::Healthy })].into(), ..facts(0) };
+    assert_eq!(ruling(&checked, &facts(0), now), Ruling::Wait, "nobody has looked");
+    assert_eq!(
+        ruling(&checked, &seen(now - SAMPLING_MILLIS - 1), now),
+        Ruling::Wait,
+        "nobody has looked lately"
+    );
+    assert_eq!(ruling(&checked, &seen(now - 1), now), Ruling::Go);
+    let untrusted = Protection { trust: Some(Trust::Protected), ..lenient() };
+    assert_eq!(ruling(&untrusted, &facts(0), now), Ruling::Refused);
+    // As what a person says, it is withdrawn when the hours end.
+    let office = hours(&["mon", "tue"], "09:00", "17:00", "UTC");
+    let protection = Protection { hours: vec![office], ..lenient() };
+    let asked = |at: &str| facts(millis(at));
+    let (noon, evening) = (asked("2026-11-16T12:00:00Z"), asked("2026-11-16T18:00:00Z"));
+    assert_eq!(ruling(&protection, &noon, millis("2026-11-16T13:00:00Z")), Ruling::Go);
+    assert_eq!(ruling(&protection, &noon, millis("2026-11-17T10:00:00Z")), Ruling::Wait, "withdrawn");
+    assert_eq!(ruling(&protection, &evening, millis("2026-11-16T20:00:00Z")), Ruling::Wait, "closed");
+    assert_eq!(ruling(&protection, &evening, millis("2026-11-17T10:00:00Z")), Ruling::Go);
 }
 
 #[test]

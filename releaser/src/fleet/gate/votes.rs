@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
-use staith_model::{Approvals, Digest};
+use staith_model::{Approvals, AtDeadline, Digest};
 
 use super::{GateState, Moment};
 
@@ -53,6 +53,24 @@ fn approvers<'a>(approvals: &Approvals, last_closing: Option<u64>, at: &Moment<'
     in_time.map(|vote| vote.person.as_str()).filter(|person| may(person)).collect()
 }
 
+/// How long approvers have, in milliseconds.
+pub(super) const fn time_for(approvals: &Approvals) -> u64 {
+    approvals.deadline_seconds.saturating_mul(1000)
+}
+
+/// When silence about the plan as it is becomes a yes, where it does.
+fn silent_from(approvals: &Approvals, at: &Moment<'_>) -> Option<u64> {
+    let since = at.facts.planned_at.max(at.facts.requested_at);
+    (approvals.at_deadline == AtDeadline::Deploy).then(|| since.saturating_add(time_for(approvals)))
+}
+
+/// Whether nobody said anything in time, and that is a yes. It is one of the moment at which the time was up, and withdrawn as one is that a
+/// person says: when the hours of deployment end.
+fn is_let_through(silent_from: u64, last_closing: Option<u64>, at: &Moment<'_>) -> bool {
+    silent_from <= at.now.min(at.facts.heard_until)
+        && last_closing.is_none_or(|closing| silent_from >= closing)
+}
+
 pub(super) fn judge(approvals: &Approvals, last_closing: Option<u64>, at: &Moment<'_>) -> GateState {
     // Needing nobody is a mistake in the configuration, and must not open the door.
     let needed = usize::try_from(approvals.needed.max(1)).unwrap_or(usize::MAX);
@@ -87,7 +105,14 @@ pub(super) fn judge(approvals: &Approvals, last_closing: Option<u64>, at: &Momen
     let plural = if lacking == 1 { "" } else { "s" };
     let plan = at.facts.plan.short();
     let what = format!("{lacking}{more} approval{plural} of plan {plan}, from among {}", names(&left));
-    at.waiting(what, None)
+    match silent_from(approvals, at) {
+        None => at.waiting(what, None),
+        Some(from) if is_let_through(from, last_closing, at) => GateState::ByDefault { missing: what },
+        Some(from) => {
+            let what = format!("{what}; if nobody says no until the deadline, that is a yes");
+            at.waiting(what, Some(from).filter(|from| *from > at.now))
+        }
+    }
 }
 
 pub(super) fn mistakes(approvals: &Approvals) -> Vec<String> {

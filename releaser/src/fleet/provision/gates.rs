@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use staith_model::{Check, Protection, ProvisionEvent, Waiting};
+use staith_model::{AtDeadline, Check, Protection, ProvisionEvent, Waiting};
 
 use super::super::gate::{Facts, GateVerdict, Override, Sample, Say, Vote, ask::Asker, judge};
 
@@ -27,6 +27,10 @@ impl Rules {
     /// Those of a protection.
     pub fn new(protection: Protection, asker: Asker, origin: Origin) -> Self {
         let mut protection = Protection { after: BTreeSet::new(), trust: None, ..protection };
+        // Machines are made and taken down by nobody's silence.
+        if let Some(approvals) = &mut protection.approvals {
+            approvals.at_deadline = AtDeadline::Expire;
+        }
         protection.checks.retain(|check| !matches!(check, Check::Health));
         Self { protection, asker, origin }
     }
@@ -44,6 +48,8 @@ impl Rules {
             requester: waiting.by.clone(),
             requested_at: waiting.at,
             plan,
+            planned_at: waiting.at,
+            heard_until: now,
             branch: self.origin.branch.clone(),
             dirty: self.origin.dirty,
             trust: None,

@@ -3,8 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 use staith_model::{
-    Access, Amount, Approvals, Check, Digest, FleetEnvironment, FleetRelease, Hook, HookPoint, Inventory,
-    Metric, Name, Protection, Queue, Rollout, Service, TrafficSpec,
+    Access, Amount, Approvals, AtDeadline, Check, Digest, FleetEnvironment, FleetRelease, Hook, HookPoint,
+    Inventory, Metric, Name, Protection, Queue, Rollout, Service, TrafficSpec,
 };
 
 use super::markdown::{code, text};
@@ -156,10 +156,16 @@ fn approvals(approvals: &Approvals) -> Vec<String> {
         "who asked for it is none of them"
     };
     let mut found = vec![format!(
-        "{} of {} approve the plan within {} seconds; {requester}. After that it expires.",
+        "{} of {} approve the plan within {} seconds; {requester}. {}",
         approvals.needed,
         people.join(", "),
-        approvals.deadline_seconds
+        approvals.deadline_seconds,
+        match approvals.at_deadline {
+            AtDeadline::Expire => "After that it expires.",
+            AtDeadline::Deploy => {
+                "If none of them has said no by then, it is deployed where all else holds, which has a day from then on."
+            }
+        }
     )];
     if !approvals.instructions.is_empty() {
         found.push(format!("What approvers look at: {}", text(&approvals.instructions)));
@@ -452,6 +458,7 @@ mod tests {
             needed: 1,
             requester_may: false,
             deadline_seconds: 600,
+            at_deadline: AtDeadline::Expire,
             instructions: "Look at <the> dashboard".into(),
         };
         let guarded =

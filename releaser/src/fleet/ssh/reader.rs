@@ -190,6 +190,13 @@ mod tests {
     }
 
     #[test]
+    fn connections_that_openssh_keeps_are_passed_over() {
+        let text =
+            "Host *\n  ControlMaster auto\n  ControlPath ~/.ssh/%C\n  ControlPersist 10m\n  Port 2222\n";
+        assert_eq!(lines(text, "web").unwrap(), [("port".to_owned(), "2222".to_owned())]);
+    }
+
+    #[test]
     fn the_first_value_counts_and_files_add_up() {
         let around = Surroundings {
             home: "/h".into(),

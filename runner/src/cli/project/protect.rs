@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use staith_model::{
-    Exit, FreezeWindow, Name, Protection,
+    AtDeadline, Exit, FreezeWindow, Name, Protection,
     service::{EnvironmentRules, EnvironmentView, Trust},
 };
 use staith_releaser::fleet::gate::mistakes;
@@ -33,6 +33,9 @@ pub(crate) struct Protect {
     /// How long they are waited for, in seconds
     #[arg(long, value_name = "SECONDS")]
     deadline: Option<u64>,
+    /// What becomes of it then, if nobody said no: expire, or deploy where all else holds
+    #[arg(long, value_name = "EXPIRE|DEPLOY")]
+    at_deadline: Option<AtDeadline>,
     /// What people should look at before they say yes
     #[arg(long, value_name = "TEXT")]
     instructions: Option<String>,
@@ -98,6 +101,7 @@ impl Protect {
             needed: self.needed.unwrap_or(base.needed),
             requester_may: self.requester_may || base.requester_may,
             deadline_seconds: self.deadline.unwrap_or(base.deadline_seconds),
+            at_deadline: self.at_deadline.unwrap_or(base.at_deadline),
             instructions: self.instructions.clone().unwrap_or_else(|| base.instructions.clone()),
             trust: self.trust.unwrap_or(base.trust),
             automatic: self.automatic || base.automatic,

@@ -136,6 +136,9 @@ impl FleetWatch {
                     .map(|what| format!("{} waits for {}", look.mark(Mark::Waiting), clean_word(what)))
                     .collect()
             }
+            FleetEvent::Gates { by_default_at_the_deadline: Some(why), .. } => {
+                vec![format!("goes on by default, at the deadline of its approvals: {}", clean_word(why))]
+            }
             FleetEvent::Outcome { work, result, .. } => {
                 outcome(look, work, result).into_iter().chain(lingering(self.lingers, work, result)).collect()
             }

@@ -22,7 +22,8 @@ fn what_openssh_prints_is_read() {
         "host web\nuser deploy\nhostname 10.0.0.7\nport 2222\nidentitiesonly yes\nserveraliveinterval 20\n\
          serveralivecountmax 5\nidentityfile ~/.ssh/id_%r\nidentityfile ${KEYS}/%h-%n-%p\ncertificatefile /keys/c\n\
          userknownhostsfile /a /b\nglobalknownhostsfile /etc/known\nproxyjump a@b:3,c\nconnecttimeout none\n\
-         ciphers aes256-ctr,aes128-ctr\nhostkeyalias WEB\naddressfamily inet6\n",
+         ciphers aes256-ctr,aes128-ctr\nhostkeyalias WEB\naddressfamily inet6\n\
+         controlmaster auto\ncontrolpath /run/me/%C\ncontrolpersist 600\n",
     )
     .unwrap();
     assert_eq!(
