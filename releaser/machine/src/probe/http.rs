@@ -16,6 +16,9 @@ const LONGEST_HEAD: usize = 64 << 10;
 /// Between two looks whether to stop.
 const SLICE: Duration = Duration::from_millis(100);
 
+/// What the bytes that came so far are; `None` if more have to come.
+type Heard<T> = Option<Result<T, Answer>>;
+
 /// The head of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Head {
@@ -64,7 +67,7 @@ fn exchange<T>(
     path: &str,
     patience: Duration,
     stop: &dyn Fn() -> bool,
-    read: &dyn Fn(&[u8], bool) -> Option<Result<T, Answer>>,
+    read: &dyn Fn(&[u8], bool) -> Heard<T>,
 ) -> Result<T, Answer> {
     let until = Instant::now() + patience;
     let mut stream = connect(address, patience)?;
@@ -103,7 +106,7 @@ fn exchange<T>(
     }
 }
 
-fn parse(bytes: &[u8], header: Option<&str>) -> Option<Result<Head, Answer>> {
+fn parse(bytes: &[u8], header: Option<&str>) -> Heard<Head> {
     let raw = match raw_head(bytes)? {
         Ok(raw) => raw,
         Err(answer) => return Some(Err(answer)),
@@ -111,7 +114,7 @@ fn parse(bytes: &[u8], header: Option<&str>) -> Option<Result<Head, Answer>> {
     Some(Ok(Head { status: raw.status, release: header.and_then(|name| raw.field(name)) }))
 }
 
-fn parse_file(bytes: &[u8], ended: bool) -> Option<Result<FileAnswer, Answer>> {
+fn parse_file(bytes: &[u8], ended: bool) -> Heard<FileAnswer> {
     let raw = match raw_head(bytes)? {
         Ok(raw) => raw,
         Err(answer) => return Some(Err(answer)),
@@ -149,7 +152,7 @@ impl RawHead<'_> {
 }
 
 /// The head of the answer in `bytes`; `None` if more has to come. Interim answers are passed over.
-fn raw_head(mut bytes: &[u8]) -> Option<Result<RawHead<'_>, Answer>> {
+fn raw_head(mut bytes: &[u8]) -> Heard<RawHead<'_>> {
     loop {
         let not_http = || Some(Err(Answer::Broken("what came back is not HTTP".into())));
         let begin = b"HTTP/1.";
