@@ -283,7 +283,7 @@ fn silence_is_a_yes_where_the_protection_says_so_and_outvotes_nobody() {
     assert!(now() >= thaw, "the freeze was not waited for");
     assert_eq!(site.serves("qa"), "one hello qa\n");
     let told = world.staith(&["audit", "show", "--environment", "qa"]).exits(0);
-    let told = told.says("by_default_at_the_deadline").says("1 of 1 approvals");
+    let told = told.says("by_default_at_the_deadline").says("1 approval of plan");
     assert_eq!(told.out.matches("\"event\":\"voted\"").count(), 1, "only the no: {}", told.out);
     world.staith(&["audit", "verify"]).exits(0);
 }
