@@ -36,13 +36,16 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// Mistakes that no schema can tell: names that mean nothing, what goes in circles, what is in the way of something else.
-const ONLY_THE_PARSER_KNOWS: [&str; 14] = [
+/// Mistakes that no schema can tell: names that mean nothing, what goes in circles, what is in the way of something else. And two that
+/// an editor need not: what a name or a folder must not begin with is no pattern that all of them know.
+const ONLY_THE_PARSER_KNOWS: [&str; 16] = [
     "circle",
     "colliding_outputs",
     "conditions",
+    "environment_reserved",
     "environments_in_a_circle",
     "environments_share_a_port",
+    "machines_that_say_their_ports",
     "machines_twice",
     "line_too_long",
     "needs_itself",
@@ -57,7 +60,7 @@ const ONLY_THE_PARSER_KNOWS: [&str; 14] = [
 #[test]
 fn what_the_parser_refuses_the_schema_refuses_where_it_can() {
     let schema = Schema::new();
-    let mut checked = 0;
+    let (mut checked, mut otherwise) = (0, Vec::new());
     for entry in fs::read_dir(root().join("builder/tests/pipeline_errors")).unwrap() {
         let path = entry.unwrap().path();
         let text = fs::read_to_string(&path).unwrap();
@@ -67,9 +70,12 @@ fn what_the_parser_refuses_the_schema_refuses_where_it_can() {
         }
         let name = path.file_stem().unwrap().to_str().unwrap();
         let refused = schema.refuses(&text);
-        assert_eq!(refused.is_none(), ONLY_THE_PARSER_KNOWS.contains(&name), "{name}: {refused:?}");
+        if refused.is_none() != ONLY_THE_PARSER_KNOWS.contains(&name) {
+            otherwise.push(format!("{name}: {refused:?}"));
+        }
         checked += 1;
     }
+    assert!(otherwise.is_empty(), "{otherwise:#?}");
     assert!(checked > 30, "{checked}");
 }
 

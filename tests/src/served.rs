@@ -7,7 +7,10 @@ use std::{
     process::{Child, ChildStdout, Command, ExitStatus, Stdio},
 };
 
-use crate::world::{Said, World, staith_binary};
+use crate::{
+    wait,
+    world::{Said, World, staith_binary},
+};
 
 /// Any free port of this machine's own.
 const ANY: &str = "127.0.0.1:0";
@@ -154,6 +157,22 @@ impl Served {
         let (url, token) = (format!("http://{}", self.address), self.data.join("admin.token"));
         let token = token.to_str().unwrap();
         world.staith(&[words, &["--server", &url, "--token-file", token]].concat())
+    }
+
+    /// Waits for the very run that `staith project run` told of, until it has passed: `shop#3`. Of all runs this one, because polling
+    /// may find the same push, and those before it.
+    ///
+    /// # Panics
+    /// It did not pass.
+    #[track_caller]
+    pub fn run_told_of(&self, said: &Said) -> String {
+        let which = said.out.lines().find_map(|line| line.split_once("staith runs watch ")).unwrap().1.trim();
+        let run = wait::until("the run has ended", || {
+            let run = self.ask("GET", &format!("/api/v1/runs/{which}"), "").is(200);
+            (!run["ended"].is_null()).then_some(run)
+        });
+        assert_eq!(run["state"], "passed", "{run}");
+        format!("{}#{}", run["project"].as_str().unwrap(), run["number"])
     }
 
     fn seen_by(process: u32, path: &Path) -> PathBuf {

@@ -140,16 +140,9 @@ impl Coast {
 
     /// A release of what `main` is now; its digest.
     fn releases(&self) -> String {
-        let runs =
-            || self.server().ask("GET", "/api/v1/runs", "").is(200)["runs"].as_array().unwrap().clone();
-        let known = runs().len();
-        self.staith(&["project", "run", "shop", "--ref", "main"]).exits(0);
-        let run = wait::until("the run has ended", || {
-            let runs = runs();
-            (runs.len() > known && !runs[0]["ended"].is_null()).then(|| runs[0].clone())
-        });
-        assert_eq!(run["state"], "passed", "{run}");
-        let made = self.release(&["create", &format!("shop#{}", run["number"]), "--json"]).exits(0);
+        let run =
+            self.server().run_told_of(&self.staith(&["project", "run", "shop", "--ref", "main"]).exits(0));
+        let made = self.release(&["create", &run, "--json"]).exits(0);
         made.values().remove(0)["digest"].as_str().unwrap().to_owned()
     }
 

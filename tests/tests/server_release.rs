@@ -119,15 +119,8 @@ impl Town {
     /// Runs a branch to its end; the run as people call it.
     fn runs(&self, branch: &str) -> String {
         let token = &self.server.admin;
-        let known = self.server.ask("GET", "/api/v1/runs", "").is(200)["runs"].as_array().unwrap().len();
-        self.staith(token, &["project", "run", "shop", "--ref", branch]).exits(0);
-        let run = wait::until("the run has ended", || {
-            let runs = self.server.ask("GET", "/api/v1/runs", "").is(200)["runs"].clone();
-            let runs = runs.as_array().unwrap();
-            (runs.len() > known && !runs[0]["ended"].is_null()).then(|| runs[0].clone())
-        });
-        assert_eq!(run["state"], "passed", "{run}");
-        format!("shop#{}", run["number"])
+        let said = self.staith(token, &["project", "run", "shop", "--ref", branch]).exits(0);
+        self.server.run_told_of(&said)
     }
 
     /// A release of what a branch is now; its digest.
