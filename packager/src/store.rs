@@ -8,6 +8,7 @@
 //! 4. `oci`, `artifacts`, `index`: the same as an OCI image layout, with manifests and what speaks of them. `upload`: what comes
 //!    in pieces.
 //! 5. `retention`: what may go, as a pure function. `collect`: how it goes; `announce`: how nobody loses what he is about to use.
+//!    `vacate`: a version that one manifest gives up to another.
 //!
 //! ```text
 //! oci-layout, index.json             for other tools; they follow from what is below, and are never asked
@@ -45,6 +46,7 @@ mod removal;
 mod retention;
 mod staging;
 mod upload;
+mod vacate;
 mod version;
 
 use std::{

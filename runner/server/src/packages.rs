@@ -14,8 +14,9 @@
 //! say so in the header `staith-trust`, and by a channel, `latest` among them, nothing is had that is not of protected code.
 //!
 //! 1. `sign_in`: who asks, and what they may. 2. `rewrite`: between the addresses of the server and those of one project's store.
-//!    3. `vouched`: whose code made what is read.
+//!    3. `vouched`: whose code made what is read. 4. `precedence`: who goes before whom where two want one version.
 
+mod precedence;
 mod rewrite;
 mod sign_in;
 mod vouched;
@@ -36,7 +37,7 @@ use axum::{
 };
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
-use staith_model::{Digest, Name, service::Trust};
+use staith_model::{Digest, Name, Version, service::Trust};
 use staith_packager::{
     registry::{
         self, Options,
@@ -139,17 +140,19 @@ async fn obey(site: &Site, project: &str, rest: &str, request: Request) -> Resul
     if !site.store.knows_project(&project).await.map_err(|error| unavailable(&error.into()))? {
         return Err(unknown(project.as_str()));
     }
-    let request = match reference(rest) {
-        Some((name, which)) if *request.method() == Method::PUT => {
-            let (name, which) = (name.to_owned(), which.to_owned());
-            noted(site, &who, &project, (&name, &which), request).await?
-        }
-        _ => request,
-    };
     let shelf = site.packages.of(&project).await.map_err(|why| {
         tracing::error!(%project, why, "the packages of a project can't be opened");
         refused(StatusCode::SERVICE_UNAVAILABLE, "UNKNOWN", "the packages of the project can't be opened")
     })?;
+    let request = match reference(rest) {
+        Some((name, which)) if *request.method() == Method::PUT => {
+            let (name, which) = (name.to_owned(), which.to_owned());
+            let (request, pushed, versions) = noted(site, &who, &project, (&name, &which), request).await?;
+            precedence::make_way(site, &shelf.store, &pushed, versions).await?;
+            request
+        }
+        _ => request,
+    };
     let reads = matches!(*request.method(), Method::GET | Method::HEAD).then(|| reference(rest)).flatten();
     let request = match reads {
         Some((name, Tag::LATEST)) => {
@@ -172,14 +175,14 @@ async fn obey(site: &Site, project: &str, rest: &str, request: Request) -> Resul
     Ok(response)
 }
 
-/// A request that publishes a manifest, once it is written down whose it is.
+/// A request that publishes a manifest, once it is written down whose it is; that, and the versions that it is to have.
 async fn noted(
     site: &Site,
     who: &Who,
     project: &Name,
     (name, which): (&str, &str),
     request: Request,
-) -> Result<Request, Response> {
+) -> Result<(Request, Pushed, Vec<Version>), Response> {
     let bad = |why: &str| refused(StatusCode::BAD_REQUEST, "NAME_INVALID", why);
     let name: Name = name.parse().map_err(|_| bad("names of packages have no `/`"))?;
     let which: Reference = which.parse().map_err(|_| bad("this is no tag and no digest"))?;
@@ -194,11 +197,12 @@ async fn noted(
     };
     // A manifest that is pushed by its digest may get tags as well.
     let more = query.iter().filter(|(key, _)| key == "tag").map(|(_, tag)| tag.as_str());
-    let all_versions = match &which {
-        Reference::Tag(tag) => tag.reads_as_version(),
-        Reference::Digest(_) => true,
+    let own = match &which {
+        Reference::Tag(tag) => Some(tag.as_str()),
+        Reference::Digest(_) => None,
     };
-    if trust < Trust::Protected && !(all_versions && more.into_iter().all(is_version)) {
+    let tags: Vec<&str> = own.into_iter().chain(more).collect();
+    if trust < Trust::Protected && !tags.iter().copied().all(is_version) {
         return Err(sign_in::denied(
             "channels are moved by runs of protected branches and by people who may publish",
         ));
@@ -210,9 +214,10 @@ async fn noted(
     let by = Actor { who: sign_in::shown(who), from: None };
     let (project, manifest) = (project.clone(), Digest::of(&bytes));
     let pushed = Pushed { project, name, manifest, attempt, trust, by };
-    let noted = site.store.note_push(pushed, site.clock.unix_millis()).await;
+    let noted = site.store.note_push(pushed.clone(), site.clock.unix_millis()).await;
     noted.map_err(|error| unavailable(&error.into()))?;
-    Ok(Request::from_parts(parts, Body::from(bytes)))
+    let versions = tags.iter().filter_map(|tag| tag.parse::<Tag>().ok()?.version()).collect();
+    Ok((Request::from_parts(parts, Body::from(bytes)), pushed, versions))
 }
 
 /// An answer as clients of registries understand it.

@@ -37,7 +37,7 @@ pub use audit::{Audit, AuditEntry, AuditVerdict, BrokenEntry, Repetition, Repeti
 pub use error::StoreError;
 pub use health::{Depths, Health};
 pub use outbox::{Letter, Outbox, Standing, Told};
-pub use packages::{PackageOrigin, Packages, Pushed};
+pub use packages::{PackageOrigin, Packages, Pushed, Yielded};
 pub use projects::{Projects, Seen};
 pub use queue::{NewJob, NewRun, Queue, RunFilter};
 pub use releases::{Due, KeptRelease, NewOrder, NewRelease, Releases, RunMade};

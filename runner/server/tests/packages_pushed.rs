@@ -210,6 +210,45 @@ async fn a_higher_number_of_a_branch_is_not_the_latest() {
     assert_eq!(manifest["layers"][0]["digest"], Digest::of(b"two").to_string(), "releases come first");
 }
 
+/// What a version means, by its content.
+async fn content(ground: &Ground, version: &str) -> serde_json::Value {
+    let answer = ask(ground, PEOPLE, Method::GET, &format!("/v2/shop/app/manifests/{version}"), b"").await;
+    ground::json(answer).await.1["layers"][0]["digest"].take()
+}
+
+#[tokio::test]
+async fn a_version_that_only_a_branch_has_makes_way_for_protected_code_and_never_again() {
+    let ground = ground(Trust::Branch);
+    let is = |content: &[u8]| serde_json::Value::from(Digest::of(content).to_string());
+    assert_eq!(push_version(&ground, "2.0.0", b"of a branch").await, StatusCode::CREATED);
+    assert_eq!(
+        push_version(&ground, "2.0.0", b"of another").await,
+        StatusCode::CONFLICT,
+        "one is as good as the other"
+    );
+    assert_eq!(push_version(&ground, "3.0.0", b"of a branch").await, StatusCode::CREATED);
+    let had = Digest::of(manifest_of("2.0.0", b"of a branch").as_bytes());
+    ground.sql().execute("UPDATE runs SET trust = 'protected'", []).unwrap();
+    assert_eq!(push_version(&ground, "2.0.0", b"protected").await, StatusCode::CREATED);
+    assert_eq!(content(&ground, "2.0.0").await, is(b"protected"));
+    assert_eq!(content(&ground, &had.to_string()).await, is(b"of a branch"), "it is there by its digest");
+    assert_eq!(push_version(&ground, "2.0.0", b"protected, too").await, StatusCode::CONFLICT);
+    let publishes = (b"by hand".as_slice(), manifest_of("3.0.0", b"by hand"));
+    assert_eq!(push_as(&ground, PUBLISHER, "shop", "3.0.0", publishes).await, StatusCode::CREATED);
+    ground.sql().execute("UPDATE runs SET trust = 'branch'", []).unwrap();
+    for version in ["2.0.0", "3.0.0"] {
+        assert_eq!(push_version(&ground, version, b"of a branch").await, StatusCode::CONFLICT);
+    }
+    let sql = ground.sql();
+    let mut yielded =
+        sql.prepare("SELECT subject, before FROM audit WHERE what = 'version-yielded' ORDER BY seq").unwrap();
+    let yielded: Vec<(String, String)> =
+        yielded.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).unwrap().map(Result::unwrap).collect();
+    assert_eq!(yielded.len(), 2, "{yielded:?}");
+    assert_eq!(yielded[0].0, "package shop/app@2.0.0");
+    assert!(yielded[0].1.contains(&had.to_string()) && yielded[0].1.contains("branch"), "{yielded:?}");
+}
+
 #[tokio::test]
 async fn a_fork_publishes_nothing() {
     let ground = ground(Trust::Fork);

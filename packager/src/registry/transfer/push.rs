@@ -5,7 +5,7 @@ use std::{
     io::{self, Read, Seek as _, SeekFrom},
 };
 
-use staith_model::{Digest, Name};
+use staith_model::{Digest, Name, service::Trust};
 use tokio_util::sync::CancellationToken;
 
 use super::{Heard, Place, TransferError, go_on};
@@ -113,10 +113,12 @@ impl Way<'_> {
         Ok(())
     }
 
-    /// Not every registry holds that a version never changes; we do.
+    /// Not every registry holds that a version never changes; we do. A server of ours that says it is of less trusted code decides for
+    /// itself: there it may make way.
     fn refuse_other(&self, registry: &Remote, tag: &Tag, digest: &Digest) -> Result<(), TransferError> {
-        let there = registry.manifest(self.name, &Reference::Tag(tag.clone()))?;
-        match there.map(|there| there.digest) {
+        let there = registry.manifest_vouched(self.name, &Reference::Tag(tag.clone()))?;
+        let may_yield = |trust: &Option<Trust>| trust.is_some_and(|trust| trust < Trust::Protected);
+        match there.filter(|(_, trust)| !may_yield(trust)).map(|(there, _)| there.digest) {
             Some(there) if there != *digest => Err(ShelfError::Conflict(format!(
                 "{}/{}:{tag} is {there} there and can't become {digest}: a version never changes its meaning; \
                  publish under another version",

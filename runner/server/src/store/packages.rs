@@ -1,7 +1,7 @@
 //! Whose code made the packages that were pushed.
 
 use async_trait::async_trait;
-use staith_model::{AttemptId, Digest, Name, RunId, service::Trust};
+use staith_model::{AttemptId, Digest, Name, RunId, Version, service::Trust};
 
 use super::{Actor, StoreError};
 
@@ -31,6 +31,25 @@ pub struct PackageOrigin {
     pub run: Option<RunId>,
 }
 
+/// A version that is about to make way.
+#[derive(Debug, Clone)]
+pub struct Yielded {
+    /// The project in whose store it is.
+    pub project: Name,
+    /// The package.
+    pub name: Name,
+    /// The version.
+    pub version: Version,
+    /// The manifest that it means.
+    pub had: Digest,
+    /// How far the maker of that is trusted.
+    pub trust: Trust,
+    /// The manifest that it is to mean.
+    pub to: Digest,
+    /// On whose behalf.
+    pub by: Actor,
+}
+
 /// Origins of packages.
 #[async_trait]
 pub trait Packages {
@@ -43,6 +62,9 @@ pub trait Packages {
     /// # Errors
     /// [`StoreError::StaleFence`] if the attempt does not count any more.
     async fn note_push(&self, pushed: Pushed, now: u64) -> Result<(), StoreError>;
+
+    /// Writes into the audit log that a version makes way for what more trusted code has made.
+    async fn note_yield(&self, yielded: Yielded, now: u64) -> Result<(), StoreError>;
 
     /// Where a manifest of a project's package came from; `None` if nobody pushed it here, which is to be trusted like a fork's.
     async fn package_origin(

@@ -8,7 +8,7 @@ use super::{
     Sqlite,
     audit::{Change, note},
 };
-use crate::store::{PackageOrigin, Packages, Pushed, StoreError};
+use crate::store::{PackageOrigin, Packages, Pushed, StoreError, Yielded};
 
 #[async_trait]
 impl Packages for Sqlite {
@@ -23,6 +23,10 @@ impl Packages for Sqlite {
 
     async fn note_push(&self, pushed: Pushed, now: u64) -> Result<(), StoreError> {
         self.write(move |connection| note_push(connection, &pushed, now)).await
+    }
+
+    async fn note_yield(&self, yielded: Yielded, now: u64) -> Result<(), StoreError> {
+        self.write(move |connection| note_yield(connection, &yielded, now)).await
     }
 
     async fn package_origin(
@@ -76,6 +80,23 @@ fn note_push(connection: &Connection, pushed: &Pushed, now: u64) -> Result<(), S
             subject: &format!("package {project}/{name}@{manifest}"),
             before: before.as_deref(),
             after: Some(&quoted(pushed.trust)),
+        },
+    )
+}
+
+fn note_yield(connection: &Connection, yielded: &Yielded, now: u64) -> Result<(), StoreError> {
+    let Yielded { project, name, version, had, trust, to, by } = yielded;
+    let before = serde_json::json!({ "manifest": had, "trust": trust }).to_string();
+    let after = serde_json::json!({ "manifest": to }).to_string();
+    note(
+        connection,
+        &Change {
+            by,
+            at: now,
+            what: "version-yielded",
+            subject: &format!("package {project}/{name}@{version}"),
+            before: Some(&before),
+            after: Some(&after),
         },
     )
 }
