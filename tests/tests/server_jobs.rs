@@ -6,6 +6,7 @@ use std::{
     fs,
     path::PathBuf,
     process::{Child, Stdio},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use serde_json::Value;
@@ -153,10 +154,14 @@ fn two_jobs_on_two_runners_and_then_again_elsewhere() {
     let _linux = farm.runner("one", &["linux"]);
     farm.run("main");
 
-    // Nobody has the label: that is told as soon as the job is queued.
-    let waiting = wait::until("the job that nobody can take is queued", || {
-        Some(farm.newest(1)).filter(|run| job(run, "check")["state"] == "queued")
+    // Nobody has the label: that is told within two seconds from when the server has queued the job, by its own account.
+    let (waiting, told) = wait::until("it is said that nobody can take the job", || {
+        let run = Some(farm.newest(1)).filter(|run| job(run, "check")["unmet"].is_array());
+        run.map(|run| (run, SystemTime::now().duration_since(UNIX_EPOCH).unwrap()))
     });
+    let queued = Duration::from_millis(job(&waiting, "check")["queued"].as_u64().unwrap());
+    assert!(told - queued <= Duration::from_secs(2), "it took {:?}", told - queued);
+    assert_eq!(job(&waiting, "check")["state"], "queued", "{waiting}");
     assert_eq!(job(&waiting, "check")["unmet"], serde_json::json!(["gpu"]), "{waiting}");
     assert!(job(&waiting, "check")["why"].as_str().unwrap().contains("`gpu`"), "{waiting}");
 
