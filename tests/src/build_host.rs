@@ -38,6 +38,14 @@ impl BuildHost {
         Self::with_a_code(world, server, name, &format!("{{\"pool\":\"{pool}\"}}"), wire)
     }
 
+    /// A host that is registered by a code which gives this.
+    ///
+    /// # Panics
+    /// The server does not take it.
+    pub fn given(world: &World, server: &Served, name: &str, gives: &str, wire: Option<Wire>) -> Self {
+        Self::with_a_code(world, server, name, gives, wire)
+    }
+
     /// A host with this name that is registered as a machine that pulls: `shop/production/web-1`.
     ///
     /// # Panics
@@ -48,10 +56,34 @@ impl BuildHost {
     }
 
     fn with_a_code(world: &World, server: &Served, name: &str, gives: &str, wire: Option<Wire>) -> Self {
+        Self::by_a_code(&server.address, world, server, (name, gives), wire)
+    }
+
+    /// A host of the pool `default` that knows a server by another address: of what stands before it.
+    ///
+    /// # Panics
+    /// The server does not take it.
+    pub fn registered_at(
+        address: &str,
+        world: &World,
+        server: &Served,
+        name: &str,
+        wire: Option<Wire>,
+    ) -> Self {
+        Self::by_a_code(address, world, server, (name, "{\"pool\":\"default\"}"), wire)
+    }
+
+    fn by_a_code(
+        address: &str,
+        world: &World,
+        server: &Served,
+        (name, gives): (&str, &str),
+        wire: Option<Wire>,
+    ) -> Self {
         let home = world.scratch().join(format!("host-{name}"));
         let host = Self { home, wire, process: None, runners: Vec::new(), env: Vec::new() };
         let code = server.ask("POST", "/api/v1/enrolments", gives).is(201);
-        let url = format!("http://{}", server.address);
+        let url = format!("http://{address}");
         let register = [
             "register",
             "--url",

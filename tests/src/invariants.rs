@@ -13,7 +13,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags};
 use staith_model::{
     Blame, Digest, Event, RunState,
-    service::{AttemptOutcome, AttemptState, JobState, MOST_RETRIES, RunStanding},
+    service::{AttemptOutcome, AttemptState, JobState, MOST_RETRIES, RunStanding, StopKind},
 };
 
 use crate::{
@@ -55,6 +55,8 @@ pub struct Attempt {
     pub state: AttemptState,
     /// What its runner said of its end.
     pub outcome: Option<AttemptOutcome>,
+    /// Why the server wanted it to end, if it did.
+    pub stop: Option<StopKind>,
     /// Why it was to end, or was given up.
     pub why: Option<String>,
     /// When it was given away, in milliseconds since 1970.
@@ -128,7 +130,8 @@ pub fn jobs(database: &Path) -> Vec<Job> {
         let state = row.get::<_, String>(2).unwrap().parse().unwrap();
         jobs.insert((run.clone(), name.clone()), Job { run, name, state, attempts: Vec::new() });
     }
-    let all = "SELECT run, job, id, number, fence, state, outcome_json, why, began, coalesce(ended, 0) FROM attempts ORDER BY number";
+    let all = "SELECT run, job, id, number, fence, state, outcome_json, why, began, coalesce(ended, 0), stop FROM attempts
+               ORDER BY number";
     let mut all = database.prepare(all).unwrap();
     let mut rows = all.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
@@ -139,6 +142,7 @@ pub fn jobs(database: &Path) -> Vec<Job> {
             fence: row.get(4).unwrap(),
             state: row.get::<_, String>(5).unwrap().parse().unwrap(),
             outcome: outcome.map(|json| serde_json::from_str(&json).unwrap()),
+            stop: row.get::<_, Option<String>>(10).unwrap().map(|stop| stop.parse().unwrap()),
             why: row.get(7).unwrap(),
             began: row.get(8).unwrap(),
             ended: row.get(9).unwrap(),
@@ -331,26 +335,85 @@ fn nothing_is_left(world: &World, host: &BuildHost) {
     wait_until_nothing_is_half_made(world, host.home());
 }
 
-/// I-8: the log of what was changed is a chain, and has the beginning and the end of each attempt.
+/// I-8: the log of what was changed is a chain, and has each run, the beginning and the end of each attempt, and each wish for an end.
 fn everything_is_audited(world: &World, server: &Served, jobs: &[Job]) {
     let data = &server.data;
     world.staith(&["server", "audit", "verify", "--data", &data.display().to_string()]).exits(0);
-    let database = open(&data.join("staith.db"));
-    let count = |of: &str| -> usize {
-        database.query_row("SELECT count(*) FROM audit WHERE what = ?1", [of], |row| row.get(0)).unwrap()
-    };
-    let attempts = || jobs.iter().flat_map(|job| &job.attempts);
-    let ended = |state| attempts().filter(|attempt| attempt.state == state).count();
-    assert_eq!(count("job-claimed"), attempts().count(), "[I-8] claims");
-    assert_eq!(count("attempt-finished"), ended(AttemptState::Finished), "[I-8] ends that were told");
-    assert_eq!(count("attempt-given-up"), ended(AttemptState::Lost), "[I-8] ends that were not");
+    let noted = Noted(open(&data.join("staith.db")));
+    for job in jobs {
+        let run = format!("run {}", job.run);
+        assert_eq!(noted.of(&run, "run-added").len(), 1, "[I-8] {run}");
+        let claims = noted.of(&format!("job {}", job.is()), "job-claimed");
+        assert_eq!(claims.len(), job.attempts.len(), "[I-8] claims of {}", job.is());
+        let was_cancelled = !noted.of(&run, "run-cancelled").is_empty();
+        let ended_itself =
+            job.attempts.last().is_some_and(|last| last.outcome == Some(AttemptOutcome::Cancelled));
+        assert!(job.state != JobState::Cancelled || was_cancelled || ended_itself, "[I-8] {job:?}");
+        for (place, attempt) in job.attempts.iter().enumerate() {
+            let is_wanted = attempt.stop != Some(StopKind::Cancel) || was_cancelled;
+            assert!(is_wanted, "[I-8] nobody is noted who cancelled {attempt:?}");
+            let goes_on = place + 1 < job.attempts.len();
+            the_end_is_audited(&noted, attempt, claims.get(place), goes_on);
+        }
+    }
+    // Nothing more is noted than has happened.
+    let attempts = jobs.iter().map(|job| job.attempts.len()).sum::<usize>();
+    assert_eq!(noted.in_all("job-claimed"), attempts, "[I-8] claims");
+    let ends = noted.in_all("attempt-finished") + noted.in_all("attempt-given-up");
+    assert_eq!(ends, attempts, "[I-8] ends");
 }
 
-/// I-9: the administrator's token is in its file only, and the one that the forge knows is nowhere in clear text.
+/// I-8, of an attempt: its claim with its fence, the end that it had, with its reason, and that it was to end, where it took too long.
+/// Where the job was tried again, that is said with the end which the server has decided on by itself.
+fn the_end_is_audited(noted: &Noted, attempt: &Attempt, claim: Option<&serde_json::Value>, goes_on: bool) {
+    let told = serde_json::json!({ "attempt": attempt.id, "fence": attempt.fence });
+    assert_eq!(claim, Some(&told), "[I-8] {attempt:?}");
+    let subject = format!("attempt {}", attempt.id);
+    let took_too_long = attempt.stop == Some(StopKind::TimeOut);
+    let asked = noted.of(&subject, "attempt-to-end");
+    assert_eq!(asked.len(), usize::from(took_too_long), "[I-8] {attempt:?}");
+    let (finished, given_up) =
+        (noted.of(&subject, "attempt-finished"), noted.of(&subject, "attempt-given-up"));
+    match attempt.state {
+        AttemptState::Finished => {
+            let outcome = serde_json::to_value(&attempt.outcome).unwrap();
+            assert_eq!((finished, given_up.len()), (vec![outcome], 0), "[I-8] {attempt:?}");
+        }
+        AttemptState::Lost => {
+            assert_eq!((finished.len(), given_up.len()), (0, 1), "[I-8] {attempt:?}");
+            assert_eq!(given_up[0]["why"].as_str(), attempt.why.as_deref(), "[I-8] {attempt:?}");
+            assert!(!goes_on || given_up[0]["job"] == "queued", "[I-8] {attempt:?}: {}", given_up[0]);
+        }
+        AttemptState::Leased => {}
+    }
+}
+
+/// What a server has noted of changes.
+struct Noted(Connection);
+
+impl Noted {
+    /// What came of each such change of this subject, the first one first.
+    fn of(&self, subject: &str, what: &str) -> Vec<serde_json::Value> {
+        let all = "SELECT coalesce(after, 'null') FROM audit WHERE subject = ?1 AND what = ?2 ORDER BY seq";
+        let mut all = self.0.prepare_cached(all).unwrap();
+        let rows = all.query_map([subject, what], |row| row.get::<_, String>(0)).unwrap();
+        rows.map(|after| serde_json::from_str(&after.unwrap()).unwrap()).collect()
+    }
+
+    fn in_all(&self, what: &str) -> usize {
+        self.0.query_row("SELECT count(*) FROM audit WHERE what = ?1", [what], |row| row.get(0)).unwrap()
+    }
+}
+
+/// A project's secret that its steps read, and say aloud.
+pub const SECRET: &str = "word-of-the-shop-that-no-log-has";
+
+/// I-9: the administrator's token is in its file only; the one that the forge knows, and the secret that steps say aloud, are nowhere in
+/// clear text.
 fn secrets_are_nowhere(server: &Served, hosts: &[&BuildHost]) {
     let mut open: Vec<PathBuf> = hosts.iter().map(|host| host.home().to_owned()).collect();
     open.push(server.data.clone());
-    let secrets = [server.admin.as_str(), TOKEN];
+    let secrets = [server.admin.as_str(), TOKEN, SECRET];
     while let Some(place) = open.pop() {
         for entry in fs::read_dir(place).into_iter().flatten().flatten() {
             let kind = entry.file_type().unwrap();

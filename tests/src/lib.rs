@@ -23,7 +23,8 @@
 //!     them. [`scene`]: all of it together.
 //! 20. [`invariants`]: what must hold of a server and its hosts, whatever happened. [`forge`]: who is told how runs end. [`traces`]: what
 //!     an attempt did.
-//!     [`bare`]: a repository that people push to. [`cutting`]: a way through that breaks.
+//!     [`bare`]: a repository that people push to. [`cutting`]: a way through that breaks. [`muddle`]: one on
+//!     which pieces of logs come twice, late, in any order, byte by byte.
 
 pub mod app;
 pub mod balancing;
@@ -41,6 +42,7 @@ pub mod invariants;
 pub mod leavings;
 pub mod load;
 pub mod machines;
+pub mod muddle;
 pub mod pair;
 pub mod pools;
 pub mod registry;

@@ -2,16 +2,18 @@
 
 use std::{
     collections::VecDeque,
+    fs,
     sync::{Mutex, PoisonError},
     thread,
 };
 
 use serde_json::Value;
+use staith_model::service::JobState;
 
 use crate::{
     build_host::BuildHost,
     forge::{Forge, TOKEN},
-    invariants::{self, Job},
+    invariants::{self, Job, SECRET},
     served::{Answered, Served},
     wait,
     wires::{SERVER, Yard, are_permitted},
@@ -20,6 +22,9 @@ use crate::{
 
 /// Where the server listens, in its own network, also after it was started again.
 const PORT: u16 = 8765;
+
+/// A step that every pipeline has but a quiet one's: it says a secret aloud, for which is looked everywhere afterwards.
+const TELLS: &str = "[steps.tells]\nrun = \"echo the word is $WORD.\"\nsecrets = { WORD = \"word\" }\n";
 
 /// All of it. Fields are dropped in this order: first who asks, then who is asked.
 #[derive(Debug)]
@@ -59,6 +64,18 @@ impl Scene {
     /// # Panics
     /// As [`new`](Self::new).
     pub fn behind(words: &[&str], steps: &str, files: &[(&str, usize)]) -> Self {
+        Self::with_pipeline(words, &format!("{steps}{TELLS}"), files)
+    }
+
+    /// As [`new`](Self::new), and there is no step but these: none that says a secret.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    pub fn quiet(steps: &str) -> Self {
+        Self::with_pipeline(&[], steps, &[])
+    }
+
+    fn with_pipeline(words: &[&str], steps: &str, files: &[(&str, usize)]) -> Self {
         let (world, yard) = (World::new(), Yard::enter());
         world.write("runner.toml", &format!("name = \"shop\"\nversion = \"1\"\n{steps}"));
         for (name, length) in files {
@@ -84,6 +101,9 @@ impl Scene {
         scene.server().ask("POST", "/api/v1/projects", &project).is(201);
         let token = format!(r#"{{"value":"{TOKEN}","environment":"staith.forge"}}"#);
         let kept = scene.server().ask("PUT", "/api/v1/projects/shop/secrets/status", &token);
+        assert!(kept.status < 300, "{kept:?}");
+        let word = format!(r#"{{"value":"{SECRET}"}}"#);
+        let kept = scene.server().ask("PUT", "/api/v1/projects/shop/secrets/word", &word);
         assert!(kept.status < 300, "{kept:?}");
         scene.server().ask("PATCH", "/api/v1/projects/shop", &told).is(200);
         scene
@@ -121,6 +141,32 @@ impl Scene {
     /// The server does not take it.
     pub fn host(&mut self, jobs: u32) -> &mut BuildHost {
         self.host_of("default", jobs, &[])
+    }
+
+    /// One more host, which reaches the server by another address in the server's network.
+    ///
+    /// # Panics
+    /// As [`host`](Self::host).
+    pub fn host_through(&mut self, address: &str, jobs: u32) -> &mut BuildHost {
+        let name = format!("host{}", self.hosts.len() + 1);
+        let wire = self.yard.wire();
+        let mut host = BuildHost::registered_at(address, &self.world, self.server(), &name, Some(wire));
+        host.starts(jobs);
+        self.hosts.push(host);
+        self.hosts.last_mut().unwrap()
+    }
+
+    /// One more host of the pool `default`, with a label.
+    ///
+    /// # Panics
+    /// As [`host`](Self::host).
+    pub fn host_labelled(&mut self, label: &str) -> &mut BuildHost {
+        let name = format!("host{}", self.hosts.len() + 1);
+        let (wire, gives) = (self.yard.wire(), format!("{{\"pool\":\"default\",\"labels\":[\"{label}\"]}}"));
+        let mut host = BuildHost::given(&self.world, self.server(), &name, &gives, Some(wire));
+        host.starts(1);
+        self.hosts.push(host);
+        self.hosts.last_mut().unwrap()
     }
 
     /// One more host of a pool, whose runner has these variables.
@@ -199,6 +245,18 @@ impl Scene {
         })
     }
 
+    /// Waits until there is the run with this number.
+    ///
+    /// # Panics
+    /// It never is.
+    pub fn numbered(&self, number: u64) -> String {
+        wait::until(&format!("run {number} is there"), || {
+            let runs = self.server().ask("GET", "/api/v1/runs?limit=1000", "").is(200);
+            let run = runs["runs"].as_array()?.iter().find(|run| run["number"] == number)?;
+            Some(run["id"].as_str()?.to_owned())
+        })
+    }
+
     /// A run of one job as the API shows it.
     ///
     /// # Panics
@@ -266,7 +324,24 @@ impl Scene {
     /// One does not hold.
     pub fn holds(&self) -> Vec<Job> {
         let hosts: Vec<&BuildHost> = self.hosts.iter().collect();
-        invariants::hold(&self.world, self.server(), &hosts, &self.arrivals, &self.forge)
+        let jobs = invariants::hold(&self.world, self.server(), &hosts, &self.arrivals, &self.forge);
+        self.secrets_were_said(&jobs);
+        jobs
+    }
+
+    /// [I-9] says something only where a secret was there to be found: who said it, said it masked.
+    fn secrets_were_said(&self, jobs: &[Job]) {
+        let attempts = jobs.iter().filter(|job| job.state == JobState::Passed).flat_map(|job| &job.attempts);
+        let said: Vec<String> = attempts
+            .map(|attempt| self.log(&attempt.id, "tells"))
+            .filter(|log| log.contains("the word is"))
+            .collect();
+        assert!(said.iter().all(|log| log.contains("the word is ***.")), "[I-9] {said:?}");
+        let wants = fs::read_to_string(self.world.project().join("runner.toml")).unwrap().contains(TELLS);
+        // The job of a whole plan is called so.
+        let is_its = |job: &&Job| job.state == JobState::Passed && ["run", "tells"].contains(&&*job.name);
+        let has_passed = jobs.iter().any(|job| is_its(&job));
+        assert!(!said.is_empty() || !wants || !has_passed, "[I-9] nobody said the secret");
     }
 }
 

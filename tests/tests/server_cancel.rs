@@ -19,6 +19,9 @@ const ENDLESS: &str = "[steps.talk]\nrun = \"echo it has begun; sleep 600\"\n";
 const DEAF: &str =
     "[steps.talk]\nrun = \"trap '' TERM INT HUP; echo it has begun; while :; do sleep 600; done\"\n";
 const SECOND: &str = "[steps.first]\nrun = \"true\"\n[steps.talk]\nneeds = [\"first\"]\nrun = \"echo it has begun; sleep 600\"\n";
+/// Two jobs, the second of which no host may take.
+const TWO: &str = "[steps.talk]\nrun = \"echo it has begun; sleep 600\"\noutputs = [\"there\"]\n\
+                   [steps.then]\nneeds = [\"talk\"]\nrun = \"true\"\nrunner = { labels = [\"elsewhere\"] }\n";
 const SHORT: &str = "[steps.talk]\nrun = \"echo it has begun; sleep 1\"\n";
 /// A service that is never ready.
 const SERVICE: &str = "[services.db]\nrun = \"echo it has begun; sleep 600\"\nready = { port = 5432 }\nwithin = \"300s\"\n\
@@ -170,6 +173,25 @@ fn phases() -> Vec<(&'static str, Phase)> {
             },
         ),
         (
+            "it is queued for a retry",
+            Phase {
+                within: 1,
+                ..phase(ENDLESS, |scene, run| {
+                    begins(scene, run);
+                    // Its host gets nothing more, and tells that what kept the job is gone.
+                    let runners = scene.server().ask("GET", "/api/v1/runners", "").is(200);
+                    let runner = runners[0]["id"].as_str().unwrap().to_owned();
+                    scene.server().ask("POST", &format!("/api/v1/runners/{runner}/drain"), "").is(204);
+                    kill_process(scene.hosts[0].keeper().unwrap(), Signal::KILL).unwrap();
+                    wait::until("the job is to be tried again", || {
+                        let job = &scene.shown(run)["jobs"][0];
+                        (job["state"] == "queued" && job["attempts"][0]["state"] == "finished").then_some(())
+                    });
+                })
+            },
+        ),
+        ("a job that another needs runs", phase(TWO, begins)),
+        (
             "it has passed, and the server does not know",
             Phase {
                 then: |scene| scene.hosts[0].wire().heals(),
@@ -248,14 +270,17 @@ fn is_cancelled_in(name: &str, phase: &Phase) {
     let jobs = scene.holds();
     let forced = scene.hosts.iter().any(|host| host.log().contains("a keeper does not end in its time"));
     assert_eq!(forced, phase.by_force, "cancelled when {name}: it is killed only where it does not hear");
-    let job = job_of(&jobs, &run);
-    assert!(job.attempts.len() <= 1, "what was cancelled is not tried again: {job:?}");
+    for job in jobs.iter().filter(|job| job.run == run) {
+        assert_eq!(job.state, phase.state, "{job:?}");
+        assert!(job.attempts.len() <= 1, "what was cancelled is not tried again: {job:?}");
+    }
     scene.is_over_for_good(&run, &state);
 }
 
 #[test]
 fn a_run_that_is_cancelled_ends_soon_in_whatever_phase_it_is() {
     let phases = phases();
+    assert_eq!(phases.len(), 20, "as many as the design wants");
     let named: Vec<_> = phases.iter().map(|(name, phase)| (*name, (*name, phase))).collect();
     all(12, &named, |(name, phase)| is_cancelled_in(name, phase));
 }

@@ -3,6 +3,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use staith_tests::{
+    forge::Forge,
+    invariants,
     served::{Answered, Served},
     world::World,
 };
@@ -31,8 +33,12 @@ fn everything_is_there(world: &World, data: &Path, acknowledged: &[String], abou
     for id in acknowledged {
         assert!(there.contains(id), "{about}: {id} was acknowledged and is lost");
     }
+    let audit = server.ask("GET", "/api/v1/audit?after=0&limit=1000", "").is(200);
+    let made = |entry: &&serde_json::Value| entry["what"] == "token-made";
+    let made = audit.as_array().unwrap().iter().filter(made).count();
+    assert_eq!(made, there.len(), "{about}: [I-8] what was done and what was noted are one thing");
+    invariants::hold(world, &server, &[], &[], &Forge::begins());
     server.terminate().exits(0);
-    world.staith(&["server", "audit", "verify", "--data", &place]).exits(0);
     world.staith(&["server", "check", "--data", &place]).exits(0);
 }
 
@@ -68,6 +74,27 @@ fn a_server_killed_at_any_sync_loses_nothing_that_it_acknowledged() {
         died_early > 0 && died_late >= 3,
         "{died_early} died before they were ready, {died_late} afterwards"
     );
+}
+
+/// How often a process under strace has begun to make the database's log durable. A line is there before the process goes on.
+fn syncs(trace: &Path) -> usize {
+    let trace = fs::read_to_string(trace).unwrap();
+    trace.lines().filter(|line| line.contains("sync(") && line.contains("staith.db-wal>")).count()
+}
+
+#[test]
+fn what_is_acknowledged_was_synced_before() {
+    let world = World::new();
+    let (data, trace) = (world.scratch().join("watched"), world.scratch().join("trace"));
+    let to = trace.display().to_string();
+    let watch = ["strace", "-f", "-D", "-y", "-o", &to, "-e", "trace=fdatasync,fsync"];
+    let server = Served::try_start(Served::command(&watch, &world, &data), &data).unwrap();
+    for number in 0..20 {
+        let before = syncs(&trace);
+        make(&server, number).unwrap();
+        assert!(syncs(&trace) > before, "token {number} was acknowledged without a sync");
+    }
+    server.terminate().exits(0);
 }
 
 #[test]
@@ -121,7 +148,8 @@ fn a_full_disk_refuses_what_is_new_and_loses_nothing() {
     acknowledged.push(make(&server, 1000).unwrap());
     let there = ids(&server);
     assert!(acknowledged.iter().all(|id| there.contains(id)), "it goes on as soon as there is room");
-    server.terminate().exits(0);
+    server.leaves_its_disk(".");
+    everything_is_there(&world, &data, &acknowledged, "after a full disk");
 }
 
 fn make_until_refused(server: &Served, acknowledged: &mut Vec<String>) -> Answered {

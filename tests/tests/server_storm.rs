@@ -221,7 +221,7 @@ fn causes_are_known(jobs: &[Job]) -> BTreeMap<String, usize> {
 
 fn storm(jobs: usize, seed: u64) {
     let began = Instant::now();
-    let mut scene = Scene::new(STEPS);
+    let mut scene = Scene::quiet(STEPS);
     for _ in 0..HOSTS {
         scene.host(JOBS);
     }

@@ -1,15 +1,19 @@
-//! What happens to jobs when the server dies at any moment, when its disk is full or fails, and when a step takes too much memory: the
-//! design's faults F1, F2, F25, F26, F29 and F36 ([all of them](../../docs/faults.md)), with a real host, and all invariants after each.
+//! What happens to jobs when the server dies at any moment or is away, when its disk is full or fails, when another one wants its place, when
+//! logs are muddled on their way, and when a step takes too much memory: the design's faults F1, F2, F23, F25, F26, F29, F36, F50 and F57 ([all of them](../../docs/faults.md)), with a real host, and all invariants after each.
 //! Needs root, strace and nftables, which tests/run installs; says so and checks nothing where network namespaces can't be made.
 
-use std::{fs, io::Write as _, path::Path, process::Command};
+use std::{fs, io::Write as _, path::Path};
 
-use rustix::process::{Pid, Signal, kill_process};
-use staith_model::service::{AttemptOutcome, JobState};
+use staith_model::{
+    Blame,
+    service::{AttemptOutcome, JobState},
+};
 use staith_tests::{
-    invariants::Job,
+    invariants::{Attempt, Job},
+    muddle::Muddle,
     scene::{Scene, all},
     wait,
+    wires::SERVER,
 };
 
 /// Writes some lines, and a result that no other run has.
@@ -136,14 +140,7 @@ fn lasts_through_a_full_disk(folder: &str, size: &str, while_full: impl Fn(&mut 
 
 /// The server goes on with what it has, on the disk of everybody.
 fn moves_to_a_larger_disk(scene: &mut Scene, folder: &str) {
-    let server = scene.server.take().unwrap();
-    let process = Pid::from_raw(server.id().try_into().unwrap()).unwrap();
-    kill_process(process, Signal::STOP).unwrap();
-    let mut copy = Command::new("cp");
-    copy.arg("-a").arg(server.data_as_seen().join(folder).join("."));
-    let copied = copy.arg(server.data.join(folder)).status().unwrap();
-    assert!(copied.success());
-    server.kill();
+    scene.server.take().unwrap().leaves_its_disk(folder);
     scene.serves();
 }
 
@@ -160,6 +157,134 @@ fn a_full_disk_under_the_logs_holds_them_back_and_the_database_goes_on() {
     lasts_through_a_full_disk("streams", "1m", |scene| {
         assert!(scene.asks("another"), "the database has room")
     });
+}
+
+/// A package whose bytes can't be made fewer.
+const PACKAGE: &str = "[steps.talk]\nrun = \"mkdir dist; cp big dist/\"\noutputs = [\"dist\"]\n\
+                       [package]\nfrom = [\"talk\"]\nroot = \"dist\"\n";
+
+/// F26.
+fn a_full_disk_under_the_packages_fails_the_attempt_for_that_reason_and_publishes_nothing() {
+    let words = small_disk("packages", "16m");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut scene = Scene::behind(&words, PACKAGE, &[("big", 4 << 20)]);
+    let filler = fill(&scene.server().data_as_seen().join("packages"));
+    scene.host(1);
+    let run = scene.run("one");
+    wait::until("the attempt has ended without its package", || {
+        let ended = &scene.shown(&run)["jobs"][0]["attempts"][0]["outcome"];
+        (!ended.is_null()).then_some(())
+    });
+    let tags = scene.server().ask("GET", "/v2/shop/shop/tags/list", "");
+    assert_ne!(tags.status, 200, "nothing is published: {tags:?}");
+    assert!(scene.asks("another"), "the database has room");
+    fs::remove_file(filler).unwrap();
+    assert_eq!(scene.ends(&run), "passed");
+    assert_eq!(scene.server().ask("GET", "/v2/shop/shop/tags/list", "").status, 200);
+    wait::until("all that was asked for is over", || scene.is_over());
+    moves_to_a_larger_disk(&mut scene, "packages");
+    let jobs = scene.holds();
+    let first = jobs.iter().find(|job| job.run == run).unwrap();
+    is_the_disks_fault(&first.attempts[0], "its packages could not be brought to the server");
+}
+
+/// Two jobs that no host does both of, the second of which needs what the first one leaves.
+const TWO: &str = "[steps.talk]\nrun = \"cp big left\"\noutputs = [\"left\"]\nrunner = { labels = [\"here\"] }\n\
+                   [steps.then]\nneeds = [\"talk\"]\nrun = \"cmp big left\"\nrunner = { labels = [\"there\"] }\n";
+
+/// F26.
+fn a_full_disk_under_the_layers_fails_who_needs_them_for_that_reason() {
+    let words = small_disk("layers", "16m");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let mut scene = Scene::behind(&words, TWO, &[("big", 4 << 20)]);
+    let filler = fill(&scene.server().data_as_seen().join("layers"));
+    scene.host_labelled("here");
+    scene.host_labelled("there");
+    let run = scene.run("one");
+    assert_eq!(scene.ends(&run), "failed");
+    assert!(scene.asks("another"), "the database has room");
+    fs::remove_file(filler).unwrap();
+    let another = scene.asked_last();
+    assert_eq!(scene.ends(&another), "passed");
+    moves_to_a_larger_disk(&mut scene, "layers");
+    let jobs = scene.holds();
+    let then = jobs.iter().find(|job| job.run == run && job.name == "then").unwrap();
+    assert_eq!(then.state, JobState::Failed, "{then:?}");
+    for attempt in &then.attempts {
+        is_the_disks_fault(attempt, "what step `talk` left");
+    }
+}
+
+/// It failed, and not by what it is made of.
+fn is_the_disks_fault(attempt: &Attempt, what: &str) {
+    let said = matches!(
+        &attempt.outcome,
+        Some(AttemptOutcome::Failed { blame: Blame::Environment, why, .. }) if why.contains(what)
+    );
+    assert!(said, "{attempt:?}");
+}
+
+/// F23.
+fn pushes_while_the_server_is_down_come_to_one_run_each_once_it_is_back() {
+    let mut scene = Scene::new(TALKS);
+    scene.host(1);
+    let run = scene.run("one");
+    scene.ends(&run);
+    for number in [2, 3] {
+        scene.server.take().unwrap().terminate();
+        scene.world.write("page", &format!("{number}"));
+        scene.world.commit("while nobody listens");
+        scene.serves();
+        let found = scene.numbered(number);
+        assert_eq!(scene.ends(&found), "passed");
+    }
+    // Once more from the start: nothing is found twice.
+    scene.server.take().unwrap().terminate();
+    scene.serves();
+    let run = scene.run("two");
+    assert_eq!(scene.ends(&run), "passed");
+    let jobs = scene.holds();
+    assert_eq!(jobs.len(), 4, "{jobs:?}");
+    each_passed_once(&jobs);
+}
+
+/// F50.
+fn a_second_server_on_the_database_is_refused_and_disturbs_no_job() {
+    let mut scene = Scene::new(LONG);
+    scene.host(1);
+    let run = scene.run("one");
+    let attempt = scene.attempt(&run, 1);
+    scene.is_logged(&attempt, "talk", "line 5. ");
+    let data = scene.server().data.display().to_string();
+    let second = ["server", "start", "--listen", "127.0.0.1:0", "--no-runner", "--data", &data];
+    let who = format!("staith.db (process {})", scene.server().id());
+    scene.world.staith(&second).exits(30).says(&who).says("in use by another server");
+    assert_eq!(scene.ends(&run), "passed");
+    each_passed_once(&scene.holds());
+}
+
+/// F57.
+fn pieces_of_a_log_that_are_muddled_on_their_way_make_the_same_log() {
+    let mut scene = Scene::new(LONG);
+    let muddle = Muddle::before(&scene.server().address, SERVER);
+    scene.host_through(&muddle.address, 1);
+    let run = scene.run("one");
+    assert_eq!(scene.ends(&run), "passed");
+    let attempt = scene.attempt(&run, 1);
+    let log = scene.log(&attempt, "talk");
+    let filler = "x".repeat(400);
+    let mut whole: Vec<String> = (0..100).map(|line| format!("line {line}. {filler}")).collect();
+    whole.push("it has ended".to_owned());
+    // Around what was said stands when, and on which stream.
+    let said = |line: &&str| line.starts_with("line") || line.starts_with("it has");
+    assert_eq!(log.lines().filter(said).collect::<Vec<_>>(), whole);
+    let done = muddle.done();
+    assert!([done.twice, done.singly, done.late, done.backwards].iter().all(|times| *times > 1), "{done:?}");
+    // Who is late by more than the attempt is told that it is over.
+    let answers = muddle.says_all_again();
+    assert!(answers.iter().all(|answer| (400..500).contains(answer)), "{answers:?}");
+    assert_eq!(scene.log(&attempt, "talk"), log);
+    each_passed_once(&scene.holds());
 }
 
 /// F36.
@@ -179,11 +304,19 @@ fn a_step_that_hides_that_it_ran_out_of_memory_does_not_pass() {
 
 #[test]
 fn no_job_is_lost_to_a_server_in_trouble() {
-    let scenarios: [(&str, fn()); 5] = [
+    let scenarios: [(&str, fn()); 10] = [
         ("F1, F2", a_server_that_is_killed_at_any_sync_disturbs_no_job),
         ("F29", a_server_whose_syncs_fail_ends_and_begins_again_with_all_that_it_acknowledged),
         ("F25", a_full_disk_under_the_database_refuses_what_is_new_and_ends_no_job),
         ("F26", a_full_disk_under_the_logs_holds_them_back_and_the_database_goes_on),
+        (
+            "F26, packages",
+            a_full_disk_under_the_packages_fails_the_attempt_for_that_reason_and_publishes_nothing,
+        ),
+        ("F26, layers", a_full_disk_under_the_layers_fails_who_needs_them_for_that_reason),
+        ("F23", pushes_while_the_server_is_down_come_to_one_run_each_once_it_is_back),
+        ("F50", a_second_server_on_the_database_is_refused_and_disturbs_no_job),
+        ("F57", pieces_of_a_log_that_are_muddled_on_their_way_make_the_same_log),
         ("F36", a_step_that_hides_that_it_ran_out_of_memory_does_not_pass),
     ];
     all(scenarios.len(), &scenarios, |scenario| scenario());
