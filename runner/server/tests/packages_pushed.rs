@@ -316,3 +316,42 @@ async fn skopeo_signs_in_pulls_copies_and_lists() {
     done.await.unwrap();
     serving.abort();
 }
+
+/// What podman can ask of packages: who it is, and which versions there are. They are no images, so it does not pull them.
+#[tokio::test(flavor = "multi_thread")]
+async fn podman_signs_in_and_lists() {
+    let ground = ground(Trust::Branch);
+    assert_eq!(push(&ground, PUBLISHER, "shop", "1.0.0", b"one").await, StatusCode::CREATED);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = api::router(ground.site.clone());
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+    let home = ground.place.path().to_owned();
+    // All that it keeps, it keeps below the test's own directory, and mounts nothing there.
+    std::fs::write(home.join("auth.json"), "{}").unwrap();
+    let podman = move |words: &str, more: &[&str]| {
+        let mut command = Command::new("podman");
+        command.arg("--root").arg(home.join("root")).arg("--runroot").arg(home.join("runroot"));
+        command.args(["--storage-driver", "vfs"]);
+        command.args(words.split(' ')).args(["--tls-verify=false", "--authfile"]).arg(home.join("auth.json"));
+        let output = command.args(more).env("HOME", &home).env("TMPDIR", &home).output();
+        let output = output.expect("podman is installed: tests/run does it");
+        (
+            output.status.success(),
+            String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned(),
+        )
+    };
+    let done = tokio::task::spawn_blocking(move || {
+        let (server, package) = (address.to_string(), format!("{address}/shop/app"));
+        let strange = podman("login", &["--username", "me", "--password", "guessed", &server]);
+        assert!(!strange.0 && strange.1.contains("invalid username/password"), "{}", strange.1);
+        let anonymous = podman("search --list-tags", &[&package]);
+        assert!(!anonymous.0 && anonymous.1.contains("unauthorized"), "{}", anonymous.1);
+        let known = podman("login", &["--username", "me", "--password", PEOPLE, &server]);
+        assert!(known.0 && known.1.contains("Login Succeeded"), "{}", known.1);
+        let listed = podman("search --list-tags", &[&package]);
+        assert!(listed.0 && listed.1.contains("1.0.0"), "{}", listed.1);
+    });
+    done.await.unwrap();
+    serving.abort();
+}

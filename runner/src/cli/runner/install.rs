@@ -184,6 +184,46 @@ WantedBy=multi-user.target
 mod tests {
     use super::*;
 
+    /// What a build host's unit must say, line by line, with why.
+    const HARDENED: [(&str, &str); 13] = [
+        ("ProtectSystem=strict", "the system is not its own to write"),
+        ("ReadWritePaths=\"/srv/staith\"", "its home is"),
+        ("ProtectHome=read-only", "nor are homes"),
+        ("PrivateTmp=yes", "nobody sees or makes its temporary files"),
+        ("ProtectKernelModules=yes", "it loads nothing into the kernel"),
+        ("ProtectHostname=yes", "it does not rename the host"),
+        ("RestrictRealtime=yes", "it takes no processor for itself alone"),
+        ("LockPersonality=yes", "nobody becomes another kind of system"),
+        ("SystemCallArchitectures=native", "only calls that filters know"),
+        (
+            "CapabilityBoundingSet=~CAP_SYS_TIME CAP_SYS_MODULE CAP_SYS_BOOT CAP_SYS_RAWIO CAP_MAC_ADMIN CAP_MAC_OVERRIDE CAP_WAKE_ALARM CAP_BLOCK_SUSPEND",
+            "nobody below it has these, whoever it is",
+        ),
+        ("UMask=0077", "what it makes is its own to read"),
+        ("KillMode=process", "a restart leaves jobs alone"),
+        ("Delegate=yes", "steps have control groups below its own"),
+    ];
+
+    #[test]
+    fn each_line_that_hardens_a_build_host_is_in_its_service() {
+        let unit =
+            unit(UNIT, Path::new("/usr/bin/staith"), Path::new("/srv/staith"), NonZeroUsize::MIN, None)
+                .unwrap();
+        let (_, service) = unit.split_once("[Service]\n").unwrap();
+        let (service, _) = service.split_once("\n[Install]").unwrap();
+        for (line, why) in HARDENED {
+            assert_eq!(
+                service.lines().filter(|there| *there == line).count(),
+                1,
+                "`{line}`, so that {why}:\n{unit}"
+            );
+        }
+        // A second line of the same key would add to it or take it back.
+        for key in ["ReadWritePaths=", "CapabilityBoundingSet=", "ProtectSystem=", "AmbientCapabilities="] {
+            assert!(unit.lines().filter(|line| line.starts_with(key)).count() <= 1, "`{key}`:\n{unit}");
+        }
+    }
+
     #[test]
     fn what_systemd_would_take_for_something_else_is_escaped() {
         let one = NonZeroUsize::MIN;
