@@ -12,7 +12,7 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 use staith_tests::{
     bare::Bare,
     invariants::serve_one_release,
@@ -272,6 +272,58 @@ fn a_release_is_agreed_to_deployed_through_the_death_of_its_deployer_and_taken_b
     {
         assert!(audit.contains(what), "the audit log does not tell {what}");
     }
+}
+
+#[test]
+fn deployments_that_wait_come_in_order_or_the_newest_takes_their_place() {
+    let town = Town::new();
+    let (ann, ben) = (town.token("ann", "releaser"), town.token("ben", "releaser"));
+    let protect = |queue: &str| {
+        let rules = format!("{{\"needed\":1,\"queue\":{queue:?}}}");
+        let words = ["project", "protect", "shop", "production", "--rules", &rules];
+        town.staith(&town.server.admin, &words).exits(0);
+    };
+    let asks = |release: &str| {
+        let words = ["deploy", release, "--to", "production", "--no-wait"];
+        town.release(&ann, &words).exits(41);
+    };
+    // The oldest first.
+    let seen = |place: usize| {
+        let all = town.deployments();
+        all[all.len() - 1 - place].clone()
+    };
+    let is = |place: usize, state: &str| {
+        let what = format!("deployment {place} is {state}");
+        wait::until(&what, || (seen(place)["state"]["state"] == state).then_some(()));
+    };
+    protect("in-order");
+    let first = town.releases(&ann, "main");
+    town.pushes("main", "two");
+    let second = town.releases(&ann, "main");
+    asks(&first);
+    asks(&second);
+    let plan = seen(1)["plan"].as_str().unwrap().to_owned();
+    town.release(&ben, &["approve", "production", "--plan", &plan]).exits(0);
+    let turn = format!("its turn: deployment {} comes first", seen(0)["deployment"].as_str().unwrap());
+    wait::until("the second waits for its turn alone", || (seen(1)["gates"] == json!([turn])).then_some(()));
+    assert_eq!(town.served(), None, "the first one comes first");
+    town.release(&ben, &["approve", "production"]).exits(0);
+    is(0, "succeeded");
+    town.serves(&first);
+    // Machines are others now, so people have to look at the plan of the second again.
+    wait::until("the second has a plan for what is there", || (seen(1)["plan"] != plan).then_some(()));
+    is(1, "awaiting-gates");
+    town.release(&ben, &["approve", "production"]).exits(0);
+    is(1, "succeeded");
+    town.serves(&second);
+
+    protect("newest-wins");
+    asks(&first);
+    asks(&second);
+    is(2, "superseded");
+    town.release(&ben, &["approve", "production"]).exits(0);
+    is(3, "succeeded");
+    town.release(&ann, &["history", "production"]).exits(0).says("took its place");
 }
 
 #[test]

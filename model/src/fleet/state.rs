@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{DeploymentRecord, FleetEvent, WarmPool};
-use crate::{DeploymentId, DeploymentState, Digest, Name, Version};
+use crate::{DeploymentId, DeploymentState, Digest, Name, Queue, Version};
 
 /// What an environment's log says, all of it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -217,15 +217,25 @@ impl FleetState {
     }
 
     /// The deployment that people mean who say what is to become of it: the one that has the environment, and only where there is
-    /// none the newest that is not over. One that waits for its gates, however long, is not in the way of stopping what switches.
-    pub fn addressed(&self) -> Option<&DeploymentRecord> {
-        self.holder().or_else(|| self.in_order().rfind(|record| !record.state.is_terminal()))
+    /// none the one whose turn it is of those that are not over. One that waits for its gates, however long, is not in the way of
+    /// stopping what switches.
+    pub fn addressed(&self, queue: Queue) -> Option<&DeploymentRecord> {
+        let mut open = self.in_order().filter(|record| !record.state.is_terminal());
+        self.holder().or_else(|| match queue {
+            Queue::InOrder => open.next(),
+            Queue::NewestWins => open.next_back(),
+        })
     }
 
-    /// The deployment that approvers mean: the newest whose gates are not open yet.
-    pub fn before_gates(&self) -> Option<&DeploymentRecord> {
+    /// Deployments whose gates are not open yet, the one whose turn it is first: what approvers say is about that one, unless they
+    /// name another one's plan.
+    pub fn before_gates(&self, queue: Queue) -> Vec<&DeploymentRecord> {
         let waits = |state| matches!(state, DeploymentState::Planned | DeploymentState::AwaitingGates);
-        self.in_order().rfind(|record| waits(record.state))
+        let mut waiting: Vec<_> = self.in_order().filter(|record| waits(record.state)).collect();
+        if queue == Queue::NewestWins {
+            waiting.reverse();
+        }
+        waiting
     }
 
     /// Machines that are out of deployments.

@@ -1,4 +1,7 @@
-//! What protects an environment, judged from its ledger and from what is asked of others.
+//! What protects an environment, judged from its ledger and from what is asked of others. `turn` is about deployments that wait for one
+//! another.
+
+mod turn;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +14,7 @@ use std::{
 use async_trait::async_trait;
 use staith_model::{
     DeploymentId, DeploymentRecord, DeploymentState, Digest, Direction, FleetEvent, FleetState, Name,
-    Protection, Queue,
+    Protection,
 };
 use staith_releaser::fleet::{
     drive::{Gates, Judge, Log, Verdict},
@@ -25,6 +28,7 @@ use staith_releaser::fleet::{
 };
 
 use crate::clock;
+use turn::Turn;
 
 /// Judges by an environment's protection.
 pub(crate) struct Gatekeeper {
@@ -177,20 +181,6 @@ impl Gatekeeper {
         };
         self.others.iter().filter(|(log, _)| serves(log)).map(|(_, name)| name.clone()).collect()
     }
-
-    /// A newer deployment that waits takes the place of an older one, where that is the rule.
-    fn superseded_by(&self, record: &DeploymentRecord) -> Option<String> {
-        if self.protection.queue == Queue::InOrder {
-            return None;
-        }
-        let entries = self.log.since(0).ok()?;
-        let state = FleetState::of(entries.iter().map(|entry| (entry.at, &entry.event)));
-        let newer = state.in_order().skip_while(|other| other.deployment != record.deployment).skip(1);
-        let waits = |other: &&DeploymentRecord| {
-            matches!(other.state, DeploymentState::Planned | DeploymentState::AwaitingGates)
-        };
-        newer.filter(waits).last().map(|other| other.deployment.to_string())
-    }
 }
 
 #[derive(Default)]
@@ -204,9 +194,11 @@ struct Said {
 #[async_trait]
 impl Judge for Gatekeeper {
     async fn gates(&self, record: &DeploymentRecord) -> Gates {
-        if let Some(by) = self.superseded_by(record) {
-            return Gates::Superseded { by };
-        }
+        let comes_first = match self.turn_of(record).await {
+            Turn::Never { by } => return Gates::Superseded { by },
+            Turn::Later(what) => Some(what),
+            Turn::Now => None,
+        };
         if let Some(why) = self.floor_again(record) {
             return Gates::Refused { why };
         }
@@ -220,20 +212,21 @@ impl Judge for Gatekeeper {
             GateState::ByDefault { missing } => Some(missing.clone()),
             _ => None,
         });
-        let what: Vec<String> = verdict
-            .gates
-            .iter()
-            .filter_map(|gate| Some(format!("{}: {}", gate.name, told(&gate.state)?)))
-            .collect();
-        match verdict.ruling {
-            Ruling::Go => missing.map_or(Gates::Open, |missing| Gates::OpenByDefault { missing }),
-            Ruling::Wait => Gates::Waiting { what, until: verdict.deadline },
-            Ruling::Rejected { by, comment } => {
+        let gates = verdict.gates.iter();
+        let gates = gates.filter_map(|gate| Some(format!("{}: {}", gate.name, told(&gate.state)?)));
+        let what: Vec<String> = gates.collect();
+        match (verdict.ruling, comes_first) {
+            (Ruling::Go | Ruling::Wait, Some(first)) => {
+                let what = std::iter::once(first).chain(what).collect();
+                Gates::Waiting { what, until: verdict.deadline }
+            }
+            (Ruling::Go, None) => missing.map_or(Gates::Open, |missing| Gates::OpenByDefault { missing }),
+            (Ruling::Rejected { by, comment }, _) => {
                 Gates::Refused { why: format!("{by} rejected it: {comment}") }
             }
-            Ruling::Refused => Gates::Refused { why: what.join("; ") },
+            (Ruling::Refused, _) => Gates::Refused { why: what.join("; ") },
             // The driver lets it expire: it is the same time.
-            Ruling::Expired => Gates::Waiting { what, until: verdict.deadline },
+            (Ruling::Wait, None) | (Ruling::Expired, _) => Gates::Waiting { what, until: verdict.deadline },
         }
     }
 

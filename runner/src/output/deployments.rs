@@ -4,7 +4,7 @@ use std::{io, time::Duration};
 
 use serde_json::{Value, json};
 use staith_model::{
-    AtDeadline, Direction, Name,
+    AtDeadline, Direction, Name, Queue,
     service::{DeploymentView, EnvironmentRules, EnvironmentView, OrderAnswer, ReleaseSeen},
 };
 
@@ -165,6 +165,9 @@ fn in_words(rules: &EnvironmentRules) -> Vec<String> {
             AtDeadline::Deploy => ", and is deployed to if nobody says no until then",
         };
         lines.push(format!("needs {approvals}{requester}, within {within}{then}"));
+    }
+    if rules.queue == Queue::InOrder {
+        lines.push("deployments that wait come in their order".to_owned());
     }
     if rules.automatic {
         lines.push("is released to by itself".to_owned());

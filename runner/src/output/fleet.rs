@@ -164,6 +164,7 @@ pub(crate) fn fleet_status(environment: &Name, status: &FleetStatus, mode: Outpu
         let waits = one.state == DeploymentState::AwaitingGates;
         let gates = one.gates.iter().filter(|_| waits);
         lines.extend(gates.map(|gate| format!("    waits for {}", clean_word(gate))));
+        lines.extend(waits.then(|| format!("    plan {}", one.plan)));
         for target in one.targets.iter().filter(|_| !one.state.is_terminal() || one.trouble.is_some()) {
             let failed = target.failed.as_ref().map(|failed| format!(": {}", clean_word(&failed.what)));
             let lost = target.lost.as_ref().map(|lost| format!(": {}", clean_word(lost)));

@@ -34,6 +34,8 @@ pub struct DeploymentStatus {
     pub deployment: DeploymentId,
     /// The release.
     pub release: Digest,
+    /// What people approve.
+    pub plan: Digest,
     /// Who wanted it.
     pub by: String,
     /// Where it is.
@@ -83,6 +85,7 @@ pub fn status(log: &Log) -> Result<FleetStatus, FleetDriveError> {
         .map(|record| DeploymentStatus {
             deployment: record.deployment.clone(),
             release: record.plan.release,
+            plan: record.plan.digest(),
             by: record.by.clone(),
             state: record.state,
             since: record.since,

@@ -48,8 +48,8 @@ async fn past_gates(
             Order::Override { environment, deployment, plan, reason, freeze_only: false, floor: true };
         return on_behalf(&site, &caller, project, "floor-overridden", order).await;
     }
-    let (deployment, requester) = waiting_for(&state, &asked.plan, &environment)?;
     let rules = site.store.rules(&project, &environment).await?.unwrap_or_default();
+    let (deployment, requester) = waiting_for(&state, rules.queue, &asked.plan, &environment)?;
     let needs_another = rules.needed > 0 && !rules.requester_may && !asked.freeze_only;
     if needs_another && caller.person()? == requester {
         return Err(Problem::new(

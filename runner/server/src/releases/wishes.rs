@@ -7,7 +7,7 @@ use axum::{
     routing::{get, post},
 };
 use staith_model::{
-    Ask, DeploymentId, DeploymentRecord, DeploymentState, Digest, FleetState, Name,
+    Ask, DeploymentId, DeploymentRecord, Digest, FleetState, Name, Queue,
     service::{
         DeployAsked, LiftAsked, Order, OrderSeen, ReleaseMaterial, RollbackAsked, VoteAsked, WishAsked,
     },
@@ -211,7 +211,7 @@ async fn vote(
     }
     let rules = site.store.rules(&project, &environment).await?.unwrap_or_default();
     let state = state(&site, &project, &environment).await?;
-    let (deployment, requester) = waiting_for(&state, &asked.plan, &environment)?;
+    let (deployment, requester) = waiting_for(&state, rules.queue, &asked.plan, &environment)?;
     if asked.approves && requester == name && !rules.requester_may {
         return Err(Problem::new(403, "own-request", "who asked for a deployment does not approve it")
             .with_remedy("somebody else who may release there says yes"));
@@ -224,17 +224,17 @@ async fn vote(
 /// The deployment that waits with this plan, and who asked for it.
 pub(super) fn waiting_for(
     state: &FleetState,
+    queue: Queue,
     plan: &Digest,
     environment: &Name,
 ) -> Result<(DeploymentId, String), Problem> {
-    let waits = |state| matches!(state, DeploymentState::Planned | DeploymentState::AwaitingGates);
-    let waiting: Vec<_> = state.in_order().filter(|record| waits(record.state)).collect();
-    if let Some(record) = waiting.iter().rev().find(|record| record.plan.digest() == *plan) {
+    let waiting = state.before_gates(queue);
+    if let Some(record) = waiting.iter().find(|record| record.plan.digest() == *plan) {
         return Ok((record.deployment.clone(), record.by.clone()));
     }
     let what = format!("no deployment to `{environment}` with this plan waits for anybody to say yes or no");
     let problem = Problem::new(409, "no-such-plan", what);
-    Err(match waiting.last() {
+    Err(match waiting.first() {
         Some(record) => problem
             .with_why(format!("the one that waits has the plan {} now", record.plan.digest()))
             .with_remedy("look at it, and say yes or no to that one"),
@@ -250,7 +250,8 @@ async fn wish(
 ) -> Told {
     let (project, environment) = there(&caller, Permission::Release, &project, &environment)?;
     let state = state(&site, &project, &environment).await?;
-    let record = state.addressed().ok_or_else(|| {
+    let rules = site.store.rules(&project, &environment).await?.unwrap_or_default();
+    let record = state.addressed(rules.queue).ok_or_else(|| {
         Problem::new(409, "nothing-under-way", format!("no deployment to `{environment}` is under way"))
     })?;
     match &asked.ask {

@@ -151,7 +151,7 @@ async fn driven(
 
 /// The deployment that is meant by whoever wants it stopped, or to go on.
 fn addressed(site: &Site) -> Result<DeploymentId, Problem> {
-    if let Some(record) = site.state()?.addressed() {
+    if let Some(record) = site.state()?.addressed(site.protection()?.queue) {
         return Ok(record.deployment.clone());
     }
     let name = &site.environment.name;

@@ -1,7 +1,7 @@
 //! What approvers say: `staith release approve`, `reject` and `override`.
 
 use clap::Args;
-use staith_model::{Digest, Exit, FleetEvent};
+use staith_model::{DeploymentId, Digest, Exit, FleetEvent};
 use staith_releaser::{fleet::drive::FleetDriveError, ledger::Who};
 
 use super::{Environment, ask::heeded};
@@ -17,7 +17,7 @@ use crate::{
 pub(crate) struct Approve {
     #[command(flatten)]
     environment: Environment,
-    /// Only if this is the plan, as `staith release status` showed it
+    /// The plan, as `staith release status` showed it, where it must be no other one, or where the deployment that has it waits behind another
     #[arg(long, value_name = "DIGEST")]
     plan: Option<Digest>,
     /// A word to it
@@ -30,6 +30,9 @@ pub(crate) struct Approve {
 pub(crate) struct Reject {
     #[command(flatten)]
     environment: Environment,
+    /// The plan of the deployment, where it waits behind another
+    #[arg(long, value_name = "DIGEST")]
+    plan: Option<Digest>,
     /// Why
     #[arg(long, value_name = "TEXT")]
     comment: String,
@@ -66,7 +69,7 @@ impl Approve {
 
 impl Reject {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        said(&self.environment, None, mode, |deployment, plan, by| FleetEvent::Voted {
+        said(&self.environment, self.plan, mode, |deployment, plan, by| FleetEvent::Voted {
             deployment,
             plan,
             by,
@@ -123,24 +126,39 @@ async fn said(
     environment: &Environment,
     expected: Option<Digest>,
     mode: OutputMode,
-    event: impl FnOnce(staith_model::DeploymentId, Digest, String) -> FleetEvent,
+    event: impl FnOnce(DeploymentId, Digest, String) -> FleetEvent,
 ) -> Result<Exit, Problem> {
     let site = environment.site()?;
-    let state = site.state()?;
-    let waiting = state.before_gates().ok_or_else(|| nothing_waits(&site))?;
-    let (deployment, plan) = (waiting.deployment.clone(), waiting.plan.digest());
-    if let Some(expected) = expected.filter(|expected| *expected != plan) {
-        return Err(Problem::new(
-            Exit::NeedsDecision,
-            format!("the plan is not {} any more", expected.short()),
-        )
-        .with_why(format!("it is {plan} now"))
-        .with_remedy("look at it with `staith release status`"));
-    }
+    let (deployment, plan) = meant(&site, expected).await?;
     let event = event(deployment.clone(), plan, Who::of_this_process().user);
     site.log().append(event).await.map_err(FleetDriveError::from)?;
     output::fleet_asked(&deployment, mode).map_err(|lost| Problem::unwritable(&lost))?;
     Ok(Exit::Passed)
+}
+
+/// The deployment that is meant, with its plan: the one that waits with the plan that is named, else the one whose turn it is.
+async fn meant(site: &Site, expected: Option<Digest>) -> Result<(DeploymentId, Digest), Problem> {
+    let state = site.state()?;
+    let waiting = state.before_gates(site.protection()?.queue);
+    if let Some(expected) = expected {
+        let named = waiting.iter().find(|record| record.plan.digest() == expected);
+        return match (named, waiting.first()) {
+            (Some(record), _) => Ok((record.deployment.clone(), expected)),
+            (None, Some(record)) => Err(another_plan(&expected, &record.plan.digest())),
+            (None, None) => Err(nothing_waits(site)),
+        };
+    }
+    let turn = site.gatekeeper()?.whose_turn().await?;
+    // Where none of them will ever begin, or one is on its way back, it is still said to somebody.
+    let turn = turn.or_else(|| Some(waiting.first()?.deployment.clone()));
+    let record = turn.as_ref().and_then(|turn| state.deployment(turn)).ok_or_else(|| nothing_waits(site))?;
+    Ok((record.deployment.clone(), record.plan.digest()))
+}
+
+fn another_plan(expected: &Digest, plan: &Digest) -> Problem {
+    Problem::new(Exit::NeedsDecision, format!("the plan is not {} any more", expected.short()))
+        .with_why(format!("it is {plan} now"))
+        .with_remedy("look at it with `staith release status`")
 }
 
 fn nothing_waits(site: &Site) -> Problem {

@@ -168,8 +168,8 @@ impl FleetWatch {
 
     /// Says how it ended.
     pub(crate) fn ended(&self, deployer: &Deployer, deployment: &DeploymentId, exit: Exit) -> io::Result<()> {
-        let record = deployer.state().ok().and_then(|state| state.deployment(deployment).cloned());
-        let Some(record) = record else { return Ok(()) };
+        let Ok(fleet) = deployer.state() else { return Ok(()) };
+        let Some(record) = fleet.deployment(deployment) else { return Ok(()) };
         let environment = &record.plan.environment;
         let state = record.state;
         let release = record.plan.release;
@@ -186,10 +186,17 @@ impl FleetWatch {
             DeploymentState::Succeeded => {
                 look.tint(Tone::Good, &format!("release {} serves in {environment}", release.short()))
             }
-            DeploymentState::AwaitingGates => format!(
-                "deployment {deployment} waits; `staith release approve {environment}` says yes to plan {}",
-                record.plan.digest().short()
-            ),
+            DeploymentState::AwaitingGates => {
+                let plan = record.plan.digest();
+                let is_alone =
+                    fleet.in_order().filter(|other| other.state == DeploymentState::AwaitingGates).count()
+                        == 1;
+                let named = if is_alone { String::new() } else { format!(" --plan {plan}") };
+                format!(
+                    "deployment {deployment} waits; `staith release approve {environment}{named}` says yes to plan {}",
+                    plan.short()
+                )
+            }
             state => look.tint(
                 Tone::Bad,
                 &format!("deployment {deployment} to {environment} {}", state_in_words(state)),

@@ -1,7 +1,7 @@
 //! What approvers say: `staith server release approve` and `reject`.
 
 use clap::Args;
-use staith_model::{DeploymentState, Digest, Exit, Name, service::VoteAsked};
+use staith_model::{DeploymentState, Digest, Exit, Name, Queue, service::VoteAsked};
 
 use super::There;
 use crate::output::{self, OutputMode, Problem};
@@ -13,7 +13,7 @@ use crate::output::{self, OutputMode, Problem};
 pub(super) struct Approve {
     /// The environment
     environment: Name,
-    /// Only if the plan is this one
+    /// The plan, where it must be no other one, or where the deployment that has it waits behind another
     #[arg(long, value_name = "DIGEST")]
     plan: Option<Digest>,
     /// Why; goes into the ledger
@@ -26,6 +26,9 @@ pub(super) struct Approve {
 pub(super) struct Reject {
     /// The environment
     environment: Name,
+    /// The plan of the deployment, where it waits behind another
+    #[arg(long, value_name = "DIGEST")]
+    plan: Option<Digest>,
     /// Why; goes into the ledger
     #[arg(long, value_name = "TEXT", default_value = "")]
     comment: String,
@@ -39,7 +42,7 @@ impl Approve {
 
 impl Reject {
     pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
-        said(there, &self.environment, None, (false, self.comment), mode).await
+        said(there, &self.environment, self.plan, (false, self.comment), mode).await
     }
 }
 
@@ -59,11 +62,16 @@ async fn said(
     Ok(Exit::Passed)
 }
 
-/// The plan of the deployment that waits.
+/// The plan of the deployment that waits, and whose turn it is where several do.
 pub(super) async fn waiting(there: &There, environment: &Name) -> Result<Digest, Problem> {
     let view = there.environment(environment).await?;
     let waits = |state| matches!(state, DeploymentState::Planned | DeploymentState::AwaitingGates);
-    let found = view.deployments.into_iter().find(|one| waits(one.state));
+    let mut waiting = view.deployments.into_iter().filter(|one| waits(one.state));
+    let found = match view.rules.queue {
+        // The newest is the first that is shown.
+        Queue::NewestWins => waiting.next(),
+        Queue::InOrder => waiting.next_back(),
+    };
     found.map(|one| one.plan).ok_or_else(|| {
         Problem::new(
             Exit::Usage,
