@@ -1,6 +1,7 @@
 //! A server that is up within milliseconds: it answers any path with the path, and says which release it is.
 //!
-//! `/long/MILLIS` takes its time. It keeps connections, and a port that another process is about to leave is waited for.
+//! `/long/MILLIS` takes its time. It keeps connections, and a port that another process is about to leave is waited for. With `BELL_IS_SICK`
+//! in its environment each answer is a failure.
 
 use std::{
     env,
@@ -43,8 +44,9 @@ fn serve(client: TcpStream, release: &str) -> io::Result<()> {
             thread::sleep(Duration::from_millis(millis));
         }
         let connection = if stays { "keep-alive" } else { "close" };
+        let status = if env::var_os("BELL_IS_SICK").is_some() { "500 Sick" } else { "200 OK" };
         let answer = format!(
-            "HTTP/1.1 200 OK\r\nx-staith-release: {release}\r\ncontent-length: {}\r\nconnection: {connection}\r\n\r\n{path}",
+            "HTTP/1.1 {status}\r\nx-staith-release: {release}\r\ncontent-length: {}\r\nconnection: {connection}\r\n\r\n{path}",
             path.len()
         );
         to.write_all(answer.as_bytes())?;
