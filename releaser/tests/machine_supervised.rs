@@ -210,6 +210,31 @@ async fn what_it_said_last_is_told_when_it_is_not_healthy() {
 }
 
 #[tokio::test]
+async fn it_is_healthy_when_it_has_been_so_for_as_long_as_was_asked_for() {
+    let site = Site::new();
+    site.runs("a", SLEEPS).await.unwrap();
+    let asked = Question { min_healthy_seconds: 2, ..question("a", 1) };
+    let health = site.machine.probe(&asked, Patience::Deadline).await.unwrap();
+    assert_eq!(health.verdict, Verdict::Healthy);
+    // At least; and not only until the deadline, within which it has to answer for the first time.
+    assert!(health.took >= Duration::from_secs(2), "{:?}", health.took);
+    // Who only glances does not wait for that.
+    let glance = site.machine.probe(&question("a", 1), Patience::Glance).await.unwrap();
+    assert_eq!(glance.verdict, Verdict::Healthy);
+}
+
+#[tokio::test]
+async fn a_service_that_falls_over_before_its_time_is_up_is_not_healthy() {
+    let site = Site::new();
+    // It runs when it is asked first, and whenever it was started again.
+    site.runs("a", "#!/bin/sh\nsleep 1\nexit 3\n").await.unwrap();
+    site.serves("a").await;
+    let health = site.machine.probe(&question("a", 1), Patience::Deadline).await.unwrap();
+    assert_eq!(health.verdict, Verdict::Unhealthy, "{health:?}");
+    assert!(explain(&health).contains("exit status: 3"), "{}", explain(&health));
+}
+
+#[tokio::test]
 async fn a_program_that_can_not_be_started_is_told_at_once() {
     let site = Site::new();
     let refused = site.runs("a", "#!/not/on/this/machine\n").await;
