@@ -38,8 +38,8 @@ pub use project::{
 pub use release::{
     DeployAsked, DeploymentView, EnvironmentRules, EnvironmentView, Guarded, LedgerEntry, LedgerHad,
     LedgerPart, LiftAsked, OpenOrder, Order, OrderAnswer, OrderSeen, Orders, OverrideAsked, PastGates,
-    ReleaseAsked, ReleaseMaterial, ReleaseSeen, ReleaseStanding, RollbackAsked, SwapAsked, VoteAsked,
-    WishAsked,
+    QuarantineAsked, ReleaseAsked, ReleaseMaterial, ReleaseSeen, ReleaseStanding, RollbackAsked, SwapAsked,
+    VoteAsked, WishAsked,
 };
 pub use runs::{AttemptView, CancelAsked, JobView, RunPage, RunSummary, RunView};
 pub use sharing::{LARGEST_LAYER, LAYER_PIECE, SentLayer, StepCame, StepGiven};

@@ -511,6 +511,7 @@ fn releases_are_promoted_past_gates_by_another_administrator_and_pools_exchanged
     town.waits_until("succeeded");
     town.serves(&second);
     tells_of_what_was_released(&town, &ben, (&first, &second));
+    tells_of_machines(&town, &ben, &second);
 
     for release in [&first, &second] {
         town.release(&ann, &["swap", "production", "--reason", "as it was"]).exits(0);
@@ -519,6 +520,54 @@ fn releases_are_promoted_past_gates_by_another_administrator_and_pools_exchanged
     town.release(&ann, &["plan", "--to", "production", "--repair"]).exits(0).says("plan sha256:");
     let audit = town.server.ask("GET", "/api/v1/audit?limit=1000", "").is(200).to_string();
     assert!(audit.contains("gates-overridden") && audit.contains("swap-asked"), "{audit}");
+}
+
+/// As `staith where`, `trace`, and `staith targets quarantine` do at home; and what is done on the server's host by who has the keys.
+fn tells_of_machines(town: &Town, who: &str, release: &str) {
+    let machine = serving_machine(town);
+    let traced = town.release(who, &["trace", &machine, "--json"]).exits(0).values().remove(0);
+    assert_eq!((&traced["release"], &traced["environment"]), (&release.into(), &"production".into()));
+    let commit = traced["origin"]["commit"].as_str().unwrap().to_owned();
+    let found = town.release(who, &["where", &commit[..12], "--environment", "production"]).exits(0);
+    found.says(&machine).says(&commit[..12]);
+    town.release(who, &["where", "0123abcd"]).exits(0).says("no machine runs commit 0123abcd");
+    let unknown = town.release(who, &["trace", "nowhere"]);
+    assert!(unknown.code != Some(0) && unknown.err.contains(&machine), "{unknown:?}");
+
+    let viewer = town.token("val", "viewer");
+    town.release(&viewer, &["trace", &machine]).exits(0).says("production");
+    let out = ["quarantine", "production", &machine, "--reason", "its disk fails"];
+    assert_ne!(town.release(&viewer, &out).code, Some(0));
+    town.release(who, &out).exits(0);
+    let said = format!("{machine} is in quarantine: its disk fails");
+    wait::until("the server has heard of it", || {
+        town.release(who, &["status", "production"]).exits(0).out.contains(&said).then_some(())
+    });
+    on_the_host(town, &["targets", "production"]).exits(0).says("its disk fails");
+    town.release(who, &["reinstate", "production", &machine]).exits(0);
+    wait::until("the server has heard of it", || {
+        (!town.release(who, &["status", "production"]).exits(0).out.contains(&said)).then_some(())
+    });
+    on_the_host(town, &["env", "status", "production", "--check"]).exits(0).says(&machine);
+    on_the_host(town, &["targets", "check", "production"]).exits(0);
+}
+
+/// The machine that gets requests.
+fn serving_machine(town: &Town) -> String {
+    let (release, _) = town.served().unwrap();
+    let of = |name: &&str| {
+        let current = fs::read_link(town.place.path().join("production").join(name).join("current"));
+        current.is_ok_and(|link| release.ends_with(&*link.file_name().unwrap().to_string_lossy()))
+    };
+    ["blue", "green"].into_iter().find(of).unwrap().to_owned()
+}
+
+/// A command that is given where the deployer's keys are, with a checkout of the project.
+fn on_the_host(town: &Town, words: &[&str]) -> Said {
+    let mut command = town.world.command(words);
+    command.env("STAITH_HOME", town.server.data.join("deployer/projects/shop"));
+    command.current_dir(&town.repository.clone);
+    Said::of(&command.output().unwrap())
 }
 
 /// As `staith release diff`, `notes`, `docs` and `metrics` do at home.

@@ -198,6 +198,19 @@ pub struct LiftAsked {
     pub reason: String,
 }
 
+/// `POST …/environments/{environment}/quarantines`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuarantineAsked {
+    /// The machine.
+    pub target: Name,
+    /// Whether it is taken out of deployments, or put back.
+    pub out: bool,
+    /// Why; who takes one out has to say it.
+    #[serde(default)]
+    pub reason: String,
+}
+
 /// What somebody asked for, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrderSeen {
@@ -380,6 +393,17 @@ pub enum Order {
         /// Why.
         reason: String,
     },
+    /// Deployments leave a machine alone, or come to it again.
+    Quarantine {
+        /// Where.
+        environment: Name,
+        /// The machine.
+        target: Name,
+        /// Whether it is taken out, or put back.
+        out: bool,
+        /// Why.
+        reason: String,
+    },
 }
 
 impl Order {
@@ -394,7 +418,8 @@ impl Order {
             | Self::Override { environment, .. }
             | Self::Vote { environment, .. }
             | Self::Wish { environment, .. }
-            | Self::Lift { environment, .. } => Some(environment),
+            | Self::Lift { environment, .. }
+            | Self::Quarantine { environment, .. } => Some(environment),
         }
     }
 }

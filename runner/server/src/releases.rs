@@ -3,7 +3,7 @@
 //! 1. `making`: a run's package becomes a release. `automatic`: by itself, where an administrator said so.
 //! 2. `environments`: how each one stands, and what protects it. `people`: who may agree there. Pure.
 //! 3. `wishes`: what people want: a plan, a deployment, a yes or a no, an end, the way back. `waiting`: each is an order for the
-//!    deployer, and has its answer. `exceptions`: what goes past gates.
+//!    deployer, and has its answer. `exceptions`: what goes past gates. `machines`: which are left alone.
 //! 4. `telling`: what releases differ in, what is new, figures, run-books: looked up, and nothing else.
 //! 5. [`Door`] and `deployer`: what the process that deploys is told and says. It is another process, which has the keys; this one never
 //!    sees them, and never speaks to a machine.
@@ -16,6 +16,7 @@ mod deployer;
 mod door;
 mod environments;
 mod exceptions;
+mod machines;
 mod making;
 mod people;
 mod telling;
@@ -36,6 +37,7 @@ pub fn routes() -> Router<Site> {
         .merge(environments::routes())
         .merge(wishes::routes())
         .merge(exceptions::routes())
+        .merge(machines::routes())
         .merge(telling::routes())
         .merge(deployer::routes())
 }

@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use house::House;
 use serde_json::{Value, json};
 use staith_model::{
-    DeploymentChange, DeploymentId, Digest, Direction, FleetEvent, FleetPlan, FleetRelease, Floor, Pace,
-    PaceKind, Package, ReleaseSetting, SchemaChange, Service, SourceOfRelease,
+    Access, DeploymentChange, DeploymentId, Digest, Direction, FleetEvent, FleetPlan, FleetRelease, Floor,
+    Pace, PaceKind, Package, ReleaseSetting, SchemaChange, Service, SourceOfRelease, Target, TargetAction,
+    TargetPlan,
     service::{LedgerEntry, Order, Orders},
 };
 use staith_server::api::{Grant, Role};
@@ -440,4 +441,101 @@ async fn a_machine_that_is_skipped_is_one_of_the_deployment() {
     let asked = json!({ "ask": { "ask": "skip", "target": "nowhere" } });
     let asks = format!("{THERE}/asks");
     office.house.ask("POST", &asks, Some(&office.ann), Some(&asked)).await.problem(422, "no-such-machine");
+}
+
+/// A plan that is about a machine, which runs this already.
+fn plan_with_a_machine(runs: Digest) -> FleetPlan {
+    let target = Target {
+        name: "web1".parse().unwrap(),
+        access: Access::Local,
+        pool: None,
+        tags: BTreeSet::new(),
+        roles: BTreeSet::new(),
+        variables: BTreeMap::new(),
+        serves_at: None,
+    };
+    let (action, before) = (TargetAction::Unchanged, Some(runs));
+    let one = TargetPlan { target, action, before, staged: true, damage: None };
+    FleetPlan { release: runs, targets: vec![one], ..plan() }
+}
+
+#[tokio::test]
+async fn which_machine_runs_which_commit_is_told_by_the_copies_of_ledgers_to_who_may_see_them() {
+    let office = Office::new().await;
+    let (runs, commit) = (Digest::of(b"release"), "3f2a".repeat(10));
+    office.tells_all(1, vec![requested(plan_with_a_machine(runs), "")]).await.is(200);
+    let asks = async |token: &str, what: &str| {
+        office.house.ask("GET", &format!("/api/v1/projects/shop/whereabouts{what}"), Some(token), None).await
+    };
+    let admin = office.house.admin.clone();
+    // Of a release that this server does not know, it is not told what it never knew.
+    let told = asks(&admin, "?target=web1").await.is(200);
+    assert_eq!((&told[0]["release"], &told[0]["origin"]), (&json!(runs), &Value::Null));
+    assert_eq!(asks(&admin, &format!("?commit={commit}")).await.is(200), json!([]));
+    office.house.sql(&format!(
+        "PRAGMA foreign_keys = OFF;
+         INSERT INTO releases (project, number, run, package, trust, material_json, state, digest, environments_json, asked_by, created)
+         VALUES ('shop', 1, '01arz3ndektsv4rrffq69g5fav', 'shop', 'protected', '{}', 'made', '{runs}', '[\"production\"]', 'ann', 1)",
+        json!({
+            "number": 1, "package": "shop", "version": "1.0.0", "digest": runs, "pipeline": "",
+            "source": { "commit": commit, "branch": "main", "dirty": false },
+        })
+    ));
+    let told = asks(&admin, "?commit=3F2A").await.is(200);
+    assert_eq!((&told[0]["target"], &told[0]["environment"]), (&json!("web1"), &json!("production")));
+    assert_eq!(
+        (&told[0]["origin"]["commit"], &told[0]["origin"]["version"]),
+        (&json!(commit), &json!("1.0.0"))
+    );
+    assert_eq!(asks(&admin, "?commit=4f2a").await.is(200), json!([]));
+    assert_eq!(asks(&admin, "").await.is(200).as_array().unwrap().len(), 1);
+    for vague in ["3f2", "main"] {
+        asks(&admin, &format!("?commit={vague}")).await.problem(422, "no-commit");
+    }
+    let unknown = asks(&admin, "?target=web7").await.problem(404, "unknown");
+    assert!(unknown["detail"].as_str().unwrap().contains("web1"), "{unknown}");
+    asks(&admin, "?machine=web1").await.problem(400, "bad-query");
+    // Ben's token is for the environment alone.
+    asks(&office.ben, "?target=web1").await.problem(403, "not-allowed");
+    asks(&office.ben, "?target=web1&environment=qa").await.problem(403, "not-allowed");
+    asks(&office.ben, "?target=web1&environment=production").await.is(200);
+    asks("staith_person_guessed", "?target=web1").await.is(401);
+}
+
+#[tokio::test]
+async fn who_may_release_takes_a_machine_out_with_a_reason_and_puts_it_back() {
+    let office = Office::new().await;
+    let at = format!("{THERE}/quarantines");
+    let asks = async |token: &str, target: &str, out: bool, reason: &str| {
+        let asked = json!({ "target": target, "out": out, "reason": reason });
+        office.house.ask("POST", &at, Some(token), Some(&asked)).await
+    };
+    asks(&office.ben, "web1", true, "its disk fails").await.problem(422, "no-such-machine");
+    let plan = plan_with_a_machine(Digest::of(b"release"));
+    office.tells_all(1, vec![requested(plan, "")]).await.is(200);
+    asks(&office.ben, "web7", true, "its disk fails").await.problem(422, "no-such-machine");
+    asks(&office.ben, "web1", true, " - ").await.problem(422, "no-reason");
+    asks(&office.ben, "web1", false, "").await.problem(409, "not-quarantined");
+    for (name, role) in [("val", Role::Viewer), ("dan", Role::Developer)] {
+        let nobody = office.person(name, role).await;
+        asks(&nobody, "web1", true, "its disk fails").await.problem(403, "not-allowed");
+    }
+    assert_eq!(office.orders(0).await.orders.len(), 0);
+    asks(&office.ben, "web1", true, "its disk fails").await.is(202);
+    let orders = office.orders(0).await.orders;
+    let is_it = |order: &Order| {
+        matches!(order, Order::Quarantine { target, out: true, reason, .. }
+            if target.as_str() == "web1" && reason == "its disk fails")
+    };
+    assert!(orders.len() == 1 && is_it(&orders[0].what) && orders[0].by == "ben", "{orders:?}");
+    // It is so when the deployer's ledger says so.
+    let (target, by) = ("web1".parse().unwrap(), "ben".to_owned());
+    let event = FleetEvent::Quarantine { target, out: true, by, reason: "its disk fails".to_owned() };
+    office.tells_all(2, vec![event]).await.is(200);
+    let view = office.house.ask("GET", THERE, Some(&office.ben), None).await.is(200);
+    assert_eq!(view["quarantined"], json!({ "web1": "its disk fails" }));
+    asks(&office.ben, "web1", false, "").await.is(202);
+    let audit = office.house.ask("GET", "/api/v1/audit", Some(&office.house.admin), None).await.is(200);
+    let audit = audit.to_string();
+    assert!(audit.contains("machine-quarantined") && audit.contains("machine-reinstated"), "{audit}");
 }

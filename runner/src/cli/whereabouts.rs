@@ -56,8 +56,7 @@ impl Where {
 impl Trace {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         let (facts, there) = facts_in(self.project_dir).await?;
-        let machines: BTreeSet<&Name> =
-            facts.iter().flat_map(|fact| &fact.targets).map(|target| &target.name).collect();
+        let machines = whereabouts::machines(&facts);
         if !machines.contains(&self.target) {
             return Err(unknown(&self.target, &machines));
         }
@@ -83,7 +82,7 @@ fn unknown(target: &Name, machines: &BTreeSet<&Name>) -> Problem {
 }
 
 /// The commit that is meant. Digits are taken as they are: machines may run what this repository does not have.
-async fn commit_of(text: String, folder: PathBuf) -> Result<String, Problem> {
+pub(super) async fn commit_of(text: String, folder: PathBuf) -> Result<String, Problem> {
     if text.len() >= 4 && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(text);
     }

@@ -147,6 +147,8 @@ fn of_environment(one: &EnvironmentView) -> Vec<String> {
         one.serves.map_or_else(|| "nothing".to_owned(), |digest| format!("release {}", digest.short()));
     let mut lines = vec![format!("{}: serves {serves}", one.environment)];
     lines.extend(one.held.iter().map(|held| format!("  held: {}", shown(held))));
+    let out = |(target, why): (&Name, &String)| format!("  {target} is in quarantine: {}", shown(why));
+    lines.extend(one.quarantined.iter().map(out));
     lines.extend(in_words(&one.rules).into_iter().map(|rule| format!("  {rule}")));
     let open = one.deployments.iter().filter(|deployment| !deployment.over);
     lines.extend(open.flat_map(lines_of).map(|line| format!("  {line}")));

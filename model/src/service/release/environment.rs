@@ -106,6 +106,9 @@ pub struct EnvironmentView {
     /// Why nothing is deployed there by itself, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
+    /// Machines that deployments leave alone, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub quarantined: BTreeMap<Name, String>,
     /// Deployments, the newest first.
     pub deployments: Vec<DeploymentView>,
 }

@@ -1,8 +1,8 @@
 //! From a commit to the machines that serve it, and back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use staith_model::{DeploymentId, Digest, Name, RunId, Version};
 
 use super::fact::{DeploymentFact, Kind, Outcome};
@@ -55,7 +55,7 @@ pub fn history(facts: &[DeploymentFact]) -> impl Iterator<Item = HistoryLine> + 
 }
 
 /// A machine, what it serves, and where that came from: the whole way back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     /// The environment.
     pub environment: Name,
@@ -72,7 +72,7 @@ pub struct Trace {
 }
 
 /// Where a release came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The package.
     pub package: Name,
@@ -141,6 +141,11 @@ pub fn serving_commit(facts: &[DeploymentFact], commit: &str) -> Vec<Trace> {
         commit.len() >= SHORTEST && found.is_some_and(|found| found.starts_with(&commit))
     };
     serving(facts).into_iter().filter(is_of).collect()
+}
+
+/// The machines that the record knows, whatever they serve.
+pub fn machines(facts: &[DeploymentFact]) -> BTreeSet<&Name> {
+    facts.iter().flat_map(|fact| &fact.targets).map(|target| &target.name).collect()
 }
 
 /// What machines of this name serve; names are unique in one environment only.

@@ -290,6 +290,12 @@ pub const CALLS: &[Call] = &[
         "How often, how fast and how well environments are released to, or the one `environment`, in the last `days`.",
     )
     .gives(200, "ReleaseMetrics"),
+    get(
+        "/api/v1/projects/{project}/whereabouts",
+        Person(See),
+        "Which machines serve what, as the ledgers have it: what was made of `commit`, on the machine `target`, in the one `environment`.",
+    )
+    .gives(200, "Whereabouts"),
     get("/api/v1/projects/{project}/environments", Person(See), "How the environments of a project stand."),
     get(
         "/api/v1/projects/{project}/environments/{environment}",
@@ -376,6 +382,13 @@ pub const CALLS: &[Call] = &[
         "Lets runs release there again, after somebody went back.",
     )
     .takes("LiftAsked")
+    .gives(200, "OrderSeen"),
+    post(
+        "/api/v1/projects/{project}/environments/{environment}/quarantines",
+        Person(Release),
+        "Takes a machine out of deployments, with a reason, or puts it back.",
+    )
+    .takes("QuarantineAsked")
     .gives(200, "OrderSeen"),
     get(
         "/api/v1/projects/{project}/orders/{order}",

@@ -96,6 +96,7 @@ async fn view(site: &Site, project: &Name, environment: &Name) -> Result<Environ
         rules,
         serves: state.history.first().copied(),
         held: state.held.clone(),
+        quarantined: state.quarantined.clone(),
         deployments: deployments.collect(),
     })
 }

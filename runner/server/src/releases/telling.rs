@@ -2,12 +2,14 @@
 //! line, in `releaser::fleet`.
 //!
 //! 1. `comparison`: what two releases differ in. 2. `notes`: what is new in one. 3. `run_book`: how an environment is released to.
-//! 4. `metrics`: how often, how fast, how well.
+//! 4. `record`: what came of deployments. `metrics`: how often, how fast, how well. `whereabouts`: which machines serve what.
 
 mod comparison;
 mod metrics;
 mod notes;
+mod record;
 mod run_book;
+mod whereabouts;
 
 use axum::{Router, extract::rejection::QueryRejection};
 use staith_model::{FleetRelease, Name};
@@ -21,6 +23,7 @@ pub(super) fn routes() -> Router<Site> {
         .merge(metrics::routes())
         .merge(notes::routes())
         .merge(run_book::routes())
+        .merge(whereabouts::routes())
 }
 
 /// A release that is meant, with all that it says.

@@ -13,10 +13,12 @@ mod notes;
 mod past_gates;
 mod plan;
 mod promote;
+mod quarantine;
 mod rollback;
 mod status;
 mod swap;
 mod vote;
+mod whereabouts;
 
 use std::time::Duration;
 
@@ -63,6 +65,8 @@ enum What {
     Swap(swap::Arguments),
     Rollback(rollback::Arguments),
     Lift(lift::Arguments),
+    Quarantine(quarantine::Quarantine),
+    Reinstate(quarantine::Reinstate),
     Abort(ask::Abort),
     Pause(ask::Pause),
     Resume(ask::Resume),
@@ -71,6 +75,8 @@ enum What {
     Accept(ask::Accept),
     Status(status::Arguments),
     History(history::Arguments),
+    Where(whereabouts::Where),
+    Trace(whereabouts::Trace),
     Diff(diff::Arguments),
     Docs(docs::Arguments),
     Notes(notes::Arguments),
@@ -101,6 +107,8 @@ impl Arguments {
             What::Swap(arguments) => arguments.obey(&there, mode).await,
             What::Rollback(arguments) => arguments.obey(&there, mode).await,
             What::Lift(arguments) => arguments.obey(&there, mode).await,
+            What::Quarantine(arguments) => arguments.obey(&there, mode).await,
+            What::Reinstate(arguments) => arguments.obey(&there, mode).await,
             What::Abort(arguments) => arguments.obey(&there, mode).await,
             What::Pause(arguments) => arguments.obey(&there, mode).await,
             What::Resume(arguments) => arguments.obey(&there, mode).await,
@@ -109,6 +117,8 @@ impl Arguments {
             What::Accept(arguments) => arguments.obey(&there, mode).await,
             What::Status(arguments) => arguments.obey(&there, mode).await,
             What::History(arguments) => arguments.obey(&there, mode).await,
+            What::Where(arguments) => arguments.obey(&there, mode).await,
+            What::Trace(arguments) => arguments.obey(&there, mode).await,
             What::Diff(arguments) => arguments.obey(&there, mode).await,
             What::Docs(arguments) => arguments.obey(&there, mode).await,
             What::Notes(arguments) => arguments.obey(&there, mode).await,

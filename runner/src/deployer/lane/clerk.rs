@@ -112,6 +112,10 @@ impl Lane {
                 let (by, reason) = (order.by.clone(), reason.clone());
                 self.once(order, FleetEvent::HoldLifted { by, reason }).await
             }
+            Order::Quarantine { target, out, reason, .. } => {
+                let (target, out, reason) = (target.clone(), *out, reason.clone());
+                self.once(order, FleetEvent::Quarantine { target, out, by: order.by.clone(), reason }).await
+            }
         }
     }
 

@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use staith_model::{
-    Ask, Digest, RunId, SourceOfRelease,
+    Ask, DeploymentId, Digest, RunId, SourceOfRelease,
     service::{
         DeployAsked, EnvironmentRules, LedgerHad, LedgerPart, LiftAsked, OrderAnswer, OrderSeen,
-        OverrideAsked, ReleaseAsked, ReleaseSeen, ReleaseStanding, RollbackAsked, SwapAsked, Trust,
-        VoteAsked, WishAsked,
+        OverrideAsked, QuarantineAsked, ReleaseAsked, ReleaseSeen, ReleaseStanding, RollbackAsked, SwapAsked,
+        Trust, VoteAsked, WishAsked,
     },
 };
 use staith_releaser::fleet::{
@@ -15,6 +15,7 @@ use staith_releaser::fleet::{
         figures::{Figures, Measured},
         notes::{Commit, Found, ReleaseNotes, Side},
         run_book::RunBook,
+        whereabouts::{Origin, Trace},
     },
 };
 
@@ -72,6 +73,13 @@ pub(super) fn examples(shape: &str) -> Option<Vec<Value>> {
         }
         "WishAsked" => vec![value(&WishAsked { ask: Ask::Abort { reason: "not today".to_owned() } })],
         "LiftAsked" => vec![value(&LiftAsked { reason: "it is mended".to_owned() }), json!({})],
+        "QuarantineAsked" => {
+            let (target, reason) = (name("web1")?, "its disk fails".to_owned());
+            vec![
+                value(&QuarantineAsked { target, out: true, reason }),
+                json!({ "target": "web1", "out": false }),
+            ]
+        }
         "OrderSeen" => {
             let seen = OrderSeen {
                 order: 12,
@@ -112,6 +120,29 @@ pub(super) fn examples(shape: &str) -> Option<Vec<Value>> {
                 ..measured.figures.clone()
             };
             vec![value(&[Measured { figures, ..measured.clone() }, measured])]
+        }
+        "Whereabouts" => {
+            let origin = Origin {
+                package: name("shop")?,
+                version: "1.4.0".parse().ok()?,
+                run: Some(RunId::new(AT, [1; 10])),
+                commit: Some("3f2a…".to_owned()),
+            };
+            let trace = Trace {
+                environment: name("production")?,
+                target: name("web1")?,
+                release: digest,
+                deployment: DeploymentId::new(AT, [1; 10]),
+                since: Some(AT),
+                origin: Some(origin.clone()),
+            };
+            let by_hand = Trace {
+                since: None,
+                origin: Some(Origin { run: None, commit: None, ..origin }),
+                ..trace.clone()
+            };
+            let unknown = Trace { origin: None, ..trace.clone() };
+            vec![value(&[trace, by_hand, unknown])]
         }
         "LedgerHad" => vec![value(&LedgerHad { position: 40 })],
         _ => return None,

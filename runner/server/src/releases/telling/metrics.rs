@@ -8,17 +8,14 @@ use axum::{
     routing::get,
 };
 use serde::Deserialize;
-use staith_model::{
-    Digest, Name, Version,
-    service::{LedgerEntry, ReleaseSeen},
-};
-use staith_releaser::fleet::record::{
-    DeploymentFact,
-    entries::{KnownRelease, facts},
-    figures::Measured,
-};
+use staith_model::{Digest, Name};
+use staith_releaser::fleet::record::{entries::KnownRelease, figures::Measured};
 
-use super::{super::named, bad_query};
+use super::{
+    super::named,
+    bad_query,
+    record::{facts_of, releases_of},
+};
 use crate::{
     api::{Answer, Caller, Permission, Problem, Scope},
     site::Site,
@@ -66,26 +63,26 @@ async fn metrics(
         Some(environment) => vec![environment],
         None => site.store.environments(&project).await?,
     };
-    let known = known(&site, &project).await?;
+    let mut known = releases_of(&site, &project).await?;
+    with_commit_times(&site, &project, &mut known).await?;
     let (now, mut measured) = (site.clock.unix_millis(), Vec::new());
     for environment in all {
         let entries = site.store.ledger(&project, &environment).await?;
-        measured.push(Measured::of(environment, &facts_of(&entries, known.clone(), &project)?, days, now));
+        measured.push(Measured::of(environment, &facts_of(&entries, &known, &project)?, days, now));
     }
     Ok(Answer(measured))
 }
 
-/// The project's releases by their digests, with the times of their commits as far as they are known.
-async fn known(site: &Site, project: &Name) -> Result<BTreeMap<Digest, KnownRelease>, Problem> {
-    let mut known: BTreeMap<Digest, KnownRelease> = BTreeMap::new();
-    for kept in site.store.releases(project).await? {
-        let digest = kept.seen.digest;
-        known.extend(digest.map(|digest| (digest, as_known(kept.seen))));
-    }
+/// Puts in when commits were made, as far as it is known.
+async fn with_commit_times(
+    site: &Site,
+    project: &Name,
+    known: &mut BTreeMap<Digest, KnownRelease>,
+) -> Result<(), Problem> {
     let unknown = known.values().filter(|one| one.committed_at.is_none());
     let unknown: BTreeSet<String> = unknown.filter_map(|one| one.commit.clone()).collect();
     let Some(origin) = site.store.project(project).await?.map(|project| project.origin) else {
-        return Ok(known);
+        return Ok(());
     };
     let commits: Vec<String> = unknown.into_iter().collect();
     // Where nobody can read the repository now, the times of older releases' commits are not known: that is told as "-".
@@ -93,34 +90,5 @@ async fn known(site: &Site, project: &Name) -> Result<BTreeMap<Digest, KnownRele
     for one in known.values_mut().filter(|one| one.committed_at.is_none()) {
         one.committed_at = one.commit.as_ref().and_then(|commit| times.get(commit).copied());
     }
-    Ok(known)
-}
-
-fn as_known(seen: ReleaseSeen) -> KnownRelease {
-    KnownRelease {
-        package: (seen.package, seen.version),
-        commit: seen.source.commit,
-        committed_at: seen.source.committed_at,
-        run: Some(seen.run),
-    }
-}
-
-/// What the copy of a ledger says. Of a release that was deployed before its project was removed and added again, only that is known.
-fn facts_of(
-    entries: &[LedgerEntry],
-    mut known: BTreeMap<Digest, KnownRelease>,
-    project: &Name,
-) -> Result<Vec<DeploymentFact>, Problem> {
-    loop {
-        let missing = match facts(entries.iter().map(|entry| (entry.at, &entry.event)), &known) {
-            Ok(facts) => return Ok(facts),
-            Err(missing) => missing,
-        };
-        // Figures say nothing of packages and their versions.
-        let version: Version = "0.0.0"
-            .parse()
-            .map_err(|bad: staith_model::NotAVersion| Problem::new(500, "internal", bad.to_string()))?;
-        let package = (project.clone(), version);
-        known.insert(missing, KnownRelease { package, commit: None, committed_at: None, run: None });
-    }
+    Ok(())
 }
