@@ -46,6 +46,7 @@ mod subject;
 mod targets;
 mod transform;
 mod triggers;
+mod unit;
 mod verify;
 mod vouching;
 mod whereabouts;

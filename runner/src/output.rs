@@ -85,7 +85,7 @@ pub(crate) use self::{
     plan::{Graph, PlanView, plan, plan_graph},
     problem::{Place, Problem, error, error_in_brief},
     projects::{arrivals, explanation, hook, project_list, project_shown, project_told, run_begun},
-    provision::{ProvisionVoice, nothing_to_sweep, provision_asked, swept, tell_of_overdue},
+    provision::{ProvisionVoice, nothing_to_sweep, provision_asked, sweep_installed, swept, tell_of_overdue},
     proxy::{proxy_ended, proxy_paused, proxy_serves, proxy_status},
     runner::{RunnerJob, runner_drained, runner_installed, runner_listed, runner_news, runner_registered},
     secrets::{secret_names, secret_removed, secret_rotated, secret_set, secrets_resealed},

@@ -476,3 +476,61 @@ fn terraform_itself_makes_and_takes_down() {
     assert_eq!(site.calls().len(), 3);
     world.staith(&["env", "destroy", "qa"]).exits(0).says("3 to destroy").says("taken down");
 }
+
+#[test]
+fn a_timer_of_systemd_sweeps_and_a_unit_that_was_changed_is_not_replaced() {
+    let world = World::new();
+    let units = world.scratch().join("units");
+    let to = units.display().to_string();
+    let install = ["env", "sweep", "--install", "--to", to.as_str()];
+    world.staith(&["env", "sweep", "--to", &to]).exits(64);
+    world.staith(&install).exits(64).says("staith-sweep.service is not written");
+    fs::create_dir(&units).unwrap();
+    world.staith(&install).exits(0).says("nothing is enabled");
+    let [service, timer] = ["service", "timer"].map(|end| units.join(format!("staith-sweep.{end}")));
+    let text = fs::read_to_string(&service).unwrap();
+    assert!(text.contains(&format!("\nEnvironment=\"STAITH_HOME={}\"\n", world.home().display())), "{text}");
+    assert!(text.contains("/staith\" env sweep\n"), "{text}");
+    // Whether systemd understands it, systemd says.
+    match Command::new("systemd-analyze").args(["verify", "--man=no"]).args([&service, &timer]).output() {
+        Ok(said) => assert!(said.status.success() && said.stderr.is_empty(), "{said:?}"),
+        Err(missing) => println!("nobody reads the units here: systemd-analyze: {missing}"),
+    }
+    let said = world.staith(&[&install[..], &["--json"]].concat()).exits(0).values().remove(0);
+    assert_eq!((&said["enabled"], said["units"].as_array().unwrap().len()), (&false.into(), 2));
+    assert_eq!(fs::read_to_string(&service).unwrap(), text);
+    fs::write(&timer, "[Timer]\nOnCalendar=hourly\n").unwrap();
+    world.staith(&install).exits(64).says("staith-sweep.timer is there, and says something else");
+    assert_eq!(fs::read_to_string(&timer).unwrap(), "[Timer]\nOnCalendar=hourly\n");
+}
+
+/// Stands in for systemd, which is not everywhere that this is tested: writes down what it is told.
+const SYSTEMCTL: &str = r#"#!/bin/sh
+echo "$*" >> "$STAITH_HOME/told"
+[ ! -e "$STAITH_HOME/refuses" ] || { echo "Failed to connect to bus" >&2; exit 1; }
+"#;
+
+#[test]
+fn an_ordinary_account_has_its_own_systemd_begin() {
+    let world = World::new().by_an_ordinary_user();
+    let programs = world.scratch().join("programs");
+    fs::create_dir(&programs).unwrap();
+    let systemctl = programs.join("systemctl");
+    fs::write(&systemctl, SYSTEMCTL).unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    let (home, path) = (world.home(), format!("{}:/usr/bin:/bin", programs.display()));
+    let config = home.join("config");
+    let world = world.with_env("PATH", &path).with_env("XDG_CONFIG_HOME", &config.display().to_string());
+    let refuses = home.join("refuses");
+    fs::create_dir_all(&home).unwrap();
+    fs::write(&refuses, "").unwrap();
+    let failed = world.staith(&["env", "sweep", "--install"]).exits(30);
+    failed.says("`systemctl --user daemon-reload` failed").says("Failed to connect to bus");
+    fs::remove_file(&refuses).unwrap();
+    world.staith(&["env", "sweep", "--install"]).exits(0).says("enable-linger").says("every five minutes");
+    let service = fs::read_to_string(config.join("systemd/user/staith-sweep.service")).unwrap();
+    assert!(service.contains(&format!("Environment=\"PATH={path}\"\n")), "{service}");
+    let told = fs::read_to_string(home.join("told")).unwrap();
+    let enabled = "--user daemon-reload\n--user enable --now staith-sweep.timer\n";
+    assert_eq!(told, format!("--user daemon-reload\n{enabled}"));
+}

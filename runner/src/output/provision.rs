@@ -1,6 +1,9 @@
 //! Machines that are made and taken down: what tools write, plans, and what came of them.
 
-use std::io::{self, IsTerminal as _};
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+};
 
 use serde_json::{Value, json};
 use staith_builder::redact::{MaskStream, Masker};
@@ -229,6 +232,23 @@ pub(crate) fn swept(overdue: &Overdue, came: &Result<Swept, Problem>, mode: Outp
 /// Says to people that no machines are due. A program sees it by that there is no line.
 pub(crate) fn nothing_to_sweep(mode: OutputMode) -> io::Result<()> {
     say(mode, &[], &["no machines are due".to_owned()])
+}
+
+/// Says which units of systemd were written, and whether it was told of them.
+pub(crate) fn sweep_installed(
+    written: &[PathBuf],
+    enabled: bool,
+    remark: Option<&str>,
+    mode: OutputMode,
+) -> io::Result<()> {
+    let names: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+    let mut lines = vec![format!("{} are written", clean_word(&names.join(" and ")))];
+    lines.push(match enabled {
+        true => "machines whose time is up are taken down every five minutes from now on".to_owned(),
+        false => "nothing is enabled: that is for `systemctl enable --now staith-sweep.timer`".to_owned(),
+    });
+    lines.extend(remark.map(|remark| format!("note: {remark}")));
+    say(mode, &[json!({ "units": names, "enabled": enabled })], &lines)
 }
 
 fn because(overdue: &Overdue) -> String {

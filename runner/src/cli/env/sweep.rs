@@ -1,5 +1,9 @@
 //! `staith env sweep`.
 
+mod timer;
+
+use std::path::PathBuf;
+
 use clap::Args;
 use staith_model::Exit;
 use staith_releaser::fleet::{drive::Cooled, provision::overdue};
@@ -17,10 +21,23 @@ use crate::{
 /// Those that are ephemeral and were left half made by a process that died are taken down, too. Pools that served before a swap are
 /// stopped when `keep-warm` is over. What can't be done is told, and stays for the next time. To be given again and again, by a timer.
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Take down nothing now, and have systemd give this command every five minutes: its units are written and enabled
+    ///
+    /// The superuser's are those of the machine, everybody else's those of their own account. A unit that is there and says something
+    /// else is not replaced.
+    #[arg(long)]
+    install: bool,
+    /// Write the units into this directory, and enable nothing
+    #[arg(long, value_name = "DIR", requires = "install")]
+    to: Option<PathBuf>,
+}
 
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
+        if self.install {
+            return timer::install(self.to.as_deref(), mode);
+        }
         let stop = interrupt::listen()?;
         let home = Home::find()?;
         let mut exit = Exit::Passed;

@@ -2,8 +2,6 @@
 
 use std::{
     env,
-    fs::OpenOptions,
-    io::Write as _,
     num::NonZeroUsize,
     path::{Path, PathBuf},
 };
@@ -12,6 +10,7 @@ use clap::Args;
 use staith_model::Exit;
 
 use crate::{
+    cli::unit::{self, path, quoted, write},
     home::Home,
     output::{self, OutputMode, Problem},
     worker::{Registration, Rooms},
@@ -50,25 +49,10 @@ impl Arguments {
         let Some(to) = self.to else {
             return output::text(&unit).map(|()| Exit::Passed).map_err(|lost| Problem::unwritable(&lost));
         };
-        let written = OpenOptions::new().write(true).create_new(true).open(&to);
-        written.and_then(|mut file| file.write_all(unit.as_bytes())).map_err(|refused| {
-            Problem::new(Exit::Usage, format!("{} is not written", to.display()))
-                .with_why(refused.to_string())
-                .with_remedy(
-                    "name a file that is not there, in a directory that is; /etc/systemd/system needs root",
-                )
-        })?;
+        write(&to, &unit)?;
         output::runner_installed(&to, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
-}
-
-/// A path or a name as systemd takes it in a unit.
-fn quoted(text: &str) -> Result<String, Problem> {
-    if text.chars().any(char::is_control) {
-        return Err(Problem::new(Exit::Usage, "a unit can't have control characters in a path or a name"));
-    }
-    Ok(format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%")))
 }
 
 /// A user's name in a unit, where it can't be quoted.
@@ -78,13 +62,6 @@ fn user_name(text: &str) -> Result<&str, Problem> {
         return Err(Problem::new(Exit::Usage, format!("`{}` is no name of a user", text.escape_debug())));
     }
     Ok(text)
-}
-
-/// A path in a unit.
-fn path(path: &Path) -> Result<&str, Problem> {
-    path.to_str().ok_or_else(|| {
-        Problem::new(Exit::Usage, format!("{} is no UTF-8 text, which units are", path.display()))
-    })
 }
 
 fn unit(
@@ -98,9 +75,8 @@ fn unit(
         None => String::new(),
         Some(user) => format!("User={}\n", user_name(user)?),
     };
-    let program = quoted(path(program)?)?.replace('$', "$$");
     Ok(form
-        .replace("@PROGRAM@", &program)
+        .replace("@PROGRAM@", &unit::program(program)?)
         .replace("@HOME@", &quoted(&format!("STAITH_HOME={}", path(home)?))?)
         .replace("@WRITABLE@", &quoted(path(home)?)?)
         .replace("@JOBS@", &jobs.to_string())
