@@ -92,6 +92,18 @@ fn a_machine_that_does_not_answer_is_told_as_that_and_hides_no_other() {
     assert_eq!((&targets[0]["answers"], &targets[1]["answers"]), (&true.into(), &false.into()), "{targets}");
     assert_eq!(targets[1]["drift"].as_array().unwrap().len(), 0, "not known is not drifted");
 
+    // The one with the tag is well; that nobody has a tag is told, and is not that all is well.
+    let tagged = world.staith(&["targets", "--tag", "small", "--json"]).exits(0).values();
+    assert_eq!((tagged.len(), &tagged[0]["environment"]), (1, &"qa".into()), "{tagged:?}");
+    world.staith(&["targets", "check", "--tag", "small"]).exits(0).says("here").never_says("gone");
+    for words in [&["targets", "check", "--tag", "smal"][..], &["targets", "--tag", "small", "--tag", "smal"]]
+    {
+        world.staith(words).exits(64).says("no machine has the tag").says("there are `small`");
+    }
+    world
+        .staith(&["targets", "check", "production", "--tag", "small"])
+        .exits(64)
+        .says("no machine has any tags");
     let checked = world.staith(&["targets", "check"]).exits(30);
     checked.says("gone can't be reached").says("do:").says("qa here:");
     world.staith(&["targets", "check", "qa"]).exits(0).says("free");

@@ -14,6 +14,11 @@ impl Hidden {
         self.0.push((environment.clone(), problem));
     }
 
+    /// Whether all can be shown.
+    pub(super) fn is_none(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether nothing is left of so many, which are some.
     pub(super) fn is_all(&self, of: usize) -> bool {
         of > 0 && self.0.len() == of

@@ -3,10 +3,10 @@
 mod check;
 mod quarantine;
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::{Args, Subcommand};
-use staith_model::{Exit, FleetState, Name};
+use staith_model::{Exit, FleetState, Name, Target};
 use staith_releaser::fleet::{drive::FleetDriveError, record::whereabouts};
 
 use super::{hidden::Hidden, offered};
@@ -27,6 +27,8 @@ pub(crate) struct Arguments {
     what: Option<What>,
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    tagged: Tagged,
 }
 
 #[derive(Debug, Subcommand)]
@@ -48,6 +50,37 @@ struct Which {
     project_dir: PathBuf,
 }
 
+/// Machines with tags.
+#[derive(Debug, Clone, Default, Args)]
+struct Tagged {
+    /// Only machines that have this tag; given several times, only those that have all of them
+    #[arg(long = "tag", value_name = "TAG")]
+    tags: Vec<Name>,
+}
+
+impl Tagged {
+    fn takes(&self, target: &Target) -> bool {
+        self.tags.iter().all(|tag| target.tags.contains(tag))
+    }
+
+    /// Goes on if some machine has the tags: whoever asks for machines that nobody has is told so.
+    fn must_choose_some<'a>(&self, all: impl Iterator<Item = &'a Target> + Clone) -> Result<(), Problem> {
+        if self.tags.is_empty() || all.clone().any(|target| self.takes(target)) {
+            return Ok(());
+        }
+        let wanted = |tags: &mut dyn Iterator<Item = &str>| {
+            tags.map(|tag| format!("`{tag}`")).collect::<Vec<_>>().join(", ")
+        };
+        let what = format!("no machine has the tag {}", wanted(&mut self.tags.iter().map(Name::as_str)));
+        let known: BTreeSet<&str> = all.flat_map(|target| &target.tags).map(Name::as_str).collect();
+        let why = match known.is_empty() {
+            true => "no machine has any tags".to_owned(),
+            false => format!("there are {}", wanted(&mut known.into_iter())),
+        };
+        Err(Problem::new(Exit::Usage, what).with_why(why))
+    }
+}
+
 impl Which {
     fn sites(&self, home: &Home) -> Result<Vec<Site>, Problem> {
         match &self.environment {
@@ -60,7 +93,7 @@ impl Which {
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
         match self.what {
-            None => listed(&self.which, mode).await,
+            None => listed(&self.which, &self.tagged, mode).await,
             Some(What::Check(arguments)) => arguments.obey(mode).await,
             Some(What::Quarantine(arguments)) => arguments.obey(mode).await,
             Some(What::Reinstate(arguments)) => arguments.obey(mode).await,
@@ -68,7 +101,7 @@ impl Arguments {
     }
 }
 
-async fn listed(which: &Which, mode: OutputMode) -> Result<Exit, Problem> {
+async fn listed(which: &Which, tagged: &Tagged, mode: OutputMode) -> Result<Exit, Problem> {
     let stop = interrupt::listen()?;
     let home = Home::find()?;
     let sites = which.sites(&home)?;
@@ -98,6 +131,11 @@ async fn listed(which: &Which, mode: OutputMode) -> Result<Exit, Problem> {
             });
         }
     }
+    // What can't be told may hide the machine that is meant.
+    if hidden.is_none() {
+        tagged.must_choose_some(known.iter().map(|one| &one.target))?;
+    }
+    known.retain(|one| tagged.takes(&one.target));
     if !hidden.is_all(sites.len()) {
         output::targets(&known, mode).map_err(|lost| Problem::unwritable(&lost))?;
     }

@@ -86,7 +86,12 @@ pub(in crate::pipeline) const KEYS: Keys = Keys {
             "What people call it; unique in its environment, and the server's name for HAProxy.",
         ),
         key("pool", Shape::Text(&NAME), "none", "Its pool, where the strategy has pools."),
-        key("tags", NAMES, "none", "For choosing among machines."),
+        key(
+            "tags",
+            NAMES,
+            "none",
+            "For choosing among machines: `staith targets --tag`, `staith targets check --tag`.",
+        ),
         key("roles", NAMES, "none", "What the machine is. Hooks and variables may be for some roles only."),
         key("variables", SETTINGS, "none", "Variables of this machine alone; they win over all others."),
         key(

@@ -6,7 +6,7 @@ use clap::Args;
 use staith_model::{Access, Exit, Name, Service, Target};
 use staith_releaser::fleet::machine::{Facts, MachineError};
 
-use super::Which;
+use super::{Tagged, Which};
 use crate::{
     fleet::Site,
     home::Home,
@@ -25,6 +25,8 @@ const LEAST_ROOM: u64 = 256 << 20;
 pub(crate) struct Arguments {
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    tagged: Tagged,
     /// Only this machine; may be given several times
     #[arg(long = "target", value_name = "MACHINE")]
     targets: Vec<Name>,
@@ -58,8 +60,10 @@ impl Arguments {
         if let Some(unknown) = self.targets.iter().find(|wanted| !all().any(|known| known == *wanted)) {
             return Err(super::quarantine::unknown(unknown, all()));
         }
+        self.tagged.must_choose_some(machines.iter().flat_map(|(_, targets)| targets))?;
         for (_, targets) in &mut machines {
-            targets.retain(|target| self.targets.is_empty() || self.targets.contains(&target.name));
+            let is_named = |target: &Target| self.targets.is_empty() || self.targets.contains(&target.name);
+            targets.retain(|target| is_named(target) && self.tagged.takes(target));
         }
         let patience = Duration::from_secs(self.within);
         let calls = machines.iter().map(|(site, targets)| async move {
