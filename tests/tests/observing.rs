@@ -2,7 +2,11 @@
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use staith_tests::bell::Bell;
+use serde_json::Value;
+use staith_tests::{
+    bell::Bell,
+    world::{World, repository},
+};
 
 /// Writes into a file of a release as somebody would who logs in to change just one thing.
 fn edit_by_hand(file: &Path, text: &str) {
@@ -251,4 +255,55 @@ fn a_run_of_something_else_than_the_directory_asks_no_inventory() {
     let refused = world.staith(&["run", "--clean", "--release", "qa"]).exits(20);
     refused.says("inventory").says("nothing was run");
     world.staith(&["run", "--release", "qa"]).exits(0).says("serves in qa");
+}
+
+/// What Azure says of the network of a scale set, cut down to what is looked at. Command lines of before 2023 write the address in the
+/// second way.
+const SCALE_SET: &str = r#"[
+ {"primary": true, "ipConfigurations": [{"primary": false, "privateIPAddress": "10.0.9.4"}, {"primary": true, "privateIPAddress": "10.0.0.4"}],
+  "virtualMachine": {"id": "/subscriptions/s/resourceGroups/shop/providers/Microsoft.Compute/virtualMachineScaleSets/web/virtualMachines/0"}},
+ {"primary": false, "ipConfigurations": [{"primary": true, "privateIPAddress": "10.0.1.4"}],
+  "virtualMachine": {"id": "/subscriptions/s/resourceGroups/shop/providers/Microsoft.Compute/virtualMachineScaleSets/web/virtualMachines/0"}},
+ {"primary": true, "ipConfigurations": [{"primary": true, "privateIpAddress": "10.0.0.6"}],
+  "virtualMachine": {"id": "/subscriptions/s/resourceGroups/shop/providers/Microsoft.Compute/virtualMachineScaleSets/web/virtualMachines/3"}}]"#;
+
+/// The program of the documentation prints what the documentation shows, and both are understood.
+#[test]
+fn a_scale_set_is_named_as_the_documentation_does_it() {
+    let page = fs::read_to_string(repository().join("docs/releases.md")).unwrap();
+    let (_, section) = page.split_once("### Scale sets").unwrap();
+    let block = |kind: &str| section.split_once(kind).unwrap().1.split_once("```").unwrap().0;
+    let world = World::new();
+    let programs = world.scratch().join("programs");
+    fs::create_dir(&programs).unwrap();
+    let program = |path: &Path, text: &str| {
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    let said = world.scratch().join("said");
+    fs::write(&said, SCALE_SET).unwrap();
+    program(&programs.join("az"), &format!("#!/bin/sh\ncat {}\n", said.display()));
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", programs.display());
+    let world = world.with_env("PATH", &path);
+    let environment = |name: &str, inventory: &str| {
+        format!("[environments.{name}]\ninventory = {{ {inventory} }}\nservice = \"files\"\n")
+    };
+    let environments =
+        environment("asked", "command = [\"./hosts\"]") + &environment("shown", "file = \"shown.json\"");
+    let project = "name = \"shop\"\nversion = \"1.0.0\"\n[steps.lint]\nrun = \"true\"\ninputs = [\"runner.toml\"]\n[package]\nsource = [\"shown.json\"]\n";
+    world.write("runner.toml", &format!("{project}{environments}"));
+    world.write("shown.json", block("```json\n"));
+    program(&world.project().join("hosts"), block("```sh\n"));
+    let machines = |environment: &str| {
+        let listed = world.staith(&["targets", environment, "--json"]).exits(0).values();
+        let told = |one: &Value| [&one["target"], &one["access"], &one["roles"]].map(Value::to_string);
+        listed.iter().map(told).collect::<Vec<_>>()
+    };
+    let shown = machines("shown");
+    assert!(shown.len() == 2 && shown[1][0] == "\"web-3\"" && shown[1][1].contains("10.0.0.6"), "{shown:?}");
+    assert_eq!(machines("asked"), shown);
+    // A cloud that can't be asked is not one without machines.
+    program(&programs.join("az"), "#!/bin/sh\nexit 1\n");
+    let failed = world.staith(&["targets", "asked"]);
+    assert_eq!((failed.code, failed.err.contains("./hosts")), (Some(20), true), "{failed:?}");
 }
