@@ -3,7 +3,8 @@
 //! 1. [`Trust`]: how far what a run made may be believed. [`Happening`]: what set it off.
 //! 2. [`JobSpec`]: what a runner is given. [`AttemptOutcome`]: how it ended.
 //! 3. [`RunnerState`] and what is said of build hosts. `wire`: requests and answers between runners and their server.
-//! 4. [`Project`]: what is built; [`Arrival`]: what happened to it, as the server wrote it down.
+//! 4. [`Project`]: what is built, and what [its address](carries_credentials) must not say; [`Arrival`]: what happened to it, as the
+//!    server wrote it down.
 //! 5. [`ProblemDetails`]: what is answered when something can't be done.
 //! 6. `lifecycle`: the lives of jobs, attempts and runs. [`RunView`]: runs as people see them.
 //! 7. `release`: releases and deployments, between people, the server and the process that deploys.
@@ -14,6 +15,7 @@ mod happening;
 mod host;
 mod job;
 mod lifecycle;
+mod origin;
 mod problem;
 mod project;
 mod release;
@@ -30,6 +32,7 @@ pub use lifecycle::{
     AttemptChange, AttemptEnd, AttemptState, ImpossibleAttemptChange, ImpossibleJobChange, JobChange,
     JobState, MOST_RETRIES, NotAState, RetryCause, RunStanding, StopKind, after_attempt,
 };
+pub use origin::{carries_credentials, without_credentials};
 pub use problem::ProblemDetails;
 pub use project::{
     ApprovalAsked, Arrival, ArrivalState, Arrived, Concurrency, ExplainAsked, Explanation, ForgeKind,

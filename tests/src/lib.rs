@@ -23,8 +23,8 @@
 //!     them. [`scene`]: all of it together.
 //! 20. [`invariants`]: what must hold of a server and its hosts, whatever happened. [`forge`]: who is told how runs end. [`traces`]: what
 //!     an attempt did.
-//!     [`bare`]: a repository that people push to. [`cutting`]: a way through that breaks. [`muddle`]: one on
-//!     which pieces of logs come twice, late, in any order, byte by byte.
+//!     [`bare`]: a repository that people push to; [`git_http`]: one in the web that wants a password. [`cutting`]: a way through that
+//!     breaks. [`muddle`]: one on which pieces of logs come twice, late, in any order, byte by byte.
 
 pub mod app;
 pub mod balancing;
@@ -37,6 +37,7 @@ pub mod cutting;
 pub mod fake_server;
 pub mod forge;
 pub mod front;
+pub mod git_http;
 pub mod haproxy;
 pub mod invariants;
 pub mod leavings;

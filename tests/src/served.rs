@@ -88,6 +88,17 @@ impl Served {
             .unwrap_or_else(|said| panic!("the server did not start: {said:?}"))
     }
 
+    /// A server with the runner of its own, of an account with this home.
+    ///
+    /// # Panics
+    /// It does not start.
+    pub fn of_an_account(home: &Path, world: &World) -> Self {
+        let data = world.scratch().join("server");
+        let mut command = Self::command_with(&[], ANY, &[], world, &data);
+        command.env("HOME", home).env_remove("XDG_CONFIG_HOME").env_remove("GIT_CONFIG_GLOBAL");
+        Self::try_start(command, &data).unwrap_or_else(|said| panic!("the server did not start: {said:?}"))
+    }
+
     /// The command of a server without a runner of its own, behind other words: those of a program that becomes it, or watches it from outside.
     pub fn command(before: &[&str], world: &World, data: &Path) -> Command {
         Self::command_with(before, ANY, &["--no-runner"], world, data)

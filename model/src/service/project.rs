@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Happening, Trust};
+use super::{Happening, Trust, without_credentials};
 use crate::{ArrivalId, Digest, Name, Plan, RunId};
 
 /// A repository that a server builds.
@@ -11,11 +11,19 @@ pub struct Project {
     /// What people call it.
     pub name: Name,
     /// Where its source is: an absolute path of the server's machine, `file://`, `https://`, `ssh://` or `user@host:path`.
+    /// Without a password, and of the web without a user.
     pub origin: String,
     /// What is run when, and how far it is trusted.
     pub settings: ProjectSettings,
     /// When it was added, in milliseconds since 1970.
     pub created: u64,
+}
+
+impl Project {
+    /// As everybody may see it. A project of before servers refused that may have a password in its address.
+    pub fn shown(self) -> Self {
+        Self { origin: without_credentials(&self.origin), ..self }
+    }
 }
 
 /// `POST /api/v1/projects`.

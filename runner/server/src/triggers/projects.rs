@@ -9,7 +9,7 @@ use axum::{
 use serde_json::Value;
 use staith_model::{
     Name,
-    service::{Project, ProjectAsked, RunnerSeen},
+    service::{Project, ProjectAsked, RunnerSeen, carries_credentials, without_credentials},
 };
 
 use super::{planner::Unplanned, settings};
@@ -71,6 +71,7 @@ async fn add(
 ) -> Result<Made<Project>, Problem> {
     caller.must(Permission::Administer, Scope::Server)?;
     settings::check(&asked.settings)?;
+    must_be_fit_to_be_seen(&asked.origin)?;
     if asked.origin.starts_with(['.', '~']) || !asked.origin.contains(['/', ':']) {
         let what = format!("`{}` is no absolute path and no address", asked.origin.escape_debug());
         return Err(Problem::new(422, "bad-origin", what)
@@ -84,6 +85,23 @@ async fn add(
     Ok(Made(project))
 }
 
+/// An address is shown to whoever may see the project, and is in the audit log for good.
+///
+/// # Errors
+/// It says by what its repository lets one in.
+fn must_be_fit_to_be_seen(origin: &str) -> Result<(), Problem> {
+    if !carries_credentials(origin) {
+        return Ok(());
+    }
+    let shown = without_credentials(origin);
+    let what = format!("`{}` says who asks, or by which password", shown.escape_debug());
+    Err(Problem::new(422, "bad-origin", what)
+        .with_why("everybody who may see the project sees its address, and the audit log keeps it for good")
+        .with_remedy(
+            "leave it out of the address, and tell it to git on the server's machine: a credential helper of the server's account",
+        ))
+}
+
 async fn list(State(site): State<Site>, caller: Caller) -> Result<Answer<Vec<Project>>, Problem> {
     let mut projects = site.store.projects().await?;
     if let Err(refused) = caller.must(Permission::See, Scope::Server) {
@@ -92,7 +110,7 @@ async fn list(State(site): State<Site>, caller: Caller) -> Result<Answer<Vec<Pro
         }
         projects.retain(|project| caller.must(Permission::See, Scope::Project(&project.name)).is_ok());
     }
-    Ok(Answer(projects))
+    Ok(Answer(projects.into_iter().map(Project::shown).collect()))
 }
 
 async fn show(
@@ -100,7 +118,7 @@ async fn show(
     caller: Caller,
     Path(project): Path<String>,
 ) -> Result<Answer<Project>, Problem> {
-    Ok(Answer(allowed(&site, &caller, Permission::See, &project).await?))
+    Ok(Answer(allowed(&site, &caller, Permission::See, &project).await?.shown()))
 }
 
 async fn change(
@@ -113,7 +131,7 @@ async fn change(
     let to = settings::merged(&project.settings, &part)?;
     let now = site.clock.unix_millis();
     site.store.change_project(&project.name, &project.settings, &to, &caller.actor(), now).await?;
-    Ok(Answer(Project { settings: to, ..project }))
+    Ok(Answer(Project { settings: to, ..project }.shown()))
 }
 
 async fn remove(

@@ -78,6 +78,23 @@ async fn projects_are_added_changed_and_removed() {
     assert_eq!(yard.post(&token, "/api/v1/projects", asked).await.status(), 409, "there is one already");
     let relative = r#"{"name":"x","origin":"../x.git"}"#;
     assert_eq!(yard.post(&token, "/api/v1/projects", relative).await.status(), 422);
+    for with_a_password in [
+        "https://me:hunter2@git.example.org/x.git",
+        "https://hunter2@git.example.org/x.git",
+        "ssh://git:hunter2@h/x",
+    ] {
+        let asked = json!({ "name": "x", "origin": with_a_password }).to_string();
+        let refused = yard.post(&token, "/api/v1/projects", asked).await;
+        assert_eq!(refused.status(), 422, "{with_a_password}");
+        let said = refused.text().await.unwrap();
+        assert!(said.contains("bad-origin") && !said.contains("hunter2"), "{said}");
+    }
+    let by_ssh = r#"{"name":"by-ssh","origin":"git@git.example.org:x.git"}"#;
+    assert_eq!(
+        yard.post(&token, "/api/v1/projects", by_ssh).await.status(),
+        201,
+        "an account of ssh is no password"
+    );
     let at = format!("{}/api/v1/projects/blog", yard.base);
     let patch = |text: &'static str| {
         yard.client.patch(&at).header("authorization", format!("Bearer {token}")).body(text).send()
@@ -89,7 +106,7 @@ async fn projects_are_added_changed_and_removed() {
         422
     );
     let listed = body(yard.get(&token, "/api/v1/projects").await).await;
-    assert_eq!(listed.as_array().unwrap().len(), 2);
+    assert_eq!(listed.as_array().unwrap().len(), 3);
     let removed =
         yard.client.delete(&at).header("authorization", format!("Bearer {token}")).send().await.unwrap();
     assert_eq!(removed.status(), 204);
@@ -239,4 +256,18 @@ async fn explain_says_what_would_be_and_writes_nothing() {
         assert_eq!(yard.post(&token, path, bad).await.status(), 422, "{bad}");
     }
     assert_eq!(yard.rows(), rows);
+}
+
+#[tokio::test]
+async fn a_password_in_an_address_of_before_is_shown_no_more() {
+    let yard = Yard::new().await;
+    let token = yard.admin();
+    let database = yard.database();
+    database
+        .execute("UPDATE projects SET origin = 'https://me:hunter2@git.example.org/shop.git'", [])
+        .unwrap();
+    for path in ["/api/v1/projects", "/api/v1/projects/shop"] {
+        let said = yard.get(&token, path).await.text().await.unwrap();
+        assert!(said.contains("https://***@git.example.org/shop.git") && !said.contains("hunter2"), "{said}");
+    }
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use staith_model::{
     Exit, Name,
-    service::{Project, ProjectAsked, ProjectSettings},
+    service::{Project, ProjectAsked, ProjectSettings, carries_credentials, without_credentials},
 };
 
 use super::set::Setting;
@@ -20,7 +20,7 @@ use crate::{
 pub(crate) struct Add {
     /// What the project is to be called
     name: Name,
-    /// A path, file://, https://, ssh:// or user@host:path
+    /// A path, file://, https://, ssh:// or user@host:path; without a password, and of https without a user
     #[arg(value_name = "URL|PATH")]
     origin: String,
     /// A setting that is to be otherwise than usual, as in `staith project set`; may be repeated
@@ -30,6 +30,9 @@ pub(crate) struct Add {
 
 impl Add {
     pub(super) async fn obey(self, server: &Server, mode: OutputMode) -> Result<Exit, Problem> {
+        if carries_credentials(&self.origin) {
+            return Err(not_to_be_sent(&self.origin));
+        }
         let origin = absolute(&self.origin)?;
         let settings: ProjectSettings =
             serde_json::from_value(Setting::merged(&self.settings)).map_err(|bad| {
@@ -40,6 +43,18 @@ impl Add {
         output::project_told(&project, "is built from", mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
+}
+
+/// Nothing was sent: what lets one in is in no request, no answer and no log.
+fn not_to_be_sent(origin: &str) -> Problem {
+    let what =
+        format!("`{}` says who asks, or by which password", without_credentials(origin).escape_debug());
+    Problem::new(Exit::Usage, what)
+        .with_why("everybody who may see the project would see it, and the server's audit log would keep it for good; nothing was sent")
+        .with_remedy(
+            "leave it out of the address, and tell it to git on the server's machine: a credential helper of the server's account, \
+             as docs/server.md shows",
+        )
 }
 
 /// A path that is there is meant from here; anything else is for the server to understand.

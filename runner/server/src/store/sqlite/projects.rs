@@ -166,7 +166,7 @@ fn remove(connection: &Connection, name: &Name, by: &Actor, now: u64) -> Result<
     connection.prepare_cached("DELETE FROM secrets WHERE project = ?1")?.execute([name.as_str()])?;
     // Nor do its machines get what that one deploys.
     targets_of_a_removed_project(connection, name, by, now)?;
-    noted(connection, "project-removed", name.as_str(), by, now, (Some(&json(&before)?), None))
+    noted(connection, "project-removed", name.as_str(), by, now, (Some(&json(&before.shown())?), None))
 }
 
 fn noted(
