@@ -63,7 +63,7 @@ pub(crate) use apply::Told;
 pub(crate) use audit::Audited;
 pub(crate) use pack::Packed;
 pub(crate) use package::reference as package_reference;
-pub(crate) use release::freeze_package;
+pub(crate) use release::{Material, all_takers, freeze_for};
 pub(crate) use verify::Verdict;
 
 use clap::{Parser, Subcommand};

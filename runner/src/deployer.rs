@@ -4,7 +4,7 @@
 //! 1. [`Beginning`]: what its parent tells it, by its standard input. The token is nowhere else.
 //! 2. `desk`: what it says to the server, and hears.
 //! 3. `office`: what all of its parts have at hand: a home for each project, and what protects which environment now. `recipe`: what a
-//!    deployment goes by.
+//!    deployment goes by. `secrets`: those that the server keeps for environments.
 //! 4. `making`: a package of the server becomes a release. `orders`: whoever takes an order.
 //! 5. `lane`: one environment: `clerk` takes what needs machines to be looked at, `driver` drives deployments, `mirror` tells the server
 //!    what the ledger says.
@@ -18,6 +18,7 @@ mod making;
 mod office;
 mod orders;
 mod recipe;
+mod secrets;
 
 use std::{
     fs::{File, OpenOptions},

@@ -25,8 +25,8 @@ pub(crate) use gatekeeper::Heard;
 pub(crate) use origin::{as_told, source_of, when_committed};
 pub(crate) use provisioning::{Asked, Done, Wish, cloud_init, made_ready, provision, swept};
 pub(crate) use site::{
-    Site, log_of, missing_secrets, pipeline_in, release_among, secrets_of, setting_for, shelf_of, sites_in,
-    takers_of, version_key,
+    Site, log_of, missing_secrets, pipeline_in, release_among, secret_names, secrets_beside, secrets_of,
+    setting_for, shelf_of, sites_in, takers_of, version_key,
 };
 pub(crate) use survey::{EnvironmentLook, TargetLook};
 pub(crate) use warm::{cool, overwarm};

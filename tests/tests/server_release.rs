@@ -8,7 +8,7 @@ use std::{
     io::{Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -713,4 +713,151 @@ fn a_deployment_that_is_aborted_while_it_waits_never_begins() {
     let late = town.release(&ben, &["approve", "production"]);
     assert_ne!(late.code, Some(0), "{late:?}");
     assert_eq!(town.served(), None);
+}
+
+/// What the program of the scenarios about secrets says: its word, and a digest of its password.
+fn tells() -> String {
+    SERVE.replace("import http.server, os, time", "import hashlib, http.server, os, time").replace(
+        "body = open(\"word.txt\", \"rb\").read()",
+        "body = open(\"word.txt\", \"rb\").read() + b\" \" + hashlib.sha256(os.environ[\"DB_PASSWORD\"].encode()).hexdigest().encode()",
+    )
+}
+
+/// What such a program says.
+fn told_by(word: &str, password: &str) -> String {
+    format!("{word} {}", staith_model::Digest::of(password.as_bytes()).hex())
+}
+
+/// A file below a place that has these bytes.
+fn below(place: &std::path::Path, text: &str) -> Option<std::path::PathBuf> {
+    for entry in fs::read_dir(place).into_iter().flatten().map_while(Result::ok) {
+        let (path, kind) = (entry.path(), entry.file_type().unwrap());
+        let has = |bytes: Vec<u8>| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        let found = if kind.is_dir() {
+            below(&path, text)
+        } else {
+            (kind.is_file() && has(fs::read(&path).unwrap_or_default())).then_some(path)
+        };
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
+}
+
+const SECRET: &str = "/api/v1/projects/shop/secrets/db-password";
+
+/// A town whose program wants a password, and whose hook says it and fails while a file is there.
+fn town_with_a_password() -> Town {
+    let town = Town::new();
+    let place = town.place.path().display().to_string();
+    let named = format!(
+        "secrets = {{ DB_PASSWORD = \"db-password\" }}\n\
+         hooks = [{{ name = \"tell\", at = \"before-switch\", run = [\"sh\", \"-c\", \"echo it is $DB_PASSWORD; test ! -e {place}/refuse\"] }}]\n\
+         service = {{ run"
+    );
+    let pipeline = fs::read_to_string(town.repository.clone.join("runner.toml")).unwrap();
+    fs::write(town.repository.clone.join("runner.toml"), pipeline.replacen("service = { run", &named, 1))
+        .unwrap();
+    fs::write(town.repository.clone.join("serve"), tells()).unwrap();
+    town
+}
+
+/// A command that is told something on its standard input.
+fn told(command: &mut Command, text: &str) -> Said {
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    Said::of(&child.wait_with_output().unwrap())
+}
+
+fn set(town: &Town, body: &str) {
+    let set = town.server.ask("PUT", SECRET, body);
+    assert_eq!(set.status, 204, "{set:?}");
+}
+
+#[test]
+fn a_secret_of_an_environment_reaches_its_program_and_is_rotated_and_is_nowhere_else() {
+    let town = town_with_a_password();
+    let ann = town.token("ann", "releaser");
+    let (first, second) = ("first-password-of-the-database", "second-password-of-the-database");
+    town.pushes("main", "one");
+    let run = town.runs("main");
+    let refused = town.release(&ann, &["create", &run]);
+    assert!(refused.code != Some(0) && refused.err.contains("is not set"), "{refused:?}");
+    refused.says("--environment production");
+    // What the server keeps comes before what is beside it.
+    let home = town.server.data.join("deployer/projects/shop");
+    let beside = ["secret", "set", "db-password"];
+    let mut command = town.world.command(&beside);
+    told(command.env("STAITH_HOME", &home), "password-beside-the-server").exits(0);
+    set(&town, &format!(r#"{{"value":"{first}","environment":"production"}}"#));
+    town.releases(&ann, "main");
+    town.release(&ann, &["deploy", "--to", "production"]).exits(0);
+    town.serves_word(&told_by("one", first));
+
+    // A release has the values of when it was made; one that is rotated since is not given to it.
+    town.pushes("main", "two");
+    let stale = town.releases(&ann, "main");
+    let rotated = format!(r#"{{"value":"{second}","environment":"production"}}"#);
+    assert_eq!(town.server.ask("POST", &format!("{SECRET}/rotate"), &rotated).is(200)["version"], 2);
+    let refused = town.release(&ann, &["deploy", &stale, "--to", "production"]);
+    assert!(refused.code != Some(0), "{refused:?}");
+    assert!(
+        format!("{refused:?}").contains("has another value than when the release was made"),
+        "{refused:?}"
+    );
+    town.serves_word(&told_by("one", first));
+    let fresh = town.releases(&ann, "main");
+    assert_ne!(fresh, stale);
+    town.release(&ann, &["deploy", &fresh, "--to", "production"]).exits(0);
+    town.serves_word(&told_by("two", second));
+
+    // What says it is masked wherever it is told.
+    fs::write(town.place.path().join("refuse"), "").unwrap();
+    town.pushes("main", "three");
+    let third = town.releases(&ann, "main");
+    let failed = town.release(&ann, &["deploy", &third, "--to", "production"]);
+    assert!(failed.code != Some(0), "{failed:?}");
+    town.serves_word(&told_by("two", second));
+    let ledger = town.server.ask("GET", "/api/v1/projects/shop/environments/production/ledger", "");
+    assert!(ledger.body.contains("it is ***"), "the hook was heard, and masked");
+    let audit = town.server.ask("GET", "/api/v1/audit?limit=1000", "");
+    let reads: Vec<Value> = audit.is(200).as_array().unwrap().clone();
+    let is_read = |entry: &&Value| entry["what"] == "secret-read";
+    assert!(reads.iter().filter(is_read).count() >= 2, "{reads:#?}");
+    for read in reads.iter().filter(is_read) {
+        assert_eq!(read["subject"], "secret shop/production/db-password");
+        assert_eq!(read["who"], "deployer");
+    }
+    for value in [first, second] {
+        assert!(
+            ![&audit.body, &ledger.body, &failed.out, &failed.err, &refused.err]
+                .iter()
+                .any(|text| text.contains(value))
+        );
+        // The server's directory with its database, and the deployer's with its ledgers, among them.
+        assert_eq!(below(town.world.scratch(), value), None);
+    }
+}
+
+#[test]
+fn a_branch_gets_no_secret_that_is_for_protected_branches_only() {
+    let town = town_with_a_password();
+    let admin = town.server.admin.clone();
+    town.staith(&admin, &["project", "protect", "shop", "production", "--trust", "branch"]).exits(0);
+    set(&town, r#"{"value":"password-of-protected-branches","protected":true,"environment":"production"}"#);
+    town.pushes("feature", "one");
+    // It goes where no such secret is needed.
+    let release = town.releases(&admin, "feature");
+    let refused = town.release(&admin, &["deploy", &release, "--to", "production"]);
+    assert!(refused.code != Some(0) && refused.err.contains("does not go to `production`"), "{refused:?}");
+    refused.says("protected");
+    let audit = town.server.ask("GET", "/api/v1/audit?limit=1000", "");
+    assert!(!audit.body.contains("secret-read"), "{}", audit.body);
+    // The same code on a protected branch goes there.
+    town.pushes("main", "one");
+    let release = town.releases(&admin, "main");
+    town.release(&admin, &["deploy", &release, "--to", "production"]).exits(0);
+    town.serves_word(&told_by("one", "password-of-protected-branches"));
 }

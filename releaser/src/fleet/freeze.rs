@@ -46,8 +46,8 @@ pub struct Ingredients<'a> {
     pub source: &'a SourceOfRelease,
     /// The environments that it may go to, as the pipeline has them.
     pub environments: &'a [&'a FleetEnvironment],
-    /// Secrets by their names; those that no environment names are left alone.
-    pub secrets: &'a BTreeMap<String, Secret>,
+    /// The secrets of each environment, by their names; those that it does not name are left alone.
+    pub secrets: &'a BTreeMap<Name, BTreeMap<String, Secret>>,
     /// What makes versions of secrets.
     pub key: &'a VersionKey,
 }
@@ -156,7 +156,7 @@ fn with_versions(
 ) -> ReleaseSetting {
     let mut setting = environment.setting.clone();
     for (variable, secret) in &mut setting.secrets {
-        match of.secrets.get(&secret.name) {
+        match of.secrets.get(&environment.name).and_then(|secrets| secrets.get(&secret.name)) {
             Some(value) => secret.version = of.key.version(&secret.name, value),
             None => errors.push(FreezeError::NoSecret {
                 environment: environment.name.clone(),

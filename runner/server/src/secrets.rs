@@ -1,8 +1,11 @@
-//! Secrets of projects: set by administrators, given to attempts that may have them, shown to nobody.
+//! Secrets of projects: set by administrators, given to attempts that may have them, or, those of an environment, to the process that
+//! deploys ([`ReleaseSecrets`]); shown to nobody.
 //!
 //! The database has them sealed. What seals them comes in through [`Sealing`]: its key lies beside the database and not in it, so that
 //! who reads a backup reads no secret, and each value is bound to its place, so that who can write to the database can't move one to
 //! where it would be given to somebody else.
+
+mod released;
 
 use std::{fmt, sync::Arc};
 
@@ -21,6 +24,8 @@ use crate::{
     site::Site,
     store::{Actor, SealedSecret, SecretPlace, SecretSeen},
 };
+
+pub use self::released::{GivenSecret, ReleaseSecrets};
 
 /// The longest value, in bytes.
 const LONGEST: usize = 64 << 10;
@@ -169,6 +174,7 @@ pub fn routes() -> Router<Site> {
         .route("/api/v1/projects/{project}/secrets/{secret}/rotate", post(rotate))
         .route("/api/v1/secrets/rotate", post(reseal))
         .route("/api/v1/attempts/{attempt}/secrets", get(give))
+        .route("/api/v1/deployer/secrets", post(released::give))
 }
 
 fn a_name(text: &str) -> Result<Name, Problem> {
@@ -294,12 +300,16 @@ async fn give(
     let sealed = site.store.secrets_of_attempt(&attempt, caller.actor(), now).await?;
     let mut secrets = std::collections::BTreeMap::new();
     for secret in sealed {
-        let opened = vault.sealing()?.open(&secret.place.about(), &secret.sealed).map_err(|why| {
-            tracing::error!(secret = secret.place.about(), why, "a secret can't be opened");
-            Problem::new(500, "not-opened", format!("the secret {} can't be decrypted", secret.place.name))
-                .with_remedy("set it again; the server's log says why")
-        })?;
-        secrets.insert(secret.place.name, opened.expose_to(str::to_owned));
+        let value = opened(&vault, &secret)?;
+        secrets.insert(secret.place.name, value.expose_to(str::to_owned));
     }
     Ok(Answer(SecretsGiven { secrets }))
+}
+
+fn opened(vault: &Held<'_>, secret: &SealedSecret) -> Result<Secret, Problem> {
+    vault.sealing()?.open(&secret.place.about(), &secret.sealed).map_err(|why| {
+        tracing::error!(secret = secret.place.about(), why, "a secret can't be opened");
+        Problem::new(500, "not-opened", format!("the secret {} can't be decrypted", secret.place.name))
+            .with_remedy("set it again; the server's log says why")
+    })
 }

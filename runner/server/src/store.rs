@@ -42,7 +42,10 @@ pub use projects::{Projects, Seen};
 pub use queue::{NewJob, NewRun, Queue, RunFilter};
 pub use releases::{Due, KeptRelease, NewOrder, NewRelease, Releases, RunMade};
 pub use runners::{Applicant, Application, KnownRunner, NewSession, Runners};
-pub use secrets::{Reseal, SealedSecret, SecretPlace, SecretSeen, Secrets};
+pub use secrets::{
+    ReleaseSecret, ReleaseSecretsAsked, ReleaseSecretsFound, Reseal, SealedSecret, SecretPlace, SecretSeen,
+    Secrets, SecretsOf,
+};
 pub(crate) use sqlite::reading;
 pub use sqlite::{Sqlite, verify_audit};
 pub use steps::{BlobOf, StepCaps, Steps};

@@ -146,6 +146,151 @@ async fn secrets_belong_to_a_project() {
     house.ask("PUT", path, Some(&ours), Some(&json!({ "value": "" }))).await.problem(400, "bad-secret");
 }
 
+/// A release that is made, of somebody's code, that goes to production.
+fn a_release(house: &House, number: u64, trust: &str, state: &str) -> String {
+    let digest = staith_model::Digest::of(format!("release {number}").as_bytes()).to_string();
+    house.sql(&format!(
+        "PRAGMA foreign_keys = OFF;
+         INSERT INTO releases (project, number, run, package, trust, material_json, state, digest, environments_json, asked_by, created)
+         VALUES ('shop', {number}, '01arz3ndektsv4rrffq69g5f{number:02}', 'shop', '{trust}', '{{}}', '{state}', '{digest}', '[\"production\"]', 'ann', 1)"
+    ));
+    digest
+}
+
+const OF_RELEASES: &str = "/api/v1/deployer/secrets";
+
+async fn set_in(house: &House, environment: &str, name: &str, protected: bool) {
+    let asked = json!({ "value": VALUE, "protected": protected, "environment": environment });
+    let path = format!("/api/v1/projects/shop/secrets/{name}");
+    house.ask("PUT", &path, Some(&house.admin), Some(&asked)).await.is(204);
+}
+
+fn names(told: &serde_json::Value, key: &str) -> Vec<String> {
+    match &told[key] {
+        serde_json::Value::Object(given) => given.keys().cloned().collect(),
+        list => list.as_array().unwrap().iter().map(|name| name.as_str().unwrap().to_owned()).collect(),
+    }
+}
+
+#[tokio::test]
+async fn a_release_gets_what_its_environment_has_and_its_trust_allows() {
+    let (house, _) = furnished("protected").await;
+    let deployer = house.site.deployer.let_in().unwrap();
+    set_in(&house, "production", "db", false).await;
+    set_in(&house, "production", "signing", true).await;
+    set_in(&house, "qa", "of-qa", false).await;
+    let all = json!(["db", "signing", "of-qa", "deploy-key", "not-set"]);
+    let ask = async |of: serde_json::Value, environment: &str, known: serde_json::Value| {
+        let asked =
+            json!({ "project": "shop", "environment": environment, "of": of, "names": all, "known": known });
+        house.ask("POST", OF_RELEASES, Some(&deployer), Some(&asked)).await.is(200)
+    };
+    let protected = a_release(&house, 1, "protected", "made");
+    let branch = a_release(&house, 2, "branch", "made");
+    let fork = a_release(&house, 3, "fork", "made");
+    let refused = a_release(&house, 4, "protected", "refused");
+    a_release(&house, 5, "branch", "making");
+    let unknown = staith_model::Digest::of(b"unknown").to_string();
+    for (of, environment, given, withheld) in [
+        (json!({ "release": protected }), "production", vec!["db", "signing"], vec![]),
+        (json!({ "release": branch }), "production", vec!["db"], vec!["signing"]),
+        (json!({ "making": 5 }), "production", vec!["db"], vec!["signing"]),
+        (json!({ "release": fork }), "production", vec![], vec!["db", "signing"]),
+        (json!({ "release": refused }), "production", vec![], vec!["db", "signing"]),
+        (json!({ "release": unknown }), "production", vec![], vec!["db", "signing"]),
+        (json!({ "making": 1 }), "production", vec![], vec!["db", "signing"]),
+        // It does not go there.
+        (json!({ "release": protected }), "qa", vec![], vec!["of-qa"]),
+        (json!({ "release": protected }), "elsewhere", vec![], vec![]),
+    ] {
+        let before = of_releases_read(&house).await;
+        let told = ask(of.clone(), environment, json!({})).await;
+        assert_eq!(
+            (names(&told, "given"), names(&told, "withheld")),
+            (
+                given.iter().map(ToString::to_string).collect(),
+                withheld.iter().map(ToString::to_string).collect()
+            ),
+            "{of} {environment}"
+        );
+        assert!(told["given"].as_object().unwrap().values().all(|one| one["value"] == VALUE));
+        let after = of_releases_read(&house).await;
+        assert_eq!(
+            after.len() - before.len(),
+            given.len(),
+            "each that is given is noted: {of} {environment}"
+        );
+        for (note, name) in after[before.len()..].iter().zip(&given) {
+            assert_eq!(
+                (&note["who"], &note["subject"]),
+                (&json!("deployer"), &json!(format!("secret shop/{environment}/{name}")))
+            );
+        }
+    }
+    // What it has is not given again, nor noted; what is another value is.
+    let told = ask(json!({ "release": protected }), "production", json!({})).await;
+    let known =
+        json!({ "db": told["given"]["db"]["version"], "signing": told["given"]["signing"]["version"] });
+    let before = of_releases_read(&house).await.len();
+    let again = ask(json!({ "release": protected }), "production", known.clone()).await;
+    assert_eq!(
+        (names(&again, "given").len(), names(&again, "same")),
+        (0, vec!["db".to_owned(), "signing".to_owned()])
+    );
+    let other = ask(json!({ "release": branch }), "production", known.clone()).await;
+    assert_eq!(
+        (names(&other, "same"), names(&other, "withheld")),
+        (vec!["db".to_owned()], vec!["signing".to_owned()])
+    );
+    assert_eq!(of_releases_read(&house).await.len(), before);
+    let rotated = json!({ "value": VALUE, "environment": "production" });
+    let path = "/api/v1/projects/shop/secrets/db/rotate";
+    house.ask("POST", path, Some(&house.admin), Some(&rotated)).await.is(200);
+    let anew = ask(json!({ "release": protected }), "production", known).await;
+    assert_eq!(
+        (names(&anew, "given"), names(&anew, "same")),
+        (vec!["db".to_owned()], vec!["signing".to_owned()])
+    );
+    // Another project's releases have nothing to do with it, and what is the forge's is no environment's.
+    house.sql("INSERT INTO projects (name, origin, settings_json, created) VALUES ('blog', '/x', '{}', 1)");
+    let elsewhere = json!({ "project": "blog", "environment": "production", "of": { "release": protected }, "names": all });
+    let told = house.ask("POST", OF_RELEASES, Some(&deployer), Some(&elsewhere)).await.is(200);
+    assert!(names(&told, "given").is_empty() && names(&told, "withheld").is_empty());
+    set_in(&house, FORGE, "db", false).await;
+    let forge =
+        json!({ "project": "shop", "environment": FORGE, "of": { "release": protected }, "names": all });
+    house.ask("POST", OF_RELEASES, Some(&deployer), Some(&forge)).await.problem(422, "bad-environment");
+}
+
+async fn of_releases_read(house: &House) -> Vec<serde_json::Value> {
+    let all = house.ask("GET", "/api/v1/audit?limit=1000", Some(&house.admin), None).await.is(200);
+    assert!(!all.to_string().contains(VALUE), "no value is in the audit log");
+    all.as_array().unwrap().iter().filter(|entry| entry["what"] == "secret-read").cloned().collect()
+}
+
+#[tokio::test]
+async fn nobody_but_the_deployer_asks_for_secrets_of_releases() {
+    let (house, _) = furnished("protected").await;
+    let earlier = house.site.deployer.let_in().unwrap();
+    house.site.deployer.let_in().unwrap();
+    set_in(&house, "production", "db", false).await;
+    let release = a_release(&house, 1, "protected", "made");
+    let asked = json!({ "project": "shop", "environment": "production", "of": { "release": release }, "names": ["db"] });
+    let everything = || vec![Grant { role: Role::Admin, project: None, environment: None }];
+    let person = house.token("boss", everything()).await;
+    for (token, status, kind) in [
+        (None, 401, "sign-in"),
+        (Some("guessed"), 401, "sign-in"),
+        (Some(earlier.as_str()), 401, "sign-in"),
+        (Some(person.as_str()), 403, "not-the-deployer"),
+        (Some(house.admin.as_str()), 403, "not-the-deployer"),
+        (Some("attempt-token"), 403, "not-the-deployer"),
+    ] {
+        house.ask("POST", OF_RELEASES, token, Some(&asked)).await.problem(status, kind);
+    }
+    assert!(of_releases_read(&house).await.is_empty());
+}
+
 /// A place where a forge's secrets were kept before, and how often it was asked.
 #[derive(Debug, Default)]
 struct Before(AtomicU64);

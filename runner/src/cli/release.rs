@@ -28,7 +28,7 @@ use crate::{
     output::{OutputMode, Problem},
 };
 
-pub(crate) use create::freeze_package;
+pub(crate) use create::{Material, all_takers, freeze_for, freeze_package};
 pub(super) use deploy::{How, deploy_found};
 pub(super) use notes::Range;
 

@@ -7,6 +7,7 @@ use staith_model::{
     service::{LedgerHad, LedgerPart, OrderAnswer, Orders},
 };
 use staith_packager::registry::client::Settings;
+use staith_server::{secrets::ReleaseSecrets, store::ReleaseSecretsAsked};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,8 @@ use crate::{
 
 /// How long an answer may wait for an order, and a little more.
 const WAIT: Duration = Duration::from_secs(6);
+/// How long a server that does not answer is asked again, where somebody waits for what it says.
+const AWAY: Duration = Duration::from_secs(10);
 /// The user that it is for the server's registry; what proves it is its token.
 const USER: &str = "deployer";
 
@@ -55,6 +58,12 @@ impl Desk {
     /// Tells more of a ledger; how much of it the server has then.
     pub(super) async fn mirror(&self, part: &LedgerPart) -> Result<LedgerHad, Refused> {
         self.client.value(&Ask::post("/api/v1/deployer/ledger", part).with(&self.token)).await
+    }
+
+    /// Secrets of an environment, for a release there.
+    pub(super) async fn secrets(&self, asked: &ReleaseSecretsAsked) -> Result<ReleaseSecrets, Refused> {
+        let ask = Ask::post("/api/v1/deployer/secrets", asked).with(&self.token);
+        self.client.value_within(&ask, AWAY).await
     }
 
     /// The way to machines of an environment that pull.

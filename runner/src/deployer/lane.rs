@@ -68,7 +68,7 @@ impl Lane {
     }
 
     async fn carry_out(&self, order: OpenOrder) {
-        let answer = answered(self.obey(&order).await);
+        let answer = answered(&self.office, self.obey(&order).await);
         self.wake.notify_one();
         self.office.desk.answer(order.order, &answer).await;
     }

@@ -1,9 +1,10 @@
 //! A package of the server becomes a release.
 
-use std::{fs::File, path::Path};
+use std::{collections::BTreeMap, fs::File, path::Path};
 
+use staith_builder::pipeline::Pipeline;
 use staith_model::{
-    Exit, Name,
+    Exit, FleetEnvironment, Name, Package, Secret,
     service::{OrderAnswer, ReleaseMaterial},
 };
 use staith_packager::{
@@ -15,11 +16,16 @@ use staith_packager::{
     store::{Published, Store},
     web_deploy::{PROFILE, PackageReader},
 };
+use staith_server::store::SecretsOf;
 use tokio::runtime::Handle;
 
-use super::office::{Office, misnamed};
+use super::{
+    office::{Office, misnamed},
+    secrets::{not_set, withheld},
+};
 use crate::{
-    cli::{freeze_package, package_reference},
+    cli::{Material, all_takers, freeze_for, package_reference},
+    fleet::{missing_secrets, secrets_beside},
     home::Home,
     output::Problem,
     package_place::own_store,
@@ -41,13 +47,50 @@ pub(super) async fn made(
     let runtime = Handle::current();
     let bringing = tokio::task::spawn_blocking(move || brought(&at, settings, &wanted, &runtime));
     let (published, reader) = bringing.await.map_err(|panicked| Problem::bug(panicked.to_string()))??;
-    let (release, _) =
-        freeze_package(&home, &pipeline, &published.package, &reader, &material.source).await?;
+    let package = &published.package;
+    let chosen = chosen(office, &home, &pipeline, package, material.number).await?;
+    let from = Material { package, reader: &reader, source: &material.source };
+    let (release, _) = freeze_for(&home, &pipeline, from, &chosen.environments, &chosen.secrets)?;
     Ok(OrderAnswer::Made {
         release: release.digest(),
         environments: release.settings.keys().cloned().collect(),
         frozen: Some(Box::new(release)),
     })
+}
+
+/// Where a release goes, and what of secrets each environment gives it.
+struct Chosen<'a> {
+    environments: Vec<&'a FleetEnvironment>,
+    secrets: BTreeMap<Name, BTreeMap<String, Secret>>,
+}
+
+/// The environments that take the package, without those whose secrets are not for this release: it does not go there.
+async fn chosen<'a>(
+    office: &Office,
+    home: &Home,
+    pipeline: &'a Pipeline,
+    package: &Package,
+    number: u64,
+) -> Result<Chosen<'a>, Problem> {
+    let mut chosen = Chosen { environments: Vec::new(), secrets: BTreeMap::new() };
+    let mut left_out = None;
+    for environment in all_takers(pipeline, package)? {
+        let kept = office.secrets(pipeline.name(), environment, SecretsOf::Making(number)).await?;
+        if let Some(secret) = kept.withheld.first() {
+            left_out = Some(withheld(&environment.name, secret));
+            continue;
+        }
+        let secrets = secrets_beside(home, &kept.given, environment).await?;
+        if let Some(missing) = missing_secrets(&[environment], &secrets).first() {
+            return Err(not_set(missing, pipeline.name()));
+        }
+        chosen.environments.push(environment);
+        chosen.secrets.insert(environment.name.clone(), secrets);
+    }
+    match left_out {
+        Some(refused) if chosen.environments.is_empty() => Err(refused),
+        _ => Ok(chosen),
+    }
 }
 
 /// The package in the project's store here, as the run made it. Blocks.

@@ -1,20 +1,28 @@
 //! What all parts of the deployer have at hand.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
-use staith_model::{DeploymentId, Exit, FleetEnvironment, FleetState, Inventory, Name, service::Guarded};
+use staith_model::{
+    DeploymentId, Digest, Exit, FleetEnvironment, FleetState, Inventory, Name, service::Guarded,
+};
 use staith_releaser::fleet::{
     drive::{FleetDriveError, Log},
     gate::mistakes,
 };
+use staith_server::store::SecretsOf;
 use tokio::sync::watch;
 
-use super::{desk::Desk, lane::Lane, recipe::Recipe};
+use super::{
+    desk::Desk,
+    lane::Lane,
+    recipe::Recipe,
+    secrets::{Keyring, withheld},
+};
 use crate::{
     fleet::{Heard, Site, log_of},
     home::Home,
@@ -31,6 +39,8 @@ type Guards = Option<BTreeMap<Key, Guarded>>;
 pub(super) struct Office {
     home: Home,
     pub(super) desk: Desk,
+    /// What the server gave of its secrets.
+    pub(super) keyring: Keyring,
     guards: watch::Sender<Guards>,
     /// Until when all that people said stands in the ledgers.
     pub(super) heard: Heard,
@@ -42,6 +52,7 @@ impl Office {
         Arc::new(Self {
             home,
             desk,
+            keyring: Keyring::default(),
             guards: watch::Sender::new(None),
             heard: Heard::default(),
             lanes: Mutex::default(),
@@ -95,6 +106,42 @@ impl Office {
             )
             .with_remedy("an administrator of the server says it anew: `staith project protect`")),
         }
+    }
+
+    /// An environment as a pipeline file of its project has it, protected as the server says, with the secrets of the server that a
+    /// release may have there.
+    ///
+    /// # Errors
+    /// As [`site`](Self::site); or the server can't be asked, or one of the secrets is not for that release.
+    pub(super) async fn site_for(
+        &self,
+        project: &Name,
+        environment: &Name,
+        recipe: &Recipe,
+        release: &Digest,
+    ) -> Result<Site, Problem> {
+        let (site, not_for_it) = self.site_with_what_may_be(project, environment, recipe, release).await?;
+        match not_for_it.first() {
+            Some(secret) => Err(withheld(environment, secret)),
+            None => Ok(site),
+        }
+    }
+
+    /// The same, without those that the release may not have, and which these are. What is under way goes on as far as it can without
+    /// them: it must be possible to end it.
+    ///
+    /// # Errors
+    /// As [`site`](Self::site); or the server can't be asked.
+    pub(super) async fn site_with_what_may_be(
+        &self,
+        project: &Name,
+        environment: &Name,
+        recipe: &Recipe,
+        release: &Digest,
+    ) -> Result<(Site, BTreeSet<Name>), Problem> {
+        let site = self.site(project, environment, recipe).await?;
+        let kept = self.secrets(project, &site.environment, SecretsOf::Release(*release)).await?;
+        Ok((site.given(kept.given), kept.withheld))
     }
 
     /// An environment as a pipeline file of its project has it, protected as the server says.

@@ -62,15 +62,16 @@ fn give(office: &Arc<Office>, order: OpenOrder) -> Option<JoinHandle<()>> {
             Order::Make { material } => making::made(&office, &order.project, material).await,
             _ => return,
         };
-        office.desk.answer(order.order, &answered(answer)).await;
+        let answer = answered(&office, answer);
+        office.desk.answer(order.order, &answer).await;
     });
     None
 }
 
-/// What is said to an order.
-pub(super) fn answered(done: Result<OrderAnswer, Problem>) -> OrderAnswer {
+/// What is said to an order: nothing of it is a secret that the server gave.
+pub(super) fn answered(office: &Office, done: Result<OrderAnswer, Problem>) -> OrderAnswer {
     done.unwrap_or_else(|problem| {
-        let plain = |text: String| console::strip_ansi_codes(&text).into_owned();
+        let plain = |text: String| office.keyring.masked(&console::strip_ansi_codes(&text));
         OrderAnswer::Refused {
             what: plain(problem.what),
             why: problem.why.map(plain),

@@ -36,6 +36,8 @@ struct Shared {
     secrets: BTreeMap<String, Secret>,
     masker: Masker,
     key: VersionKey,
+    /// What makes a release with the secrets as they are now.
+    anew: &'static str,
     opened: Mutex<Vec<(Digest, Arc<Opened>)>>,
 }
 
@@ -55,18 +57,10 @@ impl Hold {
         stock: Stock,
         (secrets, masker): (BTreeMap<String, Secret>, Masker),
         key: VersionKey,
+        anew: &'static str,
     ) -> Self {
-        Self {
-            shared: Arc::new(Shared {
-                environment,
-                shelf,
-                stock,
-                secrets,
-                masker,
-                key,
-                opened: Mutex::default(),
-            }),
-        }
+        let opened = Mutex::default();
+        Self { shared: Arc::new(Shared { environment, shelf, stock, secrets, masker, key, anew, opened }) }
     }
 }
 
@@ -104,8 +98,9 @@ impl Shared {
         if !changed.is_empty() {
             let names: Vec<String> = changed.iter().map(|name| format!("`{name}`")).collect();
             return Err(format!(
-                "the secret {} has another value than when the release was made; `staith release create` makes one with the new value",
-                names.join(", ")
+                "the secret {} has another value than when the release was made; {}",
+                names.join(", "),
+                self.anew
             ));
         }
         let opened = self.opened(&release.package.digest)?;

@@ -42,6 +42,10 @@ use crate::{
     workshop::{PIPELINE_FILE, understood},
 };
 
+/// How a release gets the values that its secrets have now.
+const ANEW_HERE: &str = "`staith release create` makes one with the new value";
+const ANEW_ON_A_SERVER: &str = "run the commit again with `staith project run`, and `staith server release create` makes one of that run with the new value";
+
 /// One environment of a project.
 pub(crate) struct Site {
     /// The project's folder.
@@ -64,6 +68,8 @@ pub(crate) struct Site {
     heard: Option<Heard>,
     /// The way to machines that pull: through the server that deploys.
     pub(super) pulls: Option<Through>,
+    /// Secrets that come from a server, before those of this machine.
+    given: BTreeMap<String, Secret>,
 }
 
 /// The pipeline of the project in a folder.
@@ -131,6 +137,7 @@ impl Site {
             overriders: None,
             heard: None,
             pulls: None,
+            given: BTreeMap::new(),
         })
     }
 
@@ -150,6 +157,11 @@ impl Site {
         Self { pulls: Some(through), ..self }
     }
 
+    /// The same environment, with secrets that a server keeps for it.
+    pub(crate) fn given(self, given: BTreeMap<String, Secret>) -> Self {
+        Self { given, ..self }
+    }
+
     /// The same environment of the same pipeline, with the machines that are there now.
     ///
     /// # Errors
@@ -160,7 +172,7 @@ impl Site {
         let environment = found.ok_or_else(|| no_such(&self.pipeline, name))?;
         let again = Self::of(&self.home, &self.folder, self.pipeline.clone(), environment)?;
         let (said, overriders, heard) = (self.said.clone(), self.overriders.clone(), self.heard.clone());
-        Ok(Self { said, overriders, heard, pulls: self.pulls.clone(), ..again })
+        Ok(Self { said, overriders, heard, pulls: self.pulls.clone(), given: self.given.clone(), ..again })
     }
 
     /// The environments of machines that take a package.
@@ -251,7 +263,8 @@ impl Site {
         self.refuse_what_pulls(&targets)?;
         let judge = Arc::new(self.gatekeeper()?);
         let of = (self.project(), &self.environment);
-        let fleet = fleet_of(&self.home, of, targets, self.pulls.as_ref(), (judge, watch)).await?;
+        let fleet =
+            fleet_of(&self.home, of, targets, (self.pulls.as_ref(), &self.given), (judge, watch)).await?;
         self.make_directory()?;
         self.note_pools_that_are_kept()?;
         Ok(Deployer { fleet, stay })
@@ -335,17 +348,19 @@ pub(super) async fn fleet_of(
     home: &Home,
     (project, environment): (&Name, &FleetEnvironment),
     targets: Vec<Target>,
-    pulls: Option<&Through>,
+    (pulls, given): (Option<&Through>, &BTreeMap<String, Secret>),
     (judge, watch): (Arc<dyn Judge>, StageWatch),
 ) -> Result<Fleet, Problem> {
-    let secrets = secrets_of(home, [environment]).await?;
+    let secrets = secrets_beside(home, given, environment).await?;
     let masker = masker(&secrets)?;
     let memory = Memory::new(home.manifests());
     let machines = reach::machines(environment, &targets, &memory, pulls);
     let balancer = traffic::balancer(environment, &targets, &secrets).await?;
     let (shelf, store) = (shelf_of(home, project), own_store(home)?);
+    let anew = if pulls.is_some() { ANEW_ON_A_SERVER } else { ANEW_HERE };
     let stock = Stock { store, openings: Openings::new(home.opened()) };
-    let releases = Hold::new(environment.name.clone(), shelf, stock, (secrets, masker), version_key(home)?);
+    let releases =
+        Hold::new(environment.name.clone(), shelf, stock, (secrets, masker), version_key(home)?, anew);
     Ok(Fleet {
         environment: environment.clone(),
         targets,
@@ -430,12 +445,29 @@ pub(crate) async fn secrets_of(
     home: &Home,
     environments: impl IntoIterator<Item = &FleetEnvironment>,
 ) -> Result<BTreeMap<String, Secret>, Problem> {
-    let mut names = BTreeSet::new();
-    for environment in environments {
-        names.extend(environment.setting.secrets.values().map(|secret| secret.name.clone()));
-        names.extend(environment.traffic.iter().flat_map(|traffic| traffic.secrets()).map(str::to_owned));
-    }
-    secrets_named(home, names).await
+    secrets_named(home, environments.into_iter().flat_map(secret_names).collect()).await
+}
+
+/// The same of one environment. Those that are `given` are not looked for here.
+///
+/// # Errors
+/// As [`secrets_of`].
+pub(crate) async fn secrets_beside(
+    home: &Home,
+    given: &BTreeMap<String, Secret>,
+    environment: &FleetEnvironment,
+) -> Result<BTreeMap<String, Secret>, Problem> {
+    let others = secret_names(environment).into_iter().filter(|name| !given.contains_key(name));
+    let mut secrets = secrets_named(home, others.collect()).await?;
+    secrets.extend(given.iter().map(|(name, value)| (name.clone(), value.clone())));
+    Ok(secrets)
+}
+
+/// The names of the secrets that an environment names, for its variables and for its traffic provider.
+pub(crate) fn secret_names(environment: &FleetEnvironment) -> BTreeSet<String> {
+    let of_variables = environment.setting.secrets.values().map(|secret| secret.name.clone());
+    let of_traffic = environment.traffic.iter().flat_map(|traffic| traffic.secrets()).map(str::to_owned);
+    of_variables.chain(of_traffic).collect()
 }
 
 /// The secrets of these names, as far as they are set.

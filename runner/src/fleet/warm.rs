@@ -1,6 +1,7 @@
 //! Pools that served before a swap and are kept for a time: stopped by whoever comes next, when that is over.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -85,7 +86,7 @@ pub(crate) async fn cool(home: &Home, project: &Name, environment: &Name) -> Res
     let of = (project, &kept.environment);
     let nobody: (Arc<dyn Judge>, StageWatch) = (Arc::new(NoGates), Arc::new(|_, _| {}));
     // Machines that pull are reached through a server only, whose deployer sees to them itself.
-    let fleet = fleet_of(home, of, targets, None, nobody).await?;
+    let fleet = fleet_of(home, of, targets, (None, &BTreeMap::new()), nobody).await?;
     Ok(Deployer { fleet, stay: false }.cool().await?)
 }
 

@@ -89,7 +89,7 @@ fn secrets(value: &str) -> BTreeMap<String, Secret> {
 }
 
 fn frozen(environment: &FleetEnvironment, value: &str) -> Result<FleetRelease, Vec<FreezeError>> {
-    let (manifest, secrets) = (manifest(), secrets(value));
+    let (manifest, secrets) = (manifest(), [(environment.name.clone(), secrets(value))].into());
     freeze(&Ingredients {
         project: &"shop".parse().unwrap(),
         package: &package(&manifest),
@@ -192,7 +192,7 @@ fn what_can_not_work_is_refused_at_once() {
         manifest: &manifest,
         source: &SourceOfRelease { commit: None, branch: None, dirty: true, committed_at: None, trust: None },
         environments: &[&base],
-        secrets: &secrets("x"),
+        secrets: &[(base.name.clone(), secrets("x"))].into(),
         key: &key(),
     });
     assert!(matches!(refused.unwrap_err()[..], [FreezeError::OtherManifest { .. }]));

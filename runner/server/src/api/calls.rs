@@ -411,6 +411,13 @@ pub const CALLS: &[Call] = &[
     post("/api/v1/deployer/ledger", Gate::Deployer, "More of an environment's ledger.")
         .takes("LedgerPart")
         .gives(200, "LedgerHad"),
+    post(
+        "/api/v1/deployer/secrets",
+        Gate::Deployer,
+        "Secrets of an environment that a release there names and may have.",
+    )
+    .takes("ReleaseSecretsAsked")
+    .gives(200, "ReleaseSecrets"),
     put(
         "/api/v1/deployer/tunnels/{tunnel}",
         Gate::Deployer,

@@ -20,8 +20,8 @@ use staith_model::{
 
 use super::{Grant, Role};
 use crate::{
-    secrets::{Resealed, Rotated, RotationAsked, SecretAsked, SecretsGiven},
-    store::{AuditEntry, SecretPlace, SecretSeen, TokenSeen},
+    secrets::{GivenSecret, ReleaseSecrets, Resealed, Rotated, RotationAsked, SecretAsked, SecretsGiven},
+    store::{AuditEntry, ReleaseSecretsAsked, SecretPlace, SecretSeen, SecretsOf, TokenSeen},
     streams::Listed as StreamListing,
     tokens::{TokenAsked, TokenMade},
 };
@@ -147,6 +147,17 @@ pub fn examples(shape: &str) -> Option<Vec<Value>> {
         "Resealed" => vec![value(&Resealed { secrets: 7 })],
         "SecretsGiven" => vec![value(&SecretsGiven {
             secrets: name("npm-token").into_iter().map(|name| (name, "…".to_owned())).collect(),
+        })],
+        "ReleaseSecretsAsked" => release_secrets_asked()?,
+        "ReleaseSecrets" => vec![value(&ReleaseSecrets {
+            given: name("db")
+                .into_iter()
+                .map(|name| {
+                    (name, GivenSecret { version: "2.1760000000000".to_owned(), value: "…".to_owned() })
+                })
+                .collect(),
+            same: name("api-key").into_iter().collect(),
+            withheld: name("signing-key").into_iter().collect(),
         })],
         _ => {
             return examples_of_tokens(shape)
@@ -307,6 +318,18 @@ fn came(with_a_layer: bool) -> StepCame {
 }
 
 /// The same, of tokens.
+fn release_secrets_asked() -> Option<Vec<Value>> {
+    let asked = |of, known| {
+        let (project, environment) = (name("shop")?, name("production")?);
+        Some(value(&ReleaseSecretsAsked { project, environment, of, names: names("db"), known }))
+    };
+    let known = name("db").into_iter().map(|name| (name, "2.1760000000000".to_owned())).collect();
+    Some(vec![
+        asked(SecretsOf::Release(Digest::of(b"release")), known)?,
+        asked(SecretsOf::Making(3), std::collections::BTreeMap::new())?,
+    ])
+}
+
 fn examples_of_tokens(shape: &str) -> Option<Vec<Value>> {
     let token = TokenId::new(AT, [2; 10]);
     let all = match shape {

@@ -9,7 +9,7 @@ use axum::{
 use staith_model::{
     Ask, DeploymentId, DeploymentRecord, Digest, FleetState, Name, Queue,
     service::{
-        DeployAsked, LiftAsked, Order, OrderSeen, ReleaseMaterial, RollbackAsked, VoteAsked, WishAsked,
+        DeployAsked, LiftAsked, Order, OrderSeen, ReleaseMaterial, RollbackAsked, Trust, VoteAsked, WishAsked,
     },
 };
 
@@ -151,9 +151,15 @@ pub(super) async fn release_for(
     if !seen.environments.contains(environment) {
         let what = format!("release {} does not go to `{environment}`", seen.number);
         let known: Vec<&str> = seen.environments.iter().map(Name::as_str).collect();
-        return Err(
-            Problem::new(409, "not-for-it", what).with_why(format!("it goes to {}", known.join(", ")))
-        );
+        let problem =
+            Problem::new(409, "not-for-it", what).with_why(format!("it goes to {}", known.join(", ")));
+        // Those whose secrets it must not have were left out when it was made.
+        return Err(match seen.trust {
+            Trust::Protected => problem,
+            _ => problem.with_remedy(
+                "where secrets are for protected branches and tags only, no other release goes: release a run of one of these",
+            ),
+        });
     }
     let least = site.store.rules(project, environment).await?.unwrap_or_default().trust;
     if seen.trust < least {

@@ -1,8 +1,10 @@
 //! Secrets, sealed. The store never has a value.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
-use staith_model::{AttemptId, Name};
+use staith_model::{AttemptId, Digest, Name};
 
 use super::{Actor, StoreError};
 
@@ -48,6 +50,53 @@ pub struct SealedSecret {
     pub place: SecretPlace,
     /// Its value, sealed.
     pub sealed: Vec<u8>,
+}
+
+/// `POST /api/v1/deployer/secrets`: secrets of an environment that a release there needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseSecretsAsked {
+    /// The project.
+    pub project: Name,
+    /// Where the release goes.
+    pub environment: Name,
+    /// Which release: whose code it is says which secrets it may have.
+    pub of: SecretsOf,
+    /// Which secrets.
+    pub names: BTreeSet<Name>,
+    /// What the deployer has of them already, by its version: it is not given again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub known: BTreeMap<Name, String>,
+}
+
+/// What secrets are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SecretsOf {
+    /// A release.
+    Release(Digest),
+    /// One that is being made: its number in the project.
+    Making(u64),
+}
+
+/// A secret that a release may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseSecret {
+    /// As it is kept.
+    pub sealed: SealedSecret,
+    /// By which it is told from other values at its place.
+    pub version: String,
+}
+
+/// What there is of what [`ReleaseSecretsAsked`] names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReleaseSecretsFound {
+    /// What is given.
+    pub given: Vec<ReleaseSecret>,
+    /// What the deployer has.
+    pub same: BTreeSet<Name>,
+    /// What it may not have for this release.
+    pub withheld: BTreeSet<Name>,
 }
 
 /// Seals a secret anew. The text says why it can't, without the value.
@@ -101,6 +150,16 @@ pub trait Secrets {
         by: Actor,
         now: u64,
     ) -> Result<Vec<SealedSecret>, StoreError>;
+
+    /// What a release may have of an environment's secrets: nothing protected if no protected code has made it, and nothing at all if
+    /// there is no such release that goes there. Each that is given is in the audit log, in the same transaction, with the release and
+    /// its version.
+    async fn secrets_of_release(
+        &self,
+        asked: ReleaseSecretsAsked,
+        by: Actor,
+        now: u64,
+    ) -> Result<ReleaseSecretsFound, StoreError>;
 
     /// A secret as it is kept; `None` if there is none at this place.
     async fn sealed_secret(&self, place: &SecretPlace) -> Result<Option<SealedSecret>, StoreError>;

@@ -1,8 +1,12 @@
 //! `staith release create`.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use staith_builder::pipeline::Pipeline;
-use staith_model::{Exit, FleetRelease, Package, SourceOfRelease, service::Trust};
+use staith_model::{
+    Exit, FleetEnvironment, FleetRelease, Name, Package, Secret, SourceOfRelease, service::Trust,
+};
 use staith_packager::web_deploy::PackageReader;
 use staith_releaser::fleet::freeze::{Ingredients, freeze};
 
@@ -67,19 +71,61 @@ pub(crate) async fn made(
             .with_why("its provenance says that a fork's code has made it")
             .with_remedy("release what a branch of the repository has made"));
     }
-    freeze_package(home, &pipeline, &published.package, &open.reader, &source).await
+    let material = Material { package: &published.package, reader: &open.reader, source: &source };
+    freeze_package(home, &pipeline, material).await
 }
 
-/// Freezes a package with what all environments say that take it; says whether the release was there already.
+/// A package that is to be released, and where it came from.
+#[derive(Clone, Copy)]
+pub(crate) struct Material<'a> {
+    pub(crate) package: &'a Package,
+    pub(crate) reader: &'a PackageReader,
+    pub(crate) source: &'a SourceOfRelease,
+}
+
+/// Freezes a package with what all environments say that take it, with this machine's secrets; says whether the release was there already.
 ///
 /// # Errors
 /// It can't run as the environments say (20).
 pub(crate) async fn freeze_package(
     home: &Home,
     pipeline: &Pipeline,
+    material: Material<'_>,
+) -> Result<(FleetRelease, bool), Problem> {
+    let environments = all_takers(pipeline, material.package)?;
+    let known = secrets_of(home, environments.iter().copied()).await?;
+    let secrets = environments.iter().map(|one| (one.name.clone(), known.clone())).collect();
+    freeze_for(home, pipeline, material, &environments, &secrets)
+}
+
+/// The environments of machines that take a package.
+///
+/// # Errors
+/// There is none (20).
+pub(crate) fn all_takers<'a>(
+    pipeline: &'a Pipeline,
     package: &Package,
-    reader: &PackageReader,
-    source: &SourceOfRelease,
+) -> Result<Vec<&'a FleetEnvironment>, Problem> {
+    let environments = takers_of(pipeline, &package.name);
+    if environments.is_empty() {
+        return Err(Problem::new(
+            Exit::Configuration,
+            format!("no environment of machines in runner.toml takes the package `{}`", package.name),
+        ));
+    }
+    Ok(environments)
+}
+
+/// Freezes a package with what some environments say, each with secrets of its own; says whether the release was there already.
+///
+/// # Errors
+/// It can't run as the environments say (20).
+pub(crate) fn freeze_for(
+    home: &Home,
+    pipeline: &Pipeline,
+    Material { package, reader, source }: Material<'_>,
+    environments: &[&FleetEnvironment],
+    secrets: &BTreeMap<Name, BTreeMap<String, Secret>>,
 ) -> Result<(FleetRelease, bool), Problem> {
     let called = format!("{}@{}", package.name, package.version);
     let manifest = reader.manifest().ok_or_else(|| {
@@ -88,25 +134,10 @@ pub(crate) async fn freeze_package(
             format!("{called} was not written by Staith, so it has no list of its content"),
         )
     })?;
-    let environments = takers_of(pipeline, &package.name);
-    if environments.is_empty() {
-        return Err(Problem::new(
-            Exit::Configuration,
-            format!("no environment of machines in runner.toml takes the package `{}`", package.name),
-        ));
-    }
-    let secrets = secrets_of(home, environments.iter().copied()).await?;
     let key = version_key(home)?;
-    let release = freeze(&Ingredients {
-        project: pipeline.name(),
-        package,
-        manifest,
-        source,
-        environments: &environments,
-        secrets: &secrets,
-        key: &key,
-    })
-    .map_err(|errors| {
+    let project = pipeline.name();
+    let ingredients = Ingredients { project, package, manifest, source, environments, secrets, key: &key };
+    let release = freeze(&ingredients).map_err(|errors| {
         let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
         let mut remedies: Vec<String> =
             errors.iter().map(staith_releaser::fleet::freeze::FreezeError::remedy).collect();

@@ -8,7 +8,7 @@ use staith_releaser::drive::Local;
 
 use super::Ready;
 use crate::{
-    cli::release::{How, deploy_found, freeze_package},
+    cli::release::{How, Material, deploy_found, freeze_package},
     destination,
     fleet::{Site, missing_secrets, secrets_of, when_committed},
     home::Home,
@@ -140,7 +140,8 @@ impl Machines {
             dirty: plan.source.dirty,
         };
         let package = &sealed.published.package;
-        let (release, already) = freeze_package(home, &self.site.pipeline, package, &reader, &source).await?;
+        let material = Material { package, reader: &reader, source: &source };
+        let (release, already) = freeze_package(home, &self.site.pipeline, material).await?;
         output::release_made(&release, already, mode).map_err(|lost| Problem::unwritable(&lost))?;
         deploy_found(&self.site, &release, None, &self.how, stop, mode).await
     }

@@ -28,6 +28,12 @@ pub(super) struct Wanted<'a> {
     pub(super) override_floor: Option<&'a str>,
 }
 
+/// That by which an environment was deployed to last, and the release that was deployed.
+pub(super) struct LastRecipe {
+    pub(super) recipe: Recipe,
+    pub(super) release: Digest,
+}
+
 /// A way back that somebody wants.
 #[derive(Clone, Copy)]
 pub(super) struct Back<'a> {
@@ -145,13 +151,31 @@ impl Lane {
         self.office.site(&self.project, &self.environment, recipe).await
     }
 
+    /// The same, with the server's secrets for a release.
+    pub(super) async fn site_for(&self, recipe: &Recipe, release: &Digest) -> Result<Site, Problem> {
+        self.office.site_for(&self.project, &self.environment, recipe, release).await
+    }
+
+    /// On the way back, machines are found by what was deployed last; what is gone back to may be of other code, and must have the
+    /// secrets that are named there as well.
+    pub(super) async fn refuse_what_is_withheld(
+        &self,
+        recipe: &LastRecipe,
+        release: &Digest,
+    ) -> Result<(), Problem> {
+        if *release != recipe.release {
+            self.site_for(&recipe.recipe, release).await?;
+        }
+        Ok(())
+    }
+
     async fn planned(
         &self,
         release: &Digest,
         recipe: &Recipe,
         repair: bool,
     ) -> Result<(Deployer, FleetPlan), Problem> {
-        let site = self.site(recipe).await?;
+        let site = self.site_for(recipe, release).await?;
         let release = self.release(&site, release)?;
         let setting = setting_for(&release, &self.environment)?;
         let deployer = deployer(&site).await?;
@@ -207,17 +231,18 @@ impl Lane {
         if let Some(known) = self.known(deployment)? {
             return Ok(known);
         }
-        let recipe = &self.last_recipe()?;
-        let site = self.site(recipe).await?;
+        let last = self.last_recipe()?;
+        let site = self.site_for(&last.recipe, &last.release).await?;
         let deployer = deployer(&site).await?;
         let plan = deployer.plan_rollback(rollback).await?;
+        self.refuse_what_is_withheld(&last, &plan.release).await?;
         // Nobody holds an environment for a way back that is refused.
         deployer.refuse_while_undecided(plan.direction)?;
         Deployer::refuse_below_floor(&plan, override_floor)?;
         let colon = if reason.trim().is_empty() { "" } else { ": " };
         let short = plan.release.short();
         deployer.hold(by, &format!("{by} went back to release {short}{colon}{}", reason.trim())).await?;
-        self.request(&deployer, plan, &back.wanted(recipe)).await
+        self.request(&deployer, plan, &back.wanted(&last.recipe)).await
     }
 
     /// Writes down that a deployment is wanted; the driver does the rest.
@@ -269,13 +294,16 @@ impl Lane {
 
     /// That by which the environment was deployed to last: it says which machines there are. One that was only asked for, and that nobody
     /// agreed to, says nothing.
-    pub(super) fn last_recipe(&self) -> Result<Recipe, Problem> {
+    pub(super) fn last_recipe(&self) -> Result<LastRecipe, Problem> {
         let state = self.state()?;
         let ran = |record: &&staith_model::DeploymentRecord| {
             record.showed || record.state == DeploymentState::Succeeded
         };
         let showed = state.in_order().rev().filter(ran);
-        let texts = showed.map(|record| self.office.recipe_of(&self.project, &record.deployment));
+        let texts = showed.map(|record| {
+            let recipe = self.office.recipe_of(&self.project, &record.deployment)?;
+            Ok::<_, Problem>(LastRecipe { recipe, release: record.plan.release })
+        });
         texts.into_iter().find_map(Result::ok).ok_or_else(|| nothing_there(&self.environment))
     }
 }

@@ -6,7 +6,7 @@ use staith_model::{DeploymentId, FleetState};
 use staith_releaser::fleet::drive::{Cooled, FleetDriveError, Stopped, WaitsFor};
 
 use super::{Lane, clerk::deployer};
-use crate::{clock, output::Problem};
+use crate::{clock, fleet::Site, output::Problem};
 
 /// How often it is looked whether what is waited for has come: an hour of deployment, a check that holds.
 const LOOK: Duration = Duration::from_secs(2);
@@ -34,7 +34,8 @@ pub(super) async fn drive_all(lane: Arc<Lane>) {
         };
         let next = passed.unwrap_or_else(|problem| {
             let (project, environment) = (&lane.project, &lane.environment);
-            tracing::warn!(%project, %environment, what = problem.what, "not driven");
+            let what = lane.office.keyring.masked(&problem.what);
+            tracing::warn!(%project, %environment, what, "not driven");
             Some(LOOK)
         });
         let look = async {
@@ -91,8 +92,7 @@ async fn cool(lane: &Lane) -> Result<Option<Duration>, Problem> {
     };
     let state = lane.state()?;
     let Some(warm) = state.overdue(now) else { return Ok(pause(&state)) };
-    let recipe = lane.office.recipe_of(&lane.project, &warm.deployment)?;
-    let site = lane.office.site(&lane.project, &lane.environment, &recipe).await?;
+    let site = site_of(lane, &state, &warm.deployment).await?;
     match deployer(&site).await?.cool().await {
         Ok(Cooled::Needed(why)) => {
             tracing::warn!(environment = %lane.environment, why, "a pool is not stopped");
@@ -103,15 +103,25 @@ async fn cool(lane: &Lane) -> Result<Option<Duration>, Problem> {
             }
         }
         Ok(Cooled::Nothing | Cooled::Busy) => {}
-        Err(error) => tracing::warn!(environment = %lane.environment, %error, "a pool is not stopped"),
+        Err(error) => {
+            let error = lane.office.keyring.masked(&error.to_string());
+            tracing::warn!(environment = %lane.environment, error, "a pool is not stopped");
+        }
     }
     Ok(pause(&lane.state()?))
 }
 
+/// The environment as a deployment of it goes by, with the server's secrets for its release.
+async fn site_of(lane: &Lane, state: &FleetState, deployment: &DeploymentId) -> Result<Site, Problem> {
+    let recipe = lane.office.recipe_of(&lane.project, deployment)?;
+    let Some(record) = state.deployment(deployment) else { return lane.site(&recipe).await };
+    let (office, release) = (&lane.office, &record.plan.release);
+    Ok(office.site_with_what_may_be(&lane.project, &lane.environment, &recipe, release).await?.0)
+}
+
 /// Drives one as far as it goes now; until when it is let be, if so. How it ends is in the ledger.
 async fn see_to(lane: &Lane, deployment: &DeploymentId) -> Result<Option<u64>, Problem> {
-    let recipe = lane.office.recipe_of(&lane.project, deployment)?;
-    let site = lane.office.site(&lane.project, &lane.environment, &recipe).await?;
+    let site = site_of(lane, &lane.state()?, deployment).await?;
     let driven = deployer(&site).await?.drive(deployment, &mut |_| {}).await;
     Ok(match driven {
         Ok(Stopped::Waits(waiting)) => match waiting.what {
@@ -121,7 +131,8 @@ async fn see_to(lane: &Lane, deployment: &DeploymentId) -> Result<Option<u64>, P
         },
         Ok(Stopped::Over(_) | Stopped::Outdated) => None,
         Err(error) => {
-            tracing::warn!(%deployment, %error, "a deployment does not go on now");
+            let error = lane.office.keyring.masked(&error.to_string());
+            tracing::warn!(%deployment, error, "a deployment does not go on now");
             Some(clock::unix_millis().saturating_add(AGAIN))
         }
     })

@@ -15,10 +15,11 @@ impl Lane {
         if let Some(known) = self.known(back.deployment)? {
             return Ok(known);
         }
-        let recipe = &self.last_recipe()?;
-        let site = self.site(recipe).await?;
+        let last = self.last_recipe()?;
+        let site = self.site_for(&last.recipe, &last.release).await?;
         let deployer = deployer(&site).await?;
         let plan = deployer.plan_swap().await?;
+        self.refuse_what_is_withheld(&last, &plan.release).await?;
         if !self.state()?.history.contains(&plan.release) {
             let what =
                 format!("the other pool runs release {}, which has never served here", plan.release.short());
@@ -28,6 +29,6 @@ impl Lane {
                 )
                 .with_remedy("deploy that release: `staith server release deploy`"));
         }
-        self.request(&deployer, plan, &back.wanted(recipe)).await
+        self.request(&deployer, plan, &back.wanted(&last.recipe)).await
     }
 }

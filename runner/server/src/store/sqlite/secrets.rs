@@ -1,5 +1,7 @@
 //! Statements about secrets.
 
+mod released;
+
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
@@ -10,7 +12,10 @@ use super::{
     Sqlite,
     audit::{Change, note},
 };
-use crate::store::{Actor, Reseal, SealedSecret, SecretPlace, SecretSeen, Secrets, StoreError};
+use crate::store::{
+    Actor, ReleaseSecretsAsked, ReleaseSecretsFound, Reseal, SealedSecret, SecretPlace, SecretSeen, Secrets,
+    StoreError,
+};
 
 #[async_trait]
 impl Secrets for Sqlite {
@@ -50,6 +55,15 @@ impl Secrets for Sqlite {
     ) -> Result<Vec<SealedSecret>, StoreError> {
         let attempt = attempt.clone();
         self.write(move |connection| of_attempt(connection, &attempt, &by, now)).await
+    }
+
+    async fn secrets_of_release(
+        &self,
+        asked: ReleaseSecretsAsked,
+        by: Actor,
+        now: u64,
+    ) -> Result<ReleaseSecretsFound, StoreError> {
+        self.write(move |connection| released::of_release(connection, &asked, &by, now)).await
     }
 
     async fn sealed_secret(&self, place: &SecretPlace) -> Result<Option<SealedSecret>, StoreError> {
