@@ -90,8 +90,8 @@ pub(crate) use self::{
     runner::{RunnerJob, runner_drained, runner_installed, runner_listed, runner_news, runner_registered},
     secrets::{secret_names, secret_removed, secret_rotated, secret_set, secrets_resealed},
     server::{
-        runner_code, server_audit, server_backup, server_checked, server_runners, server_secrets,
-        server_serves, server_status, token_made, token_revoked, tokens,
+        runner_code, server_audit, server_audit_entries, server_backup, server_checked, server_runners,
+        server_secrets, server_serves, server_status, token_made, token_revoked, tokens,
     },
     server_runs::{log_not_whole, server_attempt_begins, server_run, server_run_told, server_runs},
     shell::{LeftBy, Passage, Seen, afterwards, welcome},

@@ -87,3 +87,67 @@ fn a_long_poll_does_not_keep_a_server_from_ending() {
     });
     server.terminate().exits(0);
 }
+
+#[test]
+fn an_administrator_elsewhere_makes_tokens_sets_secrets_of_forges_and_reads_what_was_done() {
+    let world = World::new();
+    let repository =
+        staith_tests::bare::Bare::with(&world, "name = \"shop\"\n[steps.build]\nrun = \"true\"\n");
+    let server = Served::of(&world);
+    server.staith(&world, &["project", "add", "shop", &repository.path]).exits(0);
+    let far = |words: &[&str]| server.staith(&world, words);
+    // Nothing of the server's directory is used: its usual place has none.
+    world.staith(&["server", "token", "list"]).exits(64).says("--data DIRECTORY");
+    let made = far(&["server", "token", "create", "ann", "--role", "viewer", "--json"]).exits(0);
+    let made = made.values().remove(0);
+    let (word, id) = (made["token"].as_str().unwrap(), made["id"].as_str().unwrap());
+    server.ask_by(Some(word), "GET", "/api/v1/runners", "").is(200);
+    far(&["server", "token", "list"]).exits(0).says("ann").says("viewer everywhere");
+
+    let by = |token: &str, words: &[&str]| {
+        let mut command = world.command(words);
+        command.env("STAITH_TOKEN", token).env("STAITH_SERVER", format!("http://{}", server.address));
+        command
+    };
+    let said = |mut command: std::process::Command| staith_tests::world::Said::of(&command.output().unwrap());
+    // The variable names the server as well as the option; a directory that is named comes before it.
+    said(by(&server.admin, &["server", "token", "list"])).exits(0).says("ann");
+    let data = server.data.display().to_string();
+    said(by("nonsense", &["server", "token", "list", "--data", &data])).exits(0).says("ann");
+    said(by("nonsense", &["server", "token", "list"])).exits(30).says("does not know who asks");
+    far(&["server", "token", "list", "--data", &data]).exits(64).says("two servers");
+    for words in [
+        &["server", "token", "create", "eve", "--role", "admin"][..],
+        &["server", "token", "list"],
+        &["server", "token", "revoke", id],
+        &["server", "audit", "show"],
+        &["server", "secret", "list", "--project", "shop"],
+    ] {
+        let refused = said(by(word, words));
+        assert!(
+            refused.code != Some(0) && refused.err.contains("does not allow this"),
+            "{words:?}: {refused:?}"
+        );
+    }
+
+    let mut set = by(&server.admin, &["server", "secret", "set", "hook", "--project", "shop", "--forge"]);
+    let mut child = set.stdin(std::process::Stdio::piped()).spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"secret-of-the-forge").unwrap();
+    assert!(child.wait().unwrap().success());
+    far(&["server", "secret", "list", "--project", "shop"]).exits(0).says("hook").says("staith.forge");
+    far(&["server", "secret", "remove", "hook", "--project", "shop", "--forge"]).exits(0);
+    far(&["server", "token", "revoke", id]).exits(0);
+    server.ask_by(Some(word), "GET", "/api/v1/runners", "").is(401);
+
+    let shown = far(&["server", "audit", "show"]).exits(0);
+    let shown =
+        shown.says("person:administrator").says("token-revoked").says("secret shop/staith.forge/hook");
+    let entries =
+        far(&["server", "audit", "show", "--json", "--after", "1", "--limit", "2"]).exits(0).values();
+    assert_eq!((entries.len(), &entries[0]["seq"]), (2, &2.into()), "{entries:?}");
+    assert!(!shown.never_says("secret-of-the-forge").out.is_empty());
+    far(&["server", "audit", "verify"]).exits(64).says("on the server's machine");
+    server.terminate().exits(0);
+    // At rest, it is read where it lies.
+    world.staith(&["server", "audit", "show", "--data", &data]).exits(0).says("token-revoked");
+}

@@ -17,6 +17,7 @@ mod start;
 mod status;
 mod token;
 mod vault;
+mod which;
 
 use clap::{Args, Subcommand};
 use staith_model::Exit;

@@ -68,9 +68,17 @@ impl MaybeServer {
     /// # Errors
     /// None was, and something was said of it (64).
     pub(crate) fn named(&self) -> Result<Option<Server>, Problem> {
+        self.named_or(None)
+    }
+
+    /// The same; if none was named, this one.
+    ///
+    /// # Errors
+    /// There is none, and something was said of it (64).
+    pub(crate) fn named_or(&self, usual: Option<String>) -> Result<Option<Server>, Problem> {
         let Way { token_file, authorities, insecure } = &self.way;
-        match &self.server {
-            Some(server) => Ok(Some(Server { server: server.clone(), way: self.way.clone() })),
+        match self.server.clone().or(usual) {
+            Some(server) => Ok(Some(Server { server, way: self.way.clone() })),
             None if token_file.is_some() || authorities.is_some() || *insecure => Err(Problem::new(
                 Exit::Usage,
                 "--token-file, --ca and --insecure are about a server, and none is named",

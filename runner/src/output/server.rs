@@ -9,7 +9,7 @@ use staith_model::{
 };
 use staith_server::{
     api::Grant,
-    store::{AuditVerdict, SecretSeen, TokenSeen},
+    store::{AuditEntry, AuditVerdict, SecretSeen, TokenSeen},
     tokens::TokenMade,
     upkeep::{Checked, Manifest},
 };
@@ -199,11 +199,41 @@ fn grant(grant: &Grant) -> String {
     }
 }
 
+/// An instant for people, in UTC.
+fn instant(unix_millis: u64) -> String {
+    let at =
+        i64::try_from(unix_millis).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
+    at.map_or_else(|| unix_millis.to_string(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
 /// A day for people.
 fn day(unix_millis: u64) -> String {
     let at =
         i64::try_from(unix_millis).ok().and_then(|millis| jiff::Timestamp::from_millisecond(millis).ok());
     at.map_or_else(|| unix_millis.to_string(), |at| at.strftime("%Y-%m-%d").to_string())
+}
+
+/// Shows entries of the record of what was done.
+///
+/// # Errors
+/// As [`server_serves`].
+pub(crate) fn server_audit_entries(entries: &[AuditEntry], mode: OutputMode) -> io::Result<()> {
+    let mut out = Sink::new(io::stdout());
+    for entry in entries {
+        if mode.is_json() {
+            out.line(&serde_json::to_string(entry).map_err(io::Error::other)?);
+            continue;
+        }
+        let from = entry.origin.as_deref().map(|from| format!(" from {from}")).unwrap_or_default();
+        let who = clean_word(&format!("{}{from}", entry.who));
+        let (what, subject) = (clean_word(&entry.what), clean_word(&entry.subject));
+        let mut line = format!("{}  {}  {who}  {what}  {subject}", entry.seq, instant(entry.at));
+        for (word, value) in [("was", &entry.before), ("is", &entry.after)] {
+            line.extend(value.as_ref().map(|value| format!("  {word} {}", clean_word(value))));
+        }
+        out.line(&line);
+    }
+    out.written()
 }
 
 /// Says whether the record of what was done is whole.

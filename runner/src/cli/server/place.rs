@@ -27,6 +27,11 @@ pub(super) struct Place {
 }
 
 impl Place {
+    /// Whether somebody said which.
+    pub(super) fn is_named(&self) -> bool {
+        self.data.is_some()
+    }
+
     /// The directory as an absolute path.
     pub(super) fn find(&self) -> Result<PathBuf, Problem> {
         match &self.data {

@@ -8,7 +8,10 @@ use staith_server::{
     store::SecretSeen,
 };
 
-use super::{control, place::Place};
+use super::{
+    control,
+    which::{Entrance, Which},
+};
 use crate::{
     output::{self, OutputMode, Problem},
     prompt::{self, Answer},
@@ -17,11 +20,13 @@ use crate::{
 /// Keep secrets of projects on the server, encrypted
 ///
 /// A job gets those that its steps name: nothing in a run of a fork's code, and what is --protected in runs of protected branches and
-/// tags only. Whoever may read the server's directory may do this, while the server runs.
+/// tags only. A release gets those of its environment that this one names. With --server or STAITH_SERVER, the server is asked, and an
+/// administrator's token is needed. Without, or with --data, this is about a server that runs on this machine: whoever may read its
+/// directory may do it.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    place: Place,
+    which: Which,
     #[command(subcommand)]
     what: What,
 }
@@ -69,26 +74,39 @@ enum What {
 
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        let data = self.place.known()?;
+        let entrance = self.which.entrance()?;
         let told = match self.what {
             What::Set { name, project, protected, environment, forge } => {
                 let (value, environment) = (value(&name)?, of_forge(forge).or(environment));
                 Masker::admits(name.as_str(), &value)?;
                 let asked = SecretAsked { value: value.expose_to(str::to_owned), protected, environment };
                 let path = format!("/api/v1/projects/{project}/secrets/{name}");
-                control::ask::<()>(&data, "PUT", &path, Some(&asked)).await?;
+                match &entrance {
+                    Entrance::Api(people) => people.put(&path, &asked).await?,
+                    Entrance::Directory(data) => {
+                        control::ask::<()>(data, "PUT", &path, Some(&asked)).await?;
+                    }
+                }
                 output::secret_set(name.as_str(), mode)
             }
             What::List { project } => {
                 let path = format!("/api/v1/projects/{project}/secrets");
-                let seen: Option<Vec<SecretSeen>> = control::ask(&data, "GET", &path, None::<&()>).await?;
+                let seen: Option<Vec<SecretSeen>> = match &entrance {
+                    Entrance::Api(people) => Some(people.get(&path).await?),
+                    Entrance::Directory(data) => control::ask(data, "GET", &path, None::<&()>).await?,
+                };
                 output::server_secrets(&seen.unwrap_or_default(), mode)
             }
             What::Remove { name, project, environment, forge } => {
                 let environment = of_forge(forge).or(environment);
                 let part = environment.map(|name| format!("?environment={name}")).unwrap_or_default();
                 let path = format!("/api/v1/projects/{project}/secrets/{name}{part}");
-                control::ask::<()>(&data, "DELETE", &path, None::<&()>).await?;
+                match &entrance {
+                    Entrance::Api(people) => people.delete(&path).await?,
+                    Entrance::Directory(data) => {
+                        control::ask::<()>(data, "DELETE", &path, None::<&()>).await?;
+                    }
+                }
                 output::secret_removed(name.as_str(), mode)
             }
         };

@@ -1,30 +1,32 @@
 //! `staith server token`.
 
-use std::path::Path;
-
 use clap::{Args, Subcommand};
 use staith_model::{Exit, Name, TokenId};
 use staith_server::{
     api::{Grant, Role},
     site::Site,
-    store::{Actor, Sqlite, StoreError, TokenSeen},
+    store::{Actor, StoreError, TokenSeen},
     tokens::{self, TokenAsked, TokenMade},
 };
 
 use super::{
-    control,
-    place::{self, Place},
+    control, place,
     start::as_problem,
+    which::{Entrance, Lives, Which},
 };
-use crate::output::{self, OutputMode, Problem};
+use crate::{
+    client::people::People,
+    output::{self, OutputMode, Problem},
+};
 
 /// Make tokens for people and programs, list them, revoke them
 ///
-/// Whoever may read the server's directory may do this, whether the server runs or not.
+/// With --server or STAITH_SERVER, the server is asked, and an administrator's token is needed. Without, or with --data, this is about a
+/// server on this machine: whoever may read its directory may do it, whether it runs or not.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
-    place: Place,
+    which: Which,
     #[command(subcommand)]
     what: What,
 }
@@ -57,6 +59,9 @@ enum What {
     },
 }
 
+/// Where the API has them.
+const ALL: &str = "/api/v1/tokens";
+
 fn a_role(text: &str) -> Result<Role, String> {
     serde_json::from_value(text.into())
         .map_err(|_| "there are viewer, developer, releaser and admin".to_owned())
@@ -64,8 +69,7 @@ fn a_role(text: &str) -> Result<Role, String> {
 
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        let data = self.place.known()?;
-        let server = Server::of(&data)?;
+        let server = Server::of(self.which.entrance()?)?;
         let told = match self.what {
             What::Create { name, role, project, environment, days } => {
                 let grants = vec![Grant { role, project, environment }];
@@ -83,26 +87,28 @@ impl Arguments {
     }
 }
 
-/// A server that runs, or its database.
-enum Server<'a> {
-    Runs(&'a Path),
+/// A server that is asked from elsewhere, one on this machine that runs, or its database.
+enum Server {
+    Asked(People),
+    Runs(std::path::PathBuf),
     Rests(Box<Site>),
 }
 
-impl<'a> Server<'a> {
-    fn of(data: &'a Path) -> Result<Self, Problem> {
-        match Sqlite::open(&place::database(data)) {
-            Ok(store) => Ok(Self::Rests(Box::new(place::site(store.into(), data.to_owned())))),
-            Err(StoreError::InUse(_)) => Ok(Self::Runs(data)),
-            Err(error) => Err(place::refused(&error, data)),
-        }
+impl Server {
+    fn of(entrance: Entrance) -> Result<Self, Problem> {
+        Ok(match entrance {
+            Entrance::Api(people) => Self::Asked(people),
+            Entrance::Directory(data) => match Lives::of(data)? {
+                Lives::Runs(data) => Self::Runs(data),
+                Lives::Rests(site) => Self::Rests(site),
+            },
+        })
     }
 
     async fn make(&self, asked: TokenAsked) -> Result<TokenMade, Problem> {
         match self {
-            Self::Runs(data) => {
-                control::ask(data, "POST", "/api/v1/tokens", Some(&asked)).await.and_then(some)
-            }
+            Self::Asked(people) => people.post(ALL, &asked).await,
+            Self::Runs(data) => control::ask(data, "POST", ALL, Some(&asked)).await.and_then(some),
             Self::Rests(site) => {
                 tokens::make(site, asked, operator()).await.map_err(|problem| as_problem(&problem))
             }
@@ -111,7 +117,8 @@ impl<'a> Server<'a> {
 
     async fn list(&self) -> Result<Vec<TokenSeen>, Problem> {
         match self {
-            Self::Runs(data) => control::ask(data, "GET", "/api/v1/tokens", None::<&()>).await.and_then(some),
+            Self::Asked(people) => people.get(ALL).await,
+            Self::Runs(data) => control::ask(data, "GET", ALL, None::<&()>).await.and_then(some),
             Self::Rests(site) => {
                 site.store.tokens().await.map_err(|error| place::refused(&error, &site.data))
             }
@@ -119,11 +126,10 @@ impl<'a> Server<'a> {
     }
 
     async fn revoke(&self, id: &TokenId) -> Result<(), Problem> {
+        let path = format!("{ALL}/{id}");
         match self {
-            Self::Runs(data) => {
-                let path = format!("/api/v1/tokens/{id}");
-                control::ask::<()>(data, "DELETE", &path, None::<&()>).await.map(drop)
-            }
+            Self::Asked(people) => people.delete(&path).await,
+            Self::Runs(data) => control::ask::<()>(data, "DELETE", &path, None::<&()>).await.map(drop),
             Self::Rests(site) => {
                 let revoked = site.store.revoke_token(id, operator(), site.clock.unix_millis()).await;
                 revoked.map_err(|error| match error {
