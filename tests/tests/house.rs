@@ -141,3 +141,63 @@ fn each_fault_is_done_in_a_test_that_is_there() {
         assert!(known.contains(format!("F{fault}").as_str()), "nobody does F{fault}");
     }
 }
+
+/// A value of every setting that a project has; one that is added is missed here by the compiler.
+fn all_settings() -> serde_json::Value {
+    use staith_model::service::{Concurrency, ForgeKind, ForgeSettings, ProjectSettings, Schedule};
+    let forge = ForgeSettings {
+        kind: ForgeKind::Github,
+        url: Some(String::new()),
+        repository: Some(String::new()),
+        webhook_secret: Some(String::new()),
+        status_secret: Some(String::new()),
+    };
+    let schedule = Schedule {
+        name: "nightly".parse().unwrap(),
+        cron: String::new(),
+        time_zone: String::new(),
+        branch: String::new(),
+        only_if_changed: true,
+    };
+    let settings = ProjectSettings {
+        protected_branches: vec![String::new()],
+        protected_tags: vec![String::new()],
+        forge: Some(forge),
+        poll_seconds: Some(60),
+        schedules: vec![schedule],
+        batch_pushes: true,
+        pool: "default".parse().unwrap(),
+        pools: vec!["big".parse().unwrap()],
+        concurrency: Concurrency::Wait,
+    };
+    serde_json::to_value(settings).unwrap()
+}
+
+/// The keys of a value; those of a table in it, or of the tables of a list, after a dot.
+fn keys(value: &serde_json::Value, before: &str, found: &mut BTreeSet<String>) {
+    for (key, value) in value.as_object().into_iter().flatten() {
+        let name = format!("{before}{key}");
+        let inner = value.as_array().and_then(|list| list.first()).unwrap_or(value);
+        if !value.is_object() {
+            found.insert(name.clone());
+        }
+        keys(inner, &format!("{name}."), found);
+    }
+}
+
+#[test]
+fn the_table_of_settings_has_each_setting_of_a_project_and_no_other() {
+    let page = fs::read_to_string(house().join("docs/server.md")).unwrap();
+    let table = page.split("| key | takes | default | meaning |\n").nth(1).expect("docs/server.md has the table");
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let written: BTreeSet<String> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+            assert!(cells.len() == 4 && cells.iter().all(|cell| !cell.is_empty()), "{row}");
+            cells[0].trim_matches('`').to_owned()
+        })
+        .collect();
+    let mut known = BTreeSet::new();
+    keys(&all_settings(), "", &mut known);
+    assert_eq!(written, known);
+}
