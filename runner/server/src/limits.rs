@@ -232,6 +232,21 @@ mod tests {
     }
 
     #[test]
+    fn the_page_says_what_buckets_hold() {
+        let page = include_str!("../../../docs/server.md");
+        for size in [OF_A_TOKEN, OF_AN_ADDRESS, OF_HOOKS, OF_ENROLMENT] {
+            let said = |number: f64| match number {
+                1000.0.. => format!("{},{:03}", number / 1000.0, number % 1000.0),
+                _ => number.to_string(),
+            };
+            let row = format!("| {} | {} |\n", said(size.holds), said(size.each_second));
+            assert!(page.contains(&row), "docs/server.md does not say {row}");
+        }
+        assert!(page.contains(&format!("a wrong token counts as {A_WRONG_TOKEN}")));
+        assert!(page.contains(&format!("({} MiB of them)", UNPROVEN >> 20)));
+    }
+
+    #[test]
     fn any_number_of_clients_takes_bounded_memory() {
         let limits = Limits::default();
         for client in 0..3 * MOST {

@@ -154,3 +154,21 @@ async fn who_guesses_tokens_is_refused_for_a_while_and_others_are_not() {
     house.pass(60_000);
     assert_eq!(asked(None).await, 401);
 }
+
+#[tokio::test]
+async fn a_server_whose_database_is_damaged_is_alive_and_not_ready() {
+    let house = House::new().await;
+    let asked = async |path: &str| house.ask("GET", path, None, None).await;
+    assert_eq!(asked("/readyz").await.status, 200);
+    // All of it in the one file, and then other bytes there: what a disk does that forgets.
+    house.sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    let file = house.site.data.join("staith.db");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::write(&file, vec![0xa5; whole.len()]).unwrap();
+    let refused = asked("/readyz").await.problem(503, "not-ready");
+    assert_eq!(refused["title"], "the server can't read its database");
+    assert!(refused.get("detail").is_none(), "what the database says may hold data of others: {refused}");
+    assert_eq!(asked("/healthz").await.status, 200, "the process answers");
+    std::fs::write(&file, whole).unwrap();
+    assert_eq!(asked("/readyz").await.status, 200);
+}
