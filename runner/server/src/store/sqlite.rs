@@ -106,7 +106,8 @@ impl Sqlite {
             let found = work(&transaction);
             transaction.finish()?;
             let mut idle = readers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            if idle.len() < READERS {
+            // One that failed may hold on to what it read wrongly, though the disk gives what is right by now.
+            if idle.len() < READERS && !matches!(found, Err(StoreError::Failed(_))) {
                 idle.push(connection);
             }
             found
