@@ -4,7 +4,7 @@
 //! 2. [`JobSpec`]: what a runner is given. [`AttemptOutcome`]: how it ended.
 //! 3. [`RunnerState`] and what is said of build hosts. `wire`: requests and answers between runners and their server.
 //! 4. [`Project`]: what is built, and what [its address](carries_credentials) must not say; [`Arrival`]: what happened to it, as the
-//!    server wrote it down.
+//!    server wrote it down. [`Priority`]: which of its runs go first.
 //! 5. [`ProblemDetails`]: what is answered when something can't be done.
 //! 6. `lifecycle`: the lives of jobs, attempts and runs. [`RunView`]: runs as people see them.
 //! 7. `release`: releases and deployments, between people, the server and the process that deploys.
@@ -16,6 +16,7 @@ mod host;
 mod job;
 mod lifecycle;
 mod origin;
+mod priority;
 mod problem;
 mod project;
 mod release;
@@ -33,6 +34,7 @@ pub use lifecycle::{
     JobState, MOST_RETRIES, NotAState, RetryCause, RunStanding, StopKind, after_attempt,
 };
 pub use origin::{carries_credentials, without_credentials};
+pub use priority::{NotAPriority, Priority};
 pub use problem::ProblemDetails;
 pub use project::{
     ApprovalAsked, Arrival, ArrivalState, Arrived, Concurrency, ExplainAsked, Explanation, ForgeKind,

@@ -144,7 +144,7 @@ fn each_fault_is_done_in_a_test_that_is_there() {
 
 /// A value of every setting that a project has; one that is added is missed here by the compiler.
 fn all_settings() -> serde_json::Value {
-    use staith_model::service::{Concurrency, ForgeKind, ForgeSettings, ProjectSettings, Schedule};
+    use staith_model::service::{Concurrency, ForgeKind, ForgeSettings, Priority, ProjectSettings, Schedule};
     let forge = ForgeSettings {
         kind: ForgeKind::Github,
         url: Some(String::new()),
@@ -158,6 +158,7 @@ fn all_settings() -> serde_json::Value {
         time_zone: String::new(),
         branch: String::new(),
         only_if_changed: true,
+        priority: Priority::HIGHEST,
     };
     let settings = ProjectSettings {
         protected_branches: vec![String::new()],
@@ -188,7 +189,8 @@ fn keys(value: &serde_json::Value, before: &str, found: &mut BTreeSet<String>) {
 #[test]
 fn the_table_of_settings_has_each_setting_of_a_project_and_no_other() {
     let page = fs::read_to_string(house().join("docs/server.md")).unwrap();
-    let table = page.split("| key | takes | default | meaning |\n").nth(1).expect("docs/server.md has the table");
+    let table =
+        page.split("| key | takes | default | meaning |\n").nth(1).expect("docs/server.md has the table");
     let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
     let written: BTreeSet<String> = rows
         .map(|row| {

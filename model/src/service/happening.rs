@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Priority;
+
 /// Something that may set off runs. Whoever tells it (a hook, a forge, a clock, a person) is told apart elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -74,6 +76,9 @@ pub enum Happening {
         /// Parameters of the pipeline.
         #[serde(default)]
         settings: std::collections::BTreeMap<String, String>,
+        /// How soon it has its turn; whether they may say that was seen when they asked.
+        #[serde(default, skip_serializing_if = "Priority::is_usual")]
+        priority: Priority,
     },
 }
 

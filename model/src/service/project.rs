@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Happening, Trust, without_credentials};
+use super::{Happening, Priority, Trust, without_credentials};
 use crate::{ArrivalId, Digest, Name, Plan, RunId};
 
 /// A repository that a server builds.
@@ -157,6 +157,9 @@ pub struct Schedule {
     /// Whether it is left out while the branch has the commit that this schedule built last.
     #[serde(default)]
     pub only_if_changed: bool,
+    /// How soon its runs have their turn among those of the project.
+    #[serde(default, skip_serializing_if = "Priority::is_usual")]
+    pub priority: Priority,
 }
 
 fn utc() -> String {
@@ -172,6 +175,9 @@ pub struct RunAsked {
     /// Parameters of the pipeline.
     #[serde(default)]
     pub settings: std::collections::BTreeMap<String, String>,
+    /// How soon it has its turn among the runs of the project. Above 0 only for who may release there.
+    #[serde(default, skip_serializing_if = "Priority::is_usual")]
+    pub priority: Priority,
 }
 
 /// The answer to whatever told that something happened: it is written down, under these ids.

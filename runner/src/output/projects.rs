@@ -90,7 +90,12 @@ fn settings(settings: &ProjectSettings) -> Vec<(String, String)> {
     rows.extend(settings.schedules.iter().map(|schedule| {
         let changed = if schedule.only_if_changed { ", only if it has changed" } else { "" };
         let (cron, zone) = (&schedule.cron, &schedule.time_zone);
-        let value = format!("{}: {cron} ({zone}) of {}{changed}", schedule.name, schedule.branch);
+        let first = if schedule.priority.is_usual() {
+            String::new()
+        } else {
+            format!(", priority {}", schedule.priority)
+        };
+        let value = format!("{}: {cron} ({zone}) of {}{changed}{first}", schedule.name, schedule.branch);
         row("schedules", value)
     }));
     rows
@@ -217,7 +222,7 @@ mod tests {
         let all: ProjectSettings = serde_json::from_value(json!({
             "protected_branches": ["main", "release/*"], "poll_seconds": 60,
             "forge": { "kind": "github", "repository": "me/shop" },
-            "schedules": [{ "name": "nightly", "cron": "0 3 * * *", "branch": "main", "only_if_changed": true }],
+            "schedules": [{ "name": "nightly", "cron": "0 3 * * *", "branch": "main", "only_if_changed": true, "priority": -5 }],
         }))
         .unwrap();
         let rows: Vec<String> =
@@ -228,7 +233,7 @@ mod tests {
             "concurrency=free",
             "forge.repository=me/shop",
             "forge.url=not set",
-            "schedules=nightly: 0 3 * * * (UTC) of main, only if it has changed",
+            "schedules=nightly: 0 3 * * * (UTC) of main, only if it has changed, priority -5",
         ] {
             assert!(rows.iter().any(|it| it == row), "{row}: {rows:#?}");
         }

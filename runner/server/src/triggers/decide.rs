@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use staith_model::{
     ArrivalId, JobCut, Name, Plan, RunId, StepPlan,
-    service::{Arrival, Concurrency, Happening, JobSpec, Project, Trust},
+    service::{Arrival, Concurrency, Happening, JobSpec, Priority, Project, Trust},
 };
 
 use super::{
@@ -71,8 +71,9 @@ pub(super) fn run(project: &Project, arrival: &Arrival, planned: Planned, id: Ru
         }
     };
     let jobs = planned.jobs.iter().map(job).collect();
+    let priority = priority(project, &arrival.happening).get();
     let (arrival_id, by): (ArrivalId, Actor) = (arrival.id.clone(), actor(arrival));
-    NewRun { id: id.clone(), arrival: Some(arrival_id), by, concurrency, supersedes, priority: 0, jobs }
+    NewRun { id: id.clone(), arrival: Some(arrival_id), by, concurrency, supersedes, priority, jobs }
 }
 
 /// A pool that the pipeline names and the project may not use. Who may change a pipeline would otherwise choose on whose hosts it runs.
@@ -90,6 +91,19 @@ pub(super) fn refused_pool(project: &Project, jobs: &[JobCut]) -> Option<Unplann
             project.name
         )),
     })
+}
+
+/// How soon a run has its turn: as somebody asked who may, or as an administrator said of a clock. Nothing that happens at a repository
+/// says anything of it, or whoever may push would go first.
+fn priority(project: &Project, happening: &Happening) -> Priority {
+    match happening {
+        Happening::Asked { priority, .. } => *priority,
+        Happening::Schedule { name, .. } => {
+            let known = project.settings.schedules.iter().find(|schedule| schedule.name.as_str() == name);
+            known.map_or_else(Priority::default, |schedule| schedule.priority)
+        }
+        _ => Priority::default(),
+    }
 }
 
 /// On whose behalf a run is.

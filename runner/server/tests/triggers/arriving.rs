@@ -1,9 +1,12 @@
 //! Hooks, people, and what becomes of what arrived.
 
-use serde_json::json;
-use staith_model::service::{ArrivalState, Concurrency, Happening, ProjectSettings};
+use serde_json::{Value, json};
+use staith_model::{
+    Digest, RunnerId,
+    service::{ArrivalState, Concurrency, Happening, ProjectSettings},
+};
 use staith_server::{
-    store::{Finding, NewArrival},
+    store::{Finding, NewArrival, NewSession},
     triggers::planner::{Outcome, Unplanned},
 };
 
@@ -269,5 +272,77 @@ async fn a_password_in_an_address_of_before_is_shown_no_more() {
     for path in ["/api/v1/projects", "/api/v1/projects/shop"] {
         let said = yard.get(&token, path).await.text().await.unwrap();
         assert!(said.contains("https://***@git.example.org/shop.git") && !said.contains("hunter2"), "{said}");
+    }
+}
+
+/// A runner's session.
+async fn runner(yard: &Yard) -> String {
+    let runner = RunnerId::new(1, [7; 10]);
+    let row = "INSERT INTO runners (id, name, public_key, pool, labels_json, ephemeral, version, state, enrolled, seen)
+               VALUES (?1, 'host', 'k', 'default', '[]', 0, '1', 'active', 1, 1)";
+    yard.database().execute(row, [runner.as_str()]).unwrap();
+    let (token, now) = ("runner-token", yard.site.clock.unix_millis());
+    let digest = Digest::of(token.as_bytes());
+    let session =
+        NewSession { runner, nonce: "n".into(), digest, expires: now + 600_000, version: "1".into() };
+    yard.site.store.add_session(session, now).await.unwrap();
+    token.to_owned()
+}
+
+/// The project and the number of the run whose job a runner gets next.
+async fn claimed(yard: &Yard, runner: &str, time: u8) -> (String, u64) {
+    let nonce = staith_model::AttemptId::new(1, [time; 10]);
+    let asked = json!({ "nonce": nonce, "wait_millis": 0 }).to_string();
+    let claimed = body(yard.post(runner, "/api/v1/claims", asked).await).await;
+    let job = &claimed["job"];
+    (job["project"].as_str().unwrap().to_owned(), job["number"].as_u64().unwrap())
+}
+
+#[tokio::test]
+async fn a_priority_goes_first_in_its_project_only_and_above_nothing_only_for_who_may_release() {
+    let yard = Yard::new().await;
+    let admin = yard.admin();
+    let developer = yard.token(r#"[{"role":"developer","project":"shop"}]"#);
+    let releaser = yard.token(r#"[{"role":"releaser","project":"shop"}]"#);
+    let in_one_place = yard.token(
+        r#"[{"role":"developer","project":"shop"},{"role":"releaser","project":"shop","environment":"qa"}]"#,
+    );
+    yard.post(&admin, "/api/v1/projects", r#"{"name":"blog","origin":"/srv/blog.git"}"#).await;
+    let ask = async |token: &str, project: &str, priority: i32| {
+        yard.later(10);
+        let asked = json!({ "reference": "main", "priority": priority }).to_string();
+        yard.post(token, &format!("/api/v1/projects/{project}/runs"), asked).await
+    };
+    let rows = yard.rows();
+    for (token, priority, status) in
+        [(&developer, 1, 403), (&in_one_place, 1, 403), (&developer, -101, 400), (&admin, 101, 400)]
+    {
+        let refused = ask(token, "shop", priority).await;
+        assert_eq!(refused.status(), status, "{priority}");
+        let problem = body(refused).await;
+        let why = problem["detail"].as_str().unwrap();
+        assert!(
+            why.contains(if status == 403 { "releasers and administrators" } else { "from -100 to 100" }),
+            "{problem}"
+        );
+    }
+    assert_eq!(yard.rows(), rows, "nothing was written down");
+    for (token, project, priority) in [
+        (&admin, "blog", 0),
+        (&developer, "shop", 0),
+        (&developer, "shop", -100),
+        (&releaser, "shop", 100),
+        (&developer, "shop", 0),
+    ] {
+        assert_eq!(ask(token, project, priority).await.status(), 202, "{project} {priority}");
+        yard.look().await;
+    }
+    let shown = body(yard.get(&admin, "/api/v1/runs?project=shop").await).await;
+    let shown: Vec<&Value> = shown["runs"].as_array().unwrap().iter().map(|run| &run["priority"]).collect();
+    assert_eq!(shown, [&json!(0), &json!(100), &json!(-100), &json!(0)]);
+    let runner = runner(&yard).await;
+    // The other project waited longer: whatever priorities one gives itself, it has its turn.
+    for (time, next) in (0_u8..).zip([("blog", 1), ("shop", 3), ("shop", 1), ("shop", 4), ("shop", 2)]) {
+        assert_eq!(claimed(&yard, &runner, time).await, (next.0.to_owned(), next.1));
     }
 }

@@ -86,6 +86,7 @@ fn scheduled(only_if_changed: bool) -> ProjectSettings {
         time_zone: "Europe/Berlin".into(),
         branch: "main".into(),
         only_if_changed,
+        priority: 7.try_into().unwrap(),
     };
     ProjectSettings { schedules: vec![schedule], ..ProjectSettings::default() }
 }
@@ -134,6 +135,8 @@ async fn a_schedule_is_left_out_while_nothing_changes_if_that_is_wanted() {
         assert_eq!((yard.count("arrivals"), yard.count("runs")), (day + 1, 1), "the commit is the same");
     }
     assert!(yard.arrivals().await[0].why.as_ref().unwrap().contains("nothing has changed"));
+    let priority: i32 = yard.database().query_row("SELECT priority FROM runs", [], |row| row.get(0)).unwrap();
+    assert_eq!(priority, 7, "as the administrator said of this clock");
 }
 
 /// A pipeline whose own clock is due at these times.

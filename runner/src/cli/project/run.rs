@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use clap::Args;
 use staith_model::{
     ArrivalId, Exit, Name,
-    service::{Arrival, ArrivalState, Arrived, RunAsked},
+    service::{Arrival, ArrivalState, Arrived, Priority, RunAsked},
 };
 
 use crate::{
@@ -29,6 +29,9 @@ pub(crate) struct Run {
     /// Give a parameter of the pipeline a value; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = setting)]
     settings: Vec<(String, String)>,
+    /// How soon it has its turn among the project's runs: -100 to 100; above 0 for releasers and administrators only
+    #[arg(long, value_name = "N", default_value_t, allow_hyphen_values = true)]
+    priority: Priority,
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
@@ -42,7 +45,7 @@ impl Run {
     pub(super) async fn obey(self, server: &Server, mode: OutputMode) -> Result<Exit, Problem> {
         let people = server.open()?;
         let settings: BTreeMap<String, String> = self.settings.into_iter().collect();
-        let asked = RunAsked { reference: self.reference, settings };
+        let asked = RunAsked { reference: self.reference, settings, priority: self.priority };
         let path = format!("/api/v1/projects/{}", self.project);
         let arrived: Arrived = people.post(&format!("{path}/runs"), &asked).await?;
         let arrival =
