@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 
 use staith_model::{
     Command, CoverageBar, FindingsBar, Limits, Name, Network, Placement, RelPath, Retry, ServicePlan,
-    StepKind, Tool,
+    StepKind, Tool, service::RunGroup,
 };
 
 mod amounts;
 mod bars;
 mod commands;
+mod concurrency;
 mod condition;
 mod cron;
 mod environments;
@@ -83,6 +84,7 @@ pub struct Pipeline {
     version: String,
     parameters: Vec<Parameter>,
     triggers: Option<Triggers>,
+    concurrency: Option<RunGroup>,
     tools: Vec<Tool>,
     services: Vec<ServicePlan>,
     steps: Vec<Step>,
@@ -200,6 +202,12 @@ const KEYS: Keys = Keys {
             "What starts runs. A person can always start one.",
         ),
         key(
+            "concurrency",
+            concurrency::SHAPE,
+            "as the project's settings say",
+            "The group of this pipeline's runs that keep apart on a server, see [Runs that keep apart](#runs-that-keep-apart).",
+        ),
+        key(
             "parameters",
             Shape::Named { names: &NAME, of: &Shape::Table(&parameters::KEYS), filled: false, most: None },
             "none",
@@ -273,6 +281,10 @@ const KEYS: Keys = Keys {
         ("artifact", "package"),
         ("triggers", "on"),
         ("trigger", "on"),
+        ("concurrency-group", "concurrency"),
+        ("resource_group", "concurrency"),
+        ("resource-group", "concurrency"),
+        ("lock", "concurrency"),
         ("inputs", "parameters"),
         ("params", "parameters"),
         ("default", "defaults"),
@@ -337,6 +349,11 @@ impl Pipeline {
         self.triggers.as_ref().is_some_and(Triggers::runs_unchanged)
     }
 
+    /// The group of its runs that keep apart on a server. It is no part of a plan: it changes nothing of what is done.
+    pub fn concurrency(&self) -> Option<&RunGroup> {
+        self.concurrency.as_ref()
+    }
+
     /// Whether an occasion starts a run, and why. What the plan of that run would leave out is another matter.
     pub fn triggers_on(&self, occasion: &Occasion) -> Verdict {
         match &self.triggers {
@@ -399,6 +416,7 @@ fn read(text: &str, problems: &Problems) -> Option<Pipeline> {
     let name = file.required("name", "name = \"my-project\"", values::name).map(|name| name.value);
     let version = file.required("version", "version = \"1.0.0\"", version::scheme);
     let triggers = triggers::read(&file);
+    let concurrency = concurrency::read(&file);
     let parameters = parameters::read(&file);
     let tools = tools::read(&file);
     let known = Known { parameters: &parameters, matrix: &[], outcomes: false };
@@ -417,6 +435,7 @@ fn read(text: &str, problems: &Problems) -> Option<Pipeline> {
         version: version?.value,
         parameters,
         triggers,
+        concurrency,
         tools,
         services: services.plans,
         steps: resolved(drafts, &graph)?,

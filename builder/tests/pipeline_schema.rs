@@ -103,6 +103,7 @@ fn what_the_parser_takes_the_schema_takes() {
 const EVERYTHING: &str = r##"name = "shop"
 version = "1.0.0-{branch}+{commit}"
 image = "node:{parameters.node}"
+concurrency = { group = "deploy", newest = true }
 tools = ["rust", { name = "jdk", path = "/opt/jdk" }]
 [on.push]
 branches = ["main", "!x/*"]

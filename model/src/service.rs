@@ -38,7 +38,7 @@ pub use priority::{NotAPriority, Priority};
 pub use problem::ProblemDetails;
 pub use project::{
     ApprovalAsked, Arrival, ArrivalState, Arrived, Concurrency, ExplainAsked, Explanation, ForgeKind,
-    ForgeSettings, Project, ProjectAsked, ProjectSettings, RunAsked, RunSetOff, Schedule,
+    ForgeSettings, Project, ProjectAsked, ProjectSettings, RunAsked, RunGroup, RunSetOff, Schedule,
 };
 pub use release::{
     DeployAsked, DeploymentView, EnvironmentRules, EnvironmentView, Guarded, LedgerEntry, LedgerHad,

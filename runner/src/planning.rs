@@ -273,6 +273,7 @@ impl<'a> Reading<'a> {
             target_pipeline: self.target_pipeline(),
             jobs: plan.jobs().map_err(uncuttable)?,
             notices: self.source.notices.clone(),
+            group: pipeline.concurrency().cloned(),
             unless_built: self.is_by_its_own_clock() && !pipeline.runs_unchanged(),
             plan,
         })))

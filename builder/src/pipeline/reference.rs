@@ -4,12 +4,12 @@
 use std::{fs, path::PathBuf};
 
 use super::{
-    KEYS, bars, environments,
+    KEYS, bars, concurrency, environments,
     keys::{Keys, NAME, Shape, TEXT},
     matrix, package, parameters, placement, resources, retries, services, step_keys, triggers,
 };
 
-const TABLES: [(&str, &Keys); 40] = [
+const TABLES: [(&str, &Keys); 41] = [
     ("file", &KEYS),
     ("defaults", &resources::KEYS),
     ("parameters", &parameters::KEYS),
@@ -25,6 +25,7 @@ const TABLES: [(&str, &Keys); 40] = [
     ("pull-request", &triggers::PULL_REQUEST_KEYS),
     ("tag", &triggers::TAG_KEYS),
     ("schedule", &triggers::SCHEDULE_KEYS),
+    ("concurrency", &concurrency::KEYS),
     ("package", &package::KEYS),
     ("environments", &environments::local::KEYS),
     ("health", &environments::health::KEYS),

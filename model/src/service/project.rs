@@ -62,7 +62,7 @@ pub struct ProjectSettings {
     /// Other pools that its pipelines may name.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pools: Vec<Name>,
-    /// How runs of one branch keep apart.
+    /// How runs of one branch or tag keep apart.
     pub concurrency: Concurrency,
 }
 
@@ -84,7 +84,8 @@ impl Default for ProjectSettings {
     }
 }
 
-/// How runs of one branch keep apart. Of a request to merge, an older run is always cancelled by a newer one.
+/// How runs of one branch or tag keep apart, whatever set them off, where their pipeline names no [`RunGroup`]. Of a request to merge, an
+/// older run is always cancelled by a newer one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Concurrency {
@@ -95,6 +96,16 @@ pub enum Concurrency {
     Wait,
     /// A newer one cancels the older one.
     Newest,
+}
+
+/// A group that a pipeline names: its runs keep apart, whichever branch or tag they are of. Groups are apart by [`Trust`]: no run of a
+/// branch makes one of a protected branch wait or end, whatever it calls its group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunGroup {
+    /// What the pipeline calls it.
+    pub name: Name,
+    /// Whether a newer run cancels the older ones; otherwise it waits.
+    pub newest: bool,
 }
 
 /// A forge, and how the server and it prove to each other who they are.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use staith_model::{
     ArrivalId, JobCut, Name, Plan, RunId, StepPlan,
-    service::{Arrival, Concurrency, Happening, JobSpec, Priority, Project, Trust},
+    service::{Arrival, Concurrency, Happening, JobSpec, Priority, Project, RunGroup, Trust},
 };
 
 use super::{
@@ -48,7 +48,7 @@ pub(super) fn trust(project: &Project, happening: &Happening, lineage: &Lineage)
 /// The run that comes of an arrival.
 pub(super) fn run(project: &Project, arrival: &Arrival, planned: Planned, id: RunId) -> NewRun {
     let (trust, _) = trust(project, &arrival.happening, &planned.lineage);
-    let (concurrency, supersedes) = apart(project.settings.concurrency, &arrival.happening);
+    let (concurrency, supersedes) = apart(project.settings.concurrency, &arrival.happening, &planned);
     let job = |cut: &JobCut| {
         let own = cut.part.as_ref().map_or_else(|| planned.plan.clone(), |part| planned.plan.slice(part));
         let spec = JobSpec {
@@ -120,16 +120,38 @@ pub(super) fn group_of_request(number: u64) -> String {
     format!("pull-request/{number}")
 }
 
-/// What runs keep apart from each other, and whether a newer one ends an older one.
-fn apart(concurrency: Concurrency, happening: &Happening) -> (Option<String>, bool) {
+/// What runs keep apart from each other, and whether a newer one ends an older one. The store keeps groups of the same name apart by
+/// trust, so that what a pipeline says here matters only to runs that are trusted as far as its own.
+pub(super) fn apart(
+    concurrency: Concurrency,
+    happening: &Happening,
+    planned: &Planned,
+) -> (Option<String>, bool) {
+    if let Happening::PullRequest { number, .. } = happening {
+        return (Some(group_of_request(*number)), true);
+    }
+    if let Some(RunGroup { name, newest }) = &planned.group {
+        return (Some(format!("named/{name}")), *newest);
+    }
+    match concurrency {
+        Concurrency::Free => (None, false),
+        Concurrency::Wait => (built(happening, &planned.lineage), false),
+        Concurrency::Newest => (built(happening, &planned.lineage), true),
+    }
+}
+
+/// The group of the branch or tag that is built; none where only a commit was asked for, which is nobody's.
+fn built(happening: &Happening, lineage: &Lineage) -> Option<String> {
+    let of_branch = |name: &String| format!("branch/{name}");
+    let of_tag = |name: &String| format!("tag/{name}");
     match happening {
-        Happening::PullRequest { number, .. } => (Some(group_of_request(*number)), true),
-        Happening::Push { branch, .. } => match concurrency {
-            Concurrency::Free => (None, false),
-            Concurrency::Wait => (Some(format!("branch/{branch}")), false),
-            Concurrency::Newest => (Some(format!("branch/{branch}")), true),
+        Happening::Push { branch, .. } | Happening::Schedule { branch, .. } => Some(of_branch(branch)),
+        Happening::Tag { tag, .. } => Some(of_tag(tag)),
+        _ => match lineage {
+            Lineage::Branch(name) => Some(of_branch(name)),
+            Lineage::Tag(name) => Some(of_tag(name)),
+            Lineage::Some | Lineage::Nowhere => None,
         },
-        _ => (None, false),
     }
 }
 
@@ -152,7 +174,7 @@ fn timeout(plan: &Plan) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use staith_model::service::ProjectSettings;
+    use staith_model::{Source, Trigger, service::ProjectSettings};
 
     use super::*;
 
@@ -197,10 +219,69 @@ mod tests {
         assert_eq!(trust(&project(), &request(false), &Lineage::Nowhere).0, Trust::Fork);
     }
 
+    fn planned(lineage: Lineage, group: Option<RunGroup>) -> Planned {
+        let source = Source { tree: "0".into(), commit: None, dirty: false };
+        let plan = Plan {
+            project: "shop".parse().unwrap(),
+            version: "1".into(),
+            source,
+            trigger: Trigger::default(),
+            tools: vec![],
+            steps: vec![],
+            left_out: vec![],
+            services: vec![],
+            packages: vec![],
+        };
+        Planned {
+            digest: plan.digest(),
+            plan,
+            why: String::new(),
+            lineage,
+            pipeline: staith_model::Digest::of(b""),
+            target_pipeline: None,
+            jobs: Vec::new(),
+            notices: Vec::new(),
+            unless_built: false,
+            group,
+        }
+    }
+
     #[test]
-    fn a_newer_run_of_a_request_ends_the_older_one() {
-        assert_eq!(apart(Concurrency::Free, &request(true)), (Some("pull-request/7".into()), true));
-        assert_eq!(apart(Concurrency::Free, &push("main")), (None, false));
-        assert_eq!(apart(Concurrency::Wait, &push("main")), (Some("branch/main".into()), false));
+    fn runs_of_a_branch_or_tag_keep_apart_whatever_set_them_off() {
+        let on = |name: &str| planned(Lineage::Branch(name.into()), None);
+        let asked = Happening::Asked {
+            reference: "x".into(),
+            by: "person:ann".into(),
+            settings: Default::default(),
+            priority: Priority::default(),
+        };
+        let clock = Happening::Schedule { name: "nightly".into(), branch: "main".into(), due: 0 };
+        let tag = Happening::Tag { tag: "v1".into(), commit: "c".into() };
+        for happening in [&push("main"), &asked, &clock] {
+            let group = |concurrency| apart(concurrency, happening, &on("main"));
+            assert_eq!(group(Concurrency::Wait), (Some("branch/main".into()), false), "{happening:?}");
+            assert_eq!(group(Concurrency::Newest), (Some("branch/main".into()), true), "{happening:?}");
+            assert_eq!(group(Concurrency::Free), (None, false));
+        }
+        let of_tag = planned(Lineage::Tag("v1".into()), None);
+        for happening in [&tag, &asked] {
+            assert_eq!(apart(Concurrency::Wait, happening, &of_tag), (Some("tag/v1".into()), false));
+        }
+        let commit = planned(Lineage::Some, None);
+        assert_eq!(apart(Concurrency::Wait, &asked, &commit), (None, false), "a commit is no branch's");
+    }
+
+    #[test]
+    fn a_pipelines_own_group_is_the_projects_and_never_that_of_a_request() {
+        let group = RunGroup { name: "deploy".parse().unwrap(), newest: true };
+        let named = |branch: &str| planned(Lineage::Branch(branch.into()), Some(group.clone()));
+        for concurrency in [Concurrency::Free, Concurrency::Wait] {
+            for branch in ["main", "topic"] {
+                let own = apart(concurrency, &push(branch), &named(branch));
+                assert_eq!(own, (Some("named/deploy".into()), true));
+            }
+            let of_request = apart(concurrency, &request(true), &named("topic"));
+            assert_eq!(of_request, (Some("pull-request/7".into()), true));
+        }
     }
 }

@@ -75,7 +75,12 @@ async fn explain(
         Err(not_now) => return Err(problem(not_now)),
     };
     let (trust, because) = decide::trust(&project, &happening, &planned.lineage);
+    let group = decide::apart(project.settings.concurrency, &happening, &planned);
     let mut notices = planned.notices;
+    if let (Some(group), newest) = group {
+        let how = if newest { "a newer run of it ends this one" } else { "its runs go one after the other" };
+        notices.push(format!("it is in the group `{group}` of runs that are trusted as far as it: {how}"));
+    }
     if planned.unless_built {
         notices.push("if nothing has changed since this schedule built last, it is left out".to_owned());
     }

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, fmt};
 
 use async_trait::async_trait;
-use staith_model::{Digest, FleetEnvironment, JobCut, Name, Plan, RelPath, service::Happening};
+use staith_model::{
+    Digest, FleetEnvironment, JobCut, Name, Plan, RelPath,
+    service::{Happening, RunGroup},
+};
 use staith_releaser::fleet::record::notes::Found;
 
 use crate::store::Seen;
@@ -141,6 +144,8 @@ pub struct Planned {
     pub notices: Vec<String>,
     /// Whether a clock leaves it out if it has built this very commit already, as the pipeline's `[on.schedule]` wants it.
     pub unless_built: bool,
+    /// The group that the pipeline names for its runs.
+    pub group: Option<RunGroup>,
 }
 
 /// Where in its repository a commit is: as far as the repository itself shows, whatever somebody claims.

@@ -3,14 +3,14 @@
 use serde_json::{Value, json};
 use staith_model::{
     Digest, RunnerId,
-    service::{ArrivalState, Concurrency, Happening, ProjectSettings},
+    service::{ArrivalState, Concurrency, Happening, ProjectSettings, RunGroup},
 };
 use staith_server::{
     store::{Finding, NewArrival, NewSession},
     triggers::planner::{Outcome, Unplanned},
 };
 
-use crate::yard::{A, B, C, Yard, json as body, name};
+use crate::yard::{A, B, C, Yard, json as body, name, planned};
 
 fn push(after: &str) -> String {
     format!("{A} {after} refs/heads/main\n")
@@ -345,4 +345,82 @@ async fn a_priority_goes_first_in_its_project_only_and_above_nothing_only_for_wh
     for (time, next) in (0_u8..).zip([("blog", 1), ("shop", 3), ("shop", 1), ("shop", 4), ("shop", 2)]) {
         assert_eq!(claimed(&yard, &runner, time).await, (next.0.to_owned(), next.1));
     }
+}
+
+/// The group of each run, and how it stands, the oldest first.
+fn groups(yard: &Yard) -> Vec<(String, String, bool, bool)> {
+    let database = yard.database();
+    let mut select = database
+        .prepare(
+            "SELECT trust, coalesce(concurrency, ''), admitted, ended IS NOT NULL FROM runs ORDER BY number",
+        )
+        .unwrap();
+    let rows = select.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))).unwrap();
+    rows.map(Result::unwrap).collect()
+}
+
+fn run_in(trust: &str, group: &str, admitted: bool, over: bool) -> (String, String, bool, bool) {
+    (trust.to_owned(), group.to_owned(), admitted, over)
+}
+
+#[tokio::test]
+async fn a_run_that_was_asked_for_waits_for_the_push_to_its_branch() {
+    let yard =
+        Yard::with(ProjectSettings { concurrency: Concurrency::Wait, ..ProjectSettings::default() }).await;
+    let token = yard.admin();
+    yard.post(&token, "/api/v1/projects/shop/pushes", push(B)).await;
+    yard.look().await;
+    yard.post(&token, "/api/v1/projects/shop/runs", r#"{"reference":"main"}"#).await;
+    yard.look().await;
+    let group = "branch/main";
+    assert_eq!(
+        groups(&yard),
+        [run_in("protected", group, true, false), run_in("protected", group, false, false)]
+    );
+}
+
+#[tokio::test]
+async fn what_a_branch_calls_its_group_ends_nothing_of_a_protected_branch() {
+    let yard = Yard::new().await;
+    let group = RunGroup { name: name("deploy"), newest: true };
+    let happens = async |happening: Happening| {
+        let mut planned = planned(&happening);
+        planned.group = Some(group.clone());
+        yard.script.answers.lock().unwrap().push(Ok(Outcome::Starts(Box::new(planned))));
+        yard.later(1);
+        let now = yard.site.clock.unix_millis();
+        let id = staith_model::ArrivalId::new(now, [0; 10]);
+        let new =
+            NewArrival { id, project: name("shop"), source: "github", delivery: now.to_string(), happening };
+        yard.site.store.arrive(vec![new], now).await.unwrap();
+        yard.look().await;
+    };
+    let push = |branch: &str, after: &str| Happening::Push {
+        branch: branch.into(),
+        before: None,
+        after: after.into(),
+    };
+    let request = |fork| Happening::PullRequest {
+        number: 7,
+        branch: "main".into(),
+        head: C.into(),
+        target: "main".into(),
+        fork,
+        author: 1,
+        reference: None,
+    };
+    happens(push("main", B)).await;
+    happens(push("topic", B)).await;
+    happens(push("other", C)).await;
+    happens(request(true)).await;
+    happens(request(false)).await;
+    let named = "named/deploy";
+    let first = run_in("protected", named, true, false);
+    let branches = [run_in("branch", named, true, true), run_in("branch", named, true, false)];
+    let requests =
+        [run_in("fork", "pull-request/7", true, false), run_in("branch", "pull-request/7", true, false)];
+    let all: Vec<_> = [first].into_iter().chain(branches).chain(requests).collect();
+    assert_eq!(groups(&yard), all, "the newer one of a branch ends that of another branch, and no more");
+    happens(push("master", C)).await;
+    assert!(groups(&yard)[0].3, "one of another protected branch does");
 }

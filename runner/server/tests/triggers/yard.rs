@@ -104,6 +104,7 @@ pub(crate) fn planned(happening: &Happening) -> Planned {
         target_pipeline: Some(Digest::of(b"pipeline")),
         notices: vec![],
         unless_built: false,
+        group: None,
     }
 }
 
