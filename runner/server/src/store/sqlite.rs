@@ -3,6 +3,7 @@
 //! 1. `open`: the lock that makes this the only server, the settings, and `migrate`.
 //! 2. `writer`: the one thread that writes. What waits while a transaction is made durable goes into the next one together: group
 //!    commit.
+//!    `reserve`: the room that is given up first when the disk is full; then nothing new is taken.
 //! 3. `audit`: the chain of what was changed, appended in the transaction of the change.
 //!
 //! 4. Each room's trait has a file here with its statements: `access`, `runners`, `projects`, `arrivals`, `schedules`, `queue`,
@@ -23,6 +24,7 @@ mod projects;
 mod queue;
 mod releases;
 mod repetitions;
+mod reserve;
 mod rows;
 mod runners;
 mod schedules;
@@ -38,7 +40,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::audit::verify_audit;
 pub(crate) use self::open::for_reading as reading;
-use self::{open::Lock, writer::Writer};
+use self::{open::Lock, reserve::Reserve, writer::Writer};
 use super::{Actor, StoreError};
 
 /// How many connections for reading are kept open.
@@ -50,6 +52,7 @@ pub struct Sqlite {
     /// Before the writer: who closes a database last tidies it, and readers can't.
     readers: Arc<std::sync::Mutex<Vec<Connection>>>,
     writer: Writer,
+    reserve: Arc<Reserve>,
     failed: CancellationToken,
     _lock: Lock,
 }
@@ -91,6 +94,17 @@ impl Sqlite {
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.writer.write(work).await
+    }
+
+    /// As [`Self::write`], for what is new: it is refused while there is room for nothing but what is under way.
+    pub(crate) async fn write_new<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self.reserve.is_there() {
+            true => self.writer.write(work).await,
+            false => Err(StoreError::Full),
+        }
     }
 
     /// Reads what the last commit left. All that `work` reads is of one moment.

@@ -26,7 +26,7 @@ impl Access for Sqlite {
     }
 
     async fn add_token(&self, token: NewToken, by: Actor, now: u64) -> Result<(), StoreError> {
-        self.write(move |connection| add_token(connection, &token, &by, now)).await
+        self.write_new(move |connection| add_token(connection, &token, &by, now)).await
     }
 
     async fn tokens(&self) -> Result<Vec<TokenSeen>, StoreError> {

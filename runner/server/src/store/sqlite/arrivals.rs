@@ -21,11 +21,11 @@ use crate::store::{Actor, Approval, Arrivals, Finding, NewArrival, Observed, Sto
 #[async_trait]
 impl Arrivals for Sqlite {
     async fn arrive(&self, new: Vec<NewArrival>, now: u64) -> Result<Vec<ArrivalId>, StoreError> {
-        self.write(move |connection| new.iter().map(|one| arrive(connection, one, now)).collect()).await
+        self.write_new(move |connection| new.iter().map(|one| arrive(connection, one, now)).collect()).await
     }
 
     async fn observed(&self, seen: Observed, now: u64) -> Result<Vec<ArrivalId>, StoreError> {
-        self.write(move |connection| observed::observed(connection, &seen, now)).await
+        self.write_new(move |connection| observed::observed(connection, &seen, now)).await
     }
 
     async fn waiting(&self, now: u64, most: u32) -> Result<Vec<Arrival>, StoreError> {
@@ -54,7 +54,7 @@ impl Arrivals for Sqlite {
 
     async fn approve(&self, approval: Approval, by: &Actor, now: u64) -> Result<u32, StoreError> {
         let by = by.clone();
-        self.write(move |connection| approve(connection, &approval, &by, now)).await
+        self.write_new(move |connection| approve(connection, &approval, &by, now)).await
     }
 
     async fn is_approved(&self, approval: &Approval) -> Result<bool, StoreError> {

@@ -21,7 +21,7 @@ use crate::store::{Attempts, Claim, Claimable, Finish, Finished, Live, StoreErro
 #[async_trait]
 impl Attempts for Sqlite {
     async fn claim(&self, claim: Claim, now: u64) -> Result<Claimable, StoreError> {
-        self.write(move |connection| claim::claim(connection, &claim, now)).await
+        self.write_new(move |connection| claim::claim(connection, &claim, now)).await
     }
 
     async fn live(&self, attempt: AttemptId, token: Digest, fence: u64) -> Result<Option<Live>, StoreError> {

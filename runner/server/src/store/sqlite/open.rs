@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags};
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Sqlite, migrate, writer::Writer};
+use super::{Sqlite, migrate, reserve::Reserve, writer::Writer};
 use crate::store::StoreError;
 
 /// How long a reader waits for a checkpoint that is under way.
@@ -37,9 +37,11 @@ impl Sqlite {
         connection.pragma_update(None, "wal_autocheckpoint", 2000)?;
         migrate::to_this_version(&mut connection)?;
         let failed = CancellationToken::new();
+        let reserve = Arc::new(Reserve::beside(path));
         Ok(Self {
             path: path.to_owned(),
-            writer: Writer::start(connection, failed.clone())?,
+            writer: Writer::start(connection, failed.clone(), Arc::clone(&reserve))?,
+            reserve,
             failed,
             readers: Arc::new(Mutex::new(Vec::new())),
             _lock: lock,

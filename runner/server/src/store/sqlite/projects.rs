@@ -19,7 +19,7 @@ use crate::store::{Actor, Projects, Seen, StoreError};
 impl Projects for Sqlite {
     async fn add_project(&self, project: Project, seen: Vec<Seen>, by: &Actor) -> Result<(), StoreError> {
         let by = by.clone();
-        self.write(move |connection| add(connection, &project, &seen, &by)).await
+        self.write_new(move |connection| add(connection, &project, &seen, &by)).await
     }
 
     async fn project(&self, name: &Name) -> Result<Option<Project>, StoreError> {

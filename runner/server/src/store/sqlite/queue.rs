@@ -27,7 +27,7 @@ use crate::store::{Actor, NewRun, Queue, RunFilter, StoreError};
 #[async_trait]
 impl Queue for Sqlite {
     async fn add_run(&self, run: NewRun, now: u64) -> Result<u64, StoreError> {
-        self.write(move |connection| add::add_run(connection, &run, now)).await
+        self.write_new(move |connection| add::add_run(connection, &run, now)).await
     }
 
     async fn cancel_run(
@@ -41,7 +41,7 @@ impl Queue for Sqlite {
     }
 
     async fn retry_run(&self, run: RunId, by: Actor, now: u64) -> Result<(), StoreError> {
-        self.write(move |connection| retry::retry_run(connection, run.as_str(), &by, now)).await
+        self.write_new(move |connection| retry::retry_run(connection, run.as_str(), &by, now)).await
     }
 
     async fn runs(&self, filter: RunFilter) -> Result<RunPage, StoreError> {

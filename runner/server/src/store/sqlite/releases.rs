@@ -39,7 +39,7 @@ impl Releases for Sqlite {
         by: Actor,
         now: u64,
     ) -> Result<(ReleaseSeen, Option<u64>), StoreError> {
-        self.write(move |connection| add(connection, new, &by, now)).await
+        self.write_new(move |connection| add(connection, new, &by, now)).await
     }
 
     async fn releases(&self, project: &Name) -> Result<Vec<KeptRelease>, StoreError> {
@@ -81,7 +81,7 @@ impl Releases for Sqlite {
     }
 
     async fn add_order(&self, new: NewOrder, by: Actor, now: u64) -> Result<u64, StoreError> {
-        self.write(move |connection| orders::add(connection, &new, &by, now)).await
+        self.write_new(move |connection| orders::add(connection, &new, &by, now)).await
     }
 
     async fn open_orders(&self) -> Result<Vec<OpenOrder>, StoreError> {

@@ -31,11 +31,11 @@ impl Runners for Sqlite {
         by: Actor,
         now: u64,
     ) -> Result<(), StoreError> {
-        self.write(move |connection| add_enrolment(connection, &code, &gives, expires, &by, now)).await
+        self.write_new(move |connection| add_enrolment(connection, &code, &gives, expires, &by, now)).await
     }
 
     async fn enrol(&self, applicant: Applicant, now: u64) -> Result<Application, StoreError> {
-        self.write(move |connection| enrol(connection, &applicant, now)).await
+        self.write_new(move |connection| enrol(connection, &applicant, now)).await
     }
 
     async fn known_runner(&self, runner: &RunnerId) -> Result<Option<KnownRunner>, StoreError> {

@@ -26,7 +26,7 @@ impl Secrets for Sqlite {
         by: Actor,
         now: u64,
     ) -> Result<(), StoreError> {
-        self.write(move |connection| set(connection, &secret, protected, &by, now)).await
+        self.write_new(move |connection| set(connection, &secret, protected, &by, now)).await
     }
 
     async fn rotate_secret(&self, secret: SealedSecret, by: Actor, now: u64) -> Result<u64, StoreError> {

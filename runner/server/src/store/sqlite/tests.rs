@@ -25,6 +25,18 @@ async fn keys(store: &Sqlite) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn the_writer_syncs_its_log_with_every_commit() {
+    let (_place, store) = store();
+    let asked = store.write(|connection| {
+        let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0))?;
+        let synchronous: u8 = connection.pragma_query_value(None, "synchronous", |row| row.get(0))?;
+        Ok((mode, synchronous))
+    });
+    // 2 is FULL. NORMAL, which is 1, syncs when there is a checkpoint only.
+    assert_eq!(asked.await.unwrap(), ("wal".to_owned(), 2));
+}
+
+#[tokio::test]
 async fn work_that_fails_takes_nothing_else_with_it() {
     let (_place, store) = store();
     let fails = |connection: &Connection| -> Result<(), StoreError> {

@@ -1,7 +1,7 @@
 //! The one thread that writes.
 
 use std::{
-    sync::mpsc,
+    sync::{Arc, mpsc},
     thread::{self, JoinHandle},
 };
 
@@ -9,6 +9,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use super::reserve::Reserve;
 use crate::store::StoreError;
 
 /// The most pieces of work that are committed together: bounds how long the first one waits.
@@ -55,11 +56,16 @@ pub(super) struct Writer {
 
 impl Writer {
     /// `failed` is cancelled when what is durable is not known any more; from then on nothing is written.
-    pub(super) fn start(connection: Connection, failed: CancellationToken) -> Result<Self, StoreError> {
+    /// A full disk gets the `reserve`.
+    pub(super) fn start(
+        connection: Connection,
+        failed: CancellationToken,
+        reserve: Arc<Reserve>,
+    ) -> Result<Self, StoreError> {
         let (queue, work) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || write_all(&connection, &work, &failed))
+            .spawn(move || write_all(&connection, &work, &failed, &reserve))
             .map_err(|refused| StoreError::Failed(refused.to_string()))?;
         Ok(Self { queue: Some(queue), thread: Some(thread) })
     }
@@ -86,7 +92,12 @@ impl Drop for Writer {
     }
 }
 
-fn write_all(connection: &Connection, work: &mpsc::Receiver<Box<dyn Work>>, failed: &CancellationToken) {
+fn write_all(
+    connection: &Connection,
+    work: &mpsc::Receiver<Box<dyn Work>>,
+    failed: &CancellationToken,
+    reserve: &Reserve,
+) {
     while let Ok(first) = work.recv() {
         let mut together = vec![first];
         together.extend(work.try_iter().take(MOST_TOGETHER - 1));
@@ -96,6 +107,10 @@ fn write_all(connection: &Connection, work: &mpsc::Receiver<Box<dyn Work>>, fail
             commit(connection, &mut together)
         };
         let lost = committed.err();
+        if matches!(lost, Some(StoreError::Full)) {
+            // Who is told that the disk is full asks again, if it is about something that goes on.
+            reserve.give_up();
+        }
         // A system that once could not make something durable may say the next time that it has, and not have. What is on the disk is
         // known only to who opens it anew.
         if lost.as_ref().is_some_and(|lost| !matches!(lost, StoreError::Full)) {
