@@ -6,7 +6,7 @@
 //! 4. [`Project`]: what is built, and what [its address](carries_credentials) must not say; [`Arrival`]: what happened to it, as the
 //!    server wrote it down. [`Priority`]: which of its runs go first.
 //! 5. [`ProblemDetails`]: what is answered when something can't be done.
-//! 6. `lifecycle`: the lives of jobs, attempts and runs. [`RunView`]: runs as people see them.
+//! 6. `lifecycle`: the lives of jobs, attempts and runs. [`RunView`]: runs as people see them. `pages`: parts of lists.
 //! 7. `release`: releases and deployments, between people, the server and the process that deploys.
 //! 8. [`TargetOf`] and what machines that pull say: they are reached through the server.
 //! 9. [`StepCame`]: what steps came to, on its way from one runner to another.
@@ -16,6 +16,7 @@ mod host;
 mod job;
 mod lifecycle;
 mod origin;
+mod pages;
 mod priority;
 mod problem;
 mod project;
@@ -34,6 +35,7 @@ pub use lifecycle::{
     JobState, MOST_RETRIES, NotAState, RetryCause, RunStanding, StopKind, after_attempt,
 };
 pub use origin::{carries_credentials, without_credentials};
+pub use pages::{ArrivalPage, ProjectPage, ReleasePage, RunnerPage};
 pub use priority::{NotAPriority, Priority};
 pub use problem::ProblemDetails;
 pub use project::{

@@ -180,7 +180,7 @@ fn phases() -> Vec<(&'static str, Phase)> {
                     begins(scene, run);
                     // Its host gets nothing more, and tells that what kept the job is gone.
                     let runners = scene.server().ask("GET", "/api/v1/runners", "").is(200);
-                    let runner = runners[0]["id"].as_str().unwrap().to_owned();
+                    let runner = runners["runners"][0]["id"].as_str().unwrap().to_owned();
                     scene.server().ask("POST", &format!("/api/v1/runners/{runner}/drain"), "").is(204);
                     kill_process(scene.hosts[0].keeper().unwrap(), Signal::KILL).unwrap();
                     wait::until("the job is to be tried again", || {

@@ -22,7 +22,8 @@ fn make(server: &Served, number: usize) -> Result<String, Answered> {
 
 fn ids(server: &Served) -> BTreeSet<String> {
     let all = server.ask("GET", "/api/v1/tokens", "").is(200);
-    all.as_array().unwrap().iter().map(|token| token["id"].as_str().unwrap().to_owned()).collect()
+    let all = all["tokens"].as_array().unwrap();
+    all.iter().map(|token| token["id"].as_str().unwrap().to_owned()).collect()
 }
 
 /// A server on what another left: the database is whole, and everything acknowledged is there.
@@ -35,7 +36,7 @@ fn everything_is_there(world: &World, data: &Path, acknowledged: &[String], abou
     }
     let audit = server.ask("GET", "/api/v1/audit?after=0&limit=1000", "").is(200);
     let made = |entry: &&serde_json::Value| entry["what"] == "token-made";
-    let made = audit.as_array().unwrap().iter().filter(made).count();
+    let made = audit["entries"].as_array().unwrap().iter().filter(made).count();
     assert_eq!(made, there.len(), "{about}: [I-8] what was done and what was noted are one thing");
     invariants::hold(world, &server, &[], &[], &Forge::begins());
     server.terminate().exits(0);

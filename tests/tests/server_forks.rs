@@ -96,7 +96,7 @@ impl Scene {
         wait::until("it is looked into", || {
             let all = self.server.ask("GET", "/api/v1/projects/shop/arrivals", "").is(200);
             let is_it = |one: &&Value| one["happening"]["head"] == head && one["state"] != "waiting";
-            all.as_array().unwrap().iter().find(is_it).cloned()
+            all["arrivals"].as_array().unwrap().iter().find(is_it).cloned()
         })
     }
 
@@ -114,7 +114,7 @@ impl Scene {
 
     fn was_done(&self, what: &str) -> bool {
         let audit = self.server.ask("GET", "/api/v1/audit?after=0&limit=1000", "").is(200);
-        audit.as_array().unwrap().iter().any(|entry| entry["what"] == what)
+        audit["entries"].as_array().unwrap().iter().any(|entry| entry["what"] == what)
     }
 
     fn has_a_package(&self) -> bool {

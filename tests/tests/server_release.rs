@@ -823,7 +823,7 @@ fn a_secret_of_an_environment_reaches_its_program_and_is_rotated_and_is_nowhere_
     let ledger = town.server.ask("GET", "/api/v1/projects/shop/environments/production/ledger", "");
     assert!(ledger.body.contains("it is ***"), "the hook was heard, and masked");
     let audit = town.server.ask("GET", "/api/v1/audit?limit=1000", "");
-    let reads: Vec<Value> = audit.is(200).as_array().unwrap().clone();
+    let reads: Vec<Value> = audit.is(200)["entries"].as_array().unwrap().clone();
     let is_read = |entry: &&Value| entry["what"] == "secret-read";
     assert!(reads.iter().filter(is_read).count() >= 2, "{reads:#?}");
     for read in reads.iter().filter(is_read) {

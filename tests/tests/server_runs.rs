@@ -111,6 +111,22 @@ fn a_run_is_followed_listed_and_shown_with_all_that_its_steps_wrote() {
 }
 
 #[test]
+fn a_pipelines_group_and_the_priority_that_was_asked_for_are_the_runs() {
+    let shop = Shop::with(&PIPELINE.replace("[steps.build]", "concurrency = \"deploy\"\n[steps.build]"));
+    let asks = |more: &[&str]| shop.staith(&[&["project", "run", "shop", "--ref", "main"], more].concat());
+    asks(&["--priority", "101"]).exits(64).says("from -100 to 100");
+    asks(&["--priority", "-7"]).exits(0);
+    let run = shop.run();
+    shop.is_over(&run);
+    let shown = shop.staith(&["runs", "show", "shop#1"]).exits(0);
+    shown.says("named/deploy").says("priority").says("-7");
+    shop.staith(&["runs", "show", &run]).exits(0).says("named/deploy").never_says("priority");
+    let explained =
+        shop.staith(&["triggers", "explain", "shop", "--event", "push", "--branch", "main"]).exits(0);
+    explained.says("the group `named/deploy`").says("one after the other");
+}
+
+#[test]
 fn a_run_that_fails_is_tried_again_and_one_that_does_not_end_is_ended() {
     let failing = PIPELINE.replace("echo the files are there", "echo it breaks; exit 3");
     let shop = Shop::with(&failing);
@@ -321,7 +337,7 @@ fn a_server_with_a_certificate_is_believed_by_its_authority_only() {
     let server = Served::with_a_runner(&world);
     wait::until("the server's own runner is there", || {
         let runners = server.ask("GET", "/api/v1/runners", "").is(200);
-        (!runners.as_array().unwrap().is_empty()).then_some(())
+        (!runners["runners"].as_array().unwrap().is_empty()).then_some(())
     });
     server.terminate().exits(0);
     let server = Served::saying(&["--tls-cert", &certificate, "--tls-key", &key], &world);

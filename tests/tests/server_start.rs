@@ -19,7 +19,7 @@ fn an_empty_directory_becomes_a_server_that_ends_in_order() {
     server.ask_by(None, "GET", "/healthz", "");
     assert_eq!(server.ask_by(None, "GET", "/readyz", "").body, "ready\n");
     let named = server.ask("GET", "/api/v1/tokens", "").is(200);
-    assert_eq!(named[0]["name"], "administrator");
+    assert_eq!(named["tokens"][0]["name"], "administrator");
     let data = server.data.clone();
     let admin = server.admin.clone();
     let ended = server.terminate().exits(0);

@@ -2,7 +2,7 @@
 //!
 //! 1. [`Problem`]: what is answered when something can't be done (RFC 9457).
 //! 2. [`Caller`]: who asks. [`Permission`]: what they may.
-//! 3. [`Body`]: what they send, with a bound. [`Answer`], [`Made`]: what they get.
+//! 3. [`Body`], [`Asked`], [`Part`]: what they send, with a bound, and what their addresses say. [`Answer`], [`Made`]: what they get.
 //! 4. [`calls`]: the table of all calls. [`openapi`]: their description, with [`shapes`] of what they take and give.
 //! 5. `frame`: what every request goes through. `idempotency`: requests that may be sent again.
 
@@ -14,6 +14,7 @@ mod frame;
 mod idempotency;
 pub mod openapi;
 mod problem;
+mod query;
 pub mod shapes;
 
 pub use answer::{Answer, Made};
@@ -22,6 +23,7 @@ pub use caller::{Caller, Grant, Operator, Permission, Role, Scope, Who};
 pub(crate) use caller::{allows, bearer, sign_in};
 pub use idempotency::ShownOnce;
 pub use problem::Problem;
+pub use query::{Asked, Part};
 
 use axum::Router;
 

@@ -1,20 +1,17 @@
 //! The audit log for people. Nothing of it can be changed here or anywhere: entries are added by the changes themselves, in their own
 //! transactions.
 
-use axum::{
-    Router,
-    extract::{Query, State},
-    routing::get,
-};
-use serde::Deserialize;
+use axum::{Router, extract::State, routing::get};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    api::{Answer, Caller, Permission, Problem, Scope},
+    api::{Answer, Asked, Caller, Part, Permission, Problem, Scope},
     site::Site,
-    store::AuditEntry,
+    store::{AuditEntry, page},
 };
 
-/// The most entries of an answer.
+/// How many entries an answer has, if nothing is said, and at most.
+const USUAL: u32 = 100;
 const MOST: u32 = 1000;
 
 /// The routes of the audit log.
@@ -22,22 +19,24 @@ pub fn routes() -> Router<Site> {
     Router::new().route("/api/v1/audit", get(list))
 }
 
-/// Which part of the log.
-#[derive(Debug, Deserialize)]
-struct Part {
-    /// Entries after this one.
-    #[serde(default)]
-    after: u64,
-    /// So many at most.
-    limit: Option<u32>,
+/// `GET /api/v1/audit`: the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditPage {
+    /// At most as many as were asked for.
+    pub entries: Vec<AuditEntry>,
+    /// What to send as `after` for the next ones; none if there are no more yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<u64>,
 }
 
 async fn list(
     State(site): State<Site>,
     caller: Caller,
-    Query(part): Query<Part>,
-) -> Result<Answer<Vec<AuditEntry>>, Problem> {
+    Asked(part): Asked<Part<u64>>,
+) -> Result<Answer<AuditPage>, Problem> {
     caller.must(Permission::Administer, Scope::Server)?;
-    let most = part.limit.unwrap_or(100).clamp(1, MOST);
-    Ok(Answer(site.store.audit(part.after, most).await?))
+    let most = part.most_of(USUAL, MOST);
+    let rest = site.store.audit(part.after.unwrap_or(0), most + 1).await?;
+    let (entries, next) = page::cut(rest, most, |entry| entry.seq);
+    Ok(Answer(AuditPage { entries, next }))
 }

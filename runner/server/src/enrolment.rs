@@ -18,14 +18,14 @@ use axum::{
 use staith_model::{
     Digest, RunnerId,
     service::{
-        EnrolAsked, Enrolled, EnrolmentAsked, EnrolmentMade, RunnerChange, RunnerSeen, RunnerState, TargetOf,
+        EnrolAsked, Enrolled, EnrolmentAsked, EnrolmentMade, RunnerChange, RunnerPage, RunnerState, TargetOf,
     },
 };
 
 use crate::{
-    api::{Answer, Body, Caller, Made, Permission, Problem, Scope, ShownOnce},
+    api::{Answer, Asked, Body, Caller, Made, Part, Permission, Problem, Scope, ShownOnce},
     site::Site,
-    store::{Actor, Applicant, Application, StoreError},
+    store::{Actor, Applicant, Application, StoreError, page},
     targets::Standing,
     tokens::{Kind, Word, chance},
 };
@@ -182,9 +182,15 @@ fn few_labels(labels: usize) -> Result<(), Problem> {
     (labels <= MOST_LABELS).then_some(()).ok_or_else(many)
 }
 
-async fn list(State(site): State<Site>, caller: Caller) -> Result<Answer<Vec<RunnerSeen>>, Problem> {
+async fn list(
+    State(site): State<Site>,
+    caller: Caller,
+    Asked(part): Asked<Part<RunnerId>>,
+) -> Result<Answer<RunnerPage>, Problem> {
     caller.must(Permission::See, Scope::Server)?;
-    let mut runners = site.store.runners().await?;
+    let rest = site.store.runners().await?;
+    let rest = rest.into_iter().filter(|runner| part.after.as_ref().is_none_or(|after| runner.id < *after));
+    let (mut runners, next) = page::cut(rest, part.most(), |runner| runner.id.clone());
     let now = (site.clock.steady(), site.clock.unix_millis());
     // The store hears of them with each session; the relay all the time.
     let is_here = |target: &TargetOf| site.relay.standing(target, now.0) == Standing::Here;
@@ -193,7 +199,7 @@ async fn list(State(site): State<Site>, caller: Caller) -> Result<Answer<Vec<Run
             runner.seen = now.1;
         }
     }
-    Ok(Answer(runners))
+    Ok(Answer(RunnerPage { runners, next }))
 }
 
 async fn drain(state: State<Site>, caller: Caller, runner: Path<String>) -> Result<StatusCode, Problem> {

@@ -20,9 +20,9 @@ use staith_model::{AttemptId, Name, Secret};
 use tokio::sync::{RwLock, RwLockReadGuard};
 
 use crate::{
-    api::{Answer, Body, Caller, Permission, Problem, Scope},
+    api::{Answer, Asked, Body, Caller, Part, Permission, Problem, Scope},
     site::Site,
-    store::{Actor, SealedSecret, SecretPlace, SecretSeen},
+    store::{Actor, SealedSecret, SecretPlace, SecretSeen, page},
 };
 
 pub use self::released::{GivenSecret, ReleaseSecrets};
@@ -32,6 +32,42 @@ const LONGEST: usize = 64 << 10;
 /// What stands in the place of an environment for secrets by which the server and a forge know each other. As with all environments,
 /// no build gets them.
 pub const FORGE: &str = "staith.forge";
+
+/// `GET /api/v1/projects/{project}/secrets`: those of builds first, then by environment; each by their names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretPage {
+    /// At most as many as were asked for; never their values.
+    pub secrets: Vec<SecretSeen>,
+    /// What to send as `after` for the next ones; none if there are no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<SecretAt>,
+}
+
+/// A place in such a list: `NAME`, or `ENVIRONMENT/NAME`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub struct SecretAt(Option<String>, String);
+
+impl SecretAt {
+    fn of(seen: &SecretSeen) -> Self {
+        Self(seen.place.environment.as_ref().map(ToString::to_string), seen.place.name.to_string())
+    }
+}
+
+impl From<String> for SecretAt {
+    fn from(text: String) -> Self {
+        match text.split_once('/') {
+            Some((environment, name)) => Self(Some(environment.to_owned()), name.to_owned()),
+            None => Self(None, text),
+        }
+    }
+}
+
+impl From<SecretAt> for String {
+    fn from(SecretAt(environment, name): SecretAt) -> Self {
+        environment.map_or_else(|| name.clone(), |environment| format!("{environment}/{name}"))
+    }
+}
 
 /// Encrypts and decrypts values, each bound to what it is about.
 pub trait Sealing: fmt::Debug + Send + Sync + 'static {
@@ -162,7 +198,7 @@ impl fmt::Debug for SecretsGiven {
 
 /// Which environment.
 #[derive(Debug, Deserialize)]
-struct Part {
+struct Of {
     environment: Option<Name>,
 }
 
@@ -267,17 +303,22 @@ async fn list(
     State(site): State<Site>,
     caller: Caller,
     Path(project): Path<String>,
-) -> Result<Answer<Vec<SecretSeen>>, Problem> {
+    Asked(part): Asked<Part<SecretAt>>,
+) -> Result<Answer<SecretPage>, Problem> {
     let project = a_name(&project)?;
     caller.must(Permission::Administer, Scope::Project(&project))?;
-    Ok(Answer(site.store.secrets(&project).await?))
+    let rest = site.store.secrets(&project).await?;
+    let rest =
+        rest.into_iter().filter(|seen| part.after.as_ref().is_none_or(|after| SecretAt::of(seen) > *after));
+    let (secrets, next) = page::cut(rest, part.most(), SecretAt::of);
+    Ok(Answer(SecretPage { secrets, next }))
 }
 
 async fn remove(
     State(site): State<Site>,
     caller: Caller,
     Path((project, name)): Path<(String, String)>,
-    Query(part): Query<Part>,
+    Query(part): Query<Of>,
 ) -> Result<StatusCode, Problem> {
     let project = a_name(&project)?;
     caller.must(Permission::Administer, Scope::Project(&project))?;

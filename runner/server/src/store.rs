@@ -21,6 +21,7 @@ mod error;
 mod health;
 mod outbox;
 mod packages;
+pub(crate) mod page;
 mod projects;
 mod queue;
 mod releases;

@@ -15,9 +15,9 @@ use staith_model::TokenId;
 
 pub use self::words::{Kind, Word, chance};
 use crate::{
-    api::{Answer, Body, Caller, Grant, Made, Permission, Problem, Role, Scope, ShownOnce},
+    api::{Answer, Asked, Body, Caller, Grant, Made, Part, Permission, Problem, Role, Scope, ShownOnce},
     site::Site,
-    store::{Actor, NewToken, StoreError, TokenSeen},
+    store::{Actor, NewToken, StoreError, TokenSeen, page},
 };
 
 /// How long a token is valid if nobody says, in days.
@@ -39,6 +39,16 @@ pub struct TokenAsked {
     /// How long it is valid: 90 days if not said, 366 at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub valid_days: Option<u32>,
+}
+
+/// `GET /api/v1/tokens`: the newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenPage {
+    /// At most as many as were asked for.
+    pub tokens: Vec<TokenSeen>,
+    /// What to send as `after` for the next ones; none if there are no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<TokenId>,
 }
 
 /// The answer to [`TokenAsked`]. The token is shown this once.
@@ -122,9 +132,16 @@ async fn create(
     Ok((Extension(ShownOnce), Made(made)))
 }
 
-async fn list(State(site): State<Site>, caller: Caller) -> Result<Answer<Vec<TokenSeen>>, Problem> {
+async fn list(
+    State(site): State<Site>,
+    caller: Caller,
+    Asked(part): Asked<Part<TokenId>>,
+) -> Result<Answer<TokenPage>, Problem> {
     caller.must(Permission::Administer, Scope::Server)?;
-    Ok(Answer(site.store.tokens().await?))
+    let rest = site.store.tokens().await?;
+    let rest = rest.into_iter().filter(|token| part.after.as_ref().is_none_or(|after| token.id < *after));
+    let (tokens, next) = page::cut(rest, part.most(), |token| token.id.clone());
+    Ok(Answer(TokenPage { tokens, next }))
 }
 
 async fn revoke(

@@ -32,6 +32,7 @@ mod webhooks;
 
 pub(crate) use self::projects::problem as unplanned;
 pub use self::{
+    arrivals::Approved,
     clocks::Clocks,
     forge_secrets::Sealed as SealedForgeSecrets,
     surroundings::{ForgeSecrets, Surroundings},

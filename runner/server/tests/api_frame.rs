@@ -31,7 +31,7 @@ async fn whatever_goes_wrong_is_a_problem() {
     house.ask("GET", "/nowhere", None, None).await.problem(404, "no-such-address");
     house.ask("GET", "/api/v1/tokens", None, None).await.problem(401, "sign-in");
     house.ask("DELETE", "/api/v1/tokens", None, None).await.problem(405, "bad-method");
-    house.ask("GET", "/api/v1/audit?limit=many", admin, None).await.problem(400, "bad-request");
+    house.ask("GET", "/api/v1/audit?limit=many", admin, None).await.problem(400, "bad-query");
     house.ask("POST", "/api/v1/tokens", admin, Some(&json!({ "name": 1 }))).await.problem(400, "bad-body");
     house
         .ask("POST", "/api/v1/tokens", admin, Some(&json!({ "name": "a", "grants": [] })))

@@ -33,7 +33,7 @@ async fn everything_is_in_it_a_part_at_a_time() {
     let house = with_entries().await;
     let part = house.ask("GET", "/api/v1/audit?after=1&limit=2", Some(&house.admin), None).await.is(200);
     let subjects: Vec<&str> =
-        part.as_array().unwrap().iter().map(|entry| entry["subject"].as_str().unwrap()).collect();
+        part["entries"].as_array().unwrap().iter().map(|entry| entry["subject"].as_str().unwrap()).collect();
     assert!(subjects.len() == 2 && subjects[0].ends_with(" ann") && subjects[1].ends_with(" bob"), "{part}");
     assert!(!part.to_string().contains("staith_person_"), "words are not in it");
     let whole = verdict(&house);

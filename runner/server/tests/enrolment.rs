@@ -153,7 +153,7 @@ async fn a_runner_for_one_job_counts_as_revoked_when_that_has_ended() {
     house.ask("POST", &drain, Some(&token), None).await.problem(401, "sign-in");
     house.ask("POST", &path, None, Some(&open())).await.problem(403, "runner-revoked");
     let seen = house.ask("GET", "/api/v1/runners", Some(&house.admin), None).await.is(200);
-    assert_eq!(seen[0]["state"], "revoked");
+    assert_eq!(seen["runners"][0]["state"], "revoked");
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! The queue over HTTP: who may ask what, and what they are told.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "house/described.rs"]
+mod described;
 mod queue_stage;
 
 use axum::{
@@ -52,6 +54,7 @@ impl Served {
         let answer = self.router.clone().oneshot(request.body(body).unwrap()).await.unwrap();
         let status = answer.status();
         let bytes = to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+        assert_eq!(described::otherwise(method, path, status.as_u16(), &bytes), None);
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 

@@ -85,7 +85,13 @@ async fn given(house: &House, attempt: &str) -> Vec<String> {
 async fn reads(house: &House) -> Vec<serde_json::Value> {
     let all = house.ask("GET", "/api/v1/audit?limit=1000", Some(&house.admin), None).await.is(200);
     assert!(!all.to_string().contains(VALUE), "no value is in the audit log");
-    all.as_array().unwrap().iter().filter(|entry| entry["what"] == "secrets-read").cloned().collect()
+    all["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["what"] == "secrets-read")
+        .cloned()
+        .collect()
 }
 
 #[tokio::test]
@@ -111,7 +117,7 @@ async fn an_attempt_gets_what_it_names_and_its_trust_allows() {
 async fn values_are_shown_to_nobody_and_kept_sealed() {
     let (house, attempt) = furnished("branch").await;
     let seen = house.ask("GET", "/api/v1/projects/shop/secrets", Some(&house.admin), None).await.is(200);
-    assert_eq!(seen.as_array().unwrap().len(), 4);
+    assert_eq!(seen["secrets"].as_array().unwrap().len(), 4);
     assert!(!seen.to_string().contains(VALUE));
     for file in ["staith.db", "staith.db-wal"] {
         let bytes = std::fs::read(house.site.data.join(file)).unwrap_or_default();
@@ -265,7 +271,13 @@ async fn a_release_gets_what_its_environment_has_and_its_trust_allows() {
 async fn of_releases_read(house: &House) -> Vec<serde_json::Value> {
     let all = house.ask("GET", "/api/v1/audit?limit=1000", Some(&house.admin), None).await.is(200);
     assert!(!all.to_string().contains(VALUE), "no value is in the audit log");
-    all.as_array().unwrap().iter().filter(|entry| entry["what"] == "secret-read").cloned().collect()
+    all["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|entry| entry["what"] == "secret-read")
+        .cloned()
+        .collect()
 }
 
 #[tokio::test]
@@ -350,7 +362,7 @@ async fn a_forges_secrets_are_sealed_and_what_was_kept_before_is_taken_over_once
 async fn entries(house: &House, what: &str) -> Vec<serde_json::Value> {
     let all = house.ask("GET", "/api/v1/audit?limit=1000", Some(&house.admin), None).await.is(200);
     assert!(!all.to_string().contains(VALUE), "no value is in the audit log");
-    all.as_array().unwrap().iter().filter(|entry| entry["what"] == what).cloned().collect()
+    all["entries"].as_array().unwrap().iter().filter(|entry| entry["what"] == what).cloned().collect()
 }
 
 #[tokio::test]
@@ -384,7 +396,8 @@ async fn a_secret_that_is_rotated_has_the_next_version_and_the_same_readers() {
     }
     assert_eq!(given(&house, &attempt).await, ["npm-token"], "it is protected as before");
     let seen = house.ask("GET", "/api/v1/projects/shop/secrets", Some(&house.admin), None).await.is(200);
-    let of = |name: &str| seen.as_array().unwrap().iter().find(|it| it["name"] == name).unwrap().clone();
+    let seen = seen["secrets"].as_array().unwrap();
+    let of = |name: &str| seen.iter().find(|it| it["name"] == name).unwrap().clone();
     assert_eq!((&of("deploy-key")["version"], &of("not-named")["version"]), (&json!(3), &json!(1)));
     assert_eq!(entries(&house, "secret-rotated").await.len(), 2);
     house.ask("POST", &at("nowhere"), Some(&house.admin), Some(&asked)).await.problem(404, "unknown");

@@ -1,6 +1,8 @@
 //! What steps came to: no order of writes lets less trusted code feed more trusted code, and nobody reads what is not theirs.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[path = "house/described.rs"]
+mod described;
 mod ground;
 
 use std::collections::BTreeMap;
@@ -97,9 +99,11 @@ proptest! {
 
 async fn ask(ground: &Ground, number: u8, method: &str, path: &str, body: Vec<u8>) -> (u16, Value) {
     let address = format!("/api/v1/attempts/{}/{path}", attempt(number));
-    let request = Request::builder().method(method).uri(address);
+    let request = Request::builder().method(method).uri(&address);
     let request = request.header("authorization", format!("Bearer {}", token(number)));
     let (status, said) = ground::json(ground.ask(request.body(Body::from(body)).unwrap()).await).await;
+    let bytes = if said.is_null() { Vec::new() } else { serde_json::to_vec(&said).unwrap() };
+    assert_eq!(described::otherwise(method, &address, status.as_u16(), &bytes), None);
     (status.as_u16(), said)
 }
 

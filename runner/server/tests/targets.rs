@@ -75,7 +75,12 @@ async fn turn(house: &House, token: &str) -> u64 {
 async fn audit(house: &House) -> Vec<(String, String)> {
     let entries = house.ask("GET", "/api/v1/audit?limit=1000", Some(&house.admin), None).await.is(200);
     let word = |entry: &Value, key: &str| entry[key].as_str().unwrap().to_owned();
-    entries.as_array().unwrap().iter().map(|entry| (word(entry, "what"), word(entry, "subject"))).collect()
+    entries["entries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| (word(entry, "what"), word(entry, "subject")))
+        .collect()
 }
 
 #[tokio::test]
@@ -122,7 +127,7 @@ async fn a_machine_gets_no_jobs_and_a_build_host_no_deployments() {
     let status = house.ask("GET", "/api/v1/status", Some(&house.admin), None).await.is(200);
     assert_eq!(status["runners_active"], 1, "{status}");
     let listed = house.ask("GET", "/api/v1/runners", Some(&house.admin), None).await.is(200);
-    let machines = listed.as_array().unwrap().iter().filter(|runner| runner["target"] == WEB);
+    let machines = listed["runners"].as_array().unwrap().iter().filter(|runner| runner["target"] == WEB);
     assert_eq!(machines.count(), 1, "{listed}");
 }
 
@@ -148,7 +153,7 @@ async fn the_host_that_was_registered_last_is_the_machine() {
     // Another machine of the environment is another one.
     machine(&house, "shop/production/web-2").await;
     let listed = house.ask("GET", "/api/v1/runners", Some(&house.admin), None).await.is(200);
-    let active = listed.as_array().unwrap().iter().filter(|one| one["state"] == "active");
+    let active = listed["runners"].as_array().unwrap().iter().filter(|one| one["state"] == "active");
     assert_eq!(active.count(), 2);
     assert!(listed.to_string().contains(&second_id));
 }

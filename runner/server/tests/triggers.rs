@@ -4,6 +4,8 @@
 
 #[path = "triggers/arriving.rs"]
 mod arriving;
+#[path = "house/described.rs"]
+mod described;
 #[path = "triggers/forks.rs"]
 mod forks;
 #[path = "triggers/statuses.rs"]

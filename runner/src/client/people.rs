@@ -6,7 +6,7 @@ use clap::Args;
 use serde::{Serialize, de::DeserializeOwned};
 use staith_model::{Exit, Secret};
 
-use super::{Address, Ask, Client, Flow, Refused, told};
+use super::{Address, Ask, Client, Flow, Refused, pages, told};
 use crate::output::Problem;
 
 /// A server that is planning may fetch a repository first.
@@ -135,7 +135,12 @@ impl People {
         self.value(Ask::get(path)).await
     }
 
-    /// The same, asked again while the server is away.
+    /// All of the list of this name at an address, whose pages are followed.
+    pub(crate) async fn all<T: DeserializeOwned>(&self, path: &str, list: &str) -> Result<Vec<T>, Problem> {
+        pages::all(path, list, async |path: String| self.get(&path).await).await
+    }
+
+    /// The same as `get`, asked again while the server is away.
     pub(crate) async fn get_again<T: DeserializeOwned>(&self, path: &str) -> Result<T, Problem> {
         let asked = self.client.value_within(&self.by_me(Ask::get(path)), AWAY).await;
         asked.map_err(|refused| self.told(refused))

@@ -67,7 +67,7 @@ impl End {
 
     /// Says that it is over. Where that does not arrive, the server finds out by itself.
     pub(super) async fn over(&self, why: Option<String>) {
-        let path = format!("{}/end?offset=0{}", self.place, self.more);
+        let path = format!("{}/end?{}", self.place, self.more.trim_start_matches('&'));
         let ask = Ask::post(path, &TunnelEnd { why }).with(&self.token());
         if let Err(refused) = self.client.bytes(&ask).await {
             tracing::debug!(%refused, "the end of a tunnel was not taken");

@@ -12,7 +12,7 @@ use axum::{
 use futures_util::FutureExt as _;
 use staith_model::Digest;
 
-use super::{Problem, caller::bearer};
+use super::{Problem, caller::bearer, query};
 use crate::site::Site;
 
 /// Answers of this server are data for programs: a browser shall not guess what they are, run anything in them, or show them inside
@@ -47,6 +47,9 @@ pub(super) async fn around(State(site): State<Site>, request: Request, next: Nex
 
 async fn through(site: &Site, asked: &Asked, request: Request, next: Next) -> Response {
     let head = request.method() == axum::http::Method::HEAD;
+    if let Err(refused) = query::is_described(&request) {
+        return refused.into_response();
+    }
     let answer = match AssertUnwindSafe(next.run(request)).catch_unwind().await {
         Ok(answer) => answer,
         Err(_) => {

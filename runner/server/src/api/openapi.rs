@@ -5,7 +5,7 @@ use staith_model::service::ProblemDetails;
 
 use super::{
     Answer, Permission,
-    calls::{CALLS, Call, Gate},
+    calls::{About, CALLS, Call, Gate, Gives, Kind, Query},
     shapes,
 };
 
@@ -38,7 +38,7 @@ pub fn document() -> Value {
 }
 
 fn schemas() -> Map<String, Value> {
-    let used = CALLS.iter().flat_map(|call| call.takes.into_iter().chain(call.gives.1));
+    let used = CALLS.iter().flat_map(|call| call.takes.into_iter().chain(call.shape()));
     let mut schemas: Map<String, Value> = used
         .filter_map(|shape| Some((shape.to_owned(), shapes::schema(&shapes::examples(shape)?))))
         .collect();
@@ -57,15 +57,10 @@ fn schemas() -> Map<String, Value> {
 }
 
 fn operation(call: &Call) -> Value {
-    let (status, shape) = call.gives;
-    let mut success = json!({ "description": if status == 204 { "It is so." } else { "As described." } });
-    if let Some(shape) = shape {
-        success["content"] = content(shape);
-    }
     let mut operation = json!({
         "summary": call.says,
-        "description": who(call.gate),
-        "responses": { status.to_string(): success, "default": { "$ref": "#/components/responses/Problem" } },
+        "description": who(call),
+        "responses": responses(call),
     });
     if let Some(shape) = call.takes {
         operation["requestBody"] = json!({ "required": true, "content": content(shape) });
@@ -80,6 +75,25 @@ fn operation(call: &Call) -> Value {
     operation
 }
 
+fn responses(call: &Call) -> Value {
+    let mut all = Map::new();
+    for status in std::iter::once(call.gives.0).chain(call.also.iter().copied()) {
+        let description = if status == 204 { "It is so." } else { "As described." };
+        let mut success = json!({ "description": description });
+        match call.gives.1 {
+            _ if status == 204 => {}
+            Gives::Nothing => {}
+            Gives::Shape(shape) => success["content"] = content(shape),
+            Gives::Bytes(kind) => {
+                success["content"] = json!({ kind: { "schema": { "type": "string", "format": "binary" } } });
+            }
+        }
+        all.insert(status.to_string(), success);
+    }
+    all.insert("default".to_owned(), json!({ "$ref": "#/components/responses/Problem" }));
+    all.into()
+}
+
 fn content(shape: &str) -> Value {
     json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{shape}") } } })
 }
@@ -89,6 +103,7 @@ fn parameters(call: &Call) -> Vec<Value> {
     let mut all: Vec<Value> = named
         .map(|name| json!({ "name": name.trim_start_matches('*'), "in": "path", "required": true, "schema": { "type": "string" } }))
         .collect();
+    all.extend(call.queries.iter().map(query));
     if call.method == "POST" && matches!(call.gate, Gate::Person(_)) {
         all.push(json!({
             "name": "Idempotency-Key", "in": "header", "required": false, "schema": { "type": "string", "maxLength": 100 },
@@ -97,22 +112,36 @@ fn parameters(call: &Call) -> Vec<Value> {
     all
 }
 
-fn who(gate: Gate) -> String {
+fn query(query: &Query) -> Value {
+    let schema = match query.is {
+        Kind::Text => json!({ "type": "string" }),
+        Kind::Whole => json!({ "type": "integer", "minimum": 0 }),
+        Kind::Truth => json!({ "type": "boolean" }),
+    };
+    json!({ "name": query.name, "in": "query", "required": query.required, "description": query.says, "schema": schema })
+}
+
+fn who(call: &Call) -> String {
     let may = |permission| match permission {
         Permission::See => "viewers",
         Permission::Run => "developers",
         Permission::Publish | Permission::Release => "releasers",
         Permission::Administer => "administrators",
     };
-    match gate {
+    let there = match call.about {
+        About::Server => "of the server",
+        About::Project => "of the project",
+        About::Environment => "of the environment",
+    };
+    match call.gate {
         Gate::Everybody => "For everybody.".to_owned(),
         Gate::SignedIn => "For whoever has a token.".to_owned(),
         Gate::Proof => "For who proves by what is sent that they may.".to_owned(),
-        Gate::Person(permission) => format!("For {}.", may(permission)),
+        Gate::Person(permission) => format!("For {} {there}.", may(permission)),
         Gate::Runner => "For runners.".to_owned(),
         Gate::Attempt => "For the attempt itself.".to_owned(),
         Gate::Target => "For the runner of a machine that pulls.".to_owned(),
         Gate::Deployer => "For the server's own deployer.".to_owned(),
-        Gate::PersonOrAttempt(permission) => format!("For {} and attempts.", may(permission)),
+        Gate::PersonOrAttempt(permission) => format!("For {} {there}, and attempts.", may(permission)),
     }
 }

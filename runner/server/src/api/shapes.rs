@@ -1,6 +1,8 @@
 //! Shapes of bodies, by examples: values of the very types that the handlers read and write, so that a field that is renamed or taken
-//! away changes the description. What is in all examples of a shape is required.
+//! away changes the description. What is in all examples of a shape is required. An empty object stands for any; one whose only key is
+//! [`ANY`] has keys of one's own, all with values of that kind.
 
+mod projects;
 mod releases;
 mod targets;
 
@@ -13,20 +15,25 @@ use staith_model::{
     service::{
         AttemptOutcome, AttemptState, AttemptView, CancelAsked, ClaimAsked, CloseAsked, EnrolAsked, Enrolled,
         EnrolmentAsked, EnrolmentMade, FinishAsked, JobState, JobView, RenewAsked, Renewed, RunPage,
-        RunStanding, RunSummary, RunView, RunnerSeen, RunnerState, SentLayer, ServerStatus, Session,
-        SessionAsked, StepCame, StepGiven, StreamState, Trust, Wanted,
+        RunStanding, RunSummary, RunView, RunnerPage, RunnerSeen, RunnerState, SentLayer, ServerStatus,
+        Session, SessionAsked, StepCame, StepGiven, StreamState, Trust, Wanted,
     },
 };
 
 use super::{Grant, Role};
 use crate::{
-    secrets::{GivenSecret, ReleaseSecrets, Resealed, Rotated, RotationAsked, SecretAsked, SecretsGiven},
+    audit::AuditPage,
+    secrets::{
+        GivenSecret, ReleaseSecrets, Resealed, Rotated, RotationAsked, SecretAsked, SecretAt, SecretPage,
+    },
     store::{AuditEntry, ReleaseSecretsAsked, SecretPlace, SecretSeen, SecretsOf, TokenSeen},
     streams::Listed as StreamListing,
-    tokens::{TokenAsked, TokenMade},
+    tokens::{TokenAsked, TokenMade, TokenPage},
 };
 
 const AT: u64 = 1_795_000_000_000;
+/// Stands for keys that are one's own.
+const ANY: &str = "*";
 
 fn name(text: &str) -> Option<Name> {
     text.parse().ok()
@@ -40,6 +47,7 @@ fn grants() -> Vec<Grant> {
     vec![
         Grant { role: Role::Developer, project: name("shop"), environment: None },
         Grant { role: Role::Releaser, project: name("shop"), environment: name("production") },
+        Grant { role: Role::Viewer, project: None, environment: None },
     ]
 }
 
@@ -47,7 +55,7 @@ fn grants() -> Vec<Grant> {
 pub fn examples(shape: &str) -> Option<Vec<Value>> {
     let runner = RunnerId::new(AT, [1; 10]);
     let all = match shape {
-        "AuditEntries" => {
+        "AuditPage" => {
             let entry = AuditEntry {
                 seq: 1,
                 at: AT,
@@ -61,7 +69,11 @@ pub fn examples(shape: &str) -> Option<Vec<Value>> {
                 hash: "sha256:…".to_owned(),
             };
             let least = AuditEntry { origin: None, before: None, after: None, ..entry.clone() };
-            vec![value(&[entry, least])]
+            let entries = vec![entry, least];
+            vec![
+                value(&AuditPage { entries, next: Some(2) }),
+                value(&AuditPage { entries: Vec::new(), next: None }),
+            ]
         }
         "EnrolmentAsked" => vec![
             value(&EnrolmentAsked {
@@ -87,7 +99,7 @@ pub fn examples(shape: &str) -> Option<Vec<Value>> {
             arrivals_waiting: 0,
             outbox_waiting: 0,
         })],
-        "Runners" => {
+        "RunnerPage" => {
             let seen = RunnerSeen {
                 id: runner,
                 name: name("host-1")?,
@@ -101,7 +113,8 @@ pub fn examples(shape: &str) -> Option<Vec<Value>> {
                 target: targets::target(),
             };
             let least = RunnerSeen { target: None, ..seen.clone() };
-            vec![value(&[seen, least])]
+            let last = RunnerPage { runners: Vec::new(), next: None };
+            vec![value(&RunnerPage { next: Some(seen.id.clone()), runners: vec![seen, least] }), value(&last)]
         }
         "EnrolAsked" => vec![value(&EnrolAsked {
             code: "staith_enrol_…".to_owned(),
@@ -129,11 +142,13 @@ pub fn examples(shape: &str) -> Option<Vec<Value>> {
         "Session" => {
             vec![value(&Session { token: "staith_session_…".to_owned(), valid_millis: 600_000 })]
         }
-        "Secrets" => {
+        "SecretPage" => {
             let place = SecretPlace { project: name("shop")?, environment: None, name: name("npm-token")? };
             let released = SecretPlace { environment: name("production"), ..place.clone() };
             let seen = |place| SecretSeen { place, protected: true, changed: AT, version: 1 };
-            vec![value(&[seen(released), seen(place)])]
+            let secrets = vec![seen(released), seen(place)];
+            let next = Some(SecretAt::from("production/npm-token".to_owned()));
+            vec![value(&SecretPage { secrets, next }), value(&SecretPage { secrets: Vec::new(), next: None })]
         }
         "SecretAsked" => vec![
             value(&SecretAsked { value: "…".to_owned(), protected: true, environment: name("production") }),
@@ -145,22 +160,22 @@ pub fn examples(shape: &str) -> Option<Vec<Value>> {
         ],
         "Rotated" => vec![value(&Rotated { version: 2 })],
         "Resealed" => vec![value(&Resealed { secrets: 7 })],
-        "SecretsGiven" => vec![value(&SecretsGiven {
-            secrets: name("npm-token").into_iter().map(|name| (name, "…".to_owned())).collect(),
-        })],
+        "SecretsGiven" => vec![json!({ "secrets": { ANY: "…" } })],
+        "Description" => vec![json!({})],
         "ReleaseSecretsAsked" => release_secrets_asked()?,
-        "ReleaseSecrets" => vec![value(&ReleaseSecrets {
-            given: name("db")
-                .into_iter()
-                .map(|name| {
-                    (name, GivenSecret { version: "2.1760000000000".to_owned(), value: "…".to_owned() })
-                })
-                .collect(),
-            same: name("api-key").into_iter().collect(),
-            withheld: name("signing-key").into_iter().collect(),
-        })],
+        "ReleaseSecrets" => {
+            let given = GivenSecret { version: "2.1760000000000".to_owned(), value: "…".to_owned() };
+            let mut all = value(&ReleaseSecrets {
+                given: std::collections::BTreeMap::new(),
+                same: name("api-key").into_iter().collect(),
+                withheld: name("signing-key").into_iter().collect(),
+            });
+            all["given"] = json!({ ANY: value(&given) });
+            vec![all]
+        }
         _ => {
             return examples_of_tokens(shape)
+                .or_else(|| projects::examples(shape))
                 .or_else(|| examples_of_jobs(shape))
                 .or_else(|| releases::examples(shape))
                 .or_else(|| targets::examples(shape));
@@ -174,25 +189,22 @@ fn examples_of_jobs(shape: &str) -> Option<Vec<Value>> {
     let (run, attempt) = (RunId::new(AT, [3; 10]), AttemptId::new(AT, [4; 10]));
     let digest = Digest::of(b"");
     let all = match shape {
-        "ProjectAsked" => {
-            vec![json!({ "name": "blog", "origin": "https://example.net/blog.git", "settings": {} })]
-        }
-        "ProjectPart" => vec![json!({})],
-        "ApprovalAsked" => vec![json!({ "number": 1, "head": "0123", "pipeline": digest })],
-        "ExplainAsked" => vec![json!({ "event": "push", "branch": "main" })],
-        "RunAsked" => vec![json!({ "reference": "main", "settings": {} })],
         "ClaimAsked" => vec![value(&ClaimAsked { nonce: attempt.to_string(), wait_millis: 0 })],
         // A job's plan is what `staith plan --json` shows.
-        "Claimed" => vec![json!({
-            "attempt": attempt, "number": 1, "fence": 1, "lease_millis": 15_000, "token": "…",
-            "job": { "run": run, "number": 7, "project": "shop", "name": "run", "plan": {}, "plan_digest": digest,
-                "part": { "steps": ["build"], "packs": false }, "trust": Trust::Branch, "secrets": ["npm-token"], "timeout_millis": 3_600_000 },
-        })],
+        "Claimed" => {
+            let whole = json!({
+                "attempt": attempt, "number": 1, "fence": 1, "lease_millis": 15_000, "token": "…",
+                "job": { "run": run, "number": 7, "project": "shop", "name": "run", "plan": {}, "plan_digest": digest,
+                    "trust": Trust::Branch, "secrets": ["npm-token"], "timeout_millis": 3_600_000 },
+            });
+            let mut part = whole.clone();
+            part["job"]["part"] = json!({ "steps": ["build"], "packs": false });
+            vec![part, whole]
+        }
         "RenewAsked" => vec![value(&RenewAsked { fence: 1 })],
-        "Renewed" => vec![value(&Renewed {
-            lease_millis: 15_000,
-            wanted: Wanted::Cancel { why: "cancelled by ann".to_owned() },
-        })],
+        "Renewed" => [Wanted::Cancel { why: "cancelled by ann".to_owned() }, Wanted::GoOn]
+            .map(|wanted| value(&Renewed { lease_millis: 15_000, wanted }))
+            .into(),
         "FinishAsked" => {
             let outcome = AttemptOutcome::Passed;
             vec![value(&FinishAsked { fence: 1, outcome, streams: vec!["events".to_owned()] })]
@@ -333,7 +345,7 @@ fn release_secrets_asked() -> Option<Vec<Value>> {
 fn examples_of_tokens(shape: &str) -> Option<Vec<Value>> {
     let token = TokenId::new(AT, [2; 10]);
     let all = match shape {
-        "Tokens" => {
+        "TokenPage" => {
             let seen = TokenSeen {
                 id: token,
                 name: "ann".to_owned(),
@@ -342,7 +354,9 @@ fn examples_of_tokens(shape: &str) -> Option<Vec<Value>> {
                 expires: AT + 1,
                 revoked: Some(AT),
             };
-            vec![value(&[seen.clone(), TokenSeen { revoked: None, ..seen }])]
+            let next = Some(seen.id.clone());
+            let tokens = vec![seen.clone(), TokenSeen { revoked: None, ..seen }];
+            vec![value(&TokenPage { tokens, next }), value(&TokenPage { tokens: Vec::new(), next: None })]
         }
         "TokenAsked" => {
             let full = TokenAsked { name: "ann".to_owned(), grants: grants(), valid_days: Some(30) };
@@ -361,7 +375,7 @@ fn value<T: Serialize + ?Sized>(value: &T) -> Value {
 }
 
 /// The JSON Schema that all of the examples have.
-pub(super) fn schema(examples: &[Value]) -> Value {
+pub fn schema(examples: &[Value]) -> Value {
     match examples.first() {
         Some(Value::Object(_)) => object(examples),
         Some(Value::Array(_)) => {
@@ -370,6 +384,7 @@ pub(super) fn schema(examples: &[Value]) -> Value {
         }
         Some(Value::String(_)) => json!({ "type": "string" }),
         Some(Value::Bool(_)) => json!({ "type": "boolean" }),
+        Some(Value::Number(_)) if examples.iter().any(Value::is_f64) => json!({ "type": "number" }),
         Some(Value::Number(_)) => json!({ "type": "integer" }),
         Some(Value::Null) | None => json!({}),
     }
@@ -378,6 +393,13 @@ pub(super) fn schema(examples: &[Value]) -> Value {
 fn object(examples: &[Value]) -> Value {
     let objects: Vec<&Map<String, Value>> = examples.iter().filter_map(Value::as_object).collect();
     let keys: BTreeSet<&String> = objects.iter().flat_map(|object| object.keys()).collect();
+    if keys.is_empty() {
+        return json!({ "type": "object" });
+    }
+    if keys.iter().all(|key| *key == ANY) {
+        let values: Vec<Value> = objects.iter().flat_map(|object| object.values()).cloned().collect();
+        return json!({ "type": "object", "additionalProperties": schema(&values) });
+    }
     let of = |key: &String| -> Vec<Value> {
         objects
             .iter()

@@ -10,16 +10,18 @@ use axum::{
 };
 use staith_model::{
     Digest, Event, EventKind, Name, Package, RunId, SourceOfRelease, TriggerKind,
-    service::{Project, ReleaseAsked, ReleaseMaterial, ReleaseSeen, ReleaseStanding, RunStanding, Trust},
+    service::{
+        Project, ReleaseAsked, ReleaseMaterial, ReleasePage, ReleaseSeen, ReleaseStanding, RunStanding, Trust,
+    },
 };
 use staith_packager::{registry::names::Tag, store::Store as PackageStore};
 use tokio::task::spawn_blocking;
 
 use super::{named, waiting};
 use crate::{
-    api::{Answer, Body, Caller, Permission, Problem, Scope},
+    api::{Answer, Asked, Body, Caller, Part, Permission, Problem, Scope},
     site::Site,
-    store::{Actor, KeptRelease, NewRelease, RunMade},
+    store::{Actor, KeptRelease, NewRelease, RunMade, page},
     streams::StreamName,
     triggers::unplanned,
 };
@@ -37,11 +39,15 @@ async fn list(
     State(site): State<Site>,
     caller: Caller,
     Path(project): Path<String>,
-) -> Result<Answer<Vec<ReleaseSeen>>, Problem> {
+    Asked(part): Asked<Part<u64>>,
+) -> Result<Answer<ReleasePage>, Problem> {
     let project = named("project", &project)?;
     caller.must(Permission::See, Scope::Project(&project))?;
     let kept = site.store.releases(&project).await?;
-    Ok(Answer(kept.into_iter().map(|one| one.seen).collect()))
+    let rest = kept.into_iter().map(|one| one.seen);
+    let rest = rest.filter(|release| part.after.is_none_or(|after| release.number < after));
+    let (releases, next) = page::cut(rest, part.most(), |release| release.number);
+    Ok(Answer(ReleasePage { releases, next }))
 }
 
 async fn show(

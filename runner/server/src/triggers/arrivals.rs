@@ -2,24 +2,21 @@
 
 use axum::{
     Router,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     routing::{get, post},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use staith_model::{
     ArrivalId,
-    service::{ApprovalAsked, Arrival},
+    service::{ApprovalAsked, Arrival, ArrivalPage},
 };
 
 use super::projects::allowed;
 use crate::{
-    api::{Answer, Body, Caller, Permission, Problem},
+    api::{Answer, Asked, Body, Caller, Part, Permission, Problem},
     site::Site,
-    store::Approval,
+    store::{Approval, page},
 };
-
-/// The most that one answer lists.
-const PAGE: u32 = 100;
 
 pub(super) fn routes() -> Router<Site> {
     Router::new()
@@ -28,25 +25,17 @@ pub(super) fn routes() -> Router<Site> {
         .route("/api/v1/projects/{project}/approvals", post(approve))
 }
 
-#[derive(Debug, Deserialize)]
-struct Page {
-    /// Those older than this one.
-    before: Option<ArrivalId>,
-    limit: Option<u32>,
-}
-
 async fn list(
     State(site): State<Site>,
     caller: Caller,
     Path(project): Path<String>,
-    page: Result<Query<Page>, axum::extract::rejection::QueryRejection>,
-) -> Result<Answer<Vec<Arrival>>, Problem> {
+    Asked(part): Asked<Part<ArrivalId>>,
+) -> Result<Answer<ArrivalPage>, Problem> {
     let project = allowed(&site, &caller, Permission::See, &project).await?;
-    let Query(page) = page.map_err(|bad| {
-        Problem::new(400, "bad-query", "the query is not what this address takes").with_why(bad.body_text())
-    })?;
-    let most = page.limit.unwrap_or(PAGE).min(PAGE);
-    Ok(Answer(site.store.arrivals_of(&project.name, page.before.as_ref(), most).await?))
+    let most = part.most();
+    let rest = site.store.arrivals_of(&project.name, part.after.as_ref(), most + 1).await?;
+    let (arrivals, next) = page::cut(rest, most, |arrival| arrival.id.clone());
+    Ok(Answer(ArrivalPage { arrivals, next }))
 }
 
 async fn show(
@@ -67,16 +56,23 @@ async fn show(
     found.map(Answer).ok_or_else(unknown)
 }
 
+/// What an approval came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Approved {
+    /// How many arrivals had waited for it.
+    pub freed: u32,
+}
+
 async fn approve(
     State(site): State<Site>,
     caller: Caller,
     Path(project): Path<String>,
     Body(asked): Body<ApprovalAsked>,
-) -> Result<Answer<serde_json::Value>, Problem> {
+) -> Result<Answer<Approved>, Problem> {
     let project = allowed(&site, &caller, Permission::Administer, &project).await?;
     let ApprovalAsked { number, head, pipeline } = asked;
     let approval = Approval { project: project.name, number, head, pipeline };
     let freed = site.store.approve(approval, &caller.actor(), site.clock.unix_millis()).await?;
     site.bells.arrivals.ring();
-    Ok(Answer(serde_json::json!({ "freed": freed })))
+    Ok(Answer(Approved { freed }))
 }

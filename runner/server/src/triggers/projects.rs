@@ -9,13 +9,14 @@ use axum::{
 use serde_json::Value;
 use staith_model::{
     Name,
-    service::{Project, ProjectAsked, RunnerSeen, carries_credentials, without_credentials},
+    service::{Project, ProjectAsked, ProjectPage, RunnerSeen, carries_credentials, without_credentials},
 };
 
 use super::{planner::Unplanned, settings};
 use crate::{
-    api::{Answer, Body, Caller, Made, Permission, Problem, Scope},
+    api::{Answer, Asked, Body, Caller, Made, Part, Permission, Problem, Scope},
     site::Site,
+    store::page,
 };
 
 pub(super) fn routes() -> Router<Site> {
@@ -102,7 +103,11 @@ fn must_be_fit_to_be_seen(origin: &str) -> Result<(), Problem> {
         ))
 }
 
-async fn list(State(site): State<Site>, caller: Caller) -> Result<Answer<Vec<Project>>, Problem> {
+async fn list(
+    State(site): State<Site>,
+    caller: Caller,
+    Asked(part): Asked<Part<Name>>,
+) -> Result<Answer<ProjectPage>, Problem> {
     let mut projects = site.store.projects().await?;
     if let Err(refused) = caller.must(Permission::See, Scope::Server) {
         if refused.details().status == 401 {
@@ -110,7 +115,12 @@ async fn list(State(site): State<Site>, caller: Caller) -> Result<Answer<Vec<Pro
         }
         projects.retain(|project| caller.must(Permission::See, Scope::Project(&project.name)).is_ok());
     }
-    Ok(Answer(projects.into_iter().map(Project::shown).collect()))
+    let rest = projects
+        .into_iter()
+        .map(Project::shown)
+        .filter(|project| part.after.as_ref().is_none_or(|after| project.name > *after));
+    let (projects, next) = page::cut(rest, part.most(), |project| project.name.clone());
+    Ok(Answer(ProjectPage { projects, next }))
 }
 
 async fn show(

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod described;
+
 use std::{
     sync::{
         Arc,
@@ -124,6 +126,7 @@ impl House {
         let answer = service.call(request.body(body).unwrap()).await.unwrap();
         let (head, body) = answer.into_parts();
         let body = axum::body::to_bytes(body, 1 << 24).await.unwrap().to_vec();
+        assert_eq!(described::otherwise(method, path, head.status.as_u16(), &body), None);
         Answered { status: head.status.as_u16(), headers: head.headers, body }
     }
 

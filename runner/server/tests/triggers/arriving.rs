@@ -58,7 +58,7 @@ async fn who_may_not_is_told_so_and_changes_nothing() {
         assert_eq!(yard.post(token, path, text).await.status(), status, "{path}");
     }
     assert_eq!(yard.get(&other, "/api/v1/projects/shop").await.status(), 403);
-    assert_eq!(body(yard.get(&other, "/api/v1/projects").await).await, json!([]));
+    assert_eq!(body(yard.get(&other, "/api/v1/projects").await).await, json!({ "projects": [] }));
     assert_eq!(yard.rows(), rows);
 }
 
@@ -109,7 +109,7 @@ async fn projects_are_added_changed_and_removed() {
         422
     );
     let listed = body(yard.get(&token, "/api/v1/projects").await).await;
-    assert_eq!(listed.as_array().unwrap().len(), 3);
+    assert_eq!(listed["projects"].as_array().unwrap().len(), 3);
     let removed =
         yard.client.delete(&at).header("authorization", format!("Bearer {token}")).send().await.unwrap();
     assert_eq!(removed.status(), 204);

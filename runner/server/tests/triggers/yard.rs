@@ -262,5 +262,8 @@ impl Yard {
 }
 
 pub(crate) async fn json(response: Response) -> serde_json::Value {
-    serde_json::from_slice(&response.bytes().await.unwrap()).unwrap()
+    let (path, status) = (response.url().path().to_owned(), response.status().as_u16());
+    let bytes = response.bytes().await.unwrap();
+    assert_eq!(crate::described::otherwise_by_all(&path, status, &bytes), None);
+    serde_json::from_slice(&bytes).unwrap()
 }

@@ -14,7 +14,7 @@ pub(crate) struct List {}
 
 impl List {
     pub(super) async fn obey(self, server: &Server, mode: OutputMode) -> Result<Exit, Problem> {
-        let projects: Vec<Project> = server.open()?.get("/api/v1/projects").await?;
+        let projects: Vec<Project> = server.open()?.all("/api/v1/projects", "projects").await?;
         output::project_list(&projects, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }

@@ -38,7 +38,7 @@ pub(super) async fn obey(
             output::secret_set(name.as_str(), mode)
         }
         What::List => {
-            let seen: Vec<SecretSeen> = people.get(&path).await?;
+            let seen: Vec<SecretSeen> = people.all(&path, "secrets").await?;
             output::server_secrets(&seen, mode)
         }
         What::Remove { name, environment } => {

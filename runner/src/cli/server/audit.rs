@@ -2,7 +2,10 @@
 
 use clap::{Args, Subcommand};
 use staith_model::Exit;
-use staith_server::store::{AuditEntry, verify_audit};
+use staith_server::{
+    audit::AuditPage,
+    store::{AuditEntry, verify_audit},
+};
 
 use super::{
     control, place,
@@ -100,9 +103,10 @@ impl Record {
     async fn page(&self, after: u64, most: u32) -> Result<Vec<AuditEntry>, Problem> {
         let path = format!("/api/v1/audit?after={after}&limit={most}");
         match self {
-            Self::Asked(Entrance::Api(people)) => people.get(&path).await,
+            Self::Asked(Entrance::Api(people)) => Ok(people.get::<AuditPage>(&path).await?.entries),
             Self::Asked(Entrance::Directory(data)) => {
-                Ok(control::ask(data, "GET", &path, None::<&()>).await?.unwrap_or_default())
+                let page: Option<AuditPage> = control::ask(data, "GET", &path, None::<&()>).await?;
+                Ok(page.map(|page| page.entries).unwrap_or_default())
             }
             Self::Here(site) => {
                 site.store.audit(after, most).await.map_err(|error| place::refused(&error, &site.data))

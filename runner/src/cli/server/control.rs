@@ -10,7 +10,10 @@ use staith_model::{Exit, service::ProblemDetails};
 use staith_server::serve::control_below;
 use tokio::net::UnixStream;
 
-use crate::{client::told, output::Problem};
+use crate::{
+    client::{pages, told},
+    output::Problem,
+};
 
 /// The longest answer.
 const LONGEST: usize = 64 << 20;
@@ -54,6 +57,15 @@ pub(super) async fn ask<T: DeserializeOwned>(
         return Ok(None);
     }
     serde_json::from_slice(&body).map(Some).map_err(|bad| no_server(bad.to_string()))
+}
+
+/// All of the list of this name at an address, whose pages are followed.
+///
+/// # Errors
+/// As [`ask`].
+pub(super) async fn all<T: DeserializeOwned>(data: &Path, path: &str, list: &str) -> Result<Vec<T>, Problem> {
+    let page = async |path: String| ask(data, "GET", &path, None::<&()>).await.map(Option::unwrap_or_default);
+    pages::all(path, list, page).await
 }
 
 fn refused(status: u16, body: &[u8]) -> Problem {

@@ -45,7 +45,7 @@ impl Runners {
         let people = self.server.open()?;
         let (runner, verb) = match self.what {
             None | Some(What::List) => {
-                let runners: Vec<RunnerSeen> = people.get("/api/v1/runners").await?;
+                let runners: Vec<RunnerSeen> = people.all("/api/v1/runners", "runners").await?;
                 output::server_runners(&runners, mode).map_err(|lost| Problem::unwritable(&lost))?;
                 return Ok(Exit::Passed);
             }
@@ -55,7 +55,7 @@ impl Runners {
         };
         let known = known(&people, &runner).await?;
         people.tell(&format!("/api/v1/runners/{}/{verb}", known.id), &serde_json::json!({})).await?;
-        let now: Vec<RunnerSeen> = people.get("/api/v1/runners").await?;
+        let now: Vec<RunnerSeen> = people.all("/api/v1/runners", "runners").await?;
         let now: Vec<RunnerSeen> = now.into_iter().filter(|it| it.id == known.id).collect();
         output::server_runners(&now, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
@@ -63,7 +63,7 @@ impl Runners {
 }
 
 async fn known(people: &People, named: &str) -> Result<RunnerSeen, Problem> {
-    let all: Vec<RunnerSeen> = people.get("/api/v1/runners").await?;
+    let all: Vec<RunnerSeen> = people.all("/api/v1/runners", "runners").await?;
     let id: Option<RunnerId> = named.parse().ok();
     let is_meant = |runner: &RunnerSeen| Some(&runner.id) == id.as_ref() || runner.name.as_str() == named;
     let mut meant = all.into_iter().filter(is_meant);

@@ -91,11 +91,11 @@ impl Arguments {
             }
             What::List { project } => {
                 let path = format!("/api/v1/projects/{project}/secrets");
-                let seen: Option<Vec<SecretSeen>> = match &entrance {
-                    Entrance::Api(people) => Some(people.get(&path).await?),
-                    Entrance::Directory(data) => control::ask(data, "GET", &path, None::<&()>).await?,
+                let seen: Vec<SecretSeen> = match &entrance {
+                    Entrance::Api(people) => people.all(&path, "secrets").await?,
+                    Entrance::Directory(data) => control::all(data, &path, "secrets").await?,
                 };
-                output::server_secrets(&seen.unwrap_or_default(), mode)
+                output::server_secrets(&seen, mode)
             }
             What::Remove { name, project, environment, forge } => {
                 let environment = of_forge(forge).or(environment);

@@ -117,8 +117,8 @@ impl Server {
 
     async fn list(&self) -> Result<Vec<TokenSeen>, Problem> {
         match self {
-            Self::Asked(people) => people.get(ALL).await,
-            Self::Runs(data) => control::ask(data, "GET", ALL, None::<&()>).await.and_then(some),
+            Self::Asked(people) => people.all(ALL, "tokens").await,
+            Self::Runs(data) => control::all(data, ALL, "tokens").await,
             Self::Rests(site) => {
                 site.store.tokens().await.map_err(|error| place::refused(&error, &site.data))
             }

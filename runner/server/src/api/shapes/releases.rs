@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 use staith_model::{
-    Ask, DeploymentId, Digest, RunId, SourceOfRelease,
+    Ask, DeploymentId, DeploymentState, Digest, Direction, RunId, SourceOfRelease,
     service::{
-        DeployAsked, EnvironmentRules, LedgerHad, LedgerPart, LiftAsked, OrderAnswer, OrderSeen,
-        OverrideAsked, QuarantineAsked, ReleaseAsked, ReleaseSeen, ReleaseStanding, RollbackAsked, SwapAsked,
-        Trust, VoteAsked, WishAsked,
+        DeployAsked, DeploymentView, EnvironmentRules, EnvironmentView, Guarded, LedgerHad, LedgerPart,
+        LiftAsked, OrderAnswer, OrderSeen, OverrideAsked, PastGates, QuarantineAsked, ReleaseAsked,
+        ReleasePage, ReleaseSeen, ReleaseStanding, RollbackAsked, SwapAsked, Trust, VoteAsked, WishAsked,
     },
 };
 use staith_releaser::fleet::{
@@ -29,8 +29,27 @@ pub(super) fn examples(shape: &str) -> Option<Vec<Value>> {
             let asked = ReleaseAsked { run: RunId::new(AT, [1; 10]), package: name("shop") };
             vec![value(&asked), value(&ReleaseAsked { package: None, ..asked.clone() })]
         }
-        "Release" => vec![value(&release(digest)?)],
-        "Releases" => vec![value(&[release(digest)?])],
+        "Release" => releases(digest)?.iter().map(value).collect(),
+        "ReleasePage" => vec![
+            value(&ReleasePage { releases: releases(digest)?.into(), next: Some(7) }),
+            value(&ReleasePage { releases: Vec::new(), next: None }),
+        ],
+        "Environments" => vec![environments(digest)?.into()],
+        "Environment" => environments(digest)?,
+        // What happens to machines has many kinds; `kind` says which.
+        "LedgerEntries" => vec![json!([{ "position": 1, "at": AT, "event": {} }])],
+        "Orders" => {
+            let (project, environment) = (name("shop")?, name("production")?);
+            let said = Guarded {
+                overriders: Some(["ann".to_owned()].into()),
+                ..Guarded::unsaid(project.clone(), environment)
+            };
+            let mut guarded = [said.clone(), Guarded { overriders: None, ..said }].map(|one| value(&one));
+            guarded.iter_mut().for_each(|one| one["protection"] = json!({}));
+            // What is to be done has many kinds; `order` says which.
+            let order = json!({ "order": 1, "project": project, "by": "ann", "asked": AT, "what": {} });
+            vec![json!({ "orders": [order], "guarded": guarded })]
+        }
         "EnvironmentRules" => vec![
             value(&EnvironmentRules {
                 needed: 2,
@@ -81,16 +100,23 @@ pub(super) fn examples(shape: &str) -> Option<Vec<Value>> {
             ]
         }
         "OrderSeen" => {
-            let seen = OrderSeen {
+            let seen = value(&OrderSeen {
                 order: 12,
                 project: name("shop")?,
                 by: "ann".to_owned(),
                 asked: AT,
-                answer: Some(OrderAnswer::Done),
-            };
-            vec![value(&seen), value(&OrderSeen { answer: None, ..seen.clone() })]
+                answer: None,
+            });
+            let all = answers(digest).into_iter().map(|answer| {
+                let mut answered = seen.clone();
+                answered["answer"] = answer;
+                answered
+            });
+            let mut all: Vec<Value> = all.collect();
+            all.push(seen);
+            all
         }
-        "OrderAnswer" => vec![value(&OrderAnswer::Done)],
+        "OrderAnswer" => answers(digest),
         "LedgerPart" => vec![value(&LedgerPart {
             project: name("shop")?,
             environment: name("production")?,
@@ -149,6 +175,24 @@ pub(super) fn examples(shape: &str) -> Option<Vec<Value>> {
     })
 }
 
+/// All that the deployer may answer. A release and a plan are what `staith release --json` shows of them.
+fn answers(digest: Digest) -> Vec<Value> {
+    let refused = |why: Option<String>, remedy: Option<String>| {
+        value(&OrderAnswer::Refused { what: "the machines can't be asked".to_owned(), why, remedy })
+    };
+    let some = || Some("…".to_owned());
+    let deployment = DeploymentId::new(AT, [6; 10]);
+    vec![
+        value(&OrderAnswer::Done),
+        json!({ "outcome": "made", "release": digest, "environments": ["production"], "frozen": {} }),
+        json!({ "outcome": "made", "release": digest, "environments": ["production"] }),
+        json!({ "outcome": "planned", "deployment": deployment, "plan": {}, "digest": digest }),
+        json!({ "outcome": "planned", "plan": {}, "digest": digest }),
+        refused(some(), some()),
+        refused(None, None),
+    ]
+}
+
 fn notes() -> Option<ReleaseNotes> {
     let source = SourceOfRelease {
         commit: Some("3f2a…".to_owned()),
@@ -168,6 +212,54 @@ fn notes() -> Option<ReleaseNotes> {
     Some(ReleaseNotes::of(&side("1.3.0")?, &side("1.4.0")?, found))
 }
 
+/// One of which all is known, and one that is not made.
+fn releases(digest: Digest) -> Option<[ReleaseSeen; 2]> {
+    let made = release(digest)?;
+    let mut refused = ReleaseSeen { digest: None, why: None, ..made.clone() };
+    refused.source =
+        SourceOfRelease { commit: None, branch: None, dirty: false, committed_at: None, trust: None };
+    Some([made, refused])
+}
+
+fn environments(digest: Digest) -> Option<Vec<Value>> {
+    let deployment = DeploymentView {
+        deployment: DeploymentId::new(AT, [6; 10]),
+        release: digest,
+        plan: digest,
+        direction: Direction::Forward,
+        state: DeploymentState::AwaitingGates,
+        over: false,
+        by: "ann".to_owned(),
+        reason: String::new(),
+        requested: AT,
+        since: AT,
+        gates: vec!["1 of 2 approvals".to_owned()],
+        trouble: Some("web-1 does not answer".to_owned()),
+        approved_by: ["ben".to_owned()].into(),
+        overridden: vec![PastGates {
+            by: "ann".to_owned(),
+            reason: "the shop is down".to_owned(),
+            freeze_only: true,
+        }],
+        by_default: Some("nobody said no".to_owned()),
+    };
+    let plain =
+        DeploymentView { trouble: None, overridden: Vec::new(), by_default: None, ..deployment.clone() };
+    let view = EnvironmentView {
+        project: name("shop")?,
+        environment: name("production")?,
+        rules: EnvironmentRules::default(),
+        serves: Some(digest),
+        held: Some("somebody went back".to_owned()),
+        deployments: vec![deployment, plain],
+    };
+    let least = EnvironmentView { serves: None, held: None, deployments: Vec::new(), ..view.clone() };
+    let mut both = vec![value(&view), value(&least)];
+    // As `EnvironmentRules` has them.
+    both.iter_mut().for_each(|one| one["rules"] = json!({}));
+    Some(both)
+}
+
 fn release(digest: Digest) -> Option<ReleaseSeen> {
     Some(ReleaseSeen {
         number: 7,
@@ -179,13 +271,13 @@ fn release(digest: Digest) -> Option<ReleaseSeen> {
             commit: Some("3f2a…".to_owned()),
             branch: Some("main".to_owned()),
             dirty: false,
-            committed_at: None,
-            trust: None,
+            committed_at: Some(AT),
+            trust: Some(Trust::Protected),
         },
         state: ReleaseStanding::Made,
         digest: Some(digest),
         environments: name("production").into_iter().collect(),
-        why: None,
+        why: Some("the deployer is away".to_owned()),
         by: "ann".to_owned(),
         created: AT,
     })

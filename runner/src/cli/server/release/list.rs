@@ -12,7 +12,7 @@ pub(super) struct Arguments {}
 
 impl Arguments {
     pub(super) async fn obey(self, there: &There, mode: OutputMode) -> Result<Exit, Problem> {
-        let all: Vec<ReleaseSeen> = there.people.get(&there.path("releases")).await?;
+        let all: Vec<ReleaseSeen> = there.people.all(&there.path("releases"), "releases").await?;
         output::server_releases(&all, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }

@@ -9,7 +9,7 @@ use staith_model::service::{AttemptView, JobState, JobView, RunPage, RunSummary,
 use super::rows::word;
 use crate::{
     queue::unmet::{Offer, unmet},
-    store::{RunFilter, StoreError},
+    store::{RunFilter, StoreError, page},
 };
 
 const SUMMARY: &str =
@@ -39,10 +39,8 @@ pub(super) fn runs(connection: &Connection, filter: &RunFilter) -> Result<RunPag
             Err(other) => return Err(other),
         }
     }
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let next = if more { found.last().map(|last| last.id.clone()) } else { None };
-    Ok(RunPage { runs: found, next })
+    let (runs, next) = page::cut(found, limit, |run| run.id.clone());
+    Ok(RunPage { runs, next })
 }
 
 pub(super) fn run(connection: &Connection, id: &str) -> Result<RunView, StoreError> {
