@@ -261,8 +261,55 @@ async fn furnished() -> House {
     house
 }
 
-/// Calls that need more than there is here to succeed. Whoever adds one says which test has it succeed, and so sees its answer.
-const SUCCEED_ELSEWHERE: [&str; 0] = [];
+/// Calls that need more than there is here to succeed, and the tests in which they do. Those beside this one hold the answers against the
+/// description as well; in those of the whole (`server_…`) the program reads them. Whoever adds a call says where its answer is seen.
+const SUCCEED_ELSEWHERE: [(&str, &str); 45] = [
+    ("POST /api/v1/projects", "triggers"),
+    ("DELETE /api/v1/projects/{project}", "triggers"),
+    ("GET /api/v1/projects/{project}/arrivals/{arrival}", "triggers"),
+    ("POST /api/v1/projects/{project}/explain", "triggers"),
+    ("POST /api/v1/projects/{project}/pushes", "triggers"),
+    ("POST /hooks/{project}/{forge}", "triggers"),
+    ("POST /api/v1/runners", "enrolment"),
+    ("POST /api/v1/runners/{runner}/sessions", "enrolment"),
+    ("PUT /api/v1/projects/{project}/secrets/{secret}", "secrets"),
+    ("DELETE /api/v1/projects/{project}/secrets/{secret}", "secrets"),
+    ("POST /api/v1/projects/{project}/secrets/{secret}/rotate", "secrets"),
+    ("POST /api/v1/secrets/rotate", "secrets"),
+    ("POST /api/v1/attempts/{attempt}/finish", "queue_routes"),
+    ("GET /api/v1/attempts/{attempt}/source", "source_given"),
+    ("POST /api/v1/attempts/{attempt}/source/contents", "source_given"),
+    ("PUT /api/v1/attempts/{attempt}/steps/{step}", "steps_shared"),
+    ("GET /api/v1/attempts/{attempt}/steps/{step}", "steps_shared"),
+    ("GET /api/v1/attempts/{attempt}/known/{key}", "steps_shared"),
+    ("GET /api/v1/attempts/{attempt}/layers/{blob}", "steps_shared"),
+    ("POST /api/v1/runs/{run}/retry", "queue_routes"),
+    ("POST /api/v1/projects/{project}/releases", "releases"),
+    ("GET /api/v1/projects/{project}/releases/{release}", "releases"),
+    ("GET /api/v1/projects/{project}/comparison", "releases"),
+    ("GET /api/v1/projects/{project}/notes", "server_release"),
+    ("GET /api/v1/projects/{project}/environments/{environment}/run-book", "server_release"),
+    ("DELETE /api/v1/projects/{project}/environments/{environment}/protection", "releases"),
+    ("POST /api/v1/projects/{project}/environments/{environment}/plans", "server_release"),
+    ("POST /api/v1/projects/{project}/environments/{environment}/deployments", "releases"),
+    ("POST /api/v1/projects/{project}/environments/{environment}/rollbacks", "releases"),
+    ("POST /api/v1/projects/{project}/environments/{environment}/votes", "releases"),
+    ("POST /api/v1/projects/{project}/environments/{environment}/overrides", "releases"),
+    ("POST /api/v1/projects/{project}/environments/{environment}/swaps", "server_release"),
+    ("POST /api/v1/projects/{project}/environments/{environment}/asks", "releases"),
+    ("POST /api/v1/projects/{project}/environments/{environment}/lifts", "server_release"),
+    ("POST /api/v1/projects/{project}/environments/{environment}/quarantines", "releases"),
+    ("GET /api/v1/projects/{project}/orders/{order}", "releases"),
+    ("POST /api/v1/deployer/orders/{order}", "releases"),
+    ("PUT /api/v1/deployer/tunnels/{tunnel}", "targets"),
+    ("PUT /api/v1/deployer/tunnels/{tunnel}/down", "targets"),
+    ("GET /api/v1/deployer/tunnels/{tunnel}/up", "targets"),
+    ("POST /api/v1/deployer/tunnels/{tunnel}/end", "server_pull"),
+    ("POST /api/v1/target/tunnels", "targets"),
+    ("GET /api/v1/target/tunnels/{tunnel}/down", "targets"),
+    ("PUT /api/v1/target/tunnels/{tunnel}/up", "targets"),
+    ("POST /api/v1/target/tunnels/{tunnel}/end", "server_pull"),
+];
 
 async fn wrong(house: &House, call: &Call, asker: Asker, succeeded: &mut BTreeSet<String>) -> Option<String> {
     let token = asker.token(house).await;
@@ -311,8 +358,12 @@ async fn each_call_is_for_whom_the_table_says() {
     assert!(wrongs.is_empty(), "{wrongs:#?}");
     let all = CALLS.iter().map(|call| format!("{} {}", call.method, call.path));
     let others: Vec<String> = all.filter(|call| !succeeded.contains(call)).collect();
-    assert_eq!(
-        others, SUCCEED_ELSEWHERE,
-        "what is described is held against answers by all tests with a house"
-    );
+    let known = SUCCEED_ELSEWHERE.map(|(call, _)| call);
+    assert_eq!(others, known, "what is described is held against answers where a call succeeds");
+    for (call, test) in SUCCEED_ELSEWHERE {
+        let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        let of_the_whole = here.join("../../tests");
+        let is_there = |room: &std::path::Path| room.join(format!("tests/{test}.rs")).is_file();
+        assert!(is_there(here) || is_there(&of_the_whole), "{call}: there is no test {test}");
+    }
 }

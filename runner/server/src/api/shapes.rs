@@ -291,6 +291,7 @@ fn jobs(attempt: AttemptId) -> Option<[JobView; 2]> {
         ended: Some(AT),
         streams: vec!["events".to_owned(), "log.test".to_owned()],
     };
+    let passed = AttemptView { outcome: Some(AttemptOutcome::Passed), why: None, ..ended.clone() };
     let begun = AttemptView { outcome: None, why: None, ended: None, streams: Vec::new(), ..ended.clone() };
     let failed = JobView {
         name: name("run")?,
@@ -302,7 +303,7 @@ fn jobs(attempt: AttemptId) -> Option<[JobView; 2]> {
         needs: names("build"),
         queued: Some(AT),
         ended: Some(AT),
-        attempts: vec![ended, begun],
+        attempts: vec![ended, passed, begun],
     };
     let waiting = JobView {
         state: JobState::Queued,

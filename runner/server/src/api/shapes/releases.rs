@@ -19,7 +19,7 @@ use staith_releaser::fleet::{
     },
 };
 
-use super::{AT, name, value};
+use super::{ANY, AT, name, value};
 
 /// Examples of a shape, the fullest first. `None` if there is no such shape.
 pub(super) fn examples(shape: &str) -> Option<Vec<Value>> {
@@ -251,12 +251,14 @@ fn environments(digest: Digest) -> Option<Vec<Value>> {
         rules: EnvironmentRules::default(),
         serves: Some(digest),
         held: Some("somebody went back".to_owned()),
+        quarantined: std::collections::BTreeMap::new(),
         deployments: vec![deployment, plain],
     };
     let least = EnvironmentView { serves: None, held: None, deployments: Vec::new(), ..view.clone() };
     let mut both = vec![value(&view), value(&least)];
     // As `EnvironmentRules` has them.
     both.iter_mut().for_each(|one| one["rules"] = json!({}));
+    both[0]["quarantined"] = json!({ ANY: "its disk fails" });
     Some(both)
 }
 
