@@ -66,7 +66,10 @@ pub(crate) use self::{
     audit::{audit_entries, audit_verified, head_signed},
     clean::clean_word as one_line,
     counting::Counting,
-    deployments::{server_deployment, server_environments, server_history, server_order, server_releases},
+    deployments::{
+        server_deployment, server_environments, server_history, server_instructions, server_order,
+        server_releases,
+    },
     doctor::diagnosis,
     fleet::{
         CheckedTarget, FleetWatch, KnownEnvironment, KnownTarget, cooled, environments, fleet_asked,

@@ -180,6 +180,25 @@ fn an_approval_is_waited_for_and_counts_once_for_its_plan() {
 }
 
 #[test]
+fn what_approvers_look_at_is_told_where_they_decide() {
+    let site = Site::new();
+    let world = &site.world;
+    fs::create_dir_all(world.home()).unwrap();
+    let text = format!(
+        "[environments.\"bell/qa\"]\napprovals = {{ people = [{:?}], needed = 1, requester-may = true, deadline-seconds = 3600, \
+         instructions = \"Look at \\u001b[31mthe dashboard\" }}\n",
+        whoami()
+    );
+    fs::write(world.home().join("config.toml"), text).unwrap();
+    for words in [&["plan", "--to", "qa"][..], &["deploy", "--to", "qa", "--no-wait"], &["status", "qa"]] {
+        let said = world.staith(&[&["release"], words].concat());
+        let line = said.out.lines().find(|line| line.contains("what approvers look at: Look at"));
+        let line = line.unwrap_or_else(|| panic!("{words:?}: {said:?}"));
+        assert!(line.contains("the dashboard") && !line.contains('\u{1b}'), "{line:?}");
+    }
+}
+
+#[test]
 fn another_release_than_the_one_that_was_looked_at_is_not_deployed() {
     let site = Site::new();
     let world = &site.world;

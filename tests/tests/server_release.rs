@@ -279,7 +279,8 @@ fn deployments_that_wait_come_in_order_or_the_newest_takes_their_place() {
     let town = Town::new();
     let (ann, ben) = (town.token("ann", "releaser"), town.token("ben", "releaser"));
     let protect = |queue: &str| {
-        let rules = format!("{{\"needed\":1,\"queue\":{queue:?}}}");
+        let rules =
+            format!("{{\"needed\":1,\"queue\":{queue:?},\"instructions\":\"Look at the dashboard\"}}");
         let words = ["project", "protect", "shop", "production", "--rules", &rules];
         town.staith(&town.server.admin, &words).exits(0);
     };
@@ -300,8 +301,13 @@ fn deployments_that_wait_come_in_order_or_the_newest_takes_their_place() {
     let first = town.releases(&ann, "main");
     town.pushes("main", "two");
     let second = town.releases(&ann, "main");
+    let told = "what approvers look at: Look at the dashboard";
+    town.release(&ann, &["plan", &first, "--to", "production"]).exits(0).says(told);
     asks(&first);
     asks(&second);
+    let status = town.release(&ben, &["status", "production"]).exits(0);
+    // Among what protects it, and for each that waits.
+    assert_eq!(status.out.matches(told).count(), 3, "{}", status.out);
     let plan = seen(1)["plan"].as_str().unwrap().to_owned();
     town.release(&ben, &["approve", "production", "--plan", &plan]).exits(0);
     let turn = format!("its turn: deployment {} comes first", seen(0)["deployment"].as_str().unwrap());

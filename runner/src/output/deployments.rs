@@ -11,7 +11,7 @@ use staith_model::{
 use super::{
     OutputMode,
     clean::clean_word,
-    fleet::{fleet_plan, state_in_words},
+    fleet::{approvers_look_at, fleet_plan, state_in_words},
     human,
     sink::Sink,
     table,
@@ -67,7 +67,7 @@ pub(crate) fn server_releases(releases: &[ReleaseSeen], mode: OutputMode) -> io:
 /// As [`server_releases`].
 pub(crate) fn server_order(answer: &OrderAnswer, mode: OutputMode) -> io::Result<()> {
     match answer {
-        OrderAnswer::Planned { plan, .. } if !mode.is_json() => fleet_plan(plan, mode),
+        OrderAnswer::Planned { plan, .. } if !mode.is_json() => fleet_plan(plan, "", mode),
         OrderAnswer::Done if !mode.is_json() => say(mode, &[], &["it is written down".to_owned()]),
         answer => say(mode, &[json!(answer)], &[]),
     }
@@ -155,6 +155,22 @@ fn of_environment(one: &EnvironmentView) -> Vec<String> {
     lines
 }
 
+/// What people look at before they say yes.
+fn told(rules: &EnvironmentRules) -> Option<String> {
+    let is_said = rules.needed > 0 && !rules.instructions.trim().is_empty();
+    is_said.then(|| approvers_look_at(&rules.instructions))
+}
+
+/// Says what people look at before they say yes to a plan that was shown.
+///
+/// # Errors
+/// As [`server_releases`].
+pub(crate) fn server_instructions(view: &EnvironmentView, mode: OutputMode) -> io::Result<()> {
+    let lines: Vec<String> = told(&view.rules).into_iter().collect();
+    // For programs, it is among the environment's rules.
+    say(mode, &[], &lines)
+}
+
 /// What protects an environment, a line for each thing that was said.
 fn in_words(rules: &EnvironmentRules) -> Vec<String> {
     let mut lines = vec![format!("takes {} code", rules.trust.as_str())];
@@ -167,6 +183,7 @@ fn in_words(rules: &EnvironmentRules) -> Vec<String> {
             AtDeadline::Deploy => ", and is deployed to if nobody says no until then",
         };
         lines.push(format!("needs {approvals}{requester}, within {within}{then}"));
+        lines.extend(told(rules));
     }
     if rules.queue == Queue::InOrder {
         lines.push("deployments that wait come in their order".to_owned());

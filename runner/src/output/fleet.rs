@@ -102,11 +102,20 @@ pub(crate) fn releases(releases: &[FleetRelease], mode: OutputMode) -> io::Resul
     say(mode, &values, &lines)
 }
 
-/// Shows a plan.
-pub(crate) fn fleet_plan(plan: &FleetPlan, mode: OutputMode) -> io::Result<()> {
+/// Shows a plan, and what people look at before they say yes to it, where that is said.
+pub(crate) fn fleet_plan(plan: &FleetPlan, instructions: &str, mode: OutputMode) -> io::Result<()> {
     let mut value = serde_json::to_value(plan).unwrap_or_default();
     value["plan"] = json!(plan.digest());
-    say(mode, &[value], &in_lines(plan))
+    let mut lines = in_lines(plan);
+    if !instructions.trim().is_empty() {
+        value["instructions"] = json!(instructions);
+        lines.push(approvers_look_at(instructions));
+    }
+    say(mode, &[value], &lines)
+}
+
+pub(super) fn approvers_look_at(instructions: &str) -> String {
+    format!("what approvers look at: {}", clean_word(instructions.trim()))
 }
 
 fn in_lines(plan: &FleetPlan) -> Vec<String> {

@@ -52,6 +52,27 @@ fn vote(person: &str, of: &str, at: u64, says: Say) -> Vote {
     Vote { person: person.into(), plan: plan(of), at, says, comment: "because".into() }
 }
 
+#[test]
+fn whoever_is_waited_for_is_told_what_to_look_at() {
+    let mut protection = guarded(1);
+    let waits_for = |protection: &Protection| {
+        let verdict = judge(protection, &facts(0), 1);
+        match &verdict.gates[0].state {
+            GateState::Waiting { what, .. } => what.clone(),
+            state => panic!("{state:?}"),
+        }
+    };
+    assert!(waits_for(&protection).ends_with("anna, ben"), "{}", waits_for(&protection));
+    let approvals = protection.approvals.as_mut().unwrap();
+    approvals.instructions = " Look at the dashboard first ".into();
+    assert!(waits_for(&protection).ends_with("; what approvers look at: Look at the dashboard first"));
+    protection.approvals.as_mut().unwrap().at_deadline = AtDeadline::Deploy;
+    assert!(
+        waits_for(&protection)
+            .ends_with("that is a yes; what approvers look at: Look at the dashboard first")
+    );
+}
+
 fn yes(person: &str, at: u64) -> Vote {
     vote(person, "p", at, Say::Approve)
 }

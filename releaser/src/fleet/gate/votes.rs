@@ -105,13 +105,22 @@ pub(super) fn judge(approvals: &Approvals, last_closing: Option<u64>, at: &Momen
     let plural = if lacking == 1 { "" } else { "s" };
     let plan = at.facts.plan.short();
     let what = format!("{lacking}{more} approval{plural} of plan {plan}, from among {}", names(&left));
+    let look = to_look_at(approvals);
     match silent_from(approvals, at) {
-        None => at.waiting(what, None),
+        None => at.waiting(what + &look, None),
         Some(from) if is_let_through(from, last_closing, at) => GateState::ByDefault { missing: what },
         Some(from) => {
-            let what = format!("{what}; if nobody says no until the deadline, that is a yes");
+            let what = format!("{what}; if nobody says no until the deadline, that is a yes{look}");
             at.waiting(what, Some(from).filter(|from| *from > at.now))
         }
+    }
+}
+
+/// What people look at before they say yes, as it is told to them where they decide.
+fn to_look_at(approvals: &Approvals) -> String {
+    match approvals.instructions.trim() {
+        "" => String::new(),
+        look => format!("; what approvers look at: {look}"),
     }
 }
 

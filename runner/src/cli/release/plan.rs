@@ -42,7 +42,9 @@ impl Arguments {
             plan = planned(&deployer, &release, &setting, self.repair) => plan?,
             () = stop.cancel.cancelled() => return Ok(Exit::Interrupted),
         };
-        output::fleet_plan(&plan, mode).map_err(|lost| Problem::unwritable(&lost))?;
+        let instructions =
+            site.protection()?.approvals.map(|approvals| approvals.instructions).unwrap_or_default();
+        output::fleet_plan(&plan, &instructions, mode).map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
 }

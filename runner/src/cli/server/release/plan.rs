@@ -30,7 +30,10 @@ impl Arguments {
             override_floor: None,
         };
         let answer = there.order(&self.to, "plans", &asked).await?;
-        output::server_order(&answer, mode).map_err(|lost| Problem::unwritable(&lost))?;
+        let view = there.environment(&self.to).await?;
+        let told =
+            output::server_order(&answer, mode).and_then(|()| output::server_instructions(&view, mode));
+        told.map_err(|lost| Problem::unwritable(&lost))?;
         Ok(Exit::Passed)
     }
 }
