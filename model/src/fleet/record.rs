@@ -52,6 +52,8 @@ pub struct DeploymentRecord {
     pub floor_override: Option<(String, String)>,
     /// Somebody wants it to stand still.
     pub pause: bool,
+    /// Whether it stands still because measurements say neither yes nor no: then going on is a yes to the wave.
+    pub unsure: bool,
     /// What somebody decided, not heeded yet.
     pub ask: Option<Ask>,
     /// Why it is not going forward any more, or why a person has to decide.
@@ -205,6 +207,7 @@ impl DeploymentRecord {
             abort: None,
             floor_override: None,
             pause: false,
+            unsure: false,
             ask: None,
             trouble: None,
             gates: Vec::new(),
@@ -253,7 +256,7 @@ impl DeploymentRecord {
         }
         match change {
             DeploymentChange::SwitchBegan | DeploymentChange::MigrationBegan => self.showed = true,
-            DeploymentChange::Paused => self.pause = true,
+            DeploymentChange::Paused => (self.pause, self.unsure) = (true, reason.is_some()),
             DeploymentChange::Aborted => self.turn_back(),
             DeploymentChange::PlanOutdated => self.outdated = true,
             // What is there is the end, whatever was wanted before.
@@ -311,7 +314,7 @@ impl DeploymentRecord {
             Ask::Pause => self.pause = true,
             Ask::Resume => {
                 self.pause = false;
-                if let DeploymentState::Paused { wave, soaking: true } = self.state {
+                if let (DeploymentState::Paused { wave, soaking: true }, true) = (self.state, self.unsure) {
                     self.waved_through.insert(wave);
                 }
             }

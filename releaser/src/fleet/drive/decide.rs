@@ -31,6 +31,7 @@ pub fn decide(view: &View<'_>) -> Decision {
         }
         State::Acquiring => Decision::Acquire,
         State::Staging => phases::staging(view),
+        State::Staged if view.record.pause => before_the_switch(view),
         State::Staged => phases::barrier(view),
         State::Migrating => phases::hooks(view, HookPoint::BeforeSwitch)
             .unwrap_or(Decision::Change(Change::SwitchBegan, None)),
@@ -209,6 +210,20 @@ pub(super) fn within(view: &View<'_>, works: &[Work]) -> Vec<Work> {
     works
 }
 
+fn nobody_went_on() -> Decision {
+    let reason = trouble("nobody said to go on in time".into(), "deploy again when it may go on");
+    Decision::Change(Change::Aborted, reason)
+}
+
+/// Nothing shows yet, and nothing does while it is to stand still: neither a migration nor a switch.
+fn before_the_switch(view: &View<'_>) -> Decision {
+    if is_past(view, view.limits.pause) {
+        return nobody_went_on();
+    }
+    let what = WaitsFor::Resume("somebody paused it".into());
+    Decision::Wait(Waiting { what, until: until(view, view.limits.pause) })
+}
+
 /// What is begun is finished, nothing else is begun. Measurements go on: what goes wrong meanwhile still turns it back.
 fn paused(view: &View<'_>, wave: u32, soaking: bool) -> Decision {
     if !view.record.pause {
@@ -218,8 +233,7 @@ fn paused(view: &View<'_>, wave: u32, soaking: bool) -> Decision {
         return decision;
     }
     if is_past(view, view.limits.pause) {
-        let reason = trouble("nobody said to go on in time".into(), "deploy again when it may go on");
-        return Decision::Change(Change::Aborted, reason);
+        return nobody_went_on();
     }
     let works = if soaking {
         match phases::watch(view, wave) {

@@ -319,7 +319,9 @@ impl Deployer {
             };
         }
         let before = holder.deployment.clone();
-        let waits = matches!(holder.state, DeploymentState::NeedsDecision);
+        // Whoever has it stand still says when it goes on, also if its driver died.
+        let stands_still = holder.pause && holder.abort.is_none();
+        let waits = matches!(holder.state, DeploymentState::NeedsDecision) || stands_still;
         // Whoever goes back has decided what becomes of the one that waits for a decision.
         if !holder.back && (!waits || goes_back) {
             let reason = match waits {
@@ -468,6 +470,9 @@ fn decided_by(record: &DeploymentRecord) -> &'static str {
     match record.back {
         true if record.may_not_go_back().is_some() => ABOVE_THE_FLOOR,
         true => "`staith release retry`, `skip` or `accept` decides",
+        false if record.pause && record.state != DeploymentState::NeedsDecision => {
+            "`staith release resume` or `abort` decides"
+        }
         false => DECIDE,
     }
 }

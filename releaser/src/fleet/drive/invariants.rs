@@ -8,14 +8,16 @@ mod analysis;
 mod asked;
 mod authority;
 mod controls;
+mod decisions;
 mod floor;
+mod undecided;
 mod warm;
 
 use std::{collections::BTreeSet, fmt::Debug};
 
 use proptest::prelude::*;
 use staith_model::{
-    Amount, Analysis, CanaryStep, DeploymentState as State, FleetEvent, Hook, HookPoint, Rollout,
+    Amount, Analysis, Ask, CanaryStep, DeploymentState as State, FleetEvent, Hook, HookPoint, Rollout,
 };
 
 use crate::fleet::simulate::{Ended, Fault, Faults, Scenario, name};
@@ -98,7 +100,7 @@ fn kill() -> impl Strategy<Value = Fault> {
 }
 
 fn reboot() -> impl Strategy<Value = Fault> {
-    prop_oneof![Just(Fault::RebootBefore), Just(Fault::RebootAfter)]
+    prop_oneof![Just(Fault::RebootBefore), Just(Fault::RebootAfter), Just(Fault::RebootDuring)]
 }
 
 fn faults(of: impl Strategy<Value = Fault>) -> impl Strategy<Value = Faults> {
@@ -113,6 +115,7 @@ prop_compose! {
         balanced in prop::bool::weighted(0.8),
         before in prop::bool::weighted(0.85),
         hooks in any::<bool>(),
+        repeatable in any::<bool>(),
     ) -> Scenario {
         let pools = matches!(rollout, Rollout::BlueGreen { .. });
         let targets = if pools { half * 2 } else { half * 2 - odd };
@@ -120,6 +123,7 @@ prop_compose! {
         scenario.balanced = balanced || pools;
         scenario.before = before;
         scenario.hooks = if hooks { all_hooks() } else { Vec::new() };
+        scenario.hooks.iter_mut().for_each(|hook| hook.repeatable = repeatable);
         scenario
     }
 }
@@ -129,9 +133,11 @@ fn any_trouble() -> impl Strategy<Value = Scenario> {
     let any_fault = prop_oneof![3 => network(), 2 => kill(), 1 => reboot()];
     let some = || prop::collection::btree_set(0usize..6, 0..2);
     let abort = prop::option::weighted(0.3, 0u64..20_000);
-    (any_quiet(), faults(any_fault), some(), some(), abort).prop_map(
-        |(mut scenario, faults, sick, stubborn, abort_at)| {
-            (scenario.faults, scenario.abort_at) = (faults, abort_at);
+    let ask = prop_oneof![Just(Ask::Pause), Just(Ask::Resume)];
+    let asks = prop::collection::vec((0u64..20_000, ask), 0..4);
+    (any_quiet(), faults(any_fault), some(), some(), abort, asks).prop_map(
+        |(mut scenario, faults, sick, stubborn, abort_at, asks)| {
+            (scenario.faults, scenario.abort_at, scenario.asks) = (faults, abort_at, asks);
             (scenario.sick, scenario.stubborn) = (sick, stubborn);
             scenario
         },

@@ -19,7 +19,7 @@ pub(super) struct Goal {
     pub(super) targets: Vec<(Name, Option<Digest>)>,
     /// The wave, on the way forward.
     pub(super) wave: Option<u32>,
-    /// Whether machines may be taken out of service for it that answer clients now.
+    /// Whether anything may be begun: machines may be changed that were left alone so far, and requests may go to another pool.
     pub(super) may_begin: bool,
 }
 
@@ -76,6 +76,9 @@ pub(super) fn reconcile(view: &View<'_>, goal: &Goal) -> Steps {
     let drains = view.has_traffic() && view.record.plan.pace.drains && !to_nothing;
     let mut serving = view.shares().len();
     for (name, to) in &candidates {
+        if !goal.may_begin && !view.is_begun(name) {
+            continue;
+        }
         if view.is_pool_in_use(name) && !goal.relinks_in_place(view.record) {
             if let Some(at) = view.lingering_until() {
                 steps.due(at);
@@ -116,11 +119,12 @@ pub(super) fn reconcile(view: &View<'_>, goal: &Goal) -> Steps {
     steps
 }
 
-/// Machines that count, whatever they are to run.
+/// Machines that count, whatever they are to run. One that a person does without counts no more: it would be in the way of all others
+/// where only one may be out of service.
 fn population<'a>(view: &View<'a>) -> impl Iterator<Item = &'a Name> {
     let names = view.record.plan.targets.iter().map(|one| &one.target.name);
-    let out = view.out;
-    names.filter(move |name| !out.contains(*name))
+    let (record, out) = (view.record, view.out);
+    names.filter(move |name| !out.contains(*name) && !record.target(name).skipped)
 }
 
 /// Whether it goes back to where no machine ran a release and nobody got requests.

@@ -97,6 +97,10 @@ impl<'a> View<'a> {
                 return self.healthy_of(&traffic.serving);
             }
             if from.as_ref() != Some(to) {
+                // That is the swap: what everything before it was for.
+                if !goal.may_begin && self.record.serve.is_none() {
+                    return now;
+                }
                 let mut members = goal.targets.iter().filter(|(name, _)| !self.target(name).skipped);
                 let all = members.all(|(name, to)| self.is_ready(name, *to));
                 let ready = goal.targets.iter().filter(|(name, to)| self.is_ready(name, *to));

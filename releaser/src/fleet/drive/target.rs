@@ -2,7 +2,7 @@
 
 use staith_model::{
     DeploymentRecord, Digest, HookPoint, Lost, Name, PaceKind, TargetAction, TargetPlan, TargetRecord,
-    TargetStep, Work,
+    TargetStep, TrafficPlan, Work,
 };
 
 use super::{
@@ -33,6 +33,21 @@ impl<'a> View<'a> {
     /// Whether a machine, asked again, might answer now.
     pub(super) fn may_ask(&self, name: &Name) -> bool {
         self.lost(name).is_none_or(|lost| self.limits.again(lost) <= self.now)
+    }
+
+    /// Whether something was done to a machine in this deployment that has to be finished.
+    pub(super) fn is_begun(&self, name: &Name) -> bool {
+        let served = |plan: &TrafficPlan| plan.serving.contains_key(name);
+        let was_serving = self.record.plan.traffic.as_ref().is_some_and(served);
+        let is_taken_out = self.record.serve.as_ref().is_some_and(|serve| !serve.to.contains_key(name));
+        let has_left =
+            self.record.hooks.keys().any(|(at, _, of)| *at == HookPoint::BeforeRestart && of == name);
+        let leaves = |work: &Work| matches!(work, Work::Hook { target, at: HookPoint::BeforeRestart, .. } if target == name);
+        let is_leaving = self.record.pending.values().any(leaves);
+        self.target(name).step >= TargetStep::Switched
+            || (was_serving && is_taken_out)
+            || has_left
+            || is_leaving
     }
 
     pub(super) fn is_busy(&self, name: &Name) -> bool {

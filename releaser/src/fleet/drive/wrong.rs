@@ -31,6 +31,10 @@ pub(super) enum Wrong {
     Drain,
     /// That a release has to prove itself before it gets requests.
     Proof,
+    /// That nothing is begun while it stands still.
+    Pause,
+    /// That only a person can tell whether a hook has run.
+    Undecided,
     /// I4: that what waits has a deadline.
     Deadline,
     /// I5: that another driver has taken over.
@@ -107,6 +111,20 @@ fn wrongly(wrong: Wrong, view: &View<'_>) -> Decision {
                 .values_mut()
                 .filter(switched)
                 .for_each(|target| target.proven = Some((release, view.now)));
+        }),
+        (Wrong::Pause, State::Paused { wave, soaking: false }) => {
+            let on_its_way = as_if(view, |record| {
+                (record.state, record.pause) = (State::Switching { wave }, false);
+            });
+            // It only begins things: the table knows no change of one that switches here.
+            if matches!(on_its_way, Decision::Do(_)) { on_its_way } else { rightly(view) }
+        }
+        (Wrong::Undecided, _) => as_if(view, |record| {
+            record
+                .targets
+                .values_mut()
+                .filter_map(|target| target.failed.as_mut())
+                .for_each(|failed| failed.undecided = false);
         }),
         (Wrong::Deadline, _) => {
             let limits =

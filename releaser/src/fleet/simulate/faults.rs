@@ -15,6 +15,8 @@ pub enum Fault {
     RebootBefore,
     /// The machine restarts after it is done.
     RebootAfter,
+    /// The machine restarts while a hook runs on it, and keeps no outcome of it. Only for a hook.
+    RebootDuring,
     /// The machine can't be reached for so many milliseconds from now on.
     Unreachable(u64),
     /// The driver is killed before it is done.

@@ -177,22 +177,34 @@ impl Machine for Seam {
 
     async fn hook(&self, order: &Order, _release: &Digest, hook: &Hook) -> Result<HookOutcome, MachineError> {
         self.tell(format!("hook {} on {}", hook.name, self.name));
-        self.call("run a hook", async |_| {
-            self.edit(|machine| {
+        self.call("run a hook", async |fault| {
+            let outcome =
+                |code, already| HookOutcome { code: Some(code), timed_out: false, said: Vec::new(), already };
+            let known = self.edit(|machine| {
                 self.fence(machine, order)?;
                 let known = machine.hooks.get(&order.operation).copied();
-                let code = known.unwrap_or_else(|| {
+                if known.is_none() {
+                    let is_first = machine.begun_hooks.insert(order.operation);
+                    if !is_first && !hook.repeatable {
+                        let (target, hook) = (self.name.to_string(), hook.name.to_string());
+                        return Err(MachineError::Undecided { target, hook });
+                    }
                     machine.hook_runs.push(hook.name.clone());
-                    i32::from(machine.failing_hooks.contains(&hook.name))
-                });
+                }
+                Ok(known)
+            })??;
+            if let Some(code) = known {
+                return Ok(outcome(code, true));
+            }
+            if fault == Some(Fault::RebootDuring) {
+                self.world.reboot(Some(&self.name));
+                return Err(self.lost("run a hook"));
+            }
+            self.edit(|machine| {
+                let code = i32::from(machine.failing_hooks.contains(&hook.name));
                 machine.hooks.insert(order.operation, code);
-                Ok(HookOutcome {
-                    code: Some(code),
-                    timed_out: false,
-                    said: Vec::new(),
-                    already: known.is_some(),
-                })
-            })?
+                outcome(code, false)
+            })
         })
         .await
     }

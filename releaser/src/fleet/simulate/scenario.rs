@@ -61,6 +61,8 @@ pub struct Scenario {
     pub faults: Faults,
     /// When somebody wants it stopped, in milliseconds from the beginning.
     pub abort_at: Option<u64>,
+    /// What else somebody wants of it, and when, in milliseconds from the beginning; in the order of time.
+    pub asks: Vec<(u64, Ask)>,
     /// When its driver is stopped without its knowledge and another takes over, in milliseconds from the beginning, and
     /// when the first goes on.
     pub stale: Option<(u64, u64)>,
@@ -135,6 +137,7 @@ impl Scenario {
             stubborn: BTreeSet::new(),
             faults: Faults::new(),
             abort_at: None,
+            asks: Vec::new(),
             stale: None,
             first_verdicts: Vec::new(),
             verdict: Verdict::Pass,
@@ -338,9 +341,9 @@ impl Scenario {
         deployer: &Deployer,
         deployment: &DeploymentId,
     ) -> Result<(DeploymentState, usize, Option<Result<Stopped, FleetDriveError>>), String> {
-        let aborting = self.abort_later(world, deployer, deployment);
-        tokio::pin!(aborting);
-        let (mut kills, mut aborted, mut stale) = (0, false, None);
+        let asking = self.ask_later(world, deployer, deployment);
+        tokio::pin!(asking);
+        let (mut kills, mut asked, mut stale) = (0, false, None);
         let mut driver = driver(deployer, deployment);
         let (mut frozen, mut thawed): (Option<Driver>, Option<Driver>) = (None, None);
         let (freeze_at, thaw_at) = self.stale.unwrap_or((u64::MAX, u64::MAX));
@@ -356,7 +359,7 @@ impl Scenario {
                     kills += 1;
                     driver = self::driver(deployer, deployment);
                 }
-                () = &mut aborting, if !aborted => aborted = true,
+                () = &mut asking, if !asked => asked = true,
                 stopped = &mut driver, if ended.is_none() => match stopped {
                     Ok(Stopped::Over(state)) => ended = Some(state),
                     Ok(other) => return Err(format!("it stopped: {other:?}")),
@@ -376,11 +379,14 @@ impl Scenario {
         }
     }
 
-    async fn abort_later(&self, world: &World, deployer: &Deployer, deployment: &DeploymentId) {
-        let Some(at) = self.abort_at else { return };
-        tokio::time::sleep(Duration::from_millis(at.saturating_sub(world.now()))).await;
-        let ask = Ask::Abort { reason: "a test".into() };
-        let _ = deployer.ask(deployment, "somebody", ask).await;
+    async fn ask_later(&self, world: &World, deployer: &Deployer, deployment: &DeploymentId) {
+        let abort = self.abort_at.map(|at| (at, Ask::Abort { reason: "a test".into() }));
+        let mut asks: Vec<(u64, Ask)> = self.asks.iter().cloned().chain(abort).collect();
+        asks.sort_by_key(|(at, _)| *at);
+        for (at, ask) in asks {
+            world.at(at).await;
+            let _ = deployer.ask(deployment, "somebody", ask).await;
+        }
     }
 }
 

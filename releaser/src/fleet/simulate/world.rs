@@ -66,6 +66,8 @@ pub struct SimulatedMachine {
     pub unfinished: Option<Digest>,
     /// Outcomes of hooks, by operation.
     pub hooks: BTreeMap<Digest, i32>,
+    /// Hooks that were begun, by operation.
+    pub begun_hooks: BTreeSet<Digest>,
     /// Hooks as they really ran.
     pub hook_runs: Vec<Name>,
     /// Hooks that fail.
@@ -93,6 +95,7 @@ impl SimulatedMachine {
             stubborn: false,
             unfinished: None,
             hooks: BTreeMap::new(),
+            begun_hooks: BTreeSet::new(),
             hook_runs: Vec::new(),
             failing_hooks: BTreeSet::new(),
             flips: BTreeMap::new(),
@@ -245,7 +248,7 @@ impl World {
         if fault == Some(Fault::LostReply) { Way::Lost } else { Way::Through }
     }
 
-    fn reboot(&self, target: Option<&Name>) {
+    pub(super) fn reboot(&self, target: Option<&Name>) {
         if let Some(target) = target {
             self.tamper(target, SimulatedMachine::reboot);
         }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use staith_builder::execute::Stop;
-use staith_model::{Ask, DeploymentId, Exit, FleetEvent, Name};
+use staith_model::{Ask, DeploymentId, DeploymentRecord, Exit, FleetEvent, Name};
 use staith_releaser::{
     fleet::drive::{FleetDriveError, is_driven},
     ledger::Who,
@@ -48,7 +48,7 @@ pub(crate) struct Retry {
     environment: Environment,
 }
 
-/// Go on without a machine; it counts as out of service
+/// Go on without a machine; it stays as it is
 #[derive(Debug, Args)]
 pub(crate) struct Skip {
     #[command(flatten)]
@@ -105,7 +105,7 @@ impl Accept {
 async fn asked(environment: &Environment, ask: Ask, drives: bool, mode: OutputMode) -> Result<Exit, Problem> {
     let stop = interrupt::listen()?;
     let site = environment.site()?;
-    let deployment = addressed(&site)?;
+    let deployment = addressed(&site, &ask)?;
     let by = Who::of_this_process().user;
     let event = FleetEvent::Asked { deployment: deployment.clone(), by, ask };
     written(&site, &deployment, event, mode).await?;
@@ -149,9 +149,22 @@ async fn driven(
     Ok(go_on(&deployer, deployment, watch, stop).await?.unwrap_or(Exit::Passed))
 }
 
+/// A machine is one of those that the deployment is about: no other word is taken for a decision.
+fn must_be_there(record: &DeploymentRecord, target: &Name) -> Result<(), Problem> {
+    let names: Vec<&str> = record.plan.targets.iter().map(|one| one.target.name.as_str()).collect();
+    if names.contains(&target.as_str()) {
+        return Ok(());
+    }
+    let what = format!("the deployment that is under way is not about a machine `{target}`");
+    Err(Problem::new(Exit::Usage, what).with_why(format!("it is about {}", names.join(", "))))
+}
+
 /// The deployment that is meant by whoever wants it stopped, or to go on.
-fn addressed(site: &Site) -> Result<DeploymentId, Problem> {
+fn addressed(site: &Site, ask: &Ask) -> Result<DeploymentId, Problem> {
     if let Some(record) = site.state()?.addressed(site.protection()?.queue) {
+        if let Ask::Skip { target } = ask {
+            must_be_there(record, target)?;
+        }
         return Ok(record.deployment.clone());
     }
     let name = &site.environment.name;

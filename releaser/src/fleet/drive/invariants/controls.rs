@@ -9,6 +9,8 @@ use super::{
     authority::{
         any_stale, any_with_a_past, goes_back, is_overtaken, only_reads_again, stages_nothing_on_the_way_back,
     },
+    decisions::{any_paused, stands_still},
+    undecided::{any_interrupted, is_asked_of_a_person},
     *,
 };
 
@@ -54,6 +56,8 @@ noticed! {
     i3_budget_forgotten: Budget, any_quiet(), arrives, "I3: ";
     drain_forgotten: Drain, any_quiet(), arrives, "was restarted while it got requests";
     no_endpoint_left: Proof, all_sick(), is_taken_back, "no endpoint is left";
+    pause_forgotten: Pause, any_paused(), stands_still, "while it stood still";
+    undecided_forgotten: Undecided, any_interrupted(), is_asked_of_a_person, "was decided by nobody";
     i4_deadline_forgotten: Deadline, any_trouble(), ends, "I4: ";
     i5_lease_forgotten: Lease, any_stale(), is_overtaken, "it was not told";
     i6_gates_on_the_way_back: Free, any_with_a_past(), goes_back, "Expired";

@@ -38,7 +38,7 @@ pub(super) struct Retry {
     environment: Name,
 }
 
-/// Go on without a machine; it counts as out of service
+/// Go on without a machine; it stays as it is
 #[derive(Debug, Args)]
 pub(super) struct Skip {
     /// The environment
