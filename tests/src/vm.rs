@@ -82,7 +82,12 @@ impl VirtualMachine {
                 "-display",
                 "none",
             ])
-            .args(["-serial", "file:console", "-append", "root=/dev/vda rw console=ttyS0 quiet"])
+            .args([
+                "-serial",
+                "file:console",
+                "-append",
+                "root=/dev/vda rw console=ttyS0 quiet no_timer_check",
+            ])
             .arg("-kernel")
             .arg(image.join("kernel"))
             .arg("-initrd")
@@ -151,6 +156,10 @@ impl VirtualMachine {
     /// # Panics
     /// `ssh` can't be started.
     pub fn sh(&self, script: &str) -> Output {
+        self.sh_with(script, Stdio::null())
+    }
+
+    fn sh_with(&self, script: &str, input: Stdio) -> Output {
         Command::new("ssh")
             .args([
                 "-F",
@@ -165,9 +174,20 @@ impl VirtualMachine {
             .args(["-o", "UserKnownHostsFile=/dev/null", "-o", "ConnectTimeout=60", "-i"])
             .arg(self.key())
             .args(["-p", &self.ssh.port().to_string(), "root@127.0.0.1", script])
-            .stdin(Stdio::null())
+            .stdin(input)
             .output()
             .unwrap()
+    }
+
+    /// Runs a shell command on it that reads this file, and that has to succeed.
+    ///
+    /// # Panics
+    /// It failed, or there is no such file.
+    #[track_caller]
+    pub fn takes(&self, file: &Path, script: &str) {
+        let output = self.sh_with(script, File::open(file).unwrap().into());
+        let err = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "`{script}`: {}\n{err}", output.status);
     }
 
     /// As [`Self::sh`], and it has to succeed; what it wrote to standard output, without the line's end.
