@@ -84,7 +84,8 @@ fn unit(
 }
 
 /// What a runner needs is little, and what it starts needs more: sandboxes are made of namespaces, mounts and control groups, so
-/// those are not taken away, and nothing lies over parts of /proc: the kernel gives no new one then. Jobs outlive the runner's own
+/// those are not taken away, and nothing lies over parts of /proc: the kernel gives no new one then. Each sandbox has a name of its own, which
+/// `ProtectHostname` forbids. Jobs outlive the runner's own
 /// process (`KillMode`), and whoever is killed for memory takes nobody along (`OOMPolicy`).
 const UNIT: &str = "\
 # Written by `staith runner install`. To use it: put it at /etc/systemd/system/staith-runner.service, then
@@ -109,7 +110,8 @@ TimeoutStopSec=20s
 Delegate=yes
 OOMPolicy=continue
 LimitNOFILE=65536
-UMask=0077
+# What is nobody else's to read is made so. Steps are another user, who has to reach what they work on.
+UMask=0022
 
 # Only its home is its own to write.
 ProtectSystem=strict
@@ -117,7 +119,6 @@ ReadWritePaths=@WRITABLE@
 ProtectHome=read-only
 PrivateTmp=yes
 ProtectKernelModules=yes
-ProtectHostname=yes
 RestrictRealtime=yes
 LockPersonality=yes
 SystemCallArchitectures=native
@@ -161,13 +162,12 @@ mod tests {
     use super::*;
 
     /// What a build host's unit must say, line by line, with why.
-    const HARDENED: [(&str, &str); 13] = [
+    const HARDENED: [(&str, &str); 12] = [
         ("ProtectSystem=strict", "the system is not its own to write"),
         ("ReadWritePaths=\"/srv/staith\"", "its home is"),
         ("ProtectHome=read-only", "nor are homes"),
         ("PrivateTmp=yes", "nobody sees or makes its temporary files"),
         ("ProtectKernelModules=yes", "it loads nothing into the kernel"),
-        ("ProtectHostname=yes", "it does not rename the host"),
         ("RestrictRealtime=yes", "it takes no processor for itself alone"),
         ("LockPersonality=yes", "nobody becomes another kind of system"),
         ("SystemCallArchitectures=native", "only calls that filters know"),
@@ -175,7 +175,7 @@ mod tests {
             "CapabilityBoundingSet=~CAP_SYS_TIME CAP_SYS_MODULE CAP_SYS_BOOT CAP_SYS_RAWIO CAP_MAC_ADMIN CAP_MAC_OVERRIDE CAP_WAKE_ALARM CAP_BLOCK_SUSPEND",
             "nobody below it has these, whoever it is",
         ),
-        ("UMask=0077", "what it makes is its own to read"),
+        ("UMask=0022", "steps, which are another user, reach what they work on"),
         ("KillMode=process", "a restart leaves jobs alone"),
         ("Delegate=yes", "steps have control groups below its own"),
     ];
