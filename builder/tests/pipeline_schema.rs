@@ -167,7 +167,7 @@ provision = { kind = "terraform", folder = "infra", program = "tofu", time-to-li
 service = { run = ["./x"], env = { A = "#{B}#" } }
 port = 80
 health = { path = "/", for = "1s" }
-strategy = { blue-green = { pools = ["blue", "green"], keep-warm = "1h" } }
+strategy = { blue-green = { pools = ["blue", "green"], keep-warm = "1h", bake = "5m", interval = "10s", failure-limit = 1, metrics = [{ name = "m", prometheus = "http://p", query = "q", below = 1 }] } }
 traffic = { haproxy = { nodes = ["unix:/a", { runtime = "ssh:b:/c", master = "/d", state-file = "/e", state = "local", host-key = "SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA" }], backend = "d" } }
 variables = { "B c" = "c" }
 secrets = { D = "e" }
@@ -184,15 +184,17 @@ traffic = { dns = { server = "a:53", zone = "b.c", record = "a.b.c", key = "k", 
 [environments.plain]
 provision = { kind = "bicep", folder = "i", template = "m.bicep", group = "g", stack = "s" }
 service = { restart = ["a"], stop = ["b"] }
-strategy = "rolling"
+strategy = { rolling = { max-unavailable = 2, bake = "1m" } }
 traffic = { built-in = { nodes = ["unix:/p.sock"], backend = "shop" } }
 [environments.unit]
 targets = ["x"]
 service = { existing-unit = "a" }
+strategy = { all-at-once = { bake = "1m" } }
 traffic = { traffic-manager = { profile = "/subscriptions/x", token = "t" } }
 [environments.azure]
 targets = ["x"]
 service = "files"
+strategy = "all-at-once"
 traffic = { traffic-manager = { profile = "/subscriptions/x", tenant = "a", client = "b", secret = "c", management = "https://m", login = "http://127.0.0.1:1" } }
 "##;
 

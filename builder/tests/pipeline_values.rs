@@ -8,7 +8,7 @@ use std::{fs, path::PathBuf};
 use staith_builder::pipeline::{Pipeline, Step, render};
 use staith_model::{
     Access, Amount, Command, Comparison, HookPoint, Inventory, Limits, Network, Rollout, Service, StepKind,
-    Tool, TrafficSpec, WindowsRelease, WindowsWay,
+    Tool, TrafficSpec, Watch, WindowsRelease, WindowsWay,
 };
 
 fn parse(text: &str) -> Pipeline {
@@ -309,6 +309,7 @@ THREADS = "4"
 [environments.production.strategy.canary]
 steps = [{ targets = 1, bake = "0s" }, { targets = "10%", bake = "5m" }]
 max-unavailable = 2
+bake = "10m"
 interval = "30s"
 failure-limit = 1
 metrics = [{ name = "errors", prometheus = "http://127.0.0.1:9090", query = "q", below = 0.010, dry-run = true }]
@@ -326,10 +327,21 @@ service = { existing-unit = "php-fpm" }
 strategy = { blue-green = { keep-warm = "1h" } }
 traffic = { dns = { server = "192.0.2.1:53", zone = "Example.net", record = "shop.example.net", key = "k" } }
 
+[environments.watched]
+targets = [{ host = "a", pool = "blue" }, { host = "b", pool = "green" }]
+service = "files"
+strategy = { blue-green = { bake = "5m", metrics = [{ name = "errors", prometheus = "http://127.0.0.1:9090", query = "q", below = 1 }], failure-limit = 2 } }
+traffic = { built-in = { nodes = ["unix:/run/staith-proxy/control.sock"], backend = "shop" } }
+
+[environments.in-turn]
+targets = ["a"]
+service = "files"
+strategy = { rolling = { bake = "90s" } }
+
 [environments.last]
 inventory = { file = "hosts.toml" }
 service = { restart = ["systemctl", "reload", "nginx"], stop = ["true"] }
-strategy = "all-at-once"
+strategy = { all-at-once = { bake = "0s" } }
 traffic = { built-in = { nodes = ["unix:/run/staith-proxy/control.sock"], backend = "shop" } }
 "##;
 
@@ -399,7 +411,9 @@ fn every_key_of_an_environment_of_machines_arrives() {
         (hook.at, hook.once, hook.repeatable, hook.timeout_seconds),
         (HookPoint::BeforeSwitch, true, false, 300)
     );
-    let Rollout::Canary { steps, max_unavailable, analysis: Some(analysis) } = &fleet.rollout else {
+    let Rollout::Canary { steps, max_unavailable, analysis: Some(analysis), bake_seconds: 600 } =
+        &fleet.rollout
+    else {
         panic!()
     };
     assert_eq!((steps.len(), steps[1].bake_seconds, *max_unavailable), (2, 300, Amount::Count(2)));
@@ -427,18 +441,42 @@ fn an_environment_of_machines_has_usual_values() {
     let pipeline = fleets(FLEETS);
     let staging = pipeline.environment("staging").unwrap().fleet().unwrap();
     assert_eq!((staging.setting.folder.as_str(), &staging.setting.service), ("/srv/shop", &Service::Files));
-    assert_eq!(staging.rollout, Rollout::Rolling { max_unavailable: Amount::Percent(25) });
+    assert_eq!(staging.rollout, Rollout::Rolling { max_unavailable: Amount::Percent(25), watch: None });
     assert_eq!((staging.drain_seconds, staging.keep_releases, &staging.traffic), (30, 3, &None));
     assert_eq!((&staging.setting.health, staging.setting.port), (&None, None));
     let swapped = pipeline.environment("blue-green").unwrap().fleet().unwrap();
     let pools = ["blue", "green"].map(|pool| pool.parse().unwrap());
-    assert_eq!(swapped.rollout, Rollout::BlueGreen { pools, keep_warm_seconds: Some(3600) });
+    assert_eq!(swapped.rollout, Rollout::BlueGreen { pools, keep_warm_seconds: Some(3600), watch: None });
     let Some(TrafficSpec::Dns { zone, ttl_seconds: 60, key, secret, .. }) = &swapped.traffic else {
         panic!()
     };
     assert_eq!((zone.as_str(), key), ("example.net", secret));
     let last = pipeline.environment("last").unwrap().fleet().unwrap();
     assert!(last.targets.is_empty() && last.inventory == Some(Inventory::File("hosts.toml".into())));
+    assert_eq!(last.rollout, Rollout::AllAtOnce { watch: None });
+}
+
+#[test]
+fn every_strategy_says_how_all_machines_are_watched() {
+    let pipeline = fleets(FLEETS);
+    let rollout = |name: &str| &pipeline.environment(name).unwrap().fleet().unwrap().rollout;
+    let Rollout::BlueGreen { watch: Some(watch), .. } = rollout("watched") else { panic!() };
+    let analysis = watch.analysis.as_ref().unwrap();
+    assert_eq!((watch.bake_seconds, analysis.interval_seconds, analysis.failure_limit), (300, 60, 2));
+    assert_eq!(analysis.metrics[0].limit, "1");
+    let in_turn = Rollout::Rolling {
+        max_unavailable: Amount::Percent(25),
+        watch: Some(Watch { bake_seconds: 90, analysis: None }),
+    };
+    assert_eq!(*rollout("in-turn"), in_turn);
+    // What says nothing of it is written down as it always was.
+    let old = serde_json::json!({ "strategy": "rolling", "max_unavailable": { "percent": 25 } });
+    assert_eq!(serde_json::to_value(rollout("staging")).unwrap(), old);
+    assert_eq!(
+        serde_json::to_value(rollout("last")).unwrap(),
+        serde_json::json!({ "strategy": "all-at-once" })
+    );
+    assert_eq!(serde_json::from_value::<Rollout>(old).unwrap(), *rollout("staging"));
 }
 
 #[test]
@@ -446,5 +484,5 @@ fn environments_come_after_those_that_they_name_and_otherwise_as_the_file_has_th
     let pipeline = fleets(FLEETS);
     let order: Vec<_> =
         pipeline.destinations().into_iter().map(|to| to.environment.name().to_string()).collect();
-    assert_eq!(order, ["staging", "production", "blue-green", "last"]);
+    assert_eq!(order, ["staging", "production", "blue-green", "watched", "in-turn", "last"]);
 }

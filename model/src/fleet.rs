@@ -32,9 +32,9 @@ pub use provision::{
     Begun, CloudInit, Provision, ProvisionEvent, ProvisionPlan, ProvisionState, ProvisionTool, ProvisionVote,
     Provisioning, Standing, Waiting,
 };
-pub use record::{DeploymentRecord, Failure, Lost, Samples, ServeRecord, TargetRecord};
+pub use record::{DeploymentRecord, Failure, Lost, Measured, Samples, ServeRecord, TargetRecord};
 pub use release::{FleetRelease, Hook, HookPoint, ReleaseSetting, SecretVersion, Service, SourceOfRelease};
-pub use rollout::{Amount, Analysis, CanaryStep, Comparison, Metric, Rollout};
+pub use rollout::{Amount, Analysis, CanaryStep, Comparison, Metric, Rollout, Watch};
 pub use schema::{Floor, Schema, SchemaChange};
 pub use state::FleetState;
 pub use traffic::{AzureSignIn, HaproxyNode, StateFile};

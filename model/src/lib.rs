@@ -53,11 +53,11 @@ pub use fleet::{
     Access, Amount, Analysis, Approvals, Ask, AtDeadline, AzureSignIn, Begun, CanaryStep, Check, CloudInit,
     Comparison, DeploymentRecord, Direction, Failure, FleetEnvironment, FleetEvent, FleetPlan, FleetRelease,
     FleetState, Floor, FreezeWindow, HaproxyNode, Hook, HookPlan, HookPoint, HoursOfWeek, Inventory, Lost,
-    Metric, NotAnAddress, Pace, PaceKind, Protection, Provision, ProvisionEvent, ProvisionPlan,
+    Measured, Metric, NotAnAddress, Pace, PaceKind, Protection, Provision, ProvisionEvent, ProvisionPlan,
     ProvisionState, ProvisionTool, ProvisionVote, Provisioning, Queue, ReleaseSetting, Rollout, Samples,
     Schema, SchemaChange, SecretVersion, ServeRecord, Service, SourceOfRelease, Standing, StateFile, Target,
     TargetAction, TargetPlan, TargetRecord, TargetStep, TrafficPlan, TrafficSpec, Waiting, WarmPool,
-    WarmTarget, Wave, WindowsRelease, WindowsWay, Work, WorkResult,
+    WarmTarget, Watch, Wave, WindowsRelease, WindowsWay, Work, WorkResult,
 };
 pub use id::{ArrivalId, AttemptId, DeploymentId, NotAnId, RunId, RunnerId, TokenId, TunnelId};
 pub use jobs::{JobCut, Part, Taken, Uncuttable};

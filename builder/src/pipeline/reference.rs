@@ -39,6 +39,7 @@ const TABLES: [(&str, &Keys); 41] = [
     ("service-command", &environments::service::COMMAND_KEYS),
     ("machine-health", &environments::health::FLEET_KEYS),
     ("strategy", &environments::rollout::STRATEGY_KEYS),
+    ("all-at-once", &environments::rollout::ALL_AT_ONCE_KEYS),
     ("rolling", &environments::rollout::ROLLING_KEYS),
     ("canary", &environments::rollout::CANARY_KEYS),
     ("canary-step", &environments::rollout::STEP_KEYS),

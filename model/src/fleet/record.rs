@@ -1,8 +1,11 @@
 //! One deployment to machines, as its events tell it.
 
+mod samples;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
+
+pub use samples::{Measured, Samples};
 
 use super::{Ask, FleetPlan, HookPoint, TargetStep, Work};
 use crate::{DeploymentChange, DeploymentId, DeploymentState, Digest, Name, Reason};
@@ -138,21 +141,6 @@ pub struct ServeRecord {
     pub failed: Option<Reason>,
 }
 
-/// What measurements of a wave said.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Samples {
-    /// How many were good.
-    pub passed: u32,
-    /// How many were bad.
-    pub failed: u32,
-    /// When the last was taken.
-    pub at: u64,
-    /// What the last said, unless it was good.
-    pub last: Option<String>,
-    /// Whether the last was good.
-    pub good: bool,
-}
-
 impl TargetRecord {
     const NEW: Self = Self {
         step: TargetStep::Unknown,
@@ -282,6 +270,8 @@ impl DeploymentRecord {
         self.back = back;
         if !back {
             (self.abort, self.trouble) = (None, None);
+            // What was measured is about what was there then.
+            self.samples.clear();
         }
         self.hooks.retain(|_, outcome| outcome.is_ok());
         for target in self.targets.values_mut() {

@@ -30,11 +30,18 @@ impl Amount {
 #[serde(rename_all = "kebab-case", tag = "strategy")]
 pub enum Rollout {
     /// All machines at once, after all are staged.
-    AllAtOnce,
+    AllAtOnce {
+        /// How they are watched then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watch: Option<Watch>,
+    },
     /// Some at a time, each taken out of traffic first where there is a traffic provider.
     Rolling {
         /// Machines that may be out of service at once, whatever the cause: drained, failed, unreachable or broken before.
         max_unavailable: Amount,
+        /// How they are watched when all have changed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watch: Option<Watch>,
     },
     /// A few first, watched, then more.
     Canary {
@@ -44,6 +51,9 @@ pub enum Rollout {
         max_unavailable: Amount,
         /// What decides whether a step held; without it, health alone does.
         analysis: Option<Analysis>,
+        /// Seconds that all machines are watched after the last step.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        bake_seconds: u64,
     },
     /// Two pools of machines: the one without traffic gets the release, then the traffic.
     BlueGreen {
@@ -51,7 +61,53 @@ pub enum Rollout {
         pools: [Name; 2],
         /// Seconds that the pool which served is kept as it is, for going back; until the next deployment if `None`.
         keep_warm_seconds: Option<u64>,
+        /// How the pool is watched that got the requests.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        watch: Option<Watch>,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl Rollout {
+    /// What is measured while machines are watched, where something is.
+    pub const fn analysis(&self) -> Option<&Analysis> {
+        match self {
+            Self::Canary { analysis, .. } => analysis.as_ref(),
+            Self::AllAtOnce { watch } | Self::Rolling { watch, .. } | Self::BlueGreen { watch, .. } => {
+                match watch {
+                    Some(watch) => watch.analysis.as_ref(),
+                    None => None,
+                }
+            }
+        }
+    }
+
+    /// Seconds that machines are watched when all have changed.
+    pub const fn bake_seconds(&self) -> u64 {
+        match self {
+            Self::Canary { bake_seconds, .. } => *bake_seconds,
+            Self::AllAtOnce { watch } | Self::Rolling { watch, .. } | Self::BlueGreen { watch, .. } => {
+                match watch {
+                    Some(watch) => watch.bake_seconds,
+                    None => 0,
+                }
+            }
+        }
+    }
+}
+
+/// How machines are watched when all of them have changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watch {
+    /// For how many seconds.
+    pub bake_seconds: u64,
+    /// What decides whether the release held; without it, health alone does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<Analysis>,
 }
 
 /// A step of a canary.
@@ -63,18 +119,18 @@ pub struct CanaryStep {
     pub bake_seconds: u64,
 }
 
-/// What decides whether a canary's step held. No data is not success: it is inconclusive, and pauses.
+/// What decides whether a wave held that is watched. No data is not success: it is inconclusive, and pauses.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Analysis {
     /// What is measured.
     pub metrics: Vec<Metric>,
     /// Seconds between two samples.
     pub interval_seconds: u64,
-    /// Samples that may fail before the step does.
+    /// Samples that may be bad before the wave is. One more than that have to be numbers, so that none being bad shows something.
     pub failure_limit: u32,
 }
 
-/// Something that is measured while a step is watched.
+/// Something that is measured while machines are watched.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Metric {
     /// What people call it.

@@ -1,7 +1,7 @@
 //! Makes a plan true on many machines, survives being killed, goes back when something fails.
 //!
-//! In reading order: [`View`] is what a decision is made from, [`decide()`] makes it (pure; `reconcile`, `shares`, `target` and
-//! `phases` are its parts), `work` does one thing to one machine, `session` is the loop: read the log, decide, write the
+//! In reading order: [`View`] is what a decision is made from, [`decide()`] makes it (pure; `reconcile`, `shares`, `target`,
+//! `phases` and `soak` are its parts), `work` does one thing to one machine, `session` is the loop: read the log, decide, write the
 //! intent, do it, write the outcome. [`Deployer`] is what commands use, `cool` what is stopped afterwards, [`Log`] what survives a kill.
 
 mod cool;
@@ -17,6 +17,7 @@ mod reconcile;
 mod seams;
 mod session;
 mod shares;
+mod soak;
 mod status;
 mod target;
 mod view;

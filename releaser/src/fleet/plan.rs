@@ -90,6 +90,7 @@ pub fn plan(situation: &Situation<'_>) -> Result<FleetPlan, FleetPlanError> {
     }
     let floor = floor::floor(situation, &kind, &targets);
     let previous = previous(situation, &kind, &targets);
+    let changes = changes(&kind, &targets);
     let pace = pace(situation, kind, members.len());
     let full_weight = situation.traffic.map_or(1, |seen| seen.granularity.clamp(1, 256));
     let mut plan = FleetPlan {
@@ -99,7 +100,7 @@ pub fn plan(situation: &Situation<'_>) -> Result<FleetPlan, FleetPlanError> {
         direction: situation.direction,
         setting: situation.setting.clone(),
         analysis: analysis(situation),
-        waves: waves::waves(situation, &members, full_weight),
+        waves: waves::waves(situation, &members, changes, full_weight),
         pace,
         traffic: situation.traffic.map(|seen| traffic_plan(situation, &seen, full_weight)),
         hooks: hooks(situation.setting, &targets),
@@ -119,11 +120,18 @@ fn epoch_seen(situation: &Situation<'_>) -> u64 {
     machines.chain(situation.traffic.and_then(|seen| seen.state.epoch)).max().unwrap_or_default()
 }
 
+/// Going back is measured by nobody.
 fn analysis(situation: &Situation<'_>) -> Option<Analysis> {
-    match &situation.environment.rollout {
-        Rollout::Canary { analysis, .. } if situation.direction == Direction::Forward => analysis.clone(),
-        _ => None,
-    }
+    let forward = situation.direction == Direction::Forward;
+    situation.environment.rollout.analysis().filter(|_| forward).cloned()
+}
+
+/// Whether clients may get something else than before: another release on a machine, or requests that go to another pool.
+fn changes(kind: &PaceKind, targets: &[TargetPlan]) -> bool {
+    let moves = matches!(kind, PaceKind::Pools { to, from } if from.as_ref() != Some(to));
+    let stays =
+        |action| matches!(action, TargetAction::Unchanged | TargetAction::Quarantined | TargetAction::Kept);
+    moves || targets.iter().any(|one| !stays(one.action))
 }
 
 fn members(targets: &[TargetPlan]) -> Vec<Name> {
@@ -196,8 +204,8 @@ fn previous(situation: &Situation<'_>, kind: &PaceKind, targets: &[TargetPlan]) 
 fn pace(situation: &Situation<'_>, kind: PaceKind, members: usize) -> Pace {
     let balanced = situation.traffic.is_some() && kind == PaceKind::InPlace;
     let (max, drains) = match &situation.environment.rollout {
-        Rollout::AllAtOnce | Rollout::BlueGreen { .. } => (members, false),
-        Rollout::Rolling { max_unavailable } | Rollout::Canary { max_unavailable, .. } => {
+        Rollout::AllAtOnce { .. } | Rollout::BlueGreen { .. } => (members, false),
+        Rollout::Rolling { max_unavailable, .. } | Rollout::Canary { max_unavailable, .. } => {
             let max = max_unavailable.of(members);
             // Somebody has to be left to answer.
             let others = if balanced { members.saturating_sub(1).max(1) } else { members };

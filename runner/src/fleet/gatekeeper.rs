@@ -6,7 +6,7 @@ mod turn;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -20,8 +20,8 @@ use staith_releaser::fleet::{
     drive::{Gates, Judge, Log, Verdict},
     freeze::FleetShelf,
     gate::{
-        Answer, Facts, GateState, GateVerdict, Override, Ruling, Sample, Say, Vote,
-        analysis::{Judgement, MetricSample, analyse},
+        Facts, GateState, GateVerdict, Override, Ruling, Sample, Say, Vote,
+        analysis::{Judgement, analyse},
         ask::Asker,
         judge,
     },
@@ -41,8 +41,6 @@ pub(crate) struct Gatekeeper {
     overriders: Option<BTreeSet<String>>,
     /// Until when people are heard, where what they say comes from afar.
     heard: Option<Heard>,
-    /// What was measured of waves, as long as this process watches them.
-    samples: Mutex<BTreeMap<(DeploymentId, u32), Watched>>,
 }
 
 /// Until when all that people said from afar stands in the ledgers.
@@ -61,12 +59,6 @@ impl Heard {
     }
 }
 
-#[derive(Default)]
-struct Watched {
-    samples: Vec<MetricSample>,
-    last: u64,
-}
-
 impl Gatekeeper {
     pub(super) fn new(
         protection: Protection,
@@ -75,16 +67,7 @@ impl Gatekeeper {
         shelf: FleetShelf,
         asker: Asker,
     ) -> Self {
-        Self {
-            protection,
-            log,
-            others,
-            shelf,
-            asker,
-            overriders: None,
-            heard: None,
-            samples: Mutex::default(),
-        }
+        Self { protection, log, others, shelf, asker, overriders: None, heard: None }
     }
 
     /// The same, where only what these people say goes past gates. A word of somebody who was one of them and no longer is counts for
@@ -230,31 +213,16 @@ impl Judge for Gatekeeper {
         }
     }
 
-    async fn analyse(&self, record: &DeploymentRecord, wave: u32) -> Verdict {
+    /// Remembers nothing: when it is asked, and what the answers come to, is a matter of the ledger.
+    async fn analyse(&self, record: &DeploymentRecord, _wave: u32) -> Verdict {
         let Some(analysis) = &record.plan.analysis else {
             return Verdict::Inconclusive("nothing is measured here".into());
         };
-        let key = (record.deployment.clone(), wave);
-        let now = clock::unix_millis();
-        let is_due = {
-            let kept = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.get(&key)
-                .is_none_or(|watched| now.saturating_sub(watched.last) >= analysis.interval_seconds * 1000)
-        };
-        let mut fresh = Vec::new();
-        if is_due {
-            for metric in &analysis.metrics {
-                let answer: Answer = self.asker.metric(metric, &record.plan.release).await;
-                fresh.push(MetricSample { metric: metric.name.clone(), answer });
-            }
+        let mut answers = Vec::new();
+        for metric in &analysis.metrics {
+            answers.push(self.asker.metric(metric, &record.plan.release).await);
         }
-        let mut kept = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        let watched = kept.entry(key).or_default();
-        if is_due {
-            watched.last = now;
-            watched.samples.extend(fresh);
-        }
-        match analyse(analysis, &watched.samples).judgement {
+        match analyse(analysis, &answers) {
             Judgement::Pass => Verdict::Pass,
             Judgement::Fail { why } => Verdict::Fail(why),
             Judgement::Inconclusive { why } => Verdict::Inconclusive(why),

@@ -1,6 +1,6 @@
 //! `strategy`: in which order machines change.
 
-use staith_model::{Amount, Analysis, CanaryStep, Comparison, Metric, Name, Rollout};
+use staith_model::{Amount, Analysis, CanaryStep, Comparison, Metric, Name, Rollout, Watch};
 use toml::{Spanned, de::DeValue};
 
 use super::{
@@ -19,7 +19,7 @@ const DEFAULT_UNAVAILABLE: Amount = Amount::Percent(25);
 const DEFAULT_INTERVAL_SECONDS: u64 = 60;
 const MOST_MACHINES: u64 = 100_000;
 const LARGEST_LIMIT: f64 = 1e15;
-const KINDS: [&str; 3] = ["rolling", "canary", "blue-green"];
+const KINDS: [&str; 4] = ["all-at-once", "rolling", "canary", "blue-green"];
 
 const AMOUNT: Shape = Shape::Either(&[Shape::Whole { least: 1, most: MOST_MACHINES }, Shape::Text(&SHARE)]);
 
@@ -28,6 +28,12 @@ pub(super) const SHAPE: Shape =
 
 pub(in crate::pipeline) const STRATEGY_KEYS: Keys = Keys {
     known: &[
+        key(
+            "all-at-once",
+            Shape::Table(&ALL_AT_ONCE_KEYS),
+            "one of these",
+            "All machines at once, when all have the files.",
+        ),
         key(
             "rolling",
             Shape::Table(&ROLLING_KEYS),
@@ -51,6 +57,9 @@ pub(in crate::pipeline) const STRATEGY_KEYS: Keys = Keys {
         ("bluegreen", "blue-green"),
         ("blue_green", "blue-green"),
         ("swap", "blue-green"),
+        ("all_at_once", "all-at-once"),
+        ("run-once", "all-at-once"),
+        ("runOnce", "all-at-once"),
         ("batches", "rolling"),
     ],
 };
@@ -62,15 +71,57 @@ const MAX_UNAVAILABLE: Key = key(
     "Machines that may be out of service at once, whatever the cause: a number, or a share such as `\"25%\"`, rounded down, and at \
      least one.",
 );
-const WORDS: &[(&str, &str)] = &[
-    ("max_unavailable", "max-unavailable"),
-    ("unavailable", "max-unavailable"),
-    ("batch", "max-unavailable"),
-    ("batch-size", "max-unavailable"),
-    ("parallel", "max-unavailable"),
+const BAKE: Key = key(
+    "bake",
+    Shape::Text(&DURATION),
+    "`\"0s\"`",
+    "How long all machines that changed are watched, with all their requests, before the deployment is done.",
+);
+const METRICS: Key = key(
+    "metrics",
+    Shape::List { of: &Shape::Table(&METRIC_KEYS), filled: true },
+    "health alone",
+    "What is measured while machines are watched. Too many bad measurements take the release back. No data is not success: the deployment \
+     pauses.",
+);
+const INTERVAL: Key =
+    key("interval", Shape::Text(&DURATION), "`\"1m\"`", "Time between two measurements of the metrics.");
+const FAILURE_LIMIT: Key = key(
+    "failure-limit",
+    Shape::Whole { least: 0, most: 1000 },
+    "`0`",
+    "How many measurements may be bad each time that machines are watched; one is bad if any metric is. One more than that are needed for \
+     a yes, however short `bake` is.",
+);
+
+pub(in crate::pipeline) const ALL_AT_ONCE_KEYS: Keys =
+    Keys { known: &[BAKE, METRICS, INTERVAL, FAILURE_LIMIT], elsewhere: WATCH_WORDS };
+
+const WATCH_WORDS: &[(&str, &str)] = &[
+    ("analysis", "metrics"),
+    ("metric", "metrics"),
+    ("failure_limit", "failure-limit"),
+    ("failures", "failure-limit"),
+    ("watch", "bake"),
+    ("soak", "bake"),
 ];
 
-pub(in crate::pipeline) const ROLLING_KEYS: Keys = Keys { known: &[MAX_UNAVAILABLE], elsewhere: WORDS };
+pub(in crate::pipeline) const ROLLING_KEYS: Keys = Keys {
+    known: &[MAX_UNAVAILABLE, BAKE, METRICS, INTERVAL, FAILURE_LIMIT],
+    elsewhere: &[
+        ("max_unavailable", "max-unavailable"),
+        ("unavailable", "max-unavailable"),
+        ("batch", "max-unavailable"),
+        ("batch-size", "max-unavailable"),
+        ("parallel", "max-unavailable"),
+        ("analysis", "metrics"),
+        ("metric", "metrics"),
+        ("failure_limit", "failure-limit"),
+        ("failures", "failure-limit"),
+        ("watch", "bake"),
+        ("soak", "bake"),
+    ],
+};
 
 pub(in crate::pipeline) const CANARY_KEYS: Keys = Keys {
     known: &[
@@ -81,19 +132,10 @@ pub(in crate::pipeline) const CANARY_KEYS: Keys = Keys {
             "The steps before the last, which is always all machines; each has more machines than the one before.",
         ),
         MAX_UNAVAILABLE,
-        key(
-            "metrics",
-            Shape::List { of: &Shape::Table(&METRIC_KEYS), filled: true },
-            "health alone",
-            "What is measured while a step is watched. No data is not success: the deployment pauses.",
-        ),
-        key("interval", Shape::Text(&DURATION), "`\"1m\"`", "Time between two samples of the metrics."),
-        key(
-            "failure-limit",
-            Shape::Whole { least: 0, most: 1000 },
-            "`0`",
-            "Samples of a metric that may fail before the step does.",
-        ),
+        BAKE,
+        METRICS,
+        INTERVAL,
+        FAILURE_LIMIT,
     ],
     elsewhere: &[
         ("max_unavailable", "max-unavailable"),
@@ -111,7 +153,8 @@ pub(in crate::pipeline) const STEP_KEYS: Keys = Keys {
             "targets",
             AMOUNT,
             REQUIRED,
-            "Machines that run the new release from this step on: a number, or a share such as `\"10%\"`.",
+            "Machines that run the new release from this step on: a number, or a share such as `\"10%\"`. A share is one of the requests, too: \
+             machines that are more of all than that get fewer each, as far as `traffic` knows weights.",
         ),
         key("bake", Shape::Text(&DURATION), REQUIRED, "How long they are watched before the next step."),
     ],
@@ -164,8 +207,22 @@ pub(in crate::pipeline) const BLUE_GREEN_KEYS: Keys = Keys {
             "until the next deployment",
             "How long the pool that served is kept as it is, for going back at once; then its services are stopped.",
         ),
+        BAKE,
+        METRICS,
+        INTERVAL,
+        FAILURE_LIMIT,
     ],
-    elsewhere: &[("keep_warm", "keep-warm"), ("warm", "keep-warm"), ("pool", "pools")],
+    elsewhere: &[
+        ("keep_warm", "keep-warm"),
+        ("warm", "keep-warm"),
+        ("pool", "pools"),
+        ("analysis", "metrics"),
+        ("metric", "metrics"),
+        ("failure_limit", "failure-limit"),
+        ("failures", "failure-limit"),
+        ("watch", "bake"),
+        ("soak", "bake"),
+    ],
 };
 
 /// `strategy` of an environment, and its pools, where it has any.
@@ -180,7 +237,7 @@ pub(super) fn read(table: &Table<'_>) -> (Option<Rollout>, Option<[Name; 2]>) {
 
 fn strategy(table: &Table<'_>) -> Option<Rollout> {
     let Some(entry) = table.entry("strategy") else {
-        return Some(Rollout::Rolling { max_unavailable: DEFAULT_UNAVAILABLE });
+        return Some(Rollout::Rolling { max_unavailable: DEFAULT_UNAVAILABLE, watch: None });
     };
     match entry.value.get_ref() {
         DeValue::String(_) => table.text("strategy", word).map(|strategy| strategy.value),
@@ -198,8 +255,8 @@ fn strategy(table: &Table<'_>) -> Option<Rollout> {
 
 fn word(text: &str) -> Understood<Rollout> {
     match text {
-        "all-at-once" => Ok(Rollout::AllAtOnce),
-        "rolling" => Ok(Rollout::Rolling { max_unavailable: DEFAULT_UNAVAILABLE }),
+        "all-at-once" => Ok(Rollout::AllAtOnce { watch: None }),
+        "rolling" => Ok(Rollout::Rolling { max_unavailable: DEFAULT_UNAVAILABLE, watch: None }),
         "canary" => complaint(
             "says nothing about its steps",
             "how many machines go first?",
@@ -228,13 +285,18 @@ fn of_table(table: &Table<'_>) -> Option<Rollout> {
     };
     let entry = table.entry(kind)?;
     let keys = match *kind {
+        "all-at-once" => &ALL_AT_ONCE_KEYS,
         "rolling" => &ROLLING_KEYS,
         "canary" => &CANARY_KEYS,
         _ => &BLUE_GREEN_KEYS,
     };
     let inner = Table::below(format!("`{kind}`"), entry.value, keys, table.problems())?;
     match *kind {
-        "rolling" => Some(Rollout::Rolling { max_unavailable: max_unavailable(&inner)? }),
+        "all-at-once" => Some(Rollout::AllAtOnce { watch: watch(&inner) }),
+        "rolling" => {
+            let (max_unavailable, watch) = (max_unavailable(&inner), watch(&inner));
+            Some(Rollout::Rolling { max_unavailable: max_unavailable?, watch })
+        }
         "canary" => canary(&inner),
         _ => blue_green(&inner),
     }
@@ -270,6 +332,35 @@ fn share(text: &str) -> Understood<Amount> {
 fn canary(table: &Table<'_>) -> Option<Rollout> {
     let steps = steps(table);
     let max_unavailable = max_unavailable(table);
+    let bake_seconds = seconds(table, "bake", 0, 0);
+    let analysis = analysis(table);
+    Some(Rollout::Canary {
+        steps: steps?,
+        max_unavailable: max_unavailable?,
+        analysis: analysis?,
+        bake_seconds,
+    })
+}
+
+/// How machines are watched when all have changed, where something is said of that and nothing wrong.
+fn watch(table: &Table<'_>) -> Option<Watch> {
+    let bake = table.text("bake", |text| amounts::seconds(text, 0)).map(|bake| bake.value);
+    let analysis = analysis(table)?;
+    // What can't be read was told already.
+    let bake_seconds = bake.or(if table.has("bake") { None } else { Some(0) })?;
+    if let (Some(entry), 0) = (table.entry("metrics"), bake_seconds) {
+        table.problems().add(Problem::at(
+            entry.key_place,
+            "`metrics` are measured while machines are watched, and `bake` gives no time for that".to_owned(),
+            "these would never be asked for",
+            "add `bake = \"5m\"`, or remove them",
+        ));
+    }
+    (bake_seconds > 0).then_some(Watch { bake_seconds, analysis })
+}
+
+/// What is measured, where something is; the outer none where it is wrong.
+fn analysis(table: &Table<'_>) -> Option<Option<Analysis>> {
     let metrics = metrics(table);
     let about_metrics = ["interval", "failure-limit"].iter().find_map(|key| table.entry(key));
     if let Some(entry) = about_metrics.filter(|_| !table.has("metrics")) {
@@ -280,12 +371,12 @@ fn canary(table: &Table<'_>) -> Option<Rollout> {
             "add `metrics`, or remove it",
         ));
     }
-    let analysis = metrics?.map(|metrics| Analysis {
+    let of = |metrics| Analysis {
         metrics,
         interval_seconds: seconds(table, "interval", 1, DEFAULT_INTERVAL_SECONDS),
         failure_limit: count(table, "failure-limit", 0, 1000, 0),
-    });
-    Some(Rollout::Canary { steps: steps?, max_unavailable: max_unavailable?, analysis })
+    };
+    metrics.map(|metrics| metrics.map(of))
 }
 
 fn steps(table: &Table<'_>) -> Option<Vec<CanaryStep>> {
@@ -343,7 +434,7 @@ fn metrics(table: &Table<'_>) -> Option<Option<Vec<Metric>>> {
     let items = filled(table, "metrics", example)?;
     let read = items.iter().enumerate().map(|(index, item)| {
         metric(&Table::below(
-            format!("metric {} of the canary", index + 1),
+            format!("metric {} of {}", index + 1, table.title()),
             item,
             &METRIC_KEYS,
             table.problems(),
@@ -435,10 +526,11 @@ pub(super) fn url(text: &str) -> Understood<String> {
 fn blue_green(table: &Table<'_>) -> Option<Rollout> {
     let keep_warm = table.text("keep-warm", |text| amounts::seconds(text, 0)).map(|warm| warm.value);
     let pools = match table.has("pools") {
-        true => pools(table)?,
-        false => ["blue".parse().ok()?, "green".parse().ok()?],
+        true => pools(table),
+        false => Some(["blue".parse().ok()?, "green".parse().ok()?]),
     };
-    Some(Rollout::BlueGreen { pools, keep_warm_seconds: keep_warm })
+    let watch = watch(table);
+    Some(Rollout::BlueGreen { pools: pools?, keep_warm_seconds: keep_warm, watch })
 }
 
 fn pools(table: &Table<'_>) -> Option<[Name; 2]> {

@@ -59,10 +59,7 @@ impl DeploymentRecord {
                         serve.lost = Some(Lost::again(serve.lost.as_ref(), at, why));
                     }
                 }
-                Work::Analyse { wave } => {
-                    let samples = self.samples.entry(*wave).or_default();
-                    (samples.at, samples.last, samples.good) = (at, Some(why.clone()), false);
-                }
+                Work::Analyse { wave } => self.samples.entry(*wave).or_default().miss(at, why),
                 _ => {}
             },
         }
@@ -87,11 +84,7 @@ impl DeploymentRecord {
                 self.hooks.insert((*point, hook.clone(), target.clone()), Ok(()));
             }
             Work::Serve { to } => self.take_served(to, at),
-            Work::Analyse { wave } => {
-                let samples = self.samples.entry(*wave).or_default();
-                samples.passed = samples.passed.saturating_add(1);
-                (samples.at, samples.last, samples.good) = (at, None, true);
-            }
+            Work::Analyse { wave } => self.samples.entry(*wave).or_default().pass(at),
             Work::Retain { target, .. } => self.edit(target).retained = true,
             Work::Observe { .. } | Work::Look => {}
         }
@@ -136,9 +129,7 @@ impl DeploymentRecord {
                 return;
             }
             Work::Analyse { wave } => {
-                let samples = self.samples.entry(*wave).or_default();
-                samples.failed = samples.failed.saturating_add(1);
-                (samples.at, samples.last, samples.good) = (at, Some(reason.what.clone()), false);
+                self.samples.entry(*wave).or_default().fail(at, &reason.what);
                 return;
             }
             // Files that nobody needs are no reason to stop.

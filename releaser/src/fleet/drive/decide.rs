@@ -9,6 +9,7 @@ use super::{
     deployer::ABOVE_THE_FLOOR,
     lingering, phases,
     reconcile::{Steps, backward, forward, reconcile},
+    soak,
     view::{Decision, Gates, View, Waiting, WaitsFor},
 };
 
@@ -38,7 +39,7 @@ pub fn decide(view: &View<'_>) -> Decision {
         State::Switching { .. } if view.record.pause => Decision::Change(Change::Paused, None),
         State::Switching { wave } => switching(view, wave),
         State::Soaking { .. } if view.record.pause => Decision::Change(Change::Paused, None),
-        State::Soaking { wave } => phases::soaking(view, wave),
+        State::Soaking { wave } => soak::soaking(view, wave),
         State::Paused { wave, soaking } => paused(view, wave, soaking),
         State::Finalizing => phases::finalizing(view),
         State::Halting => halting(view),
@@ -236,7 +237,7 @@ fn paused(view: &View<'_>, wave: u32, soaking: bool) -> Decision {
         return nobody_went_on();
     }
     let works = if soaking {
-        match phases::watch(view, wave) {
+        match soak::watch(view, wave) {
             Ok(works) => works,
             Err(decision) => return decision,
         }

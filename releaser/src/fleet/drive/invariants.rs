@@ -17,7 +17,7 @@ use std::{collections::BTreeSet, fmt::Debug};
 
 use proptest::prelude::*;
 use staith_model::{
-    Amount, Analysis, Ask, CanaryStep, DeploymentState as State, FleetEvent, Hook, HookPoint, Rollout,
+    Amount, Analysis, Ask, CanaryStep, DeploymentState as State, FleetEvent, Hook, HookPoint, Rollout, Watch,
 };
 
 use crate::fleet::simulate::{Ended, Fault, Faults, Scenario, name};
@@ -37,30 +37,38 @@ fn config(cases: u32) -> ProptestConfig {
 
 fn any_rollout() -> impl Strategy<Value = Rollout> {
     let amount = || prop_oneof![(1u32..3).prop_map(Amount::Count), Just(Amount::Percent(50))];
-    let steps = prop::collection::vec(
-        (1u32..3, 0u64..8)
-            .prop_map(|(targets, bake_seconds)| CanaryStep { targets: Amount::Count(targets), bake_seconds }),
-        0..3,
-    );
+    // Shares of few machines: most are less than one machine, and differ in weight alone.
+    let targets = prop_oneof![(1u32..3).prop_map(Amount::Count), (1u8..=100).prop_map(Amount::Percent)];
+    let step = (targets, 0u64..8).prop_map(|(targets, bake_seconds)| CanaryStep { targets, bake_seconds });
+    let steps = prop::collection::vec(step, 0..3);
+    let analysis = || prop::option::of(Just(measured(1)));
+    let watch = || {
+        let watch =
+            (1u64..8, analysis()).prop_map(|(bake_seconds, analysis)| Watch { bake_seconds, analysis });
+        prop::option::weighted(0.3, watch)
+    };
     prop_oneof![
-        1 => Just(Rollout::AllAtOnce),
-        3 => amount().prop_map(|max_unavailable| Rollout::Rolling { max_unavailable }),
-        3 => (steps, amount(), any::<bool>()).prop_map(|(steps, max_unavailable, analysed)| Rollout::Canary {
-            steps,
-            max_unavailable,
-            analysis: analysed.then(|| Analysis {
-                metrics: Vec::new(),
-                interval_seconds: 2,
-                failure_limit: 1,
-            }),
+        1 => watch().prop_map(|watch| Rollout::AllAtOnce { watch }),
+        3 => (amount(), watch()).prop_map(|(max_unavailable, watch)| Rollout::Rolling { max_unavailable, watch }),
+        3 => (steps, amount(), analysis(), 0u64..4).prop_map(|(steps, max_unavailable, analysis, bake_seconds)| {
+            Rollout::Canary { steps, max_unavailable, analysis, bake_seconds }
         }),
-        3 => Just(blue_green()),
+        3 => watch().prop_map(swapped),
     ]
 }
 
-fn blue_green() -> Rollout {
+/// Measurements of which so many may be bad.
+fn measured(failure_limit: u32) -> Analysis {
+    Analysis { metrics: Vec::new(), interval_seconds: 2, failure_limit }
+}
+
+fn swapped(watch: Option<Watch>) -> Rollout {
     let pools = ["blue".parse().unwrap(), "green".parse().unwrap()];
-    Rollout::BlueGreen { pools, keep_warm_seconds: None }
+    Rollout::BlueGreen { pools, keep_warm_seconds: None, watch }
+}
+
+fn blue_green() -> Rollout {
+    swapped(None)
 }
 
 fn hook(name: &str, at: HookPoint, once: bool) -> Hook {

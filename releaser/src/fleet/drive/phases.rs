@@ -1,10 +1,8 @@
-//! The parts of a deployment that are not a way from one release to another: staging, barrier, hooks, watching, the end.
+//! The parts of a deployment that are not a way from one release to another: staging, barrier, hooks, the end.
 
 use std::collections::BTreeSet;
 
-use staith_model::{
-    DeploymentChange as Change, HookPoint, Name, PaceKind, Reason, TargetAction, TargetStep, Work,
-};
+use staith_model::{DeploymentChange as Change, HookPoint, Name, PaceKind, TargetAction, TargetStep, Work};
 
 use super::{
     decide::{failure, is_past, members, progress, trouble, until, ways_on, within},
@@ -148,93 +146,6 @@ fn run(view: &View<'_>, due: &[&Name], hook: &Name, at: HookPoint) -> Decision {
     }
     let works = within(view, &works);
     if works.is_empty() { progress(next) } else { Decision::Do(works) }
-}
-
-/// Looks at machines with the new release, and measures, while a wave is watched.
-pub(super) fn watch(view: &View<'_>, wave: u32) -> Result<Vec<Work>, Decision> {
-    let plan = &view.record.plan;
-    let mut works = Vec::new();
-    for name in plan.up_to(wave).filter(|name| !view.out.contains(*name) && !view.target(name).skipped) {
-        if let Some(lost) = view.lost(name).filter(|_| view.is_given_up(name) && !view.is_busy(name)) {
-            let what = format!("{name} stopped answering while it was watched: {}", lost.why);
-            return Err(Decision::Change(Change::Undecidable, trouble(what, ways_on(view))));
-        }
-        let record = view.target(name);
-        let bad = record.bad_glances > 0;
-        let pause = if bad { view.limits.backoff } else { view.limits.watch };
-        let before = record.proven.is_some_and(|(_, at)| at < view.record.since);
-        let due = record.asked_at.saturating_add(pause) <= view.now || (before && !bad);
-        if due && view.may_ask(name) && !view.is_busy(name) {
-            works.push(Work::Probe { target: name.clone(), release: plan.release, glance: true });
-        }
-    }
-    if let (Some(analysis), true) = (&plan.analysis, plan.wave(wave).is_some_and(|wave| wave.analysed)) {
-        let samples = view.record.samples.get(&wave).cloned().unwrap_or_default();
-        if samples.failed > analysis.failure_limit {
-            let what = format!("measurements say no: {}", samples.last.unwrap_or_default());
-            let reason = Reason { blame: staith_model::Blame::Project, what, remedy: None };
-            return Err(Decision::Change(Change::Aborted, Some(reason)));
-        }
-        let next = samples.at.max(view.record.since).saturating_add(analysis.interval_seconds.max(1) * 1000);
-        let last_chance = bake_ends(view, wave) <= view.now && samples.at < view.record.since;
-        if next <= view.now || last_chance {
-            works.push(Work::Analyse { wave });
-        }
-    }
-    Ok(works)
-}
-
-fn bake_ends(view: &View<'_>, wave: u32) -> u64 {
-    let passed = view.record.waved_through.contains(&wave);
-    let seconds = view.record.plan.wave(wave).map_or(0, |wave| wave.bake_seconds);
-    if passed { view.record.since } else { view.record.since.saturating_add(seconds.saturating_mul(1000)) }
-}
-
-/// A wave is watched; the last one gets its smoke test.
-pub(super) fn soaking(view: &View<'_>, wave: u32) -> Decision {
-    if let Some(decision) = failure(view) {
-        return decision;
-    }
-    let works = match watch(view, wave) {
-        Ok(works) => within(view, &works),
-        Err(decision) => return decision,
-    };
-    if !works.is_empty() {
-        return Decision::Do(works);
-    }
-    let plan = &view.record.plan;
-    let last = plan.is_last(wave);
-    if last && let Some(decision) = hooks(view, HookPoint::AfterSwitch) {
-        return decision;
-    }
-    let ends = bake_ends(view, wave);
-    let mut watched = plan.up_to(wave).filter(|name| !view.out.contains(*name) && !view.target(name).skipped);
-    let proven = watched.all(|name| {
-        let record = view.target(name);
-        record.bad_glances == 0 && record.proven.is_some_and(|(_, at)| at >= view.record.since)
-    });
-    if ends > view.now || !proven || !view.running.is_empty() {
-        let step = view.now.saturating_add(view.limits.backoff);
-        let next = if proven {
-            ends.max(view.now + 1).min(view.now.saturating_add(view.limits.watch))
-        } else {
-            step
-        };
-        if is_past(view, view.limits.wave.saturating_add(ends.saturating_sub(view.record.since))) {
-            let what = "its time is up while it was watched".into();
-            return Decision::Change(Change::Undecidable, trouble(what, ways_on(view)));
-        }
-        return progress(next);
-    }
-    let analysed = plan.analysis.is_some() && plan.wave(wave).is_some_and(|wave| wave.analysed);
-    let good = view.record.samples.get(&wave).is_some_and(|samples| samples.good);
-    if analysed && !good && !view.record.waved_through.contains(&wave) {
-        let said = view.record.samples.get(&wave).and_then(|samples| samples.last.clone());
-        let what = said.unwrap_or_else(|| "nothing was measured".into());
-        let reason = trouble(format!("measurements say neither yes nor no: {what}"), "say resume or abort");
-        return Decision::Change(Change::Paused, reason);
-    }
-    Decision::Change(if last { Change::AllWavesHeld } else { Change::NextWave }, None)
 }
 
 /// Old files go. What can't be removed stays: that is no reason to fail.

@@ -86,18 +86,18 @@ pub trait Judge: Send + Sync {
     /// Whether a deployment may begin now. May be dropped at any time, and is asked again and again while it waits.
     async fn gates(&self, record: &DeploymentRecord) -> Gates;
 
-    /// What measurements say of a wave now. May be dropped at any time.
+    /// What measurements say of a wave now: this one look and none before it. The driver says when, and counts. May be dropped at any time.
     async fn analyse(&self, record: &DeploymentRecord, wave: u32) -> Verdict;
 }
 
-/// What measurements say.
+/// What one look at the measurements says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// All is well.
     Pass,
     /// It is not.
     Fail(String),
-    /// Too little is known. Never a success.
+    /// It can't be told. Never a success.
     Inconclusive(String),
 }
 

@@ -47,6 +47,10 @@ pub(super) enum Wrong {
     NoReply,
     /// I7: that no data is no success.
     NoData,
+    /// I7: how many measurements may be bad.
+    Limit,
+    /// How many requests the machines of a wave get.
+    Share,
     /// I8: that what is done is only looked at.
     Reads,
 }
@@ -139,11 +143,16 @@ fn wrongly(wrong: Wrong, view: &View<'_>) -> Decision {
         }
         (Wrong::NoReply, _) => as_if(view, blame_the_silent),
         (Wrong::NoData, _) => as_if(view, |record| {
-            record
-                .samples
-                .values_mut()
-                .filter(|samples| samples.failed == 0)
-                .for_each(|samples| samples.good = true);
+            let silent = record.samples.values_mut().filter(|samples| samples.failed == 0);
+            silent.for_each(|samples| (samples.passed, samples.missing) = (u32::MAX, 0));
+        }),
+        (Wrong::Limit, _) => as_if(view, |record| {
+            let analysis = record.plan.analysis.iter_mut();
+            analysis.for_each(|analysis| analysis.failure_limit = analysis.failure_limit * 2 + 1);
+        }),
+        (Wrong::Share, _) => as_if(view, |record| {
+            let full = record.plan.traffic.as_ref().map_or(1, |traffic| traffic.full_weight);
+            record.plan.waves.iter_mut().for_each(|wave| wave.weight = full);
         }),
         (Wrong::Reads, State::Finalizing) if begins => {
             let keep = view.record.plan.keep.clone();

@@ -77,7 +77,7 @@ fn environment(name: &str) -> FleetEnvironment {
             schema: None,
             hooks: vec![hook],
         },
-        rollout: Rollout::Rolling { max_unavailable: Amount::Count(1) },
+        rollout: Rollout::Rolling { max_unavailable: Amount::Count(1), watch: None },
         traffic: None,
         drain_seconds: 30,
         keep_releases: 3,
@@ -115,7 +115,7 @@ fn what_is_frozen_depends_on_everything_that_a_machine_sees_and_on_nothing_else(
     // Who gets it, in which order and by whom is no part of it.
     let mut elsewhere = base.clone();
     elsewhere.targets.clear();
-    elsewhere.rollout = Rollout::AllAtOnce;
+    elsewhere.rollout = Rollout::AllAtOnce { watch: None };
     elsewhere.drain_seconds = 1;
     elsewhere.keep_releases = 9;
     assert_eq!(frozen(&elsewhere, "hunter2").unwrap(), release);

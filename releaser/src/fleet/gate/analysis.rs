@@ -1,113 +1,77 @@
-//! Whether a canary's step held. Three answers: no data is not success, and no failure either.
+//! What one look at the metrics of a wave says. Three answers: no data is not success, and no failure either.
+//!
+//! How often a look may be bad, and how many there have to be, is counted in the log
+//! ([`Samples::come_to`](staith_model::Samples::come_to)).
 
-use serde::Serialize;
-use staith_model::{Analysis, Metric, Name};
+use staith_model::{Analysis, Metric};
 
-use super::checks::{Answer, holds};
+use super::checks::{Answer, holds, wanted};
 
-/// What one look at one metric gave.
-#[derive(Debug, Clone, PartialEq)]
-pub struct MetricSample {
-    /// Which metric.
-    pub metric: Name,
-    /// What came.
-    pub answer: Answer,
-}
-
-/// What an analysis comes to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case", tag = "analysis")]
+/// What one look at all metrics comes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Judgement {
-    /// Every metric held.
+    /// Every metric holds.
     Pass,
-    /// A metric failed more often than it may.
+    /// A metric does not.
     Fail {
-        /// Which, and how often.
+        /// Which, and what came.
         why: String,
     },
-    /// It can't be told. The rollout pauses, and a person decides.
+    /// It can't be told.
     Inconclusive {
         /// Why not.
         why: String,
     },
 }
 
-/// The analysis of a step, with what each metric came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Analysed {
-    /// All of it.
-    #[serde(flatten)]
-    pub judgement: Judgement,
-    /// Each metric, those that only report as well.
-    pub metrics: Vec<MetricTally>,
-}
-
-/// How often a metric held.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MetricTally {
-    /// Which.
-    pub metric: Name,
-    /// Whether it only reports.
-    pub dry_run: bool,
-    /// Samples on the right side of the limit.
-    pub held: u32,
-    /// Samples on the wrong side.
-    pub failed: u32,
-    /// Samples that were no number.
-    pub missing: u32,
-}
-
-/// Judges the samples of a step.
-///
-/// For each metric that does not only report: more samples on the wrong side than [`Analysis::failure_limit`] fail the step.
-/// A sample without a number uses up the same tolerance, but leads to no answer rather than to a bad one. And as many numbers are
-/// needed as would be enough to fail: with fewer, that none failed shows nothing.
-pub fn analyse(analysis: &Analysis, samples: &[MetricSample]) -> Analysed {
-    let metrics: Vec<MetricTally> = analysis.metrics.iter().map(|metric| tally(metric, samples)).collect();
-    let limit = analysis.failure_limit;
-    let counting = || metrics.iter().filter(|metric| !metric.dry_run);
-    let failed = counting().find(|metric| metric.failed > limit);
-    let unknown = counting().find_map(|metric| {
-        let numbers = metric.held.saturating_add(metric.failed);
-        if metric.missing > 0 && metric.missing.saturating_add(metric.failed) > limit {
-            return Some(format!("{}: {} samples were no number", metric.metric, metric.missing));
-        }
-        let needed = limit.saturating_add(1);
-        (numbers < needed).then(|| format!("{}: {numbers} numbers, where {needed} are needed", metric.metric))
-    });
-    let judgement = match (failed, unknown) {
-        (Some(metric), _) => Judgement::Fail {
-            why: format!("{} failed {} times, where {limit} are allowed", metric.metric, metric.failed),
-        },
-        (None, Some(why)) => Judgement::Inconclusive { why },
-        (None, None) if metrics.is_empty() => {
-            Judgement::Inconclusive { why: "the analysis measures nothing".to_owned() }
-        }
-        (None, None) => Judgement::Pass,
-    };
-    Analysed { judgement, metrics }
-}
-
-fn tally(metric: &Metric, samples: &[MetricSample]) -> MetricTally {
-    let Metric { name, dry_run, .. } = metric;
-    let mut tally = MetricTally { metric: name.clone(), dry_run: *dry_run, held: 0, failed: 0, missing: 0 };
-    for sample in samples.iter().filter(|sample| sample.metric == *name) {
-        let held = match sample.answer {
-            Answer::Number(number) => holds(metric, number).ok(),
-            _ => None,
-        };
-        match held {
-            Some(true) => tally.held += 1,
-            Some(false) => tally.failed += 1,
-            None => tally.missing += 1,
+/// Judges one look: what came of each metric, in their order. Those that only report are told beside what is wrong, and decide nothing.
+pub fn analyse(analysis: &Analysis, answers: &[Answer]) -> Judgement {
+    if analysis.metrics.is_empty() {
+        return Judgement::Inconclusive { why: "the analysis measures nothing".to_owned() };
+    }
+    let (mut bad, mut missing, mut reported) = (Vec::new(), Vec::new(), Vec::new());
+    for (place, metric) in analysis.metrics.iter().enumerate() {
+        match (look(metric, answers.get(place)), metric.dry_run) {
+            (Look::Holds, _) => {}
+            (Look::Bad(what) | Look::Missing(what), true) => {
+                reported.push(format!("{what}, which only reports"))
+            }
+            (Look::Bad(what), false) => bad.push(what),
+            (Look::Missing(what), false) => missing.push(what),
         }
     }
-    tally
+    let told = |first: Vec<String>, then: Vec<String>| {
+        first.into_iter().chain(then).chain(reported).collect::<Vec<_>>().join("; ")
+    };
+    match (bad.is_empty(), missing.is_empty()) {
+        (true, true) => Judgement::Pass,
+        (false, _) => Judgement::Fail { why: told(bad, missing) },
+        (true, false) => Judgement::Inconclusive { why: told(missing, Vec::new()) },
+    }
+}
+
+enum Look {
+    Holds,
+    Bad(String),
+    Missing(String),
+}
+
+fn look(metric: &Metric, answer: Option<&Answer>) -> Look {
+    let name = &metric.name;
+    match answer {
+        None => Look::Missing(format!("{name} was not asked for")),
+        Some(Answer::Number(number)) => match holds(metric, *number) {
+            Ok(true) => Look::Holds,
+            Ok(false) => Look::Bad(format!("{name} is {number}, and not {}", wanted(metric))),
+            Err(why) => Look::Missing(format!("{name}: {why}")),
+        },
+        Some(Answer::Nothing(why)) => Look::Missing(format!("{name}: {why}")),
+        Some(Answer::Status(_) | Answer::Healthy) => Look::Missing(format!("{name}: what came is no number")),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use staith_model::Comparison;
 
     use super::*;
@@ -123,18 +87,13 @@ mod tests {
         }
     }
 
-    fn analysis(metrics: Vec<Metric>, failure_limit: u32) -> Analysis {
-        Analysis { metrics, interval_seconds: 5, failure_limit }
+    fn of(metrics: &[Metric], answers: &[&Answer]) -> Judgement {
+        let analysis = Analysis { metrics: metrics.to_vec(), interval_seconds: 5, failure_limit: 7 };
+        analyse(&analysis, &answers.iter().map(|answer| (*answer).clone()).collect::<Vec<_>>())
     }
 
-    fn samples(name: &str, numbers: &[f64]) -> Vec<MetricSample> {
-        let of =
-            |number: &f64| MetricSample { metric: name.parse().unwrap(), answer: Answer::Number(*number) };
-        numbers.iter().map(of).collect()
-    }
-
-    fn judged(metrics: Vec<Metric>, limit: u32, samples: &[MetricSample]) -> &'static str {
-        match analyse(&analysis(metrics, limit), samples).judgement {
+    fn word(judgement: &Judgement) -> &'static str {
+        match judgement {
             Judgement::Pass => "pass",
             Judgement::Fail { .. } => "fail",
             Judgement::Inconclusive { .. } => "inconclusive",
@@ -143,50 +102,50 @@ mod tests {
 
     #[test]
     fn there_are_three_answers() {
-        let errors = || vec![metric("errors", false)];
-        for (limit, numbers, expected) in [
-            (0, &[0.01][..], "pass"),
-            (0, &[0.05], "fail"),
-            (0, &[f64::INFINITY], "fail"),
-            (0, &[], "inconclusive"),
-            (0, &[f64::NAN], "inconclusive"),
-            (0, &[0.01, f64::NAN], "inconclusive"),
-            (2, &[0.01, 0.01], "inconclusive"),
-            (2, &[0.01, 0.01, 0.9, 0.9], "pass"),
-            (2, &[0.9, 0.9, 0.9, f64::NAN, f64::NAN], "fail"),
-            (1, &[0.01, 0.01, 0.01, f64::NAN], "pass"),
-            (1, &[0.01, 0.01, 0.9, f64::NAN], "inconclusive"),
+        let nothing = || Answer::Nothing("the query gives nothing".into());
+        for (answer, expected) in [
+            (Answer::Number(0.01), "pass"),
+            (Answer::Number(0.05), "fail"),
+            (Answer::Number(f64::INFINITY), "fail"),
+            (Answer::Number(f64::NAN), "inconclusive"),
+            (nothing(), "inconclusive"),
+            (Answer::Status(200), "inconclusive"),
+            (Answer::Healthy, "inconclusive"),
         ] {
-            assert_eq!(judged(errors(), limit, &samples("errors", numbers)), expected, "{limit} {numbers:?}");
+            let said = of(&[metric("errors", false)], &[&answer]);
+            assert_eq!(word(&said), expected, "{answer:?}");
         }
-        let nothing =
-            MetricSample { metric: "errors".parse().unwrap(), answer: Answer::Nothing("empty".into()) };
-        assert_eq!(judged(errors(), 0, &[nothing]), "inconclusive");
-        assert_eq!(judged(vec![], 0, &[]), "inconclusive");
+        assert_eq!(word(&of(&[metric("errors", false)], &[])), "inconclusive");
+        assert_eq!(word(&of(&[], &[])), "inconclusive");
         let limit = Metric { limit: "5%".into(), ..metric("errors", false) };
-        assert_eq!(judged(vec![limit], 0, &samples("errors", &[0.0])), "inconclusive");
+        assert_eq!(word(&of(&[limit], &[&Answer::Number(0.0)])), "inconclusive");
+    }
+
+    #[test]
+    fn of_several_metrics_one_that_is_bad_decides_and_then_one_that_is_missing() {
+        let both = [metric("errors", false), metric("latency", false)];
+        let (good, bad, none) = (Answer::Number(0.0), Answer::Number(0.9), Answer::Nothing("empty".into()));
+        for (errors, latency, expected) in [
+            (&good, &good, "pass"),
+            (&good, &bad, "fail"),
+            (&bad, &none, "fail"),
+            (&none, &bad, "fail"),
+            (&good, &none, "inconclusive"),
+        ] {
+            let said = of(&both, &[errors, latency]);
+            assert_eq!(word(&said), expected, "{errors:?} {latency:?}");
+        }
+        let said = of(&both, &[&bad, &none]);
+        assert_eq!(said, Judgement::Fail { why: "errors is 0.9, and not below 0.05; latency: empty".into() });
     }
 
     #[test]
     fn a_metric_that_only_reports_decides_nothing_and_is_told() {
-        let both = vec![metric("errors", false), metric("latency", true)];
-        let mut seen = samples("errors", &[0.0]);
-        seen.extend(samples("latency", &[9.0]));
-        assert_eq!(judged(both.clone(), 0, &seen), "pass");
-        let told = analyse(&analysis(both, 0), &seen).metrics;
-        assert_eq!((told[1].dry_run, told[1].failed), (true, 1));
-    }
-
-    proptest! {
-        #[test]
-        fn without_numbers_nothing_passes(count in 0_usize..20, limit in 0_u32..25, good in 0_usize..20) {
-            let mut seen = samples("errors", &vec![f64::NAN; count]);
-            seen.extend(samples("errors", &vec![0.0; good]));
-            let judged = judged(vec![metric("errors", false)], limit, &seen);
-            prop_assert!(judged != "fail");
-            if judged == "pass" {
-                prop_assert!(good > limit as usize && count <= limit as usize);
-            }
-        }
+        let both = [metric("errors", false), metric("latency", true)];
+        let with = |errors| of(&both, &[&Answer::Number(errors), &Answer::Number(9.0)]);
+        assert_eq!(with(0.0), Judgement::Pass);
+        let Judgement::Fail { why } = with(0.5) else { panic!("{:?}", with(0.5)) };
+        assert!(why.ends_with("; latency is 9, and not below 0.05, which only reports"), "{why}");
+        assert_eq!(of(&both[1..], &[]), Judgement::Pass);
     }
 }

@@ -72,7 +72,8 @@ fn compare(check: &Check, answer: &Answer) -> Result<String, String> {
     }
 }
 
-fn wanted(metric: &Metric) -> String {
+/// On which side of its limit a metric's number should be, for people.
+pub(super) fn wanted(metric: &Metric) -> String {
     let side = match metric.holds {
         Comparison::Below => "below",
         Comparison::Above => "above",

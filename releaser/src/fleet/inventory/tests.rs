@@ -40,7 +40,7 @@ fn environment(inventory: Option<Inventory>, targets: Vec<Target>, rollout: Roll
 }
 
 fn rolling(inventory: Inventory, targets: &str) -> FleetEnvironment {
-    let rollout = Rollout::Rolling { max_unavailable: Amount::Count(1) };
+    let rollout = Rollout::Rolling { max_unavailable: Amount::Count(1), watch: None };
     environment(Some(inventory), json(targets).unwrap(), rollout)
 }
 
@@ -147,14 +147,14 @@ fn names_are_unique_and_do_not_depend_on_the_order() {
 #[test]
 fn machines_fit_to_the_strategy() {
     let pools = ["blue", "green"].map(|pool| pool.parse().unwrap());
-    let swap = Rollout::BlueGreen { pools, keep_warm_seconds: None };
+    let swap = Rollout::BlueGreen { pools, keep_warm_seconds: None, watch: None };
     let check = |text: &str| refuse_pools(&json(text).unwrap(), &swap, "x");
     assert!(check(r#"[{"host": "a", "pool": "blue"}, {"host": "b", "pool": "green"}]"#).is_ok());
     for wrong in [r#"["a"]"#, r#"[{"host": "a", "pool": "red"}]"#, r#"[{"host": "a", "pool": "blue"}]"#] {
         assert!(check(wrong).is_err(), "{wrong}");
     }
     let pooled = json(r#"[{"host": "a", "pool": "blue"}]"#).unwrap();
-    assert!(refuse_pools(&pooled, &Rollout::AllAtOnce, "x").is_err());
+    assert!(refuse_pools(&pooled, &Rollout::AllAtOnce { watch: None }, "x").is_err());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use staith_model::{
     Access, Direction, FleetPlan, HookPoint, Name, PaceKind, SchemaChange, Service, TargetAction, TargetPlan,
-    WindowsWay,
+    Wave, WindowsWay,
 };
 
 use crate::fleet::machine::MachineState;
@@ -24,8 +24,9 @@ pub fn lines(plan: &FleetPlan) -> Vec<String> {
     lines.push(format!("  {}", pace(plan)));
     lines.extend(plan.targets.iter().map(target));
     for (number, wave) in plan.waves.iter().enumerate() {
-        let watched = match (wave.bake_seconds, wave.analysed) {
-            (0, _) => String::new(),
+        let watched = match (watched_seconds(plan, wave), wave.analysed) {
+            (0, true) => ", measured".to_owned(),
+            (0, false) => String::new(),
             (seconds, true) => format!(", measured for {seconds} s"),
             (seconds, false) => format!(", watched for {seconds} s"),
         };
@@ -33,7 +34,8 @@ pub fn lines(plan: &FleetPlan) -> Vec<String> {
             Some(_) => format!(" with {} of the requests", in_ten_thousand(wave.share)),
             None => String::new(),
         };
-        lines.push(format!("  wave {}: {}{share}{watched}", number + 1, names(&wave.targets)));
+        let who = if wave.targets.is_empty() { "no further machine".into() } else { names(&wave.targets) };
+        lines.push(format!("  wave {}: {who}{share}{watched}", number + 1));
     }
     for hook in &plan.hooks {
         let when = match hook.hook.at {
@@ -136,6 +138,14 @@ const fn changes(one: &TargetPlan) -> bool {
 
 fn names(names: &[Name]) -> String {
     names.iter().map(Name::as_str).collect::<Vec<_>>().join(", ")
+}
+
+/// For how long a wave is watched at least: until there are as many measurements as would be enough to say no.
+fn watched_seconds(plan: &FleetPlan, wave: &Wave) -> u64 {
+    let Some(analysis) = plan.analysis.as_ref().filter(|_| wave.analysed) else { return wave.bake_seconds };
+    let first = wave.bake_seconds.min(analysis.interval_seconds);
+    let others = analysis.interval_seconds.saturating_mul(analysis.failure_limit.into());
+    wave.bake_seconds.max(first.saturating_add(others))
 }
 
 /// `2500` is `25 %`.
@@ -285,7 +295,7 @@ mod tests {
             targets: targets.clone(),
             inventory: None,
             setting: setting.clone(),
-            rollout: Rollout::AllAtOnce,
+            rollout: Rollout::AllAtOnce { watch: None },
             traffic: None,
             drain_seconds: 0,
             keep_releases: 3,

@@ -18,12 +18,12 @@ async fn without(rollout: Rollout, out: &[usize]) -> Result<FleetPlan, FleetDriv
 }
 
 fn rolling() -> Rollout {
-    Rollout::Rolling { max_unavailable: Amount::Count(1) }
+    Rollout::Rolling { max_unavailable: Amount::Count(1), watch: None }
 }
 
 fn pools() -> Rollout {
     let pool = |text: &str| text.parse::<Name>().unwrap();
-    Rollout::BlueGreen { pools: [pool("blue"), pool("green")], keep_warm_seconds: None }
+    Rollout::BlueGreen { pools: [pool("blue"), pool("green")], keep_warm_seconds: None, watch: None }
 }
 
 #[tokio::test(start_paused = true)]

@@ -199,14 +199,14 @@ fn stages(environment: &FleetEnvironment) -> Vec<String> {
     let mut found =
         vec!["Every machine gets the files, verified; nothing that anybody could see changes.".to_owned()];
     match &environment.rollout {
-        Rollout::AllAtOnce => found.push("All machines switch at once.".to_owned()),
-        Rollout::Rolling { max_unavailable } => {
+        Rollout::AllAtOnce { .. } => found.push("All machines switch at once.".to_owned()),
+        Rollout::Rolling { max_unavailable, .. } => {
             found.push(format!(
                 "Machines are switched in turn, at most {} at a time.",
                 amount(*max_unavailable)
             ));
         }
-        Rollout::Canary { steps, max_unavailable, analysis } => {
+        Rollout::Canary { steps, max_unavailable, .. } => {
             found.extend(steps.iter().map(|step| {
                 format!(
                     "{} run the new release, and are watched for {} seconds.",
@@ -215,10 +215,8 @@ fn stages(environment: &FleetEnvironment) -> Vec<String> {
                 )
             }));
             found.push(format!("All others follow, {} at a time, at most.", amount(*max_unavailable)));
-            let metrics = analysis.iter().flat_map(|analysis| &analysis.metrics);
-            found.extend(metrics.map(|metric| format!("A step holds while {}.", metric_holds(metric))));
         }
-        Rollout::BlueGreen { pools: [one, other], keep_warm_seconds } => {
+        Rollout::BlueGreen { pools: [one, other], keep_warm_seconds, .. } => {
             found.push(format!("Of the pools {one} and {other}, the one without requests gets the release, then the requests."));
             found.push(match keep_warm_seconds {
                 Some(seconds) => format!(
@@ -228,6 +226,7 @@ fn stages(environment: &FleetEnvironment) -> Vec<String> {
             });
         }
     }
+    found.extend(watched(&environment.rollout));
     let setting = &environment.setting;
     if let Some(health) = &setting.health {
         let (path, deadline) = (code(&health.path), health.deadline_seconds);
@@ -244,6 +243,19 @@ fn stages(environment: &FleetEnvironment) -> Vec<String> {
             environment.drain_seconds
         ));
     }
+    found
+}
+
+/// What is looked at when all have changed, and what decides.
+fn watched(rollout: &Rollout) -> Vec<String> {
+    let mut found = Vec::new();
+    if rollout.bake_seconds() > 0 {
+        found
+            .push(format!("When all have changed, they are watched for {} seconds.", rollout.bake_seconds()));
+    }
+    let what = if matches!(rollout, Rollout::Canary { .. }) { "A step holds" } else { "The release stays" };
+    let metrics = rollout.analysis().into_iter().flat_map(|analysis| &analysis.metrics);
+    found.extend(metrics.map(|metric| format!("{what} while {}.", metric_holds(metric))));
     found
 }
 
@@ -430,6 +442,7 @@ mod tests {
                 steps: vec![CanaryStep { targets: Amount::Count(1), bake_seconds: 30 }],
                 max_unavailable: Amount::Percent(25),
                 analysis: None,
+                bake_seconds: 0,
             },
             traffic: None,
             drain_seconds: 10,

@@ -1,8 +1,14 @@
 //! Asked at each change whether it may be. What it says ends up in [`World::violations`](super::World::violations).
 
-use staith_model::{Digest, Name};
+use std::collections::{BTreeMap, BTreeSet};
+
+use staith_model::{
+    DeploymentChange as Change, DeploymentId, DeploymentRecord, DeploymentState, Digest, FleetEvent,
+    FleetState, Name, PaceKind, Work, WorkResult,
+};
 
 use super::world::Truth;
+use crate::fleet::drive::Stamped;
 
 impl Truth {
     /// Whether a client that asks the balancer now gets a good answer.
@@ -61,4 +67,51 @@ impl Truth {
             self.violations.push(format!("no endpoint is left after {what}"));
         }
     }
+}
+
+/// While a wave is watched, its machines and those before get of the requests what the plan says, and the others the rest; `began` is
+/// who got them before. Told by the log, in which every shift is that was done. What it finds is a violation.
+pub(super) fn check_shares(
+    entries: &[Stamped],
+    deployment: &DeploymentId,
+    began: BTreeMap<Name, u32>,
+) -> Vec<String> {
+    let (mut state, mut serving, mut found) = (FleetState::default(), began, Vec::new());
+    for entry in entries {
+        state.apply(entry.at, &entry.event);
+        match &entry.event {
+            FleetEvent::Outcome { work: Work::Serve { to }, result: WorkResult::Done { .. }, .. } => {
+                serving.clone_from(to);
+            }
+            FleetEvent::Changed { change: Change::WaveSwitched, .. } => {
+                let record = state.deployment(deployment);
+                found.extend(record.and_then(|record| share_of_wave(record, &serving)));
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn share_of_wave(record: &DeploymentRecord, serving: &BTreeMap<Name, u32>) -> Option<String> {
+    let DeploymentState::Soaking { wave: number } = record.state else { return None };
+    let (plan, full) = (&record.plan, u64::from(record.plan.traffic.as_ref()?.full_weight));
+    let wave = plan.wave(number)?;
+    let new: BTreeSet<&Name> = plan.up_to(number).filter(|name| !record.target(name).skipped).collect();
+    let planned = |name: &Name| if new.contains(name) { u64::from(wave.weight) } else { full };
+    let (first, weight) = serving.first_key_value()?;
+    let is_off =
+        |(name, of): (&Name, &u32)| u64::from(*of) * planned(first) != u64::from(*weight) * planned(name);
+    // Of machines that are down, whoever balances sends nothing: then the others get more.
+    let everybody = plan.pace.kind == PaceKind::InPlace
+        && plan.members().all(|one| serving.contains_key(&one.target.name));
+    let of = |counts: &dyn Fn(&Name) -> bool| -> u64 {
+        serving.iter().filter(|(name, _)| counts(name)).map(|(_, weight)| u64::from(*weight)).sum()
+    };
+    let (got, all) = (of(&|name| new.contains(name)), of(&|_| true).max(1));
+    let is_more = everybody && (got * 10_000 + all / 2) / all != u64::from(wave.share);
+    (serving.iter().any(is_off) || is_more).then(|| {
+        let (weight, share) = (wave.weight, wave.share);
+        format!("wave {number} is watched while {serving:?} serve; its weight is {weight} of {full}, {share} of 10000")
+    })
 }

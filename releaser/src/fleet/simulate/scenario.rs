@@ -22,6 +22,7 @@ use super::{
     balancer::Front,
     faults::Faults,
     machine::Seam,
+    oracle,
     world::{SimulatedMachine, Truth, World},
 };
 use crate::fleet::{
@@ -332,6 +333,9 @@ impl Scenario {
         deployer.fleet.log.append(event).await.map_err(|error| error.to_string())?;
         let (state, kills, stale) = self.drive(&world, &deployer, &deployment).await?;
         let entries = deployer.fleet.log.since(0).map_err(|error| error.to_string())?;
+        let began = self.serving().into_iter().map(|name| (name, 256)).collect();
+        let shares = oracle::check_shares(&entries, &deployment, began);
+        world.truth().violations.extend(shares);
         Ok(Ended { state, world, entries, deployer, deployment, stale, kills })
     }
 

@@ -110,7 +110,7 @@ fn known_row(known: &KnownEnvironment) -> Vec<String> {
 
 const fn strategy(rollout: &Rollout) -> &'static str {
     match rollout {
-        Rollout::AllAtOnce => "all-at-once",
+        Rollout::AllAtOnce { .. } => "all-at-once",
         Rollout::Rolling { .. } => "rolling",
         Rollout::Canary { .. } => "canary",
         Rollout::BlueGreen { .. } => "blue-green",

@@ -99,7 +99,10 @@ fn analysed_canary() -> Scenario {
     let steps = vec![CanaryStep { targets: Amount::Count(1), bake_seconds: 4 }];
     let analysis = Analysis { metrics: Vec::new(), interval_seconds: 2, failure_limit: 1 };
     let max_unavailable = Amount::Count(1);
-    let mut scenario = Scenario::of(3, Rollout::Canary { steps, max_unavailable, analysis: Some(analysis) });
+    let mut scenario = Scenario::of(
+        3,
+        Rollout::Canary { steps, max_unavailable, analysis: Some(analysis), bake_seconds: 0 },
+    );
     scenario.hooks = all_hooks();
     scenario
 }
@@ -114,8 +117,8 @@ fn all_kinds() -> Vec<Scenario> {
         // One of the machines that change last does not come back.
         Scenario { faults: Faults::from([(45, Fault::Unreachable(1_000_000))]), ..analysed_canary() },
         Scenario { faults: slow, ..analysed_canary() },
-        with_hooks(3, Rollout::AllAtOnce),
-        with_hooks(3, Rollout::Rolling { max_unavailable: Amount::Count(1) }),
+        with_hooks(3, Rollout::AllAtOnce { watch: None }),
+        with_hooks(3, Rollout::Rolling { max_unavailable: Amount::Count(1), watch: None }),
         with_hooks(6, blue_green()),
         Scenario { sick: [5].into(), ..with_hooks(6, blue_green()) },
     ]

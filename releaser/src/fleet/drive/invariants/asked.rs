@@ -26,7 +26,7 @@ fn deployer(scenario: &Scenario, world: &World) -> Deployer {
 /// Deploys with one machine gone from this call on, for longer than it is waited for; then goes back. Whether it got to where somebody
 /// has to decide.
 async fn goes_back_from_a_decision(call: usize) -> bool {
-    let mut scenario = Scenario::of(3, Rollout::Rolling { max_unavailable: Amount::Count(1) });
+    let mut scenario = Scenario::of(3, Rollout::Rolling { max_unavailable: Amount::Count(1), watch: None });
     scenario.faults = Faults::from([(call, Fault::Unreachable(400_000))]);
     let world = scenario.world();
     let mut deployer = deployer(&scenario, &world);
@@ -63,7 +63,7 @@ async fn goes_back_from_a_decision(call: usize) -> bool {
 #[test]
 fn there_is_no_way_back_to_what_never_served() {
     runtime().block_on(async {
-        let scenario = Scenario::of(3, Rollout::Rolling { max_unavailable: Amount::Count(1) });
+        let scenario = Scenario::of(3, Rollout::Rolling { max_unavailable: Amount::Count(1), watch: None });
         let world = scenario.world();
         let mut deployer = deployer(&scenario, &world);
         deployer.fleet.judge = Arc::new(TheJudge::new(true, Verdict::Pass));
@@ -108,7 +108,7 @@ fn whoever_goes_back_has_decided_what_becomes_of_the_one_that_waits() {
 /// With a hold that only the command looks at, the run that waited for its gates is deployed.
 #[test]
 fn a_hold_stops_a_run_that_waits_for_its_gates() {
-    let scenario = Scenario { shut: true, ..Scenario::of(2, Rollout::AllAtOnce) };
+    let scenario = Scenario { shut: true, ..Scenario::of(2, Rollout::AllAtOnce { watch: None }) };
     runtime().block_on(async {
         let world = scenario.world();
         let mut deployer = deployer(&scenario, &world);
@@ -130,7 +130,7 @@ fn a_hold_stops_a_run_that_waits_for_its_gates() {
 /// Lifted when it was asked for, the hold is gone while the gates are shut.
 #[test]
 fn whoever_deploys_by_hand_lifts_the_hold_once_it_may_begin() {
-    let scenario = Scenario { shut: true, ..Scenario::of(2, Rollout::AllAtOnce) };
+    let scenario = Scenario { shut: true, ..Scenario::of(2, Rollout::AllAtOnce { watch: None }) };
     runtime().block_on(async {
         let world = scenario.world();
         let mut deployer = deployer(&scenario, &world);

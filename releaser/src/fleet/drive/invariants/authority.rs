@@ -224,7 +224,7 @@ proptest! {
 #[test]
 fn a_ledger_in_a_file_outlives_its_drivers() {
     let directory = tempfile::tempdir().unwrap();
-    let mut scenario = Scenario::of(3, Rollout::Rolling { max_unavailable: Amount::Count(1) });
+    let mut scenario = Scenario::of(3, Rollout::Rolling { max_unavailable: Amount::Count(1), watch: None });
     scenario.hooks = all_hooks();
     scenario.ledger = Some(directory.path().to_owned());
     scenario.faults = (4..44)
@@ -250,7 +250,7 @@ fn a_ledger_in_a_file_outlives_its_drivers() {
 fn who_waits_for_the_one_before_hears_an_abort() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("driver.lock");
-    let scenario = Scenario::of(2, Rollout::AllAtOnce);
+    let scenario = Scenario::of(2, Rollout::AllAtOnce { watch: None });
     let stopped = runtime().block_on(async {
         let _driver = crate::drive::lock::take(&path, std::time::Duration::ZERO).await.unwrap();
         let world = scenario.world();

@@ -64,6 +64,8 @@ noticed! {
     i6_bytes_on_the_way_back: Bytes, any_trouble(), stages_nothing_on_the_way_back, "staged on the way back";
     i7_no_reply_taken_for_no: NoReply, any_network(), arrives_at_last, "the network alone";
     i7_no_data_taken_for_yes: NoData, any_measured(), goes_on_with_data_only, "it went on without data";
+    i7_failure_limit_forgotten: Limit, any_measured(), goes_on_with_data_only, "it was asked again after";
+    shares_of_waves_forgotten: Share, any_quiet(), arrives, "is watched while";
     i8_writes_again: Reads, any_quiet(), only_reads_again, "it did";
 }
 

@@ -50,7 +50,7 @@ fn request(deployment: u8, plan: staith_model::FleetPlan) -> Request {
 
 /// A deployment that failed after it showed, and waits.
 async fn stopped_above_the_floor() -> (Scenario, World, Deployer) {
-    let scenario = Scenario::of(2, Rollout::Rolling { max_unavailable: Amount::Count(1) });
+    let scenario = Scenario::of(2, Rollout::Rolling { max_unavailable: Amount::Count(1), watch: None });
     let mut scenario = floored(scenario, SchemaChange::Expand);
     scenario.sick.insert(1);
     let world = scenario.world();
@@ -144,7 +144,7 @@ fn a_rollback_below_the_floor_needs_a_reason() {
 #[test]
 fn contracting_is_a_deployment_of_its_own() {
     runtime().block_on(async {
-        let scenario = floored(Scenario::of(2, Rollout::AllAtOnce), SchemaChange::Contract);
+        let scenario = floored(Scenario::of(2, Rollout::AllAtOnce { watch: None }), SchemaChange::Contract);
         let world = scenario.world();
         let deployer = scenario.deployer(&world);
         let plan = deployer.plan(scenario.wanted(), &scenario.setting()).await.unwrap();

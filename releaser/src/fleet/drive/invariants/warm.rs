@@ -35,7 +35,8 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 fn of_pools(targets: usize, lingers: u64) -> Scenario {
     let Rollout::BlueGreen { pools, .. } = blue_green() else { unreachable!() };
-    let mut scenario = Scenario::of(targets, Rollout::BlueGreen { pools, keep_warm_seconds: Some(KEPT) });
+    let mut scenario =
+        Scenario::of(targets, Rollout::BlueGreen { pools, keep_warm_seconds: Some(KEPT), watch: None });
     scenario.lingers = Duration::from_secs(lingers);
     scenario
 }
