@@ -15,7 +15,7 @@
 //! 13. [`small_machine`]: machines in namespaces, up in a moment.
 //! 14. [`bell`]: a project that is released to machines.
 //! 15. [`balancing`]: what every balancer has to hold to. [`pair`]: two applications behind one.
-//!     [`pools`]: a project that is released to two pools on this machine.
+//!     [`pools`]: a project that is released to two pools on this machine. [`prometheus`]: what stands in for Prometheus.
 //! 16. [`wait`]: the one way to wait in a test: for a condition, never for a time.
 //! 17. [`leavings`]: what a run must not leave behind.
 //! 18. [`fake_server`]: what stands in for a server where its runners are tested.
@@ -46,6 +46,7 @@ pub mod machines;
 pub mod muddle;
 pub mod pair;
 pub mod pools;
+pub mod prometheus;
 pub mod registry;
 pub mod scene;
 pub mod served;
