@@ -9,7 +9,7 @@ use super::{
     matrix, package, parameters, placement, resources, retries, services, step_keys, triggers,
 };
 
-const TABLES: [(&str, &Keys); 41] = [
+const TABLES: [(&str, &Keys); 42] = [
     ("file", &KEYS),
     ("defaults", &resources::KEYS),
     ("parameters", &parameters::KEYS),

@@ -119,7 +119,8 @@ proptest! {
 #[test]
 fn a_wave_that_stood_still_is_watched_anew() {
     let steps = vec![CanaryStep { targets: Amount::Count(1), bake_seconds: 50 }];
-    let rollout = Rollout::Canary { steps, max_unavailable: Amount::Count(1), analysis: None };
+    let rollout =
+        Rollout::Canary { steps, max_unavailable: Amount::Count(1), analysis: None, bake_seconds: 0 };
     let mut scenario = Scenario::of(3, rollout);
     scenario.asks = vec![(10_000, Ask::Pause), (12_000, Ask::Resume)];
     let ended = run(&scenario).unwrap();
@@ -135,7 +136,7 @@ fn a_wave_that_stood_still_is_watched_anew() {
 /// A migration is the first thing that shows: it does not begin either.
 #[test]
 fn whoever_stands_still_migrates_nothing() {
-    let mut scenario = Scenario::of(2, Rollout::AllAtOnce);
+    let mut scenario = Scenario::of(2, Rollout::AllAtOnce { watch: None });
     scenario.hooks = all_hooks();
     scenario.asks = vec![(0, Ask::Pause)];
     let ended = run(&scenario).unwrap();
@@ -154,7 +155,7 @@ fn whoever_stands_still_migrates_nothing() {
 #[test]
 fn nobody_takes_the_place_of_one_that_stands_still() {
     runtime().block_on(async {
-        let scenario = Scenario::of(3, Rollout::Rolling { max_unavailable: Amount::Count(1) });
+        let scenario = Scenario::of(3, Rollout::Rolling { max_unavailable: Amount::Count(1), watch: None });
         let world = scenario.world();
         let deployer = Deployer { stay: false, ..scenario.deployer(&world) };
         let plan = deployer.plan(scenario.wanted(), &scenario.setting()).await.unwrap();
@@ -205,7 +206,8 @@ fn request(plan: FleetPlan) -> Request {
 impl Undecided {
     /// One machine of three is gone from this call on. `None` where that is no reason to decide anything.
     async fn since(call: usize) -> Option<Self> {
-        let mut scenario = Scenario::of(3, Rollout::Rolling { max_unavailable: Amount::Count(1) });
+        let mut scenario =
+            Scenario::of(3, Rollout::Rolling { max_unavailable: Amount::Count(1), watch: None });
         scenario.hooks = all_hooks();
         scenario.faults = Faults::from([(call, Fault::Unreachable(10_000_000))]);
         let world = scenario.world();

@@ -68,7 +68,8 @@ proptest! {
 /// One deployment for each call in which a machine may start anew; those in which that was in the middle of a hook, and where they ended.
 fn interrupted(asks: &[(u64, Ask)]) -> Vec<(Ended, Scenario)> {
     let at = |call| {
-        let mut scenario = Scenario::of(2, Rollout::Rolling { max_unavailable: Amount::Count(1) });
+        let mut scenario =
+            Scenario::of(2, Rollout::Rolling { max_unavailable: Amount::Count(1), watch: None });
         scenario.hooks = once_only();
         scenario.faults = Faults::from([(call, Fault::RebootDuring)]);
         scenario.asks = asks.to_vec();
