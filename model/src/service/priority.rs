@@ -22,7 +22,6 @@ impl Priority {
     }
 
     /// Whether it is what holds where nothing is said.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
     pub const fn is_usual(&self) -> bool {
         self.0 == 0
     }

@@ -35,7 +35,7 @@ struct Begun {
 }
 
 impl Begun {
-    fn taken_out<'a>(scenario: &Scenario, to: &'a BTreeMap<Name, u32>) -> BTreeSet<Name> {
+    fn taken_out(scenario: &Scenario, to: &BTreeMap<Name, u32>) -> BTreeSet<Name> {
         scenario.serving().into_iter().filter(|name| !to.contains_key(name)).collect()
     }
 
