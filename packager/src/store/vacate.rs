@@ -2,7 +2,10 @@
 
 use staith_model::{Digest, Name, Version};
 
-use super::{Store, StoreError, names::record_key};
+use super::{
+    Store, StoreError,
+    names::{blobs_of, record_key},
+};
 
 impl Store {
     /// Frees a version, so that another manifest may be published under it; for a store of many, where who made the other one stands
@@ -16,15 +19,15 @@ impl Store {
     pub fn vacate(&self, name: &Name, version: &Version, had: &Digest) -> Result<bool, StoreError> {
         let what = format!("{name}@{version}");
         self.removing([what.clone()].into(), |_, free| {
-            let found = self.find(name, version)?;
-            if found.is_none_or(|found| found.manifest().digest != *had) {
-                return Ok(false);
-            }
+            let found = self.find(name, version)?.filter(|found| found.manifest().digest == *had);
+            let Some(found) = found else { return Ok(false) };
             if !free.contains(&what) {
                 let why = "somebody is publishing it; try again when that is done".into();
                 return Err(StoreError::Kept { what, why });
             }
             self.refuse_kept(name, version)?;
+            // No name stands for them any more, and they are to be had under it all the same.
+            blobs_of(&found).into_iter().try_for_each(|blob| self.admit(name, &blob))?;
             self.blobs.delete(&record_key(name, version))?;
             self.refresh_index(None)?;
             Ok(true)
@@ -62,7 +65,7 @@ mod tests {
         assert!(
             !store.vacate(&name, &version, &one).unwrap() && store.tagged(&name, "1.0.0").unwrap().is_none()
         );
-        assert!(store.manifest(&one).unwrap().is_some());
+        assert!(store.size_under(&name, &one).unwrap().is_some(), "it is there by its digest");
         let two = publish(&store, b"two").unwrap();
         assert_eq!(store.tagged(&name, "1.0.0").unwrap(), Some(two));
     }

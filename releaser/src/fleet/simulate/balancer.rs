@@ -122,7 +122,9 @@ impl Front {
             let before: BTreeMap<Name, u32> = truth.admitted.clone().unwrap_or_default();
             let gone: Vec<Name> =
                 before.keys().filter(|name| !shift.to.contains_key(*name)).cloned().collect();
-            if truth.drains {
+            // Who goes back to those that served takes nobody away from clients who was there when it began.
+            let takes_away = gone.iter().any(|name| truth.served_before.contains(name));
+            if truth.drains && takes_away {
                 truth.check_budget(&gone, "draining");
             }
             truth.and_still_serve("draining", |truth| truth.admitted = Some(shift.to.clone()));

@@ -242,6 +242,7 @@ impl Scenario {
         World::new(Truth {
             machines,
             admitted: self.balanced.then_some(admitted),
+            served_before: self.serving().into_iter().collect(),
             balancer_epoch: 0,
             faults: self.faults.clone(),
             calls: 0,

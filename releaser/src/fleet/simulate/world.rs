@@ -25,6 +25,8 @@ pub(super) struct Truth {
     pub(super) machines: BTreeMap<Name, SimulatedMachine>,
     /// Admitted members with their weights; `None` where nobody balances.
     pub(super) admitted: Option<BTreeMap<Name, u32>>,
+    /// Those that were admitted at the beginning.
+    pub(super) served_before: BTreeSet<Name>,
     pub(super) balancer_epoch: u64,
     pub(super) faults: Faults,
     pub(super) calls: usize,
