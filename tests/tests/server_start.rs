@@ -116,6 +116,9 @@ fn an_administrator_elsewhere_makes_tokens_sets_secrets_of_forges_and_reads_what
     said(by("nonsense", &["server", "token", "list", "--data", &data])).exits(0).says("ann");
     said(by("nonsense", &["server", "token", "list"])).exits(30).says("does not know who asks");
     far(&["server", "token", "list", "--data", &data]).exits(64).says("two servers");
+    // With a project it is the server's secrets that are meant, without one this machine's.
+    said(by("nonsense", &["secret", "list", "--project", "shop"])).exits(30).says("does not know who asks");
+    said(by("nonsense", &["secret", "list"])).exits(0);
     for words in [
         &["server", "token", "create", "eve", "--role", "admin"][..],
         &["server", "token", "list"],

@@ -12,7 +12,7 @@ use staith_builder::{
 use staith_model::{Exit, Name, Secret};
 
 use crate::{
-    client::people::MaybeServer,
+    client::people::{MaybeServer, in_environment},
     home::Home,
     output::{self, OutputMode, Problem},
     prompt::{self, Answer},
@@ -21,8 +21,8 @@ use crate::{
 /// Keep secrets for steps, encrypted
 ///
 /// A step that lists a secret under `secrets` in runner.toml gets it as a variable of its environment, and what steps write is
-/// masked. A variable STAITH_SECRET_NAME of Staith's own environment comes before what is kept here. With --server, all of this is
-/// about a project's secrets on that server.
+/// masked. A variable STAITH_SECRET_NAME of Staith's own environment comes before what is kept here. With --server, or with --project
+/// and STAITH_SERVER, all of this is about a project's secrets on that server.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -72,7 +72,9 @@ enum What {
 
 impl Arguments {
     pub(crate) async fn obey(self, mode: OutputMode) -> Result<Exit, Problem> {
-        let told = match self.server.named()? {
+        // Without a project it is this machine's secrets that are meant, whatever server others talk to.
+        let usual = self.project.as_ref().and_then(|_| in_environment());
+        let told = match self.server.named_or(usual)? {
             Some(server) => on_server::obey(&server.open()?, self.project, self.what, mode).await?,
             None if self.project.is_some() => return Err(no_server("--project")),
             None => here(self.what, mode)?,
@@ -84,7 +86,7 @@ impl Arguments {
 
 fn no_server(what: &str) -> Problem {
     Problem::new(Exit::Usage, format!("{what} is about a server's secrets, and no server is named"))
-        .with_remedy("name it: --server URL")
+        .with_remedy("name it: --server URL; beside --project, STAITH_SERVER does as well")
 }
 
 fn here(what: What, mode: OutputMode) -> Result<io::Result<()>, Problem> {

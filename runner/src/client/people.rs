@@ -1,6 +1,6 @@
 //! A server as people ask it, by a token of theirs.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{env, fs, path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde::{Serialize, de::DeserializeOwned};
@@ -62,6 +62,11 @@ pub(crate) struct People {
     token: Option<Secret>,
 }
 
+/// The server that `STAITH_SERVER` names.
+pub(crate) fn in_environment() -> Option<String> {
+    env::var("STAITH_SERVER").ok().filter(|server| !server.is_empty())
+}
+
 impl MaybeServer {
     /// The server, if one was named.
     ///
@@ -111,7 +116,7 @@ impl Server {
 impl Way {
     fn token(&self) -> Result<Option<Secret>, Problem> {
         let Some(file) = &self.token_file else {
-            let said = std::env::var("STAITH_TOKEN").ok().filter(|token| !token.is_empty());
+            let said = env::var("STAITH_TOKEN").ok().filter(|token| !token.is_empty());
             return Ok(said.map(Secret::new));
         };
         let text = fs::read_to_string(file).map_err(|refused| Problem::unreadable(file, &refused))?;

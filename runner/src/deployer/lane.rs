@@ -5,18 +5,22 @@ mod driver;
 mod mirror;
 mod pools;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use staith_model::{
     Name,
     service::{OpenOrder, Order},
 };
 use tokio::{
-    sync::{Mutex, Notify, mpsc},
+    sync::{Mutex, Notify, mpsc, watch},
     task::JoinHandle,
+    time::timeout,
 };
 
 use super::{office::Office, orders::answered};
+
+/// So long an answer waits until the server has what the ledger says; it may be away.
+const TOLD: Duration = Duration::from_secs(10);
 
 /// Who sees to an environment. What is only to be written down is done at once; what needs machines to be looked at waits for its turn.
 pub(super) struct Lane {
@@ -27,6 +31,8 @@ pub(super) struct Lane {
     /// Held while something is asked for in more than one entry.
     pub(self) asking: Mutex<()>,
     turns: mpsc::UnboundedSender<OpenOrder>,
+    /// Up to which entry of the ledger the server has it.
+    pub(self) told: watch::Sender<u64>,
 }
 
 impl Lane {
@@ -39,6 +45,7 @@ impl Lane {
             wake: Notify::new(),
             asking: Mutex::default(),
             turns,
+            told: watch::Sender::new(0),
         });
         tokio::spawn(Arc::clone(&lane).in_turn(waiting));
         tokio::spawn(driver::drive_all(Arc::clone(&lane)));
@@ -70,6 +77,17 @@ impl Lane {
     async fn carry_out(&self, order: OpenOrder) {
         let answer = answered(&self.office, self.obey(&order).await);
         self.wake.notify_one();
+        self.until_it_is_told().await;
         self.office.desk.answer(order.order, &answer).await;
+    }
+
+    /// Waits until the server has what the ledger says now: whoever is answered looks there next.
+    async fn until_it_is_told(&self) {
+        let mut told = self.told.subscribe();
+        let had = *told.borrow();
+        let Ok(entries) = self.office.log(&self.project, &self.environment).since(had) else { return };
+        if let Some(last) = entries.last().map(|entry| entry.position) {
+            let _ = timeout(TOLD, told.wait_for(|had| *had >= last)).await;
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Which server is meant, where one may be asked by the API or in its directory.
 
-use std::{env, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use staith_model::Exit;
@@ -11,12 +11,9 @@ use staith_server::{
 
 use super::place::{self, Place};
 use crate::{
-    client::people::{MaybeServer, People},
+    client::people::{MaybeServer, People, in_environment},
     output::Problem,
 };
-
-/// By what a server is named that this machine does not have.
-const VARIABLE: &str = "STAITH_SERVER";
 
 /// A server elsewhere, or the directory of one on this machine.
 #[derive(Debug, Args)]
@@ -49,7 +46,6 @@ impl Which {
     /// # Errors
     /// Both are named (64), or what is named can't be used.
     pub(super) fn entrance(&self) -> Result<Entrance, Problem> {
-        let in_environment = || env::var(VARIABLE).ok().filter(|server| !server.is_empty());
         if self.place.is_named() {
             if self.server.named()?.is_some() {
                 return Err(Problem::new(Exit::Usage, "--server and --data name two servers")

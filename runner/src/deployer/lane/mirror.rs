@@ -42,6 +42,7 @@ pub(super) async fn tell(lane: Arc<Lane>) {
         match lane.office.desk.mirror(&part).await {
             Ok(told) => {
                 (had, patience) = (Some(told.position), Patience::default());
+                lane.told.send_replace(told.position);
             }
             Err(refused) => {
                 tracing::warn!(%refused, "the server was not told what a ledger says");
